@@ -1,0 +1,1 @@
+"""Where frames come from: the microscope, recorded movies, simulated movies."""

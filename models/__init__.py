@@ -1,0 +1,1 @@
+"""What is known of motion and optics, and what is learned: networks, sessions, weights."""

@@ -1,0 +1,1 @@
+"""The engine: vocabulary, ring, linker, windows, pipeline, wire and store."""
