@@ -1,0 +1,265 @@
+"""Session: a model file that is checked against its card, and the one ONNX Runtime session on it.
+
+A model is two files, `NAME.onnx` and its card `NAME.json`. A model is trusted when it is shipped,
+or made or named by the user, and only while its SHA-256 is the card's: an altered file can load
+and answer nonsense. No provider is substituted silently: "auto" takes CUDA where CUDA really
+works and says in `Session.provider` which one runs, "cuda" is refused where it does not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+from numpy.typing import NDArray
+
+from livespt.stream.errors import ModelError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+TASKS = ("localize", "segment", "uncoating")
+REQUIRED = ("name", "sha256", "seed", "task", "input", "training", "metrics", "provenance")
+
+
+class Session:
+    """One ONNX Runtime session and the card of its model.
+
+    Attributes
+    ----------
+    path : Path
+    card : dict
+    provider : str
+        What really runs: "cpu" or "cuda".
+    threads : int
+    """
+
+    def __init__(self, path: Path, card: dict[str, Any], ort: Any, provider: str, threads: int):
+        self.path = path
+        self.card = card
+        self.provider = provider
+        self.threads = threads
+        self._ort = ort
+        self._inputs = [node.name for node in ort.get_inputs()]
+
+    @property
+    def name(self) -> str:
+        """Name on the card."""
+        return str(self.card["name"])
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, 64 hexadecimal digits."""
+        return str(self.card["sha256"])
+
+    @property
+    def input_type(self) -> str:
+        """Element type of the first input, as ONNX Runtime writes it, e.g. "tensor(float)"."""
+        return str(self._ort.get_inputs()[0].type)
+
+    def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        """Outputs for `arrays`, one for each input of the graph, in the graph's order."""
+        if len(arrays) != len(self._inputs):
+            raise ModelError(f"{self.name} takes {len(self._inputs)} arrays, got {len(arrays)}")
+        feed = dict(zip(self._inputs, arrays, strict=True))
+        try:
+            return cast("list[NDArray[Any]]", self._ort.run(None, feed))
+        except _ort_errors() as error:
+            shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
+            raise ModelError(f"{self.name} does not run on {shapes}: {_one_line(error)}") from error
+
+
+def open_session(
+    path: str | Path, provider: str = "auto", threads: int = 1, task: str | None = None
+) -> Session:
+    """Open a model: its file checked against its card, one ONNX Runtime session.
+
+    Parameters
+    ----------
+    path : path of the `.onnx` file; its card lies beside it.
+    provider : "auto", "cpu" or "cuda".
+    threads : threads within one operation.
+    task : the task that the card must name, if given.
+
+    Raises
+    ------
+    ModelError : no file, no card, not the file of the card, another task, or no such provider.
+    """
+    path = Path(path)
+    if provider not in ("auto", *PROVIDERS):
+        raise ModelError(f"unknown provider '{provider}': use auto, cpu or cuda")
+    if threads < 1:
+        raise ModelError(f"a model runs on at least 1 thread, got {threads}")
+    if not path.is_file():
+        raise ModelError(f"no model file {path}")
+    card = read_card(path)
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != card["sha256"]:
+        raise ModelError(
+            f"{path} is not the file its card describes (SHA-256 {digest[:12]}..., card "
+            f"{str(card['sha256'])[:12]}...): it is corrupt or was changed; get or train it again"
+        )
+    if task is not None and card["task"] != task:
+        raise ModelError(f"{path} is a model for '{card['task']}', not for '{task}'")
+    ort, running = _start(path, content, provider, threads)
+    return Session(path, card, ort, running, threads)
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Card of the model file `path`.
+
+    Raises
+    ------
+    ModelError : no card, or one that is no JSON or lacks a required key.
+    """
+    place = card_path(path)
+    if not place.is_file():
+        raise ModelError(f"no model card {place}: a model runs only with the card made with it")
+    try:
+        card = json.loads(place.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"the model card {place} is not JSON: {_one_line(error)}") from error
+    missing = [key for key in REQUIRED if key not in card] if isinstance(card, dict) else REQUIRED
+    if missing:
+        raise ModelError(f"the model card {place} lacks {', '.join(missing)}")
+    return cast("dict[str, Any]", card)
+
+
+def write_card(
+    path: str | Path,
+    *,
+    task: str,
+    seed: int,
+    input: dict[str, Any],
+    training: dict[str, Any],
+    metrics: dict[str, Any],
+    provenance: dict[str, Any],
+    name: str | None = None,
+    card: str | Path | None = None,
+    **specific: Any,
+) -> Path:
+    """Write the card of the model file `path`, which must exist, and return the card's path.
+
+    Parameters
+    ----------
+    task : one of TASKS.
+    input : dtype, axes and what is assumed of pixels.
+    name : the file's stem unless given.
+    card : where to write it; beside the model unless given.
+    specific : the further keys of that task, JSON values.
+    """
+    path = Path(path)
+    if task not in TASKS:
+        raise ModelError(f"unknown task '{task}': one of {', '.join(TASKS)}")
+    facts = {
+        "name": name or path.stem,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "seed": int(seed),
+        "task": task,
+        "input": input,
+        **specific,
+        "training": training,
+        "metrics": metrics,
+        "provenance": provenance,
+    }
+    place = Path(card) if card is not None else card_path(path)
+    text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=place.parent, suffix=".partial", delete=False
+    ) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, place)
+    return place
+
+
+def card_path(path: str | Path) -> Path:
+    """Where the card of the model file `path` lies."""
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise ModelError(f"{path} is no .onnx file: a model is NAME.onnx with its card NAME.json")
+    return path.with_suffix(".json")
+
+
+def shipped(name: str) -> Path:
+    """Path of the shipped model `name`.
+
+    Raises
+    ------
+    ModelError : there is none of that name.
+    """
+    folder = Path(__file__).parent
+    path = folder / f"{name}.onnx"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.onnx"))) or "none"
+        raise ModelError(f"no shipped model '{name}'; shipped: {known}")
+    return path
+
+
+def _start(path: Path, content: bytes, provider: str, threads: int) -> tuple[Any, str]:
+    """The runtime's session and the provider that runs it."""
+    import onnxruntime
+
+    if provider == "cuda" or (provider == "auto" and _has_nvidia_driver()):
+        session = _create(path, content, "cuda", threads)
+        if session.get_providers()[0] == PROVIDERS["cuda"]:
+            return session, "cuda"
+        if provider == "cuda":
+            built = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+            why = "its libraries or the driver do not load" if built else "this build has none"
+            raise ModelError(
+                f"CUDA was asked for and does not work here ({why}): use provider cpu or auto"
+            )
+    return _create(path, content, "cpu", threads), "cpu"
+
+
+def _create(path: Path, content: bytes, provider: str, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    # a spinning thread burns the core that capture or the recorder needs
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    wanted: list[Any] = [PROVIDERS["cpu"]]
+    if provider == "cuda" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+        # autotuning and TF32 would make two runs of the same frames differ
+        exact = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
+        wanted.insert(0, (PROVIDERS["cuda"], exact))
+    onnxruntime.set_default_logger_severity(4)  # a failed CUDA start prints lines; we say it
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=wanted)
+    except _ort_errors() as error:
+        raise ModelError(f"{path} does not load as a model: {_one_line(error)}") from error
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+
+
+def _has_nvidia_driver() -> bool:
+    """Whether the CUDA driver loads; asking is cheap where starting CUDA in vain is not."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises: its own exceptions share no base class."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel")
+    more = ("NotImplemented", "RuntimeException", "EPFail")
+    return (*(getattr(state, name) for name in own + more), ValueError, RuntimeError)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
