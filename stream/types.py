@@ -111,7 +111,7 @@ class Frame(NamedTuple):
 
 
 class Timings(NamedTuple):
-    """Wall-clock measurements of one analyzed frame, milliseconds. The loop's, not the analyzer's."""
+    """Wall-clock measurements of one analyzed frame, milliseconds: the loop's."""
 
     localize_ms: float = 0.0
     infer_ms: float = 0.0
@@ -148,7 +148,8 @@ class Start:
     frame_interval_s: float | None
     z_step_um: float | None = None
     time_zero_utc: str = ""  # ISO 8601
-    camera: dict[str, Any] = field(default_factory=dict)  # offset, gain_e_per_count, read_noise_e, known
+    # offset (counts), gain_e_per_count, read_noise_e; known: "measured", "estimated" or "unknown"
+    camera: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # of the analysis
     models: dict[str, dict[str, Any]] = field(default_factory=dict)  # role -> name, sha256
     software: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,143 @@
+"""Decisions: settled states in, events out.
+
+- `changepoint`: a track settles into another motion and stays `hold` settled points in it.
+- `uncoating`: p_uncoated stays at `threshold` or above for `hold` settled points; once per track.
+
+Both carry the frame at which the stretch began, and `delay`, the frames from there to the
+announcement. Probabilities may fall again later; a decision, once made, is not taken back here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from livespt.stream.states import Settled
+from livespt.stream.types import EVENT, KINDS, MOTIONS
+
+
+class Rule(NamedTuple):
+    """When to announce an uncoating and a changepoint."""
+
+    threshold: float = 0.8  # of p_uncoated
+    hold: int = 5  # settled points above it
+    change_hold: int = 8  # settled points in the new motion
+
+
+class Decisions:
+    """Stretches of every living track, by slot."""
+
+    def __init__(self, rule: Rule = Rule(), capacity: int = 256) -> None:
+        self.rule = rule
+        # per slot: uncoating stretch, fired, motion settled into, candidate motion and its stretch
+        self._stretch = np.zeros((capacity, 5), np.int64)
+        self._start = np.zeros((capacity, 2, 4))  # frame, z, y, x where either stretch began
+        self._best = np.zeros((capacity, 2))  # probability reached in either stretch
+        self.clear(np.arange(capacity, dtype=np.int32))
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        """Forget the tracks in `slots`."""
+        self._stretch[slots] = (0, 0, -1, -1, 0)
+
+    def __call__(self, settled: Settled, frame: int) -> NDArray[np.void]:
+        """Return the events (EVENT, `seq` left 0) that these settled rows decide."""
+        rows, slots, points = settled
+        if not len(rows):
+            return np.zeros(0, EVENT)
+        self._reserve(int(slots.max()) + 1)
+        motion = np.stack([rows[f"p_{name}"] for name in MOTIONS], axis=1)
+        found = _decide(
+            slots,
+            rows["frame"],
+            rows["state"],
+            motion,
+            rows["p_uncoated"],
+            points,
+            self._stretch,
+            self._start,
+            self._best,
+            self.rule.threshold,
+            self.rule.hold,
+            self.rule.change_hold,
+        )
+        which, kind, at, probability = found
+        events = np.zeros(len(which), EVENT)
+        events["kind"] = np.where(kind == 0, KINDS.index("uncoating"), KINDS.index("changepoint"))
+        events["frame"] = at[:, 0]
+        events["z"], events["y"], events["x"] = at[:, 1], at[:, 2], at[:, 3]
+        for name in ("channel", "position", "track"):
+            events[name] = rows[name][which]
+        events["other"] = events["amends"] = -1
+        events["probability"] = probability
+        events["delay"] = frame - events["frame"]
+        return events
+
+    def _reserve(self, need: int) -> None:
+        have = len(self._stretch)
+        if need > have:
+            grown = max(need, 2 * have)
+            for name in ("_stretch", "_start", "_best"):
+                old = getattr(self, name)
+                new = np.zeros((grown, *old.shape[1:]), old.dtype)
+                new[:have] = old
+                setattr(self, name, new)
+            self.clear(np.arange(have, grown, dtype=np.int32))
+
+
+@njit(cache=True)
+def _decide(  # one loop over rows, in the order they settled
+    slots: NDArray[np.int32],
+    frames: NDArray[np.int64],
+    state: NDArray[np.int8],
+    motion: NDArray[np.float32],
+    uncoated: NDArray[np.float32],
+    points: NDArray[np.float64],
+    stretch: NDArray[np.int64],
+    start: NDArray[np.float64],
+    best: NDArray[np.float64],
+    threshold: float,
+    hold: int,
+    change_hold: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    which = np.empty(2 * len(slots), np.int64)
+    kind = np.empty(2 * len(slots), np.int64)
+    at = np.empty((2 * len(slots), 4))
+    probability = np.empty(2 * len(slots))
+    n = 0
+    for i in range(len(slots)):
+        slot = slots[i]
+        mine = stretch[slot]  # [uncoating stretch, fired, motion, candidate, its stretch]
+        if uncoated[i] >= threshold:
+            if mine[0] == 0:
+                start[slot, 0, 0] = frames[i]
+                start[slot, 0, 1:] = points[i]
+                best[slot, 0] = 0
+            mine[0] += 1
+            best[slot, 0] = max(best[slot, 0], uncoated[i])
+            if mine[0] >= hold and mine[1] == 0:
+                mine[1] = 1
+                which[n], kind[n], at[n], probability[n] = i, 0, start[slot, 0], best[slot, 0]
+                n += 1
+        else:
+            mine[0] = 0
+        if state[i] < 0:
+            continue
+        if state[i] == mine[2]:
+            mine[3], mine[4] = -1, 0
+            continue
+        if state[i] != mine[3]:
+            mine[3], mine[4] = state[i], 0
+            start[slot, 1, 0] = frames[i]
+            start[slot, 1, 1:] = points[i]
+            best[slot, 1] = 0
+        mine[4] += 1
+        best[slot, 1] = max(best[slot, 1], motion[i, state[i]])
+        if mine[4] >= change_hold:
+            if mine[2] >= 0:  # the first motion of a track is no change
+                which[n], kind[n], at[n], probability[n] = i, 1, start[slot, 1], best[slot, 1]
+                n += 1
+            mine[2], mine[3], mine[4] = state[i], -1, 0
+    return which[:n], kind[:n], at[:n], probability[:n]

@@ -1,0 +1,111 @@
+"""The pipeline: the loop that every run is, live or replayed.
+
+    for frame in source:
+        update = analyze(frame)
+        for sink in sinks:
+            sink(frame, update)
+
+Around these lines stands only what a loop needs at its edges: the clock, and the last word. A stage
+that fails ends the run: sinks are closed with `Stop(status="failed")`, never with stale results.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from livespt.stream.analyzer import Analyzer
+from livespt.stream.types import Frame, Start, Stop, Timings, Update
+
+
+class Sink(Protocol):
+    """Takes what the loop makes: store, publish, react."""
+
+    def __call__(self, frame: Frame, update: Update) -> Update | None:
+        """Take one analyzed frame. A sink that measures returns the update with its measurement."""
+
+    def finish(self, update: Update) -> None:
+        """Take the rows that the end of the run settled."""
+
+    def close(self, stop: Stop) -> None:
+        """Take the last word."""
+
+
+class Timed:
+    """A stage that adds up how long its calls took, until asked."""
+
+    def __init__(self, stage: Callable[..., Any], clock: Callable[[], int] = time.perf_counter_ns):
+        self.stage = stage
+        self._clock = clock
+        self._ns = 0
+
+    def __call__(self, *args: Any) -> Any:
+        begin = self._clock()
+        try:
+            return self.stage(*args)
+        finally:
+            self._ns += self._clock() - begin
+
+    def take_ms(self) -> float:
+        """Return the milliseconds since last asked."""
+        ns, self._ns = self._ns, 0
+        return ns / 1e6
+
+
+class Stages(NamedTuple):
+    """The timed stages inside an analyzer."""
+
+    localize: Timed
+    infer: Timed
+
+
+def run(
+    source: Iterable[Frame],
+    analyze: Analyzer,
+    sinks: Sequence[Sink],
+    start: Start,
+    stages: Stages,
+    *,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> Stop:
+    """Analyze every frame of `source` and hand each to every sink; return the last word.
+
+    Raises
+    ------
+    BaseException
+        Whatever a stage raised, after the sinks were closed with status "failed" (or "aborted"
+        for an interrupt).
+    """
+    frames = lost = spots = states = events = 0
+
+    def stop(status: str, reason: str = "") -> Stop:
+        return Stop(start.run, status, reason, frames, frames, lost, spots, states, events)
+
+    try:
+        for frame in source:
+            begin = clock()
+            update = analyze(frame)
+            took = (clock() - begin) / 1e6
+            timings = Timings(stages.localize.take_ms(), stages.infer.take_ms(), took)
+            update = update._replace(timings=timings)
+            frames, lost = frames + 1, lost + update.lost
+            spots, states = spots + len(update.spots), states + len(update.states)
+            events += len(update.events)
+            for sink in sinks:
+                update = sink(frame, update) or update
+        last = analyze.finish()
+        if last is not None:
+            states, events = states + len(last.states), events + len(last.events)
+            for sink in sinks:
+                sink.finish(last)
+    except BaseException as error:
+        status = "aborted" if isinstance(error, KeyboardInterrupt) else "failed"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        for sink in sinks:
+            sink.close(stop(status, reason))
+        raise
+    end = stop("complete")
+    for sink in sinks:
+        sink.close(end)
+    return end

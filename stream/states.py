@@ -1,0 +1,183 @@
+"""States: what is known of the motion of every living track, provisional at once, settled later.
+
+Rules that make a run reproducible and honest:
+
+1. The reading of a point at frame f is settled L frames later, with the points up to f + L and no
+   others, whether or not the track was seen at f + L. Its `lag` is the look-ahead really used: the
+   frame of the last point seen minus f, never above L.
+2. A track that ends settles its remaining points with what was seen.
+3. So every point pushed gets exactly one settled row, and no row depends on other tracks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from livespt.stream.types import ABSTAIN, MOTIONS, STATE
+from livespt.stream.window import Windows
+
+# windows (n, N, 5) -> (n, N, 5): four motion probabilities and p_uncoated of every point
+Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+READINGS = 5
+
+
+class Settled(NamedTuple):
+    """Settled rows, with where each track was: what decisions need beside the row itself."""
+
+    rows: NDArray[np.void]  # STATE (n,)
+    slots: NDArray[np.int32]
+    points: NDArray[np.float64]  # (n, 3) z, y, x pixels at the row's frame
+
+
+class States:
+    """Windows of one channel and position, and the newest reading of each.
+
+    Parameters
+    ----------
+    infer : callable
+        Windows (n, N, 5) to probabilities (n, N, 5).
+    window : int
+        N, points a window.
+    lag : int
+        L, frames of look-ahead of a settled reading; below `window`.
+    abstain_below : float
+        A motion less likely than this leaves `state` undecided.
+    channel, position : int
+        Written into every row.
+    """
+
+    def __init__(
+        self,
+        infer: Infer,
+        *,
+        window: int,
+        lag: int,
+        abstain_below: float = 0.0,
+        channel: int = 0,
+        position: int = 0,
+    ) -> None:
+        if not 0 <= lag < window:
+            raise ValueError(f"lag {lag} must lie from 0 to window - 1 = {window - 1}")
+        self.infer = infer
+        self.lag = lag
+        self.abstain_below = abstain_below
+        self.channel = channel
+        self.position = position
+        self.windows = Windows(window)
+        self._track = np.full(len(self.windows.count), -1, np.int64)
+        self._open = np.zeros(len(self.windows.count), np.int64)  # points not settled yet
+        # newest reading of the last L + 1 points, right-aligned
+        self._reading = np.zeros((len(self._track), lag + 1, READINGS), np.float32)
+
+    def settle_overdue(self, frame: int) -> Settled:
+        """Settle what was due before `frame`, with the readings as they stood then."""
+        return self._settle(np.flatnonzero(self._open).astype(np.int32), frame - self.lag, frame)
+
+    def close(self, slots: NDArray[np.int32], frame: int) -> Settled:
+        """Settle everything left of the tracks in `slots` (n,), which ended, and forget them."""
+        settled = self._settle(slots, np.iinfo(np.int64).max, frame)
+        self.windows.clear(slots)
+        self._track[slots] = -1
+        return settled
+
+    def step(
+        self,
+        frame: int,
+        slots: NDArray[np.int32],
+        tracks: NDArray[np.int64],
+        points: NDArray[np.float64],
+    ) -> tuple[NDArray[np.void], Settled]:
+        """Take the points (n, 3) z, y, x pixels of one frame; return provisional and settled rows."""
+        self._reserve(slots)
+        self._track[slots] = tracks
+        self.windows.push(slots, frame, points)
+        self._open[slots] += 1
+        if len(slots):
+            readings = self.infer(self.windows.batch(slots))
+            self._reading[slots] = readings[:, -(self.lag + 1) :]
+        now = self._rows(slots, np.full(len(slots), frame), self._reading[slots, -1], frame)
+        due = self._settle(np.flatnonzero(self._open).astype(np.int32), frame - self.lag + 1, frame)
+        return now, due
+
+    def finish(self, frame: int) -> Settled:
+        """Settle every point left at the end of a run."""
+        return self.close(np.flatnonzero(self._open).astype(np.int32), frame)
+
+    def _settle(self, slots: NDArray[np.int32], before: int, frame: int) -> Settled:
+        """Settle the open points of `slots` whose frame lies below `before`."""
+        windows = self.windows
+        at, backs = _due(slots, windows.count, windows.frame, self._open, before)
+        columns = (windows.count[at] - 1 - backs) % windows.length
+        rows = self._rows(at, windows.frame[at, columns], self._reading[at, -1 - backs], frame)
+        rows["lag"] = windows.last_frame(at) - rows["frame"]
+        rows["settled"] = 1
+        points = windows.point[at, columns]
+        np.subtract.at(self._open, at, 1)
+        order = np.lexsort((rows["track"], rows["frame"]))
+        return Settled(rows[order], at[order], points[order])
+
+    def _rows(
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        readings: NDArray[np.float32],
+        made: int,
+    ) -> NDArray[np.void]:
+        rows = state_rows(readings, self.abstain_below)
+        rows["frame"] = frames
+        rows["channel"] = self.channel
+        rows["position"] = self.position
+        rows["track"] = self._track[slots]
+        rows["made"] = made
+        return rows
+
+    def _reserve(self, slots: NDArray[np.int32]) -> None:
+        self.windows.reserve(slots)
+        more = len(self.windows.count) - len(self._track)
+        if more:
+            self._track = np.concatenate([self._track, np.full(more, -1, np.int64)])
+            self._open = np.concatenate([self._open, np.zeros(more, np.int64)])
+            grown = np.zeros((more, *self._reading.shape[1:]), np.float32)
+            self._reading = np.concatenate([self._reading, grown])
+
+
+def state_rows(readings: NDArray[np.float32], abstain_below: float) -> NDArray[np.void]:
+    """STATE rows that hold `readings` (n, 5) and nothing else yet."""
+    rows = np.zeros(len(readings), STATE)
+    motion = readings[:, :4]
+    for i, name in enumerate(MOTIONS):
+        rows[f"p_{name}"] = motion[:, i]
+    unsure = motion.max(axis=1) < abstain_below
+    rows["state"] = np.where(unsure, ABSTAIN, motion.argmax(axis=1))
+    rows["p_uncoated"] = readings[:, 4]
+    return rows
+
+
+@njit(cache=True)
+def _due(
+    slots: NDArray[np.int32],
+    count: NDArray[np.int64],
+    frame: NDArray[np.int64],
+    unsettled: NDArray[np.int64],
+    before: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Slots and distances from the newest point of the open points older than frame `before`."""
+    total = 0
+    for slot in slots:
+        total += unsettled[slot]
+    at = np.empty(total, np.int32)
+    backs = np.empty(total, np.int64)
+    n = 0
+    for slot in slots:
+        for back in range(unsettled[slot] - 1, -1, -1):  # oldest first
+            if frame[slot, (count[slot] - 1 - back) % frame.shape[1]] >= before:
+                break
+            at[n] = slot
+            backs[n] = back
+            n += 1
+    return at[:n], backs[:n]

@@ -1,0 +1,165 @@
+"""Motion analysis of anyone's tracks: the live path point by point, or whole tracks both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.errors import SettingError
+from livespt.stream.states import States, state_rows
+from livespt.stream.types import ABSTAIN, MOTIONS, STATE
+from livespt.stream.window import Windows
+from livespt.tools.compose import Options, load_infer
+from livespt.tools.tables import read_table, write_table
+
+if TYPE_CHECKING:
+    from livespt.models.classify import Infer
+
+AT_ONCE = 1024  # tracks analyzed in step
+UNSURE = "unsure"  # `state` when no motion is likely enough
+
+
+def analyze_table(
+    src: Path,
+    out: Path,
+    *,
+    pixel_size_um: float,
+    frame_interval_s: float,
+    z_step_um: float | None = None,
+    lag: int | None = None,
+    offline: bool = False,
+    segmenter: Path | None = None,
+    uncoating: Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Add the motion state to every row of a CSV of tracks (frame, particle, y, x[, z]).
+
+    Parameters
+    ----------
+    src, out : Path
+        Input rows may come in any order; the output has them in that order, unchanged, with the
+        state columns behind.
+    pixel_size_um, frame_interval_s : float
+    z_step_um : float, optional
+        Unit of `z`; default: the pixel size.
+    lag : int, optional
+        Look-ahead in frames; above the settled lag of the model, the settled lag answers.
+    offline : bool
+        Look both ways along whole tracks.
+
+    Raises
+    ------
+    InputError
+        A table that cannot be used.
+    SettingError
+        A value out of range, or `lag` together with `offline`.
+    """
+    for name, value in (
+        ("pixel_size_um", pixel_size_um),
+        ("frame_interval_s", frame_interval_s),
+        ("z_step_um", 1.0 if z_step_um is None else z_step_um),
+    ):
+        if not 0 < value < 1e6:
+            raise SettingError(f"{name} must be above 0, not {value}")
+    if offline and lag is not None:
+        raise SettingError("--lag and --offline exclude each other: offline looks both ways")
+    if lag is not None and lag < 0:
+        raise SettingError(f"lag must be 0 or more frames, not {lag}")
+    table = read_table(src, ("frame", "particle", "y", "x"), optional=("z",))
+    infer = load_infer(Options(segmenter=segmenter, uncoating=uncoating))
+    scale = (z_step_um or pixel_size_um) / pixel_size_um
+    z = table.values.get("z", np.zeros(len(table.values["y"])))
+    points = np.stack([z * scale, table.values["y"], table.values["x"]], axis=1)
+    frames, particles = table.values["frame"], table.values["particle"]
+    if offline:
+        states = whole_tracks(infer, frames, particles, points)
+    else:
+        states = point_by_point(infer, frames, particles, points, lag)
+    write_table(out, table, state_columns(states), overwrite=overwrite)
+    return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
+
+
+def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:
+    """Columns of the table formats for STATE rows."""
+    names = np.array([*MOTIONS, UNSURE])  # ABSTAIN is -1: the last
+    assert ABSTAIN == -1
+    columns: dict[str, NDArray[Any]] = {f"p_{name}": states[f"p_{name}"] for name in MOTIONS}
+    return columns | {
+        "state": names[states["state"]],
+        "p_uncoated": states["p_uncoated"],
+        "lag": states["lag"],
+    }
+
+
+def point_by_point(
+    infer: Infer,
+    frames: NDArray[np.int64],
+    particles: NDArray[np.int64],
+    points: NDArray[np.float64],
+    lag: int | None = None,
+) -> NDArray[np.void]:
+    """Settled states (STATE) of tracks given as rows, one a row, as a live run would have made them.
+
+    Tracks do not know each other, so all start at once: their points are fed in step, which makes
+    large batches of what in time may lie far apart.
+    """
+    states = np.zeros(len(frames), STATE)
+    tracks, slot = np.unique(particles, return_inverse=True)
+    first = np.full(len(tracks), np.iinfo(np.int64).max)
+    np.minimum.at(first, slot, frames)
+    age = frames - first[slot]
+    lag = infer.lag if lag is None else min(lag, infer.lag)
+    for begin in range(0, len(tracks), AT_ONCE):
+        mine = np.flatnonzero((slot >= begin) & (slot < begin + AT_ONCE))
+        order = mine[np.lexsort((slot[mine], age[mine]))]
+        reader = States(
+            infer, window=infer.window, lag=lag, abstain_below=infer.abstain_below
+        )
+        settled = []
+        cuts = np.flatnonzero(np.diff(age[order])) + 1
+        for rows in np.split(order, cuts):
+            now = int(age[rows[0]])
+            settled.append(reader.settle_overdue(now).rows)
+            slots = (slot[rows] - begin).astype(np.int32)
+            settled.append(reader.step(now, slots, slot[rows], points[rows])[1].rows)
+        settled.append(reader.finish(int(age[order[-1]])).rows)
+        made = np.concatenate(settled)
+        states[order] = made[np.lexsort((made["track"], made["frame"]))]
+    states["track"] = particles
+    states["frame"] = frames
+    states["made"] += first[slot]
+    return states
+
+
+def whole_tracks(
+    infer: Infer,
+    frames: NDArray[np.int64],
+    particles: NDArray[np.int64],
+    points: NDArray[np.float64],
+) -> NDArray[np.void]:
+    """States (STATE) of tracks given as rows, one a row, each with the whole track in view."""
+    states = np.zeros(len(frames), STATE)
+    order = np.lexsort((frames, particles))
+    tracks = np.split(order, np.flatnonzero(np.diff(particles[order])) + 1)
+    by_length: dict[int, list[NDArray[np.int64]]] = {}
+    for rows in tracks:
+        padded = -(-len(rows) // infer.window) * infer.window
+        by_length.setdefault(padded, []).append(rows)
+    for length, group in sorted(by_length.items()):
+        for some in (group[i : i + AT_ONCE] for i in range(0, len(group), AT_ONCE)):
+            windows = Windows(length, capacity=len(some))
+            slots = np.arange(len(some), dtype=np.int32)
+            for point in range(length):
+                long = np.array([point < len(rows) for rows in some])
+                at = np.array([rows[point] for rows in some if point < len(rows)], np.int64)
+                windows.push(slots[long], frames[at], points[at])
+            readings = infer(windows.batch(slots))
+            for rows, reading in zip(some, readings, strict=True):
+                states[rows] = state_rows(reading[-len(rows) :], infer.abstain_below)
+                states["lag"][rows] = frames[rows[-1]] - frames[rows]
+                states["made"][rows] = frames[rows[-1]]
+    states["frame"], states["track"], states["settled"] = frames, particles, 1
+    return states

@@ -1,0 +1,453 @@
+"""The command line: `livespt COMMAND`, its arguments and how results and errors are printed.
+
+Every command takes `--help`, `--config FILE.toml`, `--json FILE` and `key=value` words, whose keys
+are the option names with underscores. Results go to stdout, one error line and at most one hint to
+stderr. Exit code: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from livespt.stream.errors import LiveSptError, SettingError
+from livespt.tools.settings import ASSIGNMENT, nearest, read_toml
+
+PATH = click.Path(path_type=Path)
+
+
+class Command(click.Command):
+    """A command that also takes `key=value` words, a TOML file and `--json`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        config = click.Option(
+            ["--config"],
+            type=PATH,
+            is_eager=True,
+            expose_value=False,
+            callback=_read_config,
+            help="Settings in a TOML file; words on the command line win.",
+        )
+        as_json = click.Option(
+            ["--json", "json_file"],
+            type=PATH,
+            expose_value=False,
+            callback=_keep_json,
+            help="Also write what is printed as JSON.",
+        )
+        self.params += [config, as_json]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Turn `key=value` words into options first."""
+        return super().parse_args(ctx, self._assigned(args))
+
+    def settings(self) -> dict[str, click.Option]:
+        """Options by the name they have in `key=value` and TOML."""
+        skip = ("config", "json_file", "help")
+        options = (p for p in self.params if isinstance(p, click.Option) and p.name not in skip)
+        return {max(o.opts, key=len).lstrip("-").replace("-", "_"): o for o in options}
+
+    def _assigned(self, args: list[str]) -> list[str]:
+        known = self.settings()
+        takes_value = {
+            opt
+            for p in self.params
+            if isinstance(p, click.Option) and not p.is_flag
+            for opt in p.opts
+        }
+        words: list[str] = []
+        for i, word in enumerate(args):
+            match = ASSIGNMENT.match(word)
+            if match is None or (i and args[i - 1] in takes_value):
+                words.append(word)
+                continue
+            key, value = match.groups()
+            if key in known:
+                words += _option_words(key, known[key], value)
+            elif Path(word).exists():
+                words.append(word)
+            else:
+                raise SettingError(f"unknown setting '{key}'{nearest(key, known)}")
+        return words
+
+
+class Group(click.Group):
+    """Commands, with a suggestion for a misspelt one."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"no_args_is_help": False, **kwargs})
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command or suggest the nearest."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise click.UsageError(f"no command '{args[0]}'{nearest(args[0], self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _option_words(key: str, option: click.Option, value: str) -> list[str]:
+    if not option.is_flag:
+        return [max(option.opts, key=len), value]
+    truth = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if value.lower() not in truth:
+        raise SettingError(f"{key} is true or false, not '{value}'")
+    wanted = truth[value.lower()]
+    if option.secondary_opts:
+        return [option.opts[0] if wanted else option.secondary_opts[0]]
+    return [option.opts[0]] if wanted else []
+
+
+def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is not None and isinstance(ctx.command, Command):
+        known = ctx.command.settings()
+        values = read_toml(path, ctx.info_name or "", known)
+        ctx.default_map = {str(known[key].name): value for key, value in values.items()}
+
+
+def _keep_json(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    ctx.meta["livespt.json"] = path
+
+
+def report(result: Any, lines: Sequence[str] | None = None) -> None:
+    """Print a result, and write it where `--json` says."""
+    for line in lines if lines is not None else _lines(result):
+        click.echo(line)
+    path = click.get_current_context().meta.get("livespt.json")
+    if path is not None:
+        path.write_text(json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")
+
+
+def _lines(result: Any, indent: str = "") -> list[str]:
+    lines = []
+    for key, value in result.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [f"{indent}{key}", *_table(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key:<24}{_shown(value)}".rstrip())
+    return lines
+
+
+def _table(rows: list[dict[str, Any]], indent: str) -> list[str]:
+    """Rows of equal keys as aligned columns."""
+    cells = [list(rows[0])] + [[_shown(row.get(key)) for key in rows[0]] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return [
+        indent + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """JSON without NaN, which no standard reader takes."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _point(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        y, x = (float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is no point: write Y,X, as in 104.5,88") from None
+    return y, x
+
+
+def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command that analyzes frames."""
+    options = [
+        click.option("--localizer", type=PATH, help="Localizer model (.onnx). Default: shipped."),
+        click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped."),
+        click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped."),
+        click.option("--search-range", type=float, help="Pixels a particle may move a frame. [5]"),
+        click.option("--memory", type=int, help="Frames a particle may be missed. [3]"),
+        click.option(
+            "--provider",
+            type=click.Choice(["cpu", "cuda", "auto"]),
+            default="cpu",
+            show_default=True,
+            help="Where the networks run.",
+        ),
+        click.option("--threads", type=int, default=1, show_default=True, help="Of the networks."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _options(values: dict[str, Any]) -> Any:
+    from livespt.tools.compose import Options
+
+    names = Options.__dataclass_fields__
+    return Options(**{name: values.pop(name) for name in names})
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="livespt")
+def livespt() -> None:
+    """Watch particles while the microscope is still recording."""
+
+
+@livespt.command()
+@click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Folder to make.")
+@click.option("--headless", is_flag=True, help="Open no window.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated sample.")
+@click.option("--frames", type=click.IntRange(min=50), help="Length of the movie.")
+@click.option("--endpoint", default="tcp://127.0.0.1:5570", show_default=True)
+@analysis_options
+def demo(**values: Any) -> None:
+    """Simulated virus entry through the real Micro-Manager core and the whole chain."""
+    from livespt.tools.demo import demo, lines
+
+    result = demo(options=_options(values), say=click.echo, **values)
+    report(result, lines(result))
+
+
+@livespt.command()
+@click.option(
+    "--out", type=PATH, default=Path("live.zarr"), show_default=True, help="Run to write."
+)
+@click.option("--frames", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option("--interval-ms", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option(
+    "--exposure-ms", type=click.FloatRange(min=0.01), help="Default: as the camera is set."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=4827,
+    show_default=True,
+    help="Of the running Micro-Manager.",
+)
+@click.option("--mm-dir", type=PATH, help="Micro-Manager folder: start its core here instead.")
+@click.option("--mm-config", type=PATH, help="Hardware configuration (.cfg) for --mm-dir.")
+@click.option(
+    "--java", is_flag=True, help="With --mm-dir: headless Java instead of the Python core."
+)
+@click.option("--demo-camera", is_flag=True, help="Micro-Manager's demo hardware, no microscope.")
+@click.option("--pixel-size-um", type=float, help="In place of what Micro-Manager says.")
+@click.option("--endpoint", default="tcp://127.0.0.1:5570", show_default=True)
+@analysis_options
+def live(**values: Any) -> None:
+    """Analyze what Micro-Manager records, while it records."""
+    from livespt.tools.live import live
+
+    report(live(options=_options(values), say=click.echo, **values))
+
+
+@livespt.command()
+@click.argument("movie", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Run to write (RUN.zarr).")
+@click.option("--pixel-size-um", type=float, help="In place of what the movie says.")
+@click.option("--frame-interval-s", type=float, help="In place of what the movie says.")
+@click.option("--rate", type=click.Choice(["max", "realtime"]), default="max", show_default=True)
+@click.option("--no-movie", is_flag=True, help="Do not store the frames again.")
+@click.option("--all-frames", is_flag=True, help="Also those that the live run had to skip.")
+@click.option("--endpoint", default="tcp://127.0.0.1:5570", show_default=True)
+@analysis_options
+def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
+    """Analyze a recorded MOVIE through the path of a live run."""
+    from livespt.tools.replay import replay
+
+    options = _options(values)
+    report(replay(movie, out, options, keep_movie=not no_movie, say=click.echo, **values))
+
+
+@livespt.command()
+@click.argument("target", default="tcp://127.0.0.1:5570")
+@click.option("--render", type=PATH, help="Draw to FILE.png or FILE.mp4, without a screen.")
+@click.option("--frame", type=int, help="Of a stored run. Default: a telling one.")
+def watch(target: str, render: Path | None, frame: int | None) -> None:
+    """The overlay: live from an endpoint (TARGET), or of a stored RUN.zarr."""
+    from livespt.tools.watch import watch
+
+    report(watch(target, render=render, frame=frame))
+
+
+@livespt.command()
+@click.argument("target", default="tcp://127.0.0.1:5570")
+@click.option("--kind", "kinds", multiple=True, help="Only events of this kind; may be repeated.")
+@click.option("--since", type=click.IntRange(min=0), default=0, help="First event wanted.")
+def listen(target: str, kinds: tuple[str, ...], since: int) -> None:
+    """Print events as JSON lines, complete from --since on."""
+    from livespt.tools.listen import listen
+
+    listen(target, kinds=kinds, since=since)
+
+
+@livespt.command()
+@click.argument("run", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--overwrite", is_flag=True)
+def export(run: Path, out: Path, overwrite: bool) -> None:
+    """Write the tracks of RUN.zarr to OUT: .csv, .parquet, .xml (TrackMate) or .geff."""
+    from livespt.tools.export import export_run
+
+    report(export_run(run, out, overwrite=overwrite))
+
+
+@livespt.command()
+@click.argument("spots", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--search-range", type=float, default=5.0, show_default=True)
+@click.option("--memory", type=int, default=0, show_default=True)
+@click.option("--overwrite", is_flag=True)
+def link(spots: Path, out: Path, **values: Any) -> None:
+    """Link the localizations of SPOTS.csv (frame, y, x[, z]): adds `particle`."""
+    from livespt.tools.link import link_table
+
+    report(link_table(spots, out, **values))
+
+
+@livespt.command()
+@click.argument("tracks", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--pixel-size-um", type=float, required=True)
+@click.option("--frame-interval-s", type=float, required=True)
+@click.option("--z-step-um", type=float, help="Of `z`; default: the pixel size.")
+@click.option("--lag", type=int, help="Look-ahead, frames. Default: the settled lag.")
+@click.option("--offline", is_flag=True, help="Look both ways along whole tracks.")
+@click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped.")
+@click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped.")
+@click.option("--overwrite", is_flag=True)
+def analyze(tracks: Path, out: Path, **values: Any) -> None:
+    """Motion states of the tracks in TRACKS.csv (frame, particle, y, x[, z])."""
+    from livespt.tools.analyze import analyze_table
+
+    report(analyze_table(tracks, out, **values))
+
+
+@livespt.group(cls=Group)
+def train() -> None:
+    """Make models."""
+
+
+@train.command("localizer")
+@click.argument("movie", type=PATH)
+@click.option("--frame", type=click.IntRange(min=0), required=True, help="Counted from 0.")
+@click.option("--at", required=True, callback=_point, metavar="Y,X", help="Centre of the particle.")
+@click.option("--size", type=click.IntRange(min=5), required=True, help="Side of the crop, pixels.")
+@click.option("--out", type=PATH, required=True, help="Model to write (.onnx).")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--overwrite", is_flag=True)
+def train_localizer(movie: Path, **values: Any) -> None:
+    """A localizer from one particle of MOVIE."""
+    from livespt.tools.train_localizer import train
+
+    report(train(movie, **values))
+
+
+def _preset_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option(
+            "--preset",
+            type=click.Choice(["quick", "cpu", "full"]),
+            default="cpu",
+            show_default=True,
+        ),
+        click.option("--out", type=PATH, required=True, help="Model to write (.onnx)."),
+        click.option("--seed", type=int, default=1, show_default=True),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto"),
+        click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@train.command("segmenter")
+@_preset_options
+def train_segmenter(**values: Any) -> None:
+    """The motion model, on simulated tracks."""
+    from livespt.tools.train_segmenter import train
+
+    report(train(**values))
+
+
+@train.command("uncoating")
+@_preset_options
+def train_uncoating(**values: Any) -> None:
+    """The uncoating classifier, on simulated virus entry."""
+    from livespt.tools.train_uncoating import train
+
+    report(train(**values))
+
+
+@livespt.group(cls=Group)
+def evaluate() -> None:
+    """Judge models on data they were not made with."""
+
+
+@livespt.command()
+def doctor() -> None:
+    """Say what this machine can do."""
+    from livespt.tools.doctor import examine, lines
+
+    findings = examine()
+    report(findings, lines(findings))
+
+
+def main() -> None:
+    """Run the command line; never show a traceback for an error that was meant."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line; return its exit code."""
+    try:
+        livespt.main(args=list(words), prog_name="livespt", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        _complain(error.format_message(), _help_hint(error))
+        return 2
+    except SettingError as error:
+        _complain(str(error))
+        return 2
+    except (LiveSptError, OSError) as error:
+        _complain(str(error))
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        return 130
+    return 0
+
+
+def _complain(message: str, hint: str = "") -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+
+
+def _help_hint(error: click.ClickException) -> str:
+    ctx = getattr(error, "ctx", None)
+    return f"{ctx.command_path} --help" if ctx is not None else "livespt --help"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Composition: from options and the facts of a movie to the chain that analyzes it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream.decide import Rule
+from livespt.stream.errors import InputError, ModelError, SettingError
+from livespt.stream.pipeline import Stages, Timed
+from livespt.stream.types import Start
+
+if TYPE_CHECKING:
+    from livespt.models.classify import Infer
+    from livespt.models.localize import Localizer
+
+ROLES = ("localizer", "segmenter", "uncoating")
+SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose for an analysis; None: as the replayed run, or the default."""
+
+    localizer: Path | None = None
+    segmenter: Path | None = None
+    uncoating: Path | None = None
+    search_range: float | None = None  # pixels
+    memory: int | None = None  # frames
+    provider: str = "cpu"  # "cpu", "cuda" or "auto"
+    threads: int = 1
+
+
+class Facts(NamedTuple):
+    """What is known of the frames to come."""
+
+    source: str
+    axes: str  # "yx" or "zyx"
+    shape: tuple[int, ...]
+    dtype: str
+    pixel_size_um: float | None = None
+    frame_interval_s: float | None = None
+    z_step_um: float | None = None
+
+
+class Chain(NamedTuple):
+    """An analyzer ready to run, and the first word of its run."""
+
+    analyzer: Analyzer
+    stages: Stages
+    start: Start
+
+
+def compose(facts: Facts, options: Options, mode: str, origin: Start | None = None) -> Chain:
+    """Build the analyzer of one run.
+
+    Parameters
+    ----------
+    facts : Facts
+    options : Options
+    mode : str
+        "live" or "replay".
+    origin : Start, optional
+        First word of the run that is replayed: models and settings come from there unless `options`
+        say otherwise.
+
+    Raises
+    ------
+    ModelError
+        A model is missing, corrupt, or refuses these frames.
+    SettingError
+        A setting out of its range.
+    """
+    check_options(options)
+    localizer, infer = load_localizer(options, origin), load_infer(options, origin)
+    reason = localizer.refuses(facts.axes, facts.shape, facts.dtype)
+    if reason is not None:
+        raise ModelError(f"model '{localizer.card['name']}' refuses {facts.source}: {reason}")
+    localizer.warm_up(facts.shape, facts.dtype)
+    infer.warm_up()
+
+    settings = _settings(options, facts, infer, origin)
+    models = {"localizer": localizer, "segmenter": infer.segmenter, "uncoating": infer.uncoating}
+    start = Start(
+        run=uuid4().hex,
+        mode=mode,
+        source=facts.source,
+        axes=facts.axes,
+        shape=facts.shape,
+        dtype=facts.dtype,
+        pixel_size_um=facts.pixel_size_um,
+        frame_interval_s=facts.frame_interval_s,
+        z_step_um=facts.z_step_um,
+        time_zero_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        camera={"known": "unknown"},
+        settings=asdict(settings) | {"rule": settings.rule._asdict()},
+        models={role: _identity(model) for role, model in models.items()},
+        software={"python": platform.python_version()} | {name: version(name) for name in SOFTWARE},
+        machine={
+            "provider": localizer.provider,
+            "threads": options.threads,
+            "hardware": f"{platform.system()} {platform.machine()}",
+        },
+        source_run=origin.run if origin else "",
+    )
+    stages = Stages(Timed(localizer), Timed(infer))
+    return Chain(Analyzer(stages.localize, stages.infer, settings), stages, start)
+
+
+def check_options(options: Options) -> None:
+    """Refuse values that no run can use."""
+    if options.search_range is not None and not 0 < options.search_range < 1000:
+        raise SettingError(
+            f"search_range must lie between 0 and 1000 px, not {options.search_range}"
+        )
+    if options.memory is not None and not 0 <= options.memory < 1000:
+        raise SettingError(f"memory must lie from 0 to 999 frames, not {options.memory}")
+    if options.threads < 1:
+        raise SettingError(f"threads must be 1 or more, not {options.threads}")
+
+
+def load_localizer(options: Options, origin: Start | None = None) -> Localizer:
+    """Open the localizer that was asked for, or the replayed run's, or the shipped one."""
+    from livespt.models.localize import Localizer
+    from livespt.models.session import shipped
+
+    path = options.localizer or _original("localizer", origin) or shipped("spots")
+    return Localizer(path, provider=options.provider, threads=options.threads)
+
+
+def load_infer(options: Options, origin: Start | None = None) -> Infer:
+    """Open segmenter and uncoating classifier likewise."""
+    from livespt.models.classify import Infer, Uncoating
+    from livespt.models.segment import Segmenter
+    from livespt.models.session import shipped
+
+    segmenter = options.segmenter or _original("segmenter", origin) or shipped("segmenter")
+    uncoating = options.uncoating or _original("uncoating", origin) or shipped("uncoating")
+    how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
+    return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how))
+
+
+def _original(role: str, origin: Start | None) -> Path | None:
+    """Find the very file that the replayed run used."""
+    if origin is None or role not in origin.models:
+        return None
+    from livespt.models.session import shipped
+
+    used = origin.models[role]
+    for path in (shipped(used["name"]), Path(used["file"])):
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == used["sha256"]:
+            return path
+    raise InputError(
+        f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]}), which is not here: "
+        f"name its file with --{role}"
+    )
+
+
+def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None) -> Settings:
+    same_networks = options.segmenter is None and options.uncoating is None
+    if origin is not None and origin.settings and same_networks:
+        rule = Rule(**origin.settings["rule"])
+        settings = Settings(**(origin.settings | {"rule": rule}))
+    else:
+        rule = Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"])
+        settings = Settings(
+            window=infer.window, lag=infer.lag, abstain_below=infer.abstain_below, rule=rule
+        )
+        if facts.z_step_um and facts.pixel_size_um:
+            settings = replace(settings, z_scale=facts.z_step_um / facts.pixel_size_um)
+    chosen = {"search_range": options.search_range, "memory": options.memory}
+    return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _identity(model: Any) -> dict[str, Any]:
+    return {
+        "name": model.card["name"],
+        "sha256": model.card["sha256"],
+        "file": str(model.path),
+    }

@@ -1,0 +1,109 @@
+"""The demo: simulated virus entry, played as a camera through the real Micro-Manager core.
+
+The truth never reaches the analyzer: it sees what came out of core, pycromanager and hook. What it
+found is then scored against the truth and printed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from livespt.stream.errors import StoreError
+from livespt.stream.store import open_run
+from livespt.tools.compose import Facts, Options
+from livespt.tools.live import record, speed
+
+
+def demo(
+    options: Options,
+    *,
+    out: Path,
+    headless: bool,
+    seed: int,
+    frames: int | None,
+    endpoint: str,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Run the demo into the folder `out`; return the summary that `out/summary.json` holds."""
+    from livespt.acquisition.micromanager import simulated_microscope
+    from livespt.acquisition.simulate import Scenario, virus_entry
+    from livespt.tools.overlay import render_run
+
+    run = out / "run.zarr"
+    if run.exists():
+        raise StoreError(f"'{run}' exists already: choose another --out")
+    scenario = Scenario(seed=seed)
+    if frames is not None:
+        scenario = replace(scenario, n_frames=frames)
+    say(f"simulating {scenario.n_frames} frames of virus entry (seed {seed})")
+    movie = virus_entry(scenario)
+    images = [movie.frame(i) for i in range(len(movie))]
+    out.mkdir(parents=True, exist_ok=True)
+    facts = Facts(
+        source=f"simulated virus entry, seed {seed}",
+        axes="yx",
+        shape=images[0].shape,
+        dtype=images[0].dtype.str,
+        pixel_size_um=scenario.pixel_size_um,
+        frame_interval_s=scenario.frame_interval_s,
+    )
+    with simulated_microscope(
+        images.__getitem__, len(images), facts.shape, facts.dtype, scenario.frame_interval_s
+    ) as microscope:
+        stop, acquired = record(
+            microscope, run, facts, options, n_frames=len(images), endpoint=endpoint, say=say
+        )
+    summary = {
+        "frames": {"sent": acquired.frames, "analyzed": stop.analyzed, "lost": stop.lost},
+        **judge(movie, run),
+        "speed": speed(open_run(run).frames),
+    }
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    say(f"overlay: {render_run(run, out / 'overlay.png')}")
+    if not headless:
+        _show(run, say)
+    return summary
+
+
+def judge(movie: Any, run: Path) -> dict[str, Any]:
+    """Score a stored run against the truth of the simulated movie it came from."""
+    from livespt.tools import score
+
+    found = open_run(run)
+    return {
+        "detection": score.detection(movie.truth, found.spots),
+        "tracks": {"purity": score.purity(movie.truth, found.spots)},
+        "states": {"accuracy": score.states(movie.truth, found.spots, found.states)},
+        "uncoating": score.uncoating(movie.truth, found.events, found.spots),
+    }
+
+
+def lines(summary: dict[str, Any]) -> list[str]:
+    """The summary for a person."""
+    f, d, u, s = (summary[k] for k in ("frames", "detection", "uncoating", "speed"))
+    return [
+        f"frames      {f['sent']} sent, {f['analyzed']} analyzed, {f['lost']} lost",
+        f"detection   recall {d['recall']:.3f}, precision {d['precision']:.3f}, "
+        f"RMSE {d['rmse_px']:.3f} px",
+        f"tracks      purity {summary['tracks']['purity']:.3f}",
+        f"states      accuracy {summary['states']['accuracy']:.3f}",
+        f"uncoating   {u['true']} true: {u['found']} found, {u['missed']} missed, "
+        f"{u['false']} false; delay {u['delay_frames']} frames",
+        f"speed       {s['frames_per_s']} frames/s; hook to published p50 {s['p50_ms']} ms, "
+        f"p99 {s['p99_ms']} ms",
+    ]
+
+
+def _show(run: Path, say: Callable[[str], None]) -> None:
+    """Open the stored run in a window where there is a screen."""
+    from livespt.stream.errors import LiveSptError
+    from livespt.tools.watch import watch
+
+    try:
+        watch(str(run))
+    except LiveSptError as error:
+        say(f"note: no window: {error}")

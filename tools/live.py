@@ -1,0 +1,252 @@
+"""A live run: capture here, recorder and analyzer in processes of their own, one ring between.
+
+    capture (this process)   microscope -> hook -> ring: copies and returns
+    recorder                 lossless reader: every frame into `movie`
+    analyzer                 the loop: analyzes, publishes, stores the tables
+
+The camera starts only when both have said that they are ready. Either may die or stall: capture
+goes on, and the run ends with what went wrong.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream import pipeline
+from livespt.stream.errors import LiveSptError, SettingError, StoreError
+from livespt.stream.publish import Publisher
+from livespt.stream.ring import RingReader, RingWriter
+from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
+from livespt.stream.types import Frame, Stop, Update
+from livespt.tools.compose import Facts, Options, compose
+from livespt.tools.replay import ENDPOINT, Published
+
+if TYPE_CHECKING:
+    from livespt.acquisition.micromanager import Acquired, Microscope
+
+SLOTS = 128  # frames in the ring
+MAX_BEHIND = 64  # frames the analyzer may lag before it skips to the newest
+READY_S = 180.0  # for models to load and numba to compile, the first time
+DONE_S = 120.0  # for the backlog of a full ring on a slow machine
+
+
+class Worker(NamedTuple):
+    """A child process and the pipe to it."""
+
+    name: str
+    process: Any  # multiprocessing.context.SpawnProcess
+    pipe: Connection
+
+
+class Stored:
+    """Sink that stores the tables; the recorder stores the frames."""
+
+    def __init__(self, writer: TableWriter) -> None:
+        self.finish = writer.finish
+        self.close = writer.close
+        self._commit = writer.commit
+
+    def __call__(self, frame: Frame, update: Update) -> None:
+        self._commit(frame, update)
+
+
+def record(
+    microscope: Microscope,
+    out: Path,
+    facts: Facts,
+    options: Options,
+    *,
+    n_frames: int,
+    interval_ms: float = 0.0,
+    endpoint: str = ENDPOINT,
+    say: Callable[[str], None] = print,
+) -> tuple[Stop, Acquired]:
+    """Acquire frames from an open microscope into a new run that is analyzed while it records.
+
+    Raises
+    ------
+    LiveSptError
+        What the recorder or the analyzer refused, before anything is written; or, after the
+        acquisition, what one of them failed at.
+    """
+    if out.exists():
+        raise StoreError(f"'{out}' exists already: choose another --out")
+    ring_name = f"livespt-{uuid4().hex[:12]}"
+    ring = RingWriter(ring_name, SLOTS, facts.shape, facts.dtype)
+    workers: list[Worker] = []
+    try:
+        analyzer = _spawn("analyzer", _analyze, ring_name, out, facts, options, endpoint)
+        workers.append(analyzer)
+        create_run(out, _hear(analyzer, READY_S))
+        workers.append(_spawn("recorder", _record, ring_name, out))
+        _hear(workers[1], READY_S)
+        analyzer.pipe.send("created")
+        _hear(analyzer, READY_S)
+        say(f"recording to {out}, publishing on {endpoint}")
+        acquired = microscope.acquire(ring.put, n_frames=n_frames, interval_ms=interval_ms)
+        ring.end()
+        for worker in reversed(workers):
+            _hear(worker, DONE_S)
+            worker.process.join(10)
+    finally:
+        for worker in workers:
+            if worker.process.is_alive():
+                worker.process.terminate()
+                worker.process.join(5)
+        ring.close()
+    stop = open_run(out).stop
+    if stop is None:
+        raise StoreError(f"the run '{out}' has no last word: it was cut short")
+    return stop, acquired
+
+
+def _spawn(name: str, target: Callable[..., None], *args: Any) -> Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        name=f"livespt-{name}", target=_work, args=(target, theirs, *args), daemon=True
+    )
+    process.start()
+    theirs.close()
+    return Worker(name, process, ours)
+
+
+def _hear(worker: Worker, within_s: float) -> Any:
+    """Wait for the worker's next word; raise what it raised, or that it died."""
+    try:
+        if not worker.pipe.poll(within_s):
+            raise LiveSptError(f"the {worker.name} said nothing for {within_s:.0f} s")
+        word = worker.pipe.recv()
+    except EOFError:
+        worker.process.join(5)
+        raise LiveSptError(
+            f"the {worker.name} process ended early (exit code {worker.process.exitcode})"
+        ) from None
+    if isinstance(word, LiveSptError):
+        raise word
+    return word
+
+
+def _work(target: Callable[..., None], pipe: Connection, *args: Any) -> None:
+    """Run a worker; an interrupt is the parent's to handle, an error is told to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        target(pipe, *args)
+    except LiveSptError as error:
+        pipe.send(error)
+    finally:
+        pipe.close()
+
+
+def _record(pipe: Connection, ring_name: str, out: Path) -> None:
+    """Recorder process: every frame into `movie`."""
+    reader = RingReader(ring_name, lossless=True)
+    writer = MovieWriter(out)
+    pipe.send("ready")
+    for frame in reader:
+        writer.add_frame(frame)
+    writer.close()
+    reader.close()
+    pipe.send("done")
+
+
+def _analyze(
+    pipe: Connection, ring_name: str, out: Path, facts: Facts, options: Options, endpoint: str
+) -> None:
+    """Analyzer process: the loop."""
+    chain = compose(facts, options, "live")
+    publisher = Publisher(endpoint, chain.start)
+    pipe.send(chain.start)
+    pipe.recv()  # the run exists
+    sinks: list[pipeline.Sink] = [Published(publisher), Stored(TableWriter(out))]
+    reader = RingReader(ring_name, max_behind=MAX_BEHIND)
+    pipe.send("ready")
+    pipeline.run(reader, chain.analyzer, sinks, chain.start, chain.stages)
+    reader.close()
+    pipe.send("done")
+
+
+def live(
+    options: Options,
+    *,
+    out: Path,
+    frames: int,
+    interval_ms: float,
+    exposure_ms: float | None,
+    port: int,
+    mm_dir: Path | None,
+    mm_config: Path | None,
+    java: bool,
+    demo_camera: bool,
+    pixel_size_um: float | None,
+    endpoint: str,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Open Micro-Manager in the way that was asked for and record from it."""
+    from livespt.acquisition import micromanager
+
+    if out.exists():
+        raise StoreError(f"'{out}' exists already: choose another --out")
+    if demo_camera:
+        opened = micromanager.demo_microscope()
+    elif mm_dir is not None:
+        if mm_config is None:
+            raise SettingError("--mm-dir needs --mm-config, the hardware configuration to load")
+        opened = micromanager.own_core(mm_dir, mm_config, java=java)
+    else:
+        opened = micromanager.attach(port=port)
+    with opened as microscope:
+        if exposure_ms is not None:
+            microscope.exposure_ms = exposure_ms
+        interval_s = max(interval_ms, microscope.exposure_ms) / 1000
+        facts = Facts(
+            source="micromanager",
+            axes="yx",
+            shape=microscope.shape,
+            dtype=microscope.dtype,
+            pixel_size_um=pixel_size_um or microscope.pixel_size_um,
+            frame_interval_s=interval_s,
+        )
+        stop, acquired = record(
+            microscope,
+            out,
+            facts,
+            options,
+            n_frames=frames,
+            interval_ms=interval_ms,
+            endpoint=endpoint,
+            say=say,
+        )
+    return summary(out, stop, acquired)
+
+
+def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
+    """What a live run did, for printing."""
+    return {
+        "run": str(out),
+        "frames": {"sent": acquired.frames, "analyzed": stop.analyzed, "lost": stop.lost},
+        "spots": stop.spots,
+        "events": stop.events,
+        "speed": speed(open_run(out).frames),
+    }
+
+
+def speed(frames: NDArray[np.void]) -> dict[str, float | None]:
+    """Frames per second kept, and latency from hook to published, of the analyzed frames."""
+    analyzed = frames[frames["analyzed"] == 1]
+    latency = analyzed["latency_ms"][np.isfinite(analyzed["latency_ms"])]
+    span = float(np.ptp(analyzed["time_s"])) if len(analyzed) > 1 else 0.0
+    return {
+        "frames_per_s": round((len(analyzed) - 1) / span, 2) if span else None,
+        "p50_ms": round(float(np.percentile(latency, 50)), 2) if len(latency) else None,
+        "p99_ms": round(float(np.percentile(latency, 99)), 2) if len(latency) else None,
+    }

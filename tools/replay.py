@@ -1,0 +1,181 @@
+"""Replay: a recorded movie through the same path as the microscope's frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from livespt.stream import pipeline
+from livespt.stream.errors import SettingError, StoreError, WireError
+from livespt.stream.publish import Publisher
+from livespt.stream.store import RunWriter
+from livespt.stream.types import Frame, Start, Stop, Update
+from livespt.tools.compose import Facts, Options, compose
+
+if TYPE_CHECKING:
+    from livespt.acquisition.replay import Movie
+
+ENDPOINT = "tcp://127.0.0.1:5570"
+
+
+class Published:
+    """Sink that publishes, and measures from hook to published."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.publisher = publisher
+        self.finish = publisher.finish
+        self.close = publisher.close
+
+    def __call__(self, frame: Frame, update: Update) -> Update:
+        sent_ns = self.publisher(frame, update)
+        if not frame.captured_ns:
+            return update
+        latency = (sent_ns - frame.captured_ns) / 1e6
+        return update._replace(timings=update.timings._replace(latency_ms=latency))
+
+
+class Stored:
+    """Sink that stores frame and tables of a replay."""
+
+    def __init__(self, writer: RunWriter) -> None:
+        self.writer = writer
+        self.finish = writer.finish
+        self.close = writer.close
+
+    def __call__(self, frame: Frame, update: Update) -> None:
+        self.writer.add_frame(frame)
+        self.writer.commit(frame, update)
+
+
+def replay(
+    movie_path: Path,
+    out: Path,
+    options: Options,
+    *,
+    pixel_size_um: float | None = None,
+    frame_interval_s: float | None = None,
+    rate: str = "max",
+    endpoint: str = ENDPOINT,
+    keep_movie: bool = True,
+    all_frames: bool = False,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Analyze a recorded movie into a new run.
+
+    Parameters
+    ----------
+    movie_path : Path
+        Run store, OME-Zarr, TIFF or NDTiff.
+    out : Path
+        The run to write; must not exist.
+    options : Options
+    pixel_size_um, frame_interval_s : float, optional
+        In place of what the movie's metadata say.
+    rate : {"max", "realtime"}
+        "realtime" paces the frames by their interval; no frame is ever skipped for being late.
+    endpoint : str
+        Where to publish; a busy port is said, and the replay goes on unpublished.
+    keep_movie : bool
+        Store the frames too, so that the run is complete in itself.
+    all_frames : bool
+        Of a live run, also analyze the frames that it had to skip.
+    say : callable
+        Takes lines meant for a person.
+
+    Returns
+    -------
+    dict
+        What was done, for printing and `--json`.
+
+    Raises
+    ------
+    LiveSptError
+        Movie, model, setting or output that cannot be used; nothing is written then.
+    """
+    from livespt.acquisition.replay import open_movie
+
+    for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_s", frame_interval_s)):
+        if value is not None and not 0 < value < 1e6:
+            raise SettingError(f"{name} must be above 0, not {value}")
+    if out.exists():
+        raise StoreError(f"'{out}' exists already: choose another --out")
+    movie = open_movie(movie_path)
+    origin = movie.run.start if movie.run else None
+    facts = Facts(
+        source=movie_path.name,
+        axes=movie.axes,
+        shape=movie.shape,
+        dtype=movie.dtype,
+        pixel_size_um=pixel_size_um or movie.pixel_size_um,
+        frame_interval_s=frame_interval_s or movie.frame_interval_s,
+        z_step_um=movie.z_step_um,
+    )
+    interval = facts.frame_interval_s
+    if rate == "realtime" and not interval:
+        raise SettingError(
+            f"'{movie_path}' does not say its frame interval: "
+            "--rate realtime needs --frame-interval-s"
+        )
+    chain = compose(facts, options, "replay", origin)
+    publisher = publish(endpoint, chain.start, say)
+    sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
+    try:
+        writer = RunWriter(out, chain.start, movie=keep_movie)
+    except BaseException:
+        if publisher:
+            publisher.close(Stop(chain.start.run, "failed", "the run could not be created"))
+        raise
+    sinks.append(Stored(writer))
+
+    frames = chosen(movie, all_frames, writer)
+    if rate == "realtime" and interval:
+        frames = paced(frames, interval)
+    begin = time.perf_counter()
+    with tqdm(frames, total=len(movie), unit="frame", disable=None) as shown:
+        stop = pipeline.run(shown, chain.analyzer, sinks, chain.start, chain.stages)
+    took = time.perf_counter() - begin
+    return {
+        "run": str(out),
+        "frames": stop.analyzed,
+        "lost": stop.lost,
+        "spots": stop.spots,
+        "events": stop.events,
+        "frames_per_s": round(stop.analyzed / took, 1),
+        "provider": chain.start.machine["provider"],
+        "published": publisher.endpoint if publisher else None,
+    }
+
+
+def publish(endpoint: str, start: Start, say: Callable[[str], None]) -> Publisher | None:
+    """Open the publisher; where the default port is busy, say so and go on without."""
+    try:
+        return Publisher(endpoint, start)
+    except WireError as error:
+        if endpoint != ENDPOINT:
+            raise
+        say(f"note: this replay is not published: {error}")
+        return None
+
+
+def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]:
+    """Yield the frames to analyze; store those that the recorded run skipped."""
+    skipped = set() if all_frames else movie.skipped
+    for frame in movie:
+        if frame.number in skipped:
+            writer.add_frame(frame)
+        else:
+            yield frame
+
+
+def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:
+    """Yield each frame when it is due; late frames at once."""
+    begin = time.monotonic()
+    for count, frame in enumerate(frames):
+        wait = begin + count * interval_s - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        yield frame

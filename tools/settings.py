@@ -1,0 +1,59 @@
+"""Settings: TOML files and `key=value` words, checked against what a command knows."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from livespt.stream.errors import SettingError
+
+ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean X?)`, or nothing when no known word is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def check(keys: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Refuse the first key that is not known.
+
+    Raises
+    ------
+    SettingError
+        Naming the key, where it was seen and the nearest known one.
+    """
+    names = sorted(known)
+    for key in keys:
+        if key not in names:
+            hint = nearest(key, names) or f": known are {', '.join(names)}"
+            raise SettingError(f"unknown setting '{key}' in {where}{hint}")
+
+
+def read_toml(path: Path, command: str, known: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of `command` in a TOML file.
+
+    They stand in a table named as the command or, in a file for one command, at the top.
+
+    Raises
+    ------
+    SettingError
+        No such file, no TOML, or a key that the command does not know.
+    """
+    try:
+        with path.open("rb") as file:
+            tables = tomllib.load(file)
+    except OSError as error:
+        raise SettingError(f"cannot read settings '{path}': {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"'{path}' is no TOML file: {' '.join(str(error).split())}") from error
+    table = tables.get(command)
+    if not isinstance(table, dict):
+        table = {key: value for key, value in tables.items() if not isinstance(value, dict)}
+    check(table, known, f"'{path}'")
+    return table
