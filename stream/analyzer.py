@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.decide import Decisions, Rule
+from livespt.stream.decide import DEFAULT_RULE, Decisions, Rule
 from livespt.stream.link import Linked, Linker
 from livespt.stream.states import Infer, Settled, States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update
@@ -31,7 +31,7 @@ class Settings:
     window: int = 64  # points of a track the networks see
     lag: int = 16  # frames of look-ahead of a settled state
     abstain_below: float = 0.0
-    rule: Rule = Rule()
+    rule: Rule = DEFAULT_RULE
     z_scale: float = 1.0  # z step in units of a pixel
 
 

@@ -27,10 +27,13 @@ class Rule(NamedTuple):
     change_hold: int = 8  # settled points in the new motion
 
 
+DEFAULT_RULE = Rule()
+
+
 class Decisions:
     """Stretches of every living track, by slot."""
 
-    def __init__(self, rule: Rule = Rule(), capacity: int = 256) -> None:
+    def __init__(self, rule: Rule = DEFAULT_RULE, capacity: int = 256) -> None:
         self.rule = rule
         # per slot: uncoating stretch, fired, motion settled into, candidate motion and its stretch
         self._stretch = np.zeros((capacity, 5), np.int64)

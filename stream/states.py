@@ -92,7 +92,7 @@ class States:
         tracks: NDArray[np.int64],
         points: NDArray[np.float64],
     ) -> tuple[NDArray[np.void], Settled]:
-        """Take the points (n, 3) z, y, x pixels of one frame; return provisional and settled rows."""
+        """Take the points (n, 3) z, y, x of one frame; return provisional and settled rows."""
         self._reserve(slots)
         self._track[slots] = tracks
         self.windows.push(slots, frame, points)

@@ -101,7 +101,7 @@ def point_by_point(
     points: NDArray[np.float64],
     lag: int | None = None,
 ) -> NDArray[np.void]:
-    """Settled states (STATE) of tracks given as rows, one a row, as a live run would have made them.
+    """Settled states (STATE) of tracks given as rows, one a row, as a live run makes them.
 
     Tracks do not know each other, so all start at once: their points are fed in step, which makes
     large batches of what in time may lie far apart.
@@ -115,9 +115,7 @@ def point_by_point(
     for begin in range(0, len(tracks), AT_ONCE):
         mine = np.flatnonzero((slot >= begin) & (slot < begin + AT_ONCE))
         order = mine[np.lexsort((slot[mine], age[mine]))]
-        reader = States(
-            infer, window=infer.window, lag=lag, abstain_below=infer.abstain_below
-        )
+        reader = States(infer, window=infer.window, lag=lag, abstain_below=infer.abstain_below)
         settled = []
         cuts = np.flatnonzero(np.diff(age[order])) + 1
         for rows in np.split(order, cuts):
