@@ -1,0 +1,246 @@
+"""Optics: what a camera sees of point-like particles, and how well that tells where they are.
+
+Photons are detected ones (photo-electrons). Signal-to-noise ratio means A / sqrt(A + b) with A
+the peak photons per pixel of a spot above the background b, at its middle, before pixels
+integrate it: A = N / (2 pi sigma^2) for N photons. Other definitions give other numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+
+from livespt.stream.errors import SettingError
+
+Floats = NDArray[np.float64]
+REACH = 4.0  # a spot is drawn within so many sigma: less than 1e-4 of it is lost
+
+
+@njit(cache=True)
+def _shares(centre: float, sigma: float, first: int, count: int) -> Floats:
+    """Share of a Gaussian that falls on each pixel of a line, and its derivative to the centre."""
+    edge = np.empty(count + 1)
+    slope = np.empty(count + 1)
+    for i in range(count + 1):
+        u = (first + i - 0.5 - centre) / sigma
+        edge[i] = 0.5 * math.erf(u / math.sqrt(2.0))
+        slope[i] = -math.exp(-0.5 * u * u) / (math.sqrt(2.0 * math.pi) * sigma)
+    out = np.empty((2, count))
+    out[0] = edge[1:] - edge[:-1]
+    out[1] = slope[1:] - slope[:-1]
+    return out
+
+
+@njit(cache=True)
+def _add_spots(
+    image: NDArray[np.float32], y: Floats, x: Floats, photons: Floats, sigma: Floats
+) -> None:
+    height, width = image.shape
+    for i in range(len(y)):
+        reach = REACH * sigma[i]
+        top = max(0, math.ceil(y[i] - reach))
+        left = max(0, math.ceil(x[i] - reach))
+        rows = min(height - 1, math.floor(y[i] + reach)) - top + 1
+        columns = min(width - 1, math.floor(x[i] + reach)) - left + 1
+        if rows < 1 or columns < 1:
+            continue
+        down = _shares(y[i], sigma[i], top, rows)[0]
+        across = _shares(x[i], sigma[i], left, columns)[0]
+        for j in range(rows):
+            for k in range(columns):
+                image[top + j, left + k] += photons[i] * down[j] * across[k]
+
+
+def _columns(*parts: ArrayLike) -> list[Floats]:
+    """Arrays (n,) of their own, where one value may stand for all."""
+    each = np.broadcast_arrays(*(np.atleast_1d(np.asarray(part, np.float64)) for part in parts))
+    return [np.array(part) for part in each]
+
+
+def render(
+    y: ArrayLike,
+    x: ArrayLike,
+    photons: ArrayLike,
+    shape: tuple[int, int],
+    sigma: ArrayLike,
+    background: ArrayLike = 0.0,
+) -> NDArray[np.float32]:
+    """Expected photons of Gaussian spots, integrated over every pixel, on a background.
+
+    Parameters
+    ----------
+    y, x : (n,)
+        Pixels, pixel centres at integers; spots may lie outside.
+    photons : (n,) or one for all
+        Of a whole spot.
+    shape : (int, int)
+        Pixels, y and x.
+    sigma : (n,) or one for all
+        Of the point spread function, pixels.
+    background : shape or one for all
+        Photons per pixel.
+
+    Returns
+    -------
+    float32 array of `shape`
+    """
+    image = np.empty(shape, np.float32)
+    image[...] = background
+    _add_spots(image, *_columns(y, x, photons, sigma))
+    return image
+
+
+def camera(
+    photons: NDArray[Any],
+    rng: Generator,
+    *,
+    offset: float = 100.0,
+    gain_e_per_count: float = 1.0,
+    read_noise_e: float = 1.5,
+) -> NDArray[np.uint16]:
+    """Counts of one exposure: photon noise (Poisson), read noise (normal), gain, offset.
+
+    Parameters
+    ----------
+    photons : array
+        Expected, per pixel.
+    rng : Generator
+    offset : float
+        Counts of a pixel in the dark.
+    gain_e_per_count, read_noise_e : float
+        Electrons per count, and the standard deviation of the read noise in electrons.
+
+    Returns
+    -------
+    uint16 array of the same shape
+    """
+    electrons = rng.poisson(photons).astype(np.float32)
+    if read_noise_e > 0:
+        electrons += rng.standard_normal(photons.shape, np.float32) * np.float32(read_noise_e)
+    if gain_e_per_count != 1:
+        electrons /= np.float32(gain_e_per_count)
+    electrons += np.float32(offset + 0.5)  # rounds, as the cast goes down
+    return np.clip(electrons, 0, 65535).astype(np.uint16)
+
+
+def uneven(
+    shape: tuple[int, int],
+    level: float,
+    rng: Generator,
+    *,
+    gradient: float = 0.3,
+    blobs: int = 6,
+    height: float = 0.4,
+) -> NDArray[np.float32]:
+    """An uneven background: a slope across the field and broad blobs, as of cells out of focus.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Pixels.
+    level : float
+        Mean, photons per pixel.
+    rng : Generator
+    gradient : float
+        Difference between opposite sides over the mean.
+    blobs, height : int, float
+        How many, and how high the highest over the mean.
+
+    Returns
+    -------
+    float32 array of `shape`, its lowest value at least a tenth of `level`
+    """
+    y, x = (np.linspace(-0.5, 0.5, n)[tuple(slice(None) if k == i else None for k in range(2))]
+            for i, n in enumerate(shape))  # fmt: skip
+    angle = rng.uniform(0, 2 * math.pi)
+    field = gradient * (y * math.sin(angle) + x * math.cos(angle))
+    for _ in range(blobs):
+        to_y, to_x = rng.uniform(-0.5, 0.5, 2)
+        width = rng.uniform(0.08, 0.2)
+        spread = ((y - to_y) ** 2 + (x - to_x) ** 2) / (2 * width**2)
+        field = field + height * rng.uniform(0.3, 1) * np.exp(-spread)
+    field = np.maximum(1 + field - field.mean(), 0.1)
+    return np.asarray(level * field, np.float32)
+
+
+def photons_for_snr(snr: ArrayLike, background: ArrayLike, sigma: ArrayLike) -> Floats:
+    """Photons of a spot that has this signal-to-noise ratio: N = 2 pi sigma^2 A."""
+    ratio, level = np.asarray(snr, np.float64), np.asarray(background, np.float64)
+    peak = (ratio**2 + np.sqrt(ratio**4 + 4 * ratio**2 * level)) / 2
+    return np.asarray(2 * math.pi * np.asarray(sigma, np.float64) ** 2 * peak)
+
+
+def snr_of_photons(photons: ArrayLike, background: ArrayLike, sigma: ArrayLike) -> Floats:
+    """Signal-to-noise ratio A / sqrt(A + b) of a spot of so many photons."""
+    peak = np.asarray(photons, np.float64) / (2 * math.pi * np.asarray(sigma, np.float64) ** 2)
+    return np.asarray(peak / np.sqrt(peak + np.asarray(background, np.float64)))
+
+
+@njit(cache=True)
+def _information(
+    photons: Floats, background: Floats, sigma: Floats, variance: float, window: int
+) -> Floats:
+    """Fisher information (n, 4, 4) of y, x, N, b of a spot in the middle of a window."""
+    out = np.zeros((len(photons), 4, 4))
+    slope = np.empty(4)
+    for i in range(len(photons)):
+        line = _shares(0.0, sigma[i], -(window // 2), window)
+        for j in range(window):
+            for k in range(window):
+                share = line[0, j] * line[0, k]
+                slope[0] = photons[i] * line[1, j] * line[0, k]
+                slope[1] = photons[i] * line[0, j] * line[1, k]
+                slope[2] = share
+                slope[3] = 1.0
+                weight = 1.0 / (photons[i] * share + background[i] + variance)
+                for a in range(4):
+                    for b in range(4):
+                        out[i, a, b] += weight * slope[a] * slope[b]
+    return out
+
+
+def precision_bound(
+    photons: ArrayLike,
+    background: ArrayLike,
+    sigma: ArrayLike,
+    *,
+    read_noise_e: float = 0.0,
+    window: int = 15,
+) -> Floats:
+    """Cramer-Rao bound: the least standard deviation of any unbiased fit of y, x, N and b.
+
+    Fisher information of independent Poisson pixels, sum (dmu/dtheta)^2 / mu, pixel-integrated
+    Gaussian in the middle of a pixel; read noise is added to the variance mu (Smith et al. 2010,
+    Nat. Methods 7:373; Huang et al. 2013, Nat. Methods 10:653).
+
+    Parameters
+    ----------
+    photons, background, sigma : (n,) or one for all
+        Of the spot; per pixel; pixels.
+    read_noise_e : float
+        Standard deviation, electrons.
+    window : int
+        Side of the fitted square, pixels, odd.
+
+    Returns
+    -------
+    array (n, 4): pixels, pixels, photons, photons per pixel
+
+    Raises
+    ------
+    SettingError
+        An even window, or a spot without photons or background.
+    """
+    if window % 2 == 0:
+        raise SettingError(f"a window of {window} pixels has no middle: give an odd number")
+    counts, level, width = _columns(photons, background, sigma)
+    if min(part.min(initial=1.0) for part in (counts, level, width)) <= 0:
+        raise SettingError("photons, background and sigma of a spot must be above 0")
+    information = _information(counts, level, width, read_noise_e**2, window)
+    bound: Floats = np.sqrt(np.diagonal(np.linalg.inv(information), axis1=1, axis2=2))
+    return bound
