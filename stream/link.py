@@ -1,0 +1,250 @@
+"""Linker: the points of one frame after another become tracks with stable ids.
+
+Frame by frame the links with the least total cost are made: squared distance for each link,
+squared search range for each track without one (Crocker and Grier, J. Colloid Interface Sci. 179,
+298 (1996), as in trackpy). How they are found is `assign`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from livespt.stream.assign import match
+from livespt.stream.errors import InputError, SettingError
+
+_MAGIC = b"livelnk1"
+_HEAD = struct.Struct("<8sd9q")  # magic, search range, nine integers
+
+
+class Linked(NamedTuple):
+    """What one frame did to the tracks; n points in the order they came."""
+
+    track: NDArray[np.int64]  # (n,) id of each point
+    slot: NDArray[np.int32]  # (n,) row of each track in tables beside the linker
+    born: NDArray[np.int64]  # ids that start here, in the order of their points
+    lost: NDArray[np.int64]  # ids given up here: they never come back
+    lost_slot: NDArray[np.int32]  # their rows, free for other tracks from the next frame on
+
+
+class Linker:
+    """Links points frame by frame; the whole state is `snapshot()`.
+
+    Parameters
+    ----------
+    search_range
+        Largest distance of a link, px; a distance equal to it links.
+    memory
+        Frames that a track may be missing and still keep its id. It is looked for where it was last
+        seen. A jump of g in the frame number counts as g - 1 frames without points.
+    ndim
+        2 (y, x) or 3 (z, y, x; z scaled to pixels by the caller).
+    first_id
+        Id of the first track; ids count up from it and are never reused.
+    capacity
+        Slots to begin with; `capacity` doubles when more tracks live at once.
+
+    Raises
+    ------
+    SettingError
+        A parameter out of its range.
+    """
+
+    def __init__(
+        self,
+        search_range: float,
+        memory: int = 0,
+        ndim: int = 2,
+        first_id: int = 0,
+        capacity: int = 1024,
+    ) -> None:
+        if not (math.isfinite(search_range) and search_range > 0):
+            raise SettingError(f"search_range is {search_range}; give a distance above 0 (pixels)")
+        if memory < 0 or first_id < 0 or capacity < 1:
+            raise SettingError(
+                f"memory {memory}, first_id {first_id}, capacity {capacity}: give memory and "
+                "first_id of at least 0, capacity of at least 1"
+            )
+        if ndim not in (2, 3):
+            raise SettingError(f"ndim is {ndim}; points have 2 or 3 coordinates")
+        self.search_range = float(search_range)
+        self.memory = int(memory)
+        self.ndim = int(ndim)
+        self.next_id = int(first_id)
+        self.frame: int | None = None  # the last one linked
+        self._slots = 0  # slots ever handed out
+        self._free = np.empty(capacity, np.int32)  # stack of the ones given back
+        self._n_free = 0
+        # living tracks: those seen in the last frame in the order of its points, then the gaps
+        self._id = np.empty(0, np.int64)
+        self._slot = np.empty(0, np.int32)
+        self._last = np.empty(0, np.int64)  # frame each was last seen in
+        self._at = np.empty((0, 3))  # z, y, x there
+
+    @property
+    def capacity(self) -> int:
+        """Rows that a table indexed by slot needs; grows by doubling."""
+        return len(self._free)
+
+    @property
+    def living(self) -> int:
+        """Tracks that can still be continued, gaps included."""
+        return len(self._id)
+
+    def link(self, frame: int, points: ArrayLike) -> Linked:
+        """Continue, start and give up tracks with the points of one frame.
+
+        Parameters
+        ----------
+        frame
+            Frame number, greater than that of the call before.
+        points
+            (n, ndim) coordinates, px; n may be 0.
+
+        Raises
+        ------
+        InputError
+            A frame number that does not increase, points of another shape, a coordinate that is
+            not finite. The state is then as it was.
+        """
+        array = np.asarray(points, np.float64)
+        if array.size == 0:
+            array = array.reshape(0, self.ndim)
+        if array.ndim != 2 or array.shape[1] != self.ndim:
+            raise InputError(f"points have shape {array.shape}; give (n, {self.ndim})")
+        if self.frame is not None and frame <= self.frame:
+            raise InputError(f"frame {frame} came after frame {self.frame}; frames must increase")
+        at = np.zeros((len(array), 3))
+        at[:, 3 - self.ndim :] = array
+        bad = _first_bad(at)
+        if bad >= 0:
+            row = ", ".join(f"{value:g}" for value in array[bad])
+            raise InputError(f"frame {frame}: point {bad} is at ({row}); remove it or give numbers")
+        self._reserve(self._slots + len(at))
+        frame = int(frame)
+        row_of = match(self._at, self._last, frame - self.memory - 1, at, self.search_range)
+        (track, slot, born, lost, lost_slot, self._id, self._slot, self._last, self._at) = _follow(
+            row_of, at, frame, self.memory, self.next_id, self._slots,
+            self._free, self._n_free, self._id, self._slot, self._last, self._at,
+        )  # fmt: skip
+        reused = min(len(born), self._n_free)
+        self._slots += len(born) - reused
+        self._n_free += len(lost) - reused
+        self.next_id += len(born)
+        self.frame = frame
+        return Linked(track, slot, born, lost, lost_slot)
+
+    def _reserve(self, slots: int) -> None:
+        if slots > len(self._free):
+            grown = np.empty(max(slots, 2 * len(self._free)), np.int32)
+            grown[: self._n_free] = self._free[: self._n_free]
+            self._free = grown
+
+    def snapshot(self) -> bytes:
+        """The whole state; equal states give equal bytes on any machine."""
+        frame = (1, self.frame) if self.frame is not None else (0, 0)
+        body = b"".join(
+            (
+                _HEAD.pack(
+                    _MAGIC, self.search_range, self.memory, self.ndim, self.capacity,
+                    self.next_id, *frame, self._slots, self._n_free, len(self._id),
+                ),
+                self._free[: self._n_free].astype("<i4").tobytes(),
+                self._id.astype("<i8").tobytes(),
+                self._slot.astype("<i4").tobytes(),
+                self._last.astype("<i8").tobytes(),
+                self._at.astype("<f8").tobytes(),
+            )
+        )  # fmt: skip
+        return body + struct.pack("<I", zlib.crc32(body))
+
+    @classmethod
+    def restore(cls, data: bytes) -> Linker:
+        """The linker that made `data`; it goes on as if it had never stopped.
+
+        Raises
+        ------
+        InputError
+            Bytes that are not a whole snapshot.
+        """
+        body = data[:-4]
+        if data[:8] != _MAGIC or struct.pack("<I", zlib.crc32(body)) != data[-4:]:
+            raise InputError("these bytes are not a linker's snapshot, or are damaged")
+        _, reach, *rest = _HEAD.unpack_from(body)
+        memory, ndim, capacity, next_id, seen, frame, slots, n_free, n = rest
+        linker = cls(reach, memory, ndim, next_id, capacity)
+        linker.frame = frame if seen else None
+        linker._slots, linker._n_free = slots, n_free
+        at = _HEAD.size
+        arrays = []
+        for count, code in ((n_free, "<i4"), (n, "<i8"), (n, "<i4"), (n, "<i8"), (3 * n, "<f8")):
+            values = np.frombuffer(body, code, count, at)
+            arrays.append(values.astype(values.dtype.newbyteorder("=")))
+            at += values.nbytes
+        linker._free[:n_free] = arrays[0]
+        linker._id, linker._slot, linker._last = arrays[1:4]
+        linker._at = arrays[4].reshape(n, 3)
+        return linker
+
+
+@njit(cache=True, nogil=True)
+def _first_bad(at):  # type: ignore[no-untyped-def]
+    for i in range(at.shape[0]):
+        for value in at[i]:
+            if not abs(value) < 1e100:  # also where squares overflow
+                return i
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _follow(  # type: ignore[no-untyped-def]
+    row_of, at, frame, memory, next_id, slots, free, n_free, ids, slot_of, last, old
+):
+    """Names and slots of the points, and the tracks that live on: points first, then the gaps."""
+    n, m = len(at), len(ids)
+    track = np.empty(n, np.int64)
+    slot = np.empty(n, np.int32)
+    born = np.empty(n, np.int64)
+    linked = np.zeros(m, np.bool_)
+    births = 0
+    for j in range(n):
+        i = row_of[j]
+        if i >= 0:
+            linked[i] = True
+            track[j], slot[j] = ids[i], slot_of[i]
+            continue
+        track[j] = born[births] = next_id + births
+        if births < n_free:
+            slot[j] = free[n_free - 1 - births]
+        else:
+            slot[j] = slots + births - n_free
+        births += 1
+    n_free = max(n_free - births, 0)
+    alive = n
+    for i in range(m):
+        alive += not linked[i] and frame - last[i] <= memory
+    lost = np.empty(m + births - alive, np.int64)
+    lost_slot = np.empty(len(lost), np.int32)
+    new_ids = np.empty(alive, np.int64)
+    new_slot = np.empty(alive, np.int32)
+    new_last = np.full(alive, frame, np.int64)
+    new_at = np.empty((alive, 3))
+    new_ids[:n], new_slot[:n], new_at[:n] = track, slot, at
+    k, gone = n, 0
+    for i in range(m):
+        if linked[i]:
+            continue
+        if frame - last[i] <= memory:
+            new_ids[k], new_slot[k], new_last[k], new_at[k] = ids[i], slot_of[i], last[i], old[i]
+            k += 1
+        else:
+            lost[gone], lost_slot[gone] = ids[i], slot_of[i]
+            free[n_free + gone] = slot_of[i]
+            gone += 1
+    return track, slot, born[:births], lost, lost_slot, new_ids, new_slot, new_last, new_at
