@@ -1,0 +1,305 @@
+"""Publisher: the sink that sends what a run produces to everyone who listens.
+
+Two sockets. The PUB socket is written by the thread that calls the sink, under a lock: a send to a
+full or dead subscriber returns at once, so handing over costs microseconds and needs no queue of
+ours, and the time returned is that of the send itself. One named daemon thread owns the ROUTER,
+answers who missed something, and beats the heart under the same lock.
+
+Nothing waits for a subscriber. What finds a subscriber's queue full is lost to that subscriber:
+events can be asked for again (`since`), updates and images cannot; each subscriber counts its own
+losses by `seq`. `dropped` counts the sends that met a full queue. It is a lower bound: as long as
+the queue stays full, libzmq leaves that subscriber out without a word.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from livespt.stream import message, wire
+from livespt.stream.errors import WireError
+from livespt.stream.history import EventLog, living
+from livespt.stream.types import Frame, Start, Stop, Update
+
+BEAT_S = 0.1
+START_EVERY = 10  # beats
+GREET_S = 0.3  # a run stays up this long, so that who waits for it finds it
+QUEUE_BYTES = 1 << 27  # of images, for one slow subscriber
+QUEUE_MESSAGES = (16, 1000)
+RECENT = 64  # updates from which the states of living tracks are taken
+MAX_PEERS = 1024
+HANDSHAKE_MS = 2000
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Publisher:
+    """Sends updates, events, images and notices; answers those who join late or missed some.
+
+    Parameters
+    ----------
+    endpoint : str
+        `tcp://127.0.0.1:PORT` of the PUB socket; the ROUTER takes PORT + 1. Port 0 picks two free
+        ones. `endpoint` and `router_endpoint` say what was taken.
+    start : Start
+        First word of the run.
+    epoch : int
+        How many publishers of this run came before.
+    events : EVENT array (n,), optional
+        What those published, from the run store.
+    image_rate_hz : float
+        Images are sent at most so often, and only while someone subscribes to them.
+
+    Raises
+    ------
+    WireError
+        The endpoint is malformed, busy, or reachable from outside this machine.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        start: Start,
+        *,
+        epoch: int = 0,
+        events: NDArray[np.void] | None = None,
+        image_rate_hz: float = 30.0,
+    ) -> None:
+        host, port = wire.address(endpoint)
+        if not wire.is_loopback(host):
+            raise WireError(
+                f"{endpoint} is open to other machines, which needs CURVE keys: publish on "
+                f"{wire.ENDPOINT} and let others in through an SSH tunnel"
+            )
+        self.start, self.epoch = start, epoch
+        self.dropped = 0  # sends that met a subscriber's full queue, images too large to send
+        self.resent = 0  # events fetched through the ROUTER
+        self.malformed = 0  # requests that made no sense
+        self._log = EventLog(events)
+        self._seq = dict.fromkeys(wire.TOPICS, 0)
+        self._recent: deque[Update] = deque(maxlen=RECENT)
+        self._image_period_ns = round(1e9 / image_rate_hz)
+        self._image_due_ns = 0
+        self._image_prefixes: set[bytes] = set()
+        self._peers: set[bytes] = set()
+        self._stop: Stop | None = None
+        self._deadline = 0.0
+        self._opened = time.monotonic()
+        self._lock = threading.Lock()
+        self._context = zmq.Context()
+        self._pub, self._router = self._sockets(start)
+        self.endpoint, self.router_endpoint = self._bind(host, port)
+        self._thread = threading.Thread(target=self._serve, name="livespt-publisher", daemon=True)
+        self._thread.start()
+
+    def __call__(self, frame: Frame, update: Update) -> int:
+        """Send one analyzed frame: its events, the update, and the image if it is due.
+
+        Returns
+        -------
+        int
+            `time.monotonic_ns()` just after events and update were handed to the socket.
+        """
+        with self._lock:
+            sent_ns = self._publish(update)
+            if self._image_prefixes and sent_ns >= self._image_due_ns:
+                self._image_due_ns = max(self._image_due_ns + self._image_period_ns, sent_ns)
+                self._send_image(frame)
+        return sent_ns
+
+    def finish(self, update: Update) -> int:
+        """Send what the end of the run settled; returns as `__call__` does."""
+        with self._lock:
+            return self._publish(update)
+
+    def status(self, kind: str, text: str) -> None:
+        """Send an operational notice."""
+        with self._lock:
+            frame = self._recent[-1].t if self._recent else -1
+            self._send("status", {"kind": kind, "frame": frame, "text": text})
+
+    def close(self, stop: Stop, linger_s: float = 5.0) -> None:
+        """Send the last word, then wait until those who joined have everything.
+
+        A subscriber that joined (asked for a snapshot) says `bye` when it is done; one that died
+        is noticed; one that hangs delays this call by `linger_s` at most. Once closed, it stays so.
+        """
+        with self._lock:
+            if self._stop is not None:
+                return
+            self._stop = stop
+            self._deadline = time.monotonic() + linger_s
+            self._send("stop", {"stop": message.plain(stop)})
+        self._thread.join()
+        left_ms = max(100, round(1000 * (self._deadline - time.monotonic())))
+        self._router.close(linger=left_ms)
+        self._pub.close(linger=left_ms)
+        self._context.term()
+
+    def _sockets(self, start: Start) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        image_bytes = int(np.prod(start.shape)) * np.dtype(start.dtype).itemsize
+        low, high = QUEUE_MESSAGES
+        pub, router = self._context.socket(zmq.XPUB), self._context.socket(zmq.ROUTER)
+        for socket in (pub, router):
+            socket.maxmsgsize = 4096  # what comes in: subscriptions and requests
+            socket.handshake_ivl = HANDSHAKE_MS
+            socket.tcp_keepalive = 1
+            socket.sndhwm = max(low, min(high, QUEUE_BYTES // max(image_bytes, 1)))
+        pub.setsockopt(zmq.XPUB_NODROP, 1)
+        router.router_mandatory = True  # a send to a dead peer is an error, which tells us
+        return pub, router
+
+    def _bind(self, host: str, port: int) -> tuple[str, str]:
+        """Bind PUB on `port` and ROUTER on the next one."""
+        for _ in range(20):
+            wanted = f"tcp://{host}:{port or '*'}"
+            try:
+                self._pub.bind(wanted)
+                endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
+                wanted = f"tcp://{host}:{wire.address(endpoint)[1] + 1}"
+                self._router.bind(wanted)
+                return endpoint, wanted
+            except zmq.ZMQError as error:
+                seen = error.strerror
+            if port:
+                break
+            self._pub.unbind(endpoint)
+        self._context.destroy(linger=0)
+        raise WireError(
+            f"cannot publish on {wanted}: {seen}; end the run that publishes there, or give "
+            "another endpoint"
+        )
+
+    def _publish(self, update: Update) -> int:
+        if self._stop is not None:
+            raise WireError("the publisher is closed: nothing can be sent after stop")
+        self._log.append(update.events)
+        for index, row in enumerate(update.events):
+            fields = message.event_fields(row)
+            fields["head"] = fields["seq"] + 1  # those behind it are still on their way
+            self._send("event", fields, {"events": update.events[index : index + 1]})
+        tables = {"spots": update.spots, "states": update.states, "events": update.events}
+        self._send("update", message.update_fields(update), tables)
+        self._recent.append(update)
+        return time.monotonic_ns()
+
+    def _send_image(self, frame: Frame) -> None:
+        if frame.image.nbytes > wire.MAX_BYTES:
+            self.dropped += 1
+        else:
+            self._send("image", message.image_fields(frame), {"image": frame.image})
+
+    def _send(self, topic: str, fields: Mapping[str, Any], arrays: Arrays | None = None) -> None:
+        """Send to everyone, now; needs the lock."""
+        parts = self._encode(topic, fields, arrays)
+        self._seq[topic] += 1
+        try:
+            self._pub.send_multipart(parts, zmq.DONTWAIT)
+        except zmq.Again:
+            self.dropped += 1
+            self._pub.setsockopt(zmq.XPUB_NODROP, 0)  # to those whose queue has room
+            self._pub.send_multipart(parts, zmq.DONTWAIT)
+            self._pub.setsockopt(zmq.XPUB_NODROP, 1)
+
+    def _encode(
+        self, topic: str, fields: Mapping[str, Any], arrays: Arrays | None = None
+    ) -> list[bytes]:
+        header = {
+            "run": self.start.run,
+            "epoch": self.epoch,
+            "seq": self._seq[topic],
+            "head": self._log.head,
+            **fields,
+        }
+        return wire.encode(topic, header, arrays)
+
+    def _serve(self) -> None:
+        """Thread: heartbeats, and answers until the run is over and everyone has everything."""
+        beat, due = 0, time.monotonic()
+        while not self._is_over():
+            now = time.monotonic()
+            if now >= due:
+                self._beat(beat)
+                beat, due = beat + 1, max(due + BEAT_S, now)
+            if self._router.poll(max(0, round(1000 * (due - now)))):
+                self._answer()
+
+    def _is_over(self) -> bool:
+        now = time.monotonic()
+        if self._stop is None or now < self._opened + GREET_S:
+            return False
+        return not self._peers or now >= self._deadline
+
+    def _beat(self, beat: int) -> None:
+        with self._lock:
+            self._heed_subscriptions()
+            self._send("heartbeat", {"dropped": self.dropped})
+            if beat % START_EVERY == 0:
+                self._send("start", {"start": message.plain(self.start)})
+            stop = self._stop
+        if stop is not None:  # told in person, because a full queue may have swallowed it
+            parts = self._encode("stop", {"stop": message.plain(stop)})
+            for peer in tuple(self._peers):
+                self._reply([peer], parts)
+
+    def _heed_subscriptions(self) -> None:
+        """Learn whether anyone wants images; needs the lock."""
+        while self._pub.poll(0):
+            word, *_ = self._pub.recv_multipart()
+            if word[:1] in (b"\0", b"\1") and b"image".startswith(word[1:]):
+                change = self._image_prefixes.add if word[0] else self._image_prefixes.discard
+                change(word[1:])
+
+    def _answer(self) -> None:
+        parts = self._router.recv_multipart()
+        envelope = parts[: 2 if parts[1:2] == [b""] else 1]  # a REQ puts an empty part in front
+        try:
+            request = wire.decode_request(parts[len(envelope) :])
+        except WireError:
+            self.malformed += 1
+            return
+        peer = envelope[0]
+        if request.topic == "bye":
+            self._peers.discard(peer)
+        elif request.topic == "since":
+            self._reply(envelope, self._events(request))
+        else:
+            if len(self._peers) < MAX_PEERS:
+                self._peers.add(peer)
+            self._reply(envelope, self._snapshot())
+
+    def _reply(self, envelope: list[bytes], parts: list[bytes]) -> None:
+        try:
+            self._router.send_multipart([*envelope, *parts], zmq.DONTWAIT)
+        except zmq.Again:
+            pass  # its queue is full of answers: it asks again
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._peers.discard(envelope[0])
+
+    def _events(self, request: wire.Request) -> list[bytes]:
+        with self._lock:
+            events = self._log.since(request.seq, request.to)
+            self.resent += len(events)
+            return self._encode("since", {"first": self._log.first}, {"events": events})
+
+    def _snapshot(self) -> list[bytes]:
+        with self._lock:
+            updates, stop = tuple(self._recent), self._stop
+            fields = {
+                "start": message.plain(self.start),
+                "stop": None if stop is None else message.plain(stop),
+            }
+            if not updates:
+                return self._encode("snapshot", fields)
+            fields |= message.update_fields(updates[-1])
+        arrays = {"spots": updates[-1].spots, "states": living(updates)}
+        return self._encode("snapshot", fields, arrays)

@@ -1,0 +1,341 @@
+"""Subscriber: follows a run over the wire; every event once and in order, whatever was missed.
+
+Live messages come from the PUB socket and may be lost: each tells the `head`, so that a gap is seen
+with the next message or heartbeat, and is filled through the ROUTER. Updates, images and notices
+are best effort: the newest are kept, and what was lost is counted. A publisher that is restarted
+within the run (a new `epoch`) is followed as if nothing had happened.
+
+No thread: the sockets are read inside the iterators. ZMTP heartbeats stay off, because they abort
+a process whose SUB socket stalls (libzmq issues 3937 and 4767).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterator
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import zmq
+
+from livespt.stream import message, wire
+from livespt.stream.errors import SettingError, WireError
+from livespt.stream.message import Status
+from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
+
+ASK_S = 0.2  # until an unanswered request is repeated
+CONNECT_S = 0.02  # between looks for a connection
+PENDING = 5000  # events held for the consumer, and events held ahead of a gap
+BATCH = 200  # messages read at a time: fewer than are kept
+
+FOLLOWED = ("event", "update", "image", "status")  # topics
+
+
+class Lost(NamedTuple):
+    """Messages that were published and never seen, or too old when they were wanted."""
+
+    updates: int = 0
+    images: int = 0
+    statuses: int = 0
+
+
+class Subscriber:
+    """Follows the run that is published at an endpoint.
+
+    Parameters
+    ----------
+    endpoint : str
+        PUB endpoint, `tcp://HOST:PORT`.
+    topics : collection of str
+        What to follow, of `event`, `update`, `image`, `status`.
+    since : int, optional
+        First event wanted; 0 is the whole run, None from now on.
+    kinds : collection of str
+        Names in `types.KINDS` of the events wanted; none named: all.
+    connect_s : float
+        How long to wait for a publisher.
+    silence_s : float
+        How long to wait for a word (heartbeats come every 100 ms) before giving up.
+
+    Attributes
+    ----------
+    start, stop : Start, Stop or None
+        First and last word of the run.
+    joined : Update or None
+        What had happened on joining: spots of the last update, newest state of each living track.
+    head, epoch, restarts, malformed, refetched : int
+        Events so far; publishers before this one; restarts seen; messages that made no sense;
+        events that came through the ROUTER.
+    lost : Lost
+
+    Raises
+    ------
+    WireError
+        Nothing publishes there, or it speaks another format.
+    SettingError
+        A topic or kind that does not exist.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = wire.ENDPOINT,
+        *,
+        topics: Collection[str] = ("event",),
+        since: int | None = None,
+        kinds: Collection[str] = (),
+        connect_s: float = 10.0,
+        silence_s: float = 30.0,
+    ) -> None:
+        host, port = wire.address(endpoint)
+        for given, known in ((topics, FOLLOWED), (kinds, KINDS)):
+            for name in given:
+                if name not in known:
+                    raise SettingError(f"{name!r} is none of {', '.join(known)}")
+        self.endpoint, self.silence_s = endpoint, silence_s
+        self.stop: Stop | None = None
+        self.joined: Update | None = None
+        self.head = self.restarts = self.malformed = self.refetched = 0
+        self.lost = Lost()
+        self._topics = frozenset(topics)
+        self._kinds = [KINDS.index(name) for name in kinds or KINDS]
+        self._want = since or 0
+        self._ahead: dict[int, np.void] = {}  # events beyond a gap
+        self._events: deque[np.void] = deque()
+        self._updates: deque[Update] = deque(maxlen=256)
+        self._images: deque[Frame] = deque(maxlen=1)
+        self._statuses: deque[Status] = deque(maxlen=256)
+        self._next = dict.fromkeys(Lost._fields, -1)  # seq expected; -1: any
+        self._joined = -1  # epoch of the newest snapshot
+        self._asked = -ASK_S
+        self._quiet, self._read_at = 0.0, time.monotonic()
+        self._idle = self._told = False  # the last read found no live message; stop came live
+        self._said_bye = False
+        self._fault = ""
+        self._context = zmq.Context()
+        self._sub, self._dealer = self._connect(host, port)
+        try:
+            snapshot = self._join(connect_s)
+            self.start = message.read_start(snapshot.header.get("start"))
+            self.epoch = snapshot.header["epoch"]
+            self._take(snapshot, live=False)
+        except BaseException:
+            self.close()
+            raise
+        if since is None:
+            self._want = self.head
+
+    @property
+    def next_seq(self) -> int:
+        """The event that comes next: `since` for a subscriber that goes on from here."""
+        return int(self._events[0]["seq"]) if self._events else self._want
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over and every event followed was read from the sockets."""
+        behind = "event" in self._topics and self._want < self.head
+        return self.stop is not None and (self._told or self._idle) and not behind
+
+    def events(self, timeout_s: float | None = None) -> Iterator[np.void]:
+        """Yield each `EVENT` once and in order; ends with the run, or if none came in time."""
+        return self._each(self._events, timeout_s)
+
+    def updates(self, timeout_s: float | None = None) -> Iterator[Update]:
+        """Yield updates in order; of those not asked for in time, the 256 newest are kept."""
+        return self._each(self._updates, timeout_s)
+
+    def images(self, timeout_s: float | None = None) -> Iterator[Frame]:
+        """Yield the newest image not yet seen."""
+        return self._each(self._images, timeout_s)
+
+    def statuses(self, timeout_s: float | None = None) -> Iterator[Status]:
+        """Yield operational notices in order."""
+        return self._each(self._statuses, timeout_s)
+
+    def close(self) -> None:
+        """Say goodbye and close the sockets."""
+        self._bye()
+        self._sub.close(linger=0)
+        self._dealer.close(linger=200)
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _connect(self, host: str, port: int) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        sub, dealer = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
+        for socket, there in ((sub, port), (dealer, port + 1)):
+            socket.maxmsgsize = wire.MAX_BYTES
+            socket.reconnect_ivl, socket.reconnect_ivl_max = 50, 500
+            socket.handshake_ivl = 2000
+            socket.tcp_keepalive = 1
+            socket.rcvhwm = 100 if "image" in self._topics and socket is sub else 1000
+            if socket is dealer:
+                socket.immediate = True  # no requests pile up for a publisher that is away
+            else:
+                for topic in (*self._topics, "heartbeat", "stop"):
+                    socket.subscribe(topic)
+            socket.connect(f"tcp://{host}:{there}")
+        return sub, dealer
+
+    def _join(self, connect_s: float) -> wire.Message:
+        deadline = time.monotonic() + connect_s
+        while (left := deadline - time.monotonic()) > 0:
+            wait_s = ASK_S if self._ask(wire.Request("snapshot")) else CONNECT_S
+            if not self._dealer.poll(round(1000 * min(wait_s, left))):
+                continue
+            answer = wire.decode(self._dealer.recv_multipart())
+            if answer.topic == "snapshot":
+                return answer
+        raise WireError(
+            f"nothing publishes at {self.endpoint}: start `livespt live` or `livespt replay`, "
+            "or give another endpoint"
+        )
+
+    def _each(self, queue: deque[Any], timeout_s: float | None) -> Iterator[Any]:
+        while True:
+            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            while not queue:
+                if self.ended:
+                    return
+                left = ASK_S if deadline is None else max(0.0, deadline - time.monotonic())
+                if not self._read(min(ASK_S, left)) and left == 0:
+                    return
+            yield queue.popleft()
+
+    def _read(self, timeout_s: float) -> bool:
+        """Read what is there, waiting at most `timeout_s` for it; ask for what is missing."""
+        poller = zmq.Poller()
+        poller.register(self._sub, zmq.POLLIN)
+        poller.register(self._dealer, zmq.POLLIN)
+        ready = [socket for socket, _ in poller.poll(round(1000 * timeout_s))]
+        for socket in ready:
+            for _ in range(BATCH):
+                try:
+                    self._hear(socket.recv_multipart(zmq.DONTWAIT), live=socket is self._sub)
+                except zmq.Again:
+                    break
+        self._idle = self._sub not in ready
+        self._listen_for_silence(bool(ready))
+        if self._fault:
+            raise WireError(self._fault)
+        self._fill()
+        if self.ended:
+            self._bye()
+        return bool(ready)
+
+    def _hear(self, parts: list[bytes], live: bool) -> None:
+        try:
+            word = wire.decode(parts)
+            if word.header["run"] == self.start.run:
+                self._take(word, live)
+                return
+        except WireError:
+            self.malformed += 1
+            return
+        self._fault = (
+            f"run {self.start.run} ended without a stop and {self.endpoint} publishes run "
+            f"{word.header['run']} now: start again; what is missing is in the run's store"
+        )
+
+    def _take(self, word: wire.Message, live: bool) -> None:
+        """Take a message of this run; `live`: from PUB, whose order shows what is missing."""
+        header = word.header
+        if header["epoch"] < self.epoch:
+            return
+        if header["epoch"] > self.epoch:
+            self.epoch, self.head = header["epoch"], header["head"]
+            self.restarts += 1
+            self._next = dict.fromkeys(Lost._fields, -1)
+        if live or word.topic != "since":
+            self.head = max(self.head, header["head"])
+        if word.topic == "event" or word.topic == "since":
+            self._take_events(word)
+        elif word.topic == "update":
+            self._keep(self._updates, message.read_update(word), header["seq"], "updates")
+        elif word.topic == "image":
+            self._keep(self._images, message.read_image(word), header["seq"], "images")
+        elif word.topic == "status":
+            self._keep(self._statuses, message.read_status(word), header["seq"], "statuses")
+        elif word.topic == "stop":
+            self.stop, self._told = message.read_stop(header.get("stop")), self._told or live
+        elif word.topic == "snapshot":
+            self._joined = self.epoch
+            if header.get("stop") is not None:
+                self.stop = message.read_stop(header["stop"])
+            if "frame" in header:
+                self.joined = message.read_update(word)
+
+    def _keep(self, queue: deque[Any], value: Any, seq: int, name: str) -> None:
+        missed = max(0, seq - self._next[name]) if self._next[name] >= 0 else 0
+        missed += len(queue) == queue.maxlen
+        self._next[name] = seq + 1
+        self.lost = self.lost._replace(**{name: getattr(self.lost, name) + missed})
+        queue.append(value)
+
+    def _take_events(self, word: wire.Message) -> None:
+        rows = message.table(word, "events", EVENT)
+        want = self._want
+        for seq, row in zip(rows["seq"].tolist(), rows, strict=True):
+            if self._want <= seq < self._want + PENDING:
+                self._ahead.setdefault(seq, row)
+        while self._want in self._ahead and len(self._events) < PENDING:
+            row = self._ahead.pop(self._want)
+            self._want += 1
+            if row["kind"] in self._kinds:
+                self._events.append(row)
+        if word.topic == "since":
+            first = wire.integer(word.header, "first", 0, wire.MAX_SEQ)
+            self.refetched += self._want - want
+            if self._want > want:
+                self._asked = -ASK_S  # the next part at once
+            elif not len(rows) and want < first:
+                self._fault = (
+                    f"{self.endpoint} holds no events before {first}: read those from {want} on "
+                    "from the run's store"
+                )
+
+    def _fill(self) -> None:
+        """Ask for the snapshot of a new publisher, or for events that are missing."""
+        if time.monotonic() - self._asked < ASK_S:
+            return
+        missing = self._want < self.head and self._want not in self._ahead
+        if self._joined < self.epoch:
+            self._ask(wire.Request("snapshot"))
+        elif "event" in self._topics and missing and len(self._events) < PENDING:
+            to = min(self._ahead, default=self.head)
+            self._ask(wire.Request("since", self._want, to))
+
+    def _ask(self, request: wire.Request) -> bool:
+        """Send a request; False while there is no connection: asked again at the next turn."""
+        try:
+            self._dealer.send_multipart(wire.encode_request(request), zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        self._asked = time.monotonic()
+        return True
+
+    def _bye(self) -> None:
+        if not self._said_bye:
+            self._said_bye = True
+            self._ask(wire.Request("bye"))
+
+    def _listen_for_silence(self, heard: bool) -> None:
+        """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
+        now = time.monotonic()
+        self._quiet = 0.0 if heard else self._quiet + min(now - self._read_at, ASK_S)
+        self._read_at = now
+        if self._quiet > self.silence_s:
+            raise WireError(
+                f"run {self.start.run} at {self.endpoint} fell silent {self.silence_s:g} s ago "
+                f"without a stop: its publisher is gone; go on from event {self.next_seq}"
+            )
