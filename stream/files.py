@@ -1,0 +1,82 @@
+"""Files that are written whole or not at all, and the error line of a failed write."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livespt.stream.errors import StoreError
+
+# macOS and Windows have no fdatasync
+data_sync = getattr(os, "fdatasync", os.fsync)
+
+
+def _plain(value: Any) -> Any:
+    """What `json` cannot write itself: NumPy scalars and arrays, and paths."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored in the attributes of a run")
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Replace `path` by `document` in one step; a reader sees the old or the new, never a part.
+
+    The text is on disk before it takes the name, so a power cut leaves one of the two as well.
+    """
+    text = json.dumps(document, indent=2, default=_plain, ensure_ascii=False)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_all(descriptor: int, data: bytes, size: int) -> None:
+    """Append `data` to a file of `size` bytes; on a failure the file keeps exactly `size` bytes.
+
+    Raises
+    ------
+    OSError
+        Not everything could be written (a full disk cuts a write short without an error first).
+    """
+    try:
+        written = os.write(descriptor, data)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
+def sync(paths: Iterable[Path]) -> None:
+    """Ask the operating system to put these files and folders on disk now."""
+    for path in paths:
+        if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
+            continue
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def store_error(doing: str, error: OSError) -> StoreError:
+    """The one line for an operating system error met while `doing` something."""
+    hints = {
+        errno.ENOSPC: "the disk is full: free space or choose another disk with --out",
+        errno.EDQUOT: "the quota is used up: free space or choose another disk with --out",
+        errno.EACCES: "no permission to write there: choose another --out",
+        errno.EPERM: "no permission to write there: choose another --out",
+        errno.EROFS: "that file system is read-only: choose another --out",
+    }
+    hint = hints.get(error.errno or 0, "check the disk")
+    return StoreError(f"{doing} failed: {error.strerror or error}; {hint}")
