@@ -35,6 +35,7 @@ QUEUE_BYTES = 1 << 27  # of images, for one slow subscriber
 QUEUE_MESSAGES = (16, 1000)
 RECENT = 64  # updates from which the states of living tracks are taken
 MAX_PEERS = 1024
+SUBSCRIPTIONS = 1000  # heeded in one beat
 HANDSHAKE_MS = 2000
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -60,7 +61,7 @@ class Publisher:
     Raises
     ------
     WireError
-        The endpoint is malformed, busy, or reachable from outside this machine.
+        The endpoint is malformed, busy, or open to other machines; `start` is too large.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Publisher:
         self._stop: Stop | None = None
         self._deadline = 0.0
         self._opened = time.monotonic()
+        self._encode("start", {"start": message.plain(start)})  # fits into a message
         self._lock = threading.Lock()
         self._context = zmq.Context()
         self._pub, self._router = self._sockets(start)
@@ -238,8 +240,8 @@ class Publisher:
         return not self._peers or now >= self._deadline
 
     def _beat(self, beat: int) -> None:
+        self._heed_subscriptions()
         with self._lock:
-            self._heed_subscriptions()
             self._send("heartbeat", {"dropped": self.dropped})
             if beat % START_EVERY == 0:
                 self._send("start", {"start": message.plain(self.start)})
@@ -250,9 +252,13 @@ class Publisher:
                 self._reply([peer], parts)
 
     def _heed_subscriptions(self) -> None:
-        """Learn whether anyone wants images; needs the lock."""
-        while self._pub.poll(0):
-            word, *_ = self._pub.recv_multipart()
+        """Learn whether anyone wants images."""
+        for _ in range(SUBSCRIPTIONS):
+            try:
+                with self._lock:
+                    word, *_ = self._pub.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
             if word[:1] in (b"\0", b"\1") and b"image".startswith(word[1:]):
                 change = self._image_prefixes.add if word[0] else self._image_prefixes.discard
                 change(word[1:])

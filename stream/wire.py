@@ -112,7 +112,7 @@ def encode(
     Raises
     ------
     WireError
-        Something that JSON cannot say, an array of objects, or more than `MAX_BYTES`.
+        Something that JSON cannot say, an array of objects, or too large for one message.
     """
     described, parts = [], []
     for name, array in (arrays or {}).items():
@@ -125,6 +125,8 @@ def encode(
         text = _JSON.encode({"format": FORMAT, **header, "arrays": described})
     except (TypeError, ValueError) as error:
         raise WireError(f"the header of {topic} cannot be written as JSON: {error}") from error
+    if len(text) > MAX_HEADER:
+        raise WireError(f"the header of {topic} has {len(text)} bytes: {MAX_HEADER} at most")
     return [topic.encode(), text.encode(), *parts]
 
 
