@@ -1,0 +1,254 @@
+"""Score: what was found in a simulated movie against its truth.
+
+Spots are matched to truth frame by frame, one to one, nearest pairs first within a radius (for
+particles that lie further apart than that, the optimal assignment). Truth that is blinked off
+takes part in nothing: a spot found there is a false one. Movies have one channel and position.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, SupportsFloat
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from livespt.stream.types import KINDS, MOTIONS
+
+Rows = NDArray[np.void]
+Indices = NDArray[np.intp]
+EDGE = 6.0  # pixels from the border in which neither truth nor spots count
+
+
+class Matched(NamedTuple):
+    """Pairs: row `truth[k]` of the truth is row `spot[k]` of the spots."""
+
+    truth: Indices
+    spot: Indices
+
+
+def _pairs(truth: Rows, spots: Rows, radius: float) -> list[tuple[int, int]]:
+    """Nearest pairs first, each row in one pair at most."""
+    dy = np.subtract.outer(truth["y"], spots["y"].astype(np.float64))
+    dx = np.subtract.outer(truth["x"], spots["x"].astype(np.float64))
+    square = dy**2 + dx**2
+    left, right = np.nonzero(square <= radius**2)
+    pairs: list[tuple[int, int]] = []
+    used: tuple[set[int], set[int]] = set(), set()
+    for k in np.argsort(square[left, right], kind="stable"):
+        i, j = int(left[k]), int(right[k])
+        if i not in used[0] and j not in used[1]:
+            used[0].add(i)
+            used[1].add(j)
+            pairs.append((i, j))
+    return pairs
+
+
+def match(truth: Rows, spots: Rows, radius: float = 2.0) -> Matched:
+    """Match visible truth to spots.
+
+    Parameters
+    ----------
+    truth : simulate.TRUTH (n,)
+    spots : SPOT (m,)
+    radius : float
+        Pixels.
+    """
+    seen = np.flatnonzero(truth["visible"])
+    seen = seen[np.argsort(truth["frame"][seen], kind="stable")]
+    found = np.argsort(spots["frame"], kind="stable")
+    frames = np.intersect1d(truth["frame"][seen], spots["frame"])
+    ends = [
+        np.searchsorted(table["frame"][rows], frames, side)
+        for table, rows in ((truth, seen), (spots, found))
+        for side in ("left", "right")
+    ]
+    pairs = []
+    for a, b, c, d in zip(*ends, strict=True):
+        here, there = seen[a:b], found[c:d]
+        pairs += [(here[i], there[j]) for i, j in _pairs(truth[here], spots[there], radius)]
+    both = np.array(pairs, np.intp).reshape(-1, 2)
+    return Matched(both[:, 0], both[:, 1])
+
+
+def _within(rows: Rows, shape: tuple[int, ...] | None, edge: float) -> NDArray[np.bool_]:
+    """Which rows lie at least `edge` pixels from the border (all, where no shape is given)."""
+    if shape is None:
+        return np.ones(len(rows), np.bool_)
+    height, width = shape[-2:]
+    down = (rows["y"] >= edge) & (rows["y"] <= height - 1 - edge)
+    across = (rows["x"] >= edge) & (rows["x"] <= width - 1 - edge)
+    return np.asarray(down & across)
+
+
+def _share(part: SupportsFloat, whole: SupportsFloat) -> float:
+    return float(part) / float(whole) if float(whole) else 0.0
+
+
+def detection(
+    truth: Rows,
+    spots: Rows,
+    *,
+    radius: float = 2.0,
+    shape: tuple[int, ...] | None = None,
+    edge: float = EDGE,
+    frames: ArrayLike | None = None,
+) -> dict[str, float]:
+    """Recall, precision and error of the localizations.
+
+    Parameters
+    ----------
+    truth : simulate.TRUTH (n,)
+    spots : SPOT (m,)
+    radius : float
+        Pixels.
+    shape : (int, int), optional
+        Of the image: after matching, truth and unmatched spots within `edge` pixels of the border
+        are left out, and with truth the spot it is matched to. None: everything counts.
+    frames : (k,), optional
+        Those that were analyzed: truth in others is left out. None: all.
+
+    Returns
+    -------
+    dict
+        "recall" and "precision" from 0 to 1 (0 where there is nothing to divide by), "rmse_px"
+        per axis over the matched pairs (NaN without any).
+    """
+    if frames is not None:
+        truth = truth[np.isin(truth["frame"], frames)]
+    matched = match(truth, spots, radius)
+    inside = _within(truth, shape, edge)
+    pair = inside[matched.truth]
+    here, there = truth[matched.truth[pair]], spots[matched.spot[pair]]
+    spare = _within(spots, shape, edge)
+    spare[matched.spot] = False
+    error = np.concatenate([here["y"] - there["y"], here["x"] - there["x"]])
+    return {
+        "recall": _share(len(here), np.count_nonzero(inside & (truth["visible"] > 0))),
+        "precision": _share(len(here), len(here) + np.count_nonzero(spare)),
+        "rmse_px": float(np.sqrt(np.mean(error**2))) if len(error) else float("nan"),
+    }
+
+
+def purity(truth: Rows, spots: Rows, *, radius: float = 2.0) -> float:
+    """Share of the matched spots that belong to the particle which their track follows mostly."""
+    matched = match(truth, spots, radius)
+    link = np.stack([spots["track"][matched.spot], truth["particle"][matched.truth]], axis=1)
+    kinds, count = np.unique(link, axis=0, return_counts=True)
+    most = np.zeros(len(kinds), np.int64)
+    _, track = np.unique(kinds[:, 0], return_inverse=True)
+    np.maximum.at(most, track, count)
+    return _share(int(most.sum()), len(link))
+
+
+def states(truth: Rows, spots: Rows, states: Rows, *, radius: float = 2.0) -> float:
+    """Share of the settled states whose likeliest motion is the true one.
+
+    A settled row counts if its track's spot in that frame is matched; abstentions count too, by
+    their likeliest motion.
+    """
+    matched = match(truth, spots, radius)
+    key = ["frame", "track"]
+    rows = states[states["settled"] > 0]
+    place = {tuple(k): i for i, k in enumerate(spots[key][matched.spot].tolist())}
+    at = np.array([place.get(tuple(k), -1) for k in rows[key].tolist()], np.intp)
+    rows, at = rows[at >= 0], at[at >= 0]
+    likely = np.argmax(np.stack([rows[f"p_{name}"] for name in MOTIONS], axis=-1), axis=-1)
+    right = np.count_nonzero(likely == truth["state"][matched.truth[at]])
+    return _share(right, len(rows))
+
+
+def _final(events: Rows) -> Rows:
+    """Uncoatings that were neither revised nor retracted."""
+    amended = events["amends"][events["amends"] >= 0]
+    kept = (events["kind"] == KINDS.index("uncoating")) & ~np.isin(events["seq"], amended)
+    final: Rows = events[kept]
+    return final
+
+
+def _true_uncoatings(
+    truth: Rows, shape: tuple[int, ...] | None, edge: float, around: int
+) -> tuple[dict[int, int], set[int]]:
+    """Frame of each particle's uncoating, and the particles in which it could be seen.
+
+    That is: not uncoated when it first appears, and in at least half of the `around` frames
+    before and of the `around` frames after it, visible and not at the border.
+    """
+    plain = truth[np.argsort(truth["frame"], kind="stable")]
+    good = _within(plain, shape, edge) & (plain["visible"] > 0)
+    frame: dict[int, int] = {}
+    seen: set[int] = set()
+    for particle in np.unique(plain["particle"][plain["uncoated"] > 0]):
+        mine = plain["particle"] == particle
+        when = plain["frame"][mine]
+        first = int(when[np.argmax(plain["uncoated"][mine] > 0)])
+        frame[int(particle)] = first
+        away = when[good[mine]] - first
+        before = np.sum((away < 0) & (away >= -around))
+        after = np.sum((away >= 0) & (away < around))
+        if min(before, after) >= around / 2:
+            seen.add(int(particle))
+    return frame, seen
+
+
+def _nearest(truth: Rows, event: np.void, radius: float) -> int:
+    """Particle at the place of an event; -1: none within `radius` pixels."""
+    there = truth[truth["frame"] == event["frame"]]
+    apart = np.hypot(there["y"] - event["y"], there["x"] - event["x"])
+    if not len(there) or apart.min() > radius:
+        return -1
+    return int(there["particle"][np.argmin(apart)])
+
+
+def uncoating(
+    truth: Rows,
+    events: Rows,
+    *,
+    within: int = 20,
+    radius: float = 3.0,
+    shape: tuple[int, ...] | None = None,
+    edge: float = EDGE,
+) -> dict[str, int | float | None]:
+    """Uncoatings announced, against those that happened.
+
+    An event belongs to the particle nearest to its place in its frame. It finds that particle's
+    uncoating if it lies within `within` frames of it; the nearest in time if there are several,
+    and the others are false, as are events of particles that do not uncoat or of none at all.
+    An uncoating that could not be seen (half of the ten frames before it or after it blinked
+    off, at the border, or outside) is neither missed nor found.
+
+    Parameters
+    ----------
+    truth : simulate.TRUTH (n,)
+    events : EVENT (m,)
+    within : int
+        Frames.
+    radius, edge : float
+        Pixels.
+    shape : (int, int), optional
+        Of the image, for `edge`.
+
+    Returns
+    -------
+    dict
+        "true", "found", "missed", "false": counts; "delay_frames": median over those found of
+        the frames from the true uncoating to the announcement, None where none is found.
+    """
+    true, seen = _true_uncoatings(truth, shape, edge, around=10)
+    hits: dict[int, list[tuple[int, int]]] = {}
+    false = 0
+    for event in _final(events):
+        particle = _nearest(truth, event, radius)
+        apart = int(event["frame"]) - true.get(particle, 0)
+        if particle in true and abs(apart) <= within:
+            hits.setdefault(particle, []).append((abs(apart), apart + int(event["delay"])))
+        else:
+            false += 1
+    false += sum(len(hit) - 1 for hit in hits.values())
+    delays = [min(hit)[1] for particle, hit in hits.items() if particle in seen]
+    return {
+        "true": len(seen),
+        "found": len(delays),
+        "missed": len(seen) - len(delays),
+        "false": false,
+        "delay_frames": float(np.median(delays)) if delays else None,
+    }
