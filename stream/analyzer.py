@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from livespt.stream.decide import DEFAULT_RULE, Decisions, Rule
 from livespt.stream.link import Linked, Linker
 from livespt.stream.states import Infer, Settled, States
-from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update
+from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
 
 Localize = Callable[[NDArray[np.generic]], NDArray[np.void]]  # image -> SPOT (n,)
 
@@ -138,10 +138,10 @@ class Analyzer:
         states: list[NDArray[np.void]],
         events: list[NDArray[np.void]],
     ) -> Update:
-        numbered = np.concatenate([np.zeros(0, EVENT), *events])
+        numbered = joined(EVENT, events)
         numbered["seq"] = np.arange(self._next_event, self._next_event + len(numbered))
         self._next_event += len(numbered)
-        rows = np.concatenate([np.zeros(0, STATE), *states])
+        rows = joined(STATE, states)
         return Update(
             frame.number,
             frame.t,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from livespt.stream.errors import SettingError
 from livespt.stream.states import States, state_rows
-from livespt.stream.types import ABSTAIN, MOTIONS, STATE
+from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.stream.window import Windows
 from livespt.tools.compose import Options, load_infer
 from livespt.tools.tables import read_table, write_table
@@ -124,7 +124,7 @@ def point_by_point(
             slots = (slot[rows] - begin).astype(np.int32)
             settled.append(reader.step(now, slots, slot[rows], points[rows])[1].rows)
         settled.append(reader.finish(int(age[order[-1]])).rows)
-        made = np.concatenate(settled)
+        made = joined(STATE, settled)
         states[order] = made[np.lexsort((made["track"], made["frame"]))]
     states["track"] = particles
     states["frame"] = frames

@@ -26,7 +26,7 @@ from livespt.stream.errors import LiveSptError, SettingError, StoreError
 from livespt.stream.publish import Publisher
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
-from livespt.stream.types import Frame, Stop, Update
+from livespt.stream.types import Frame, Start, Stop, Update
 from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.replay import ENDPOINT, Published
 
@@ -86,8 +86,9 @@ def record(
     try:
         analyzer = _spawn("analyzer", _analyze, ring_name, out, facts, options, endpoint)
         workers.append(analyzer)
-        create_run(out, _hear(analyzer, READY_S))
-        workers.append(_spawn("recorder", _record, ring_name, out))
+        start = _hear(analyzer, READY_S)
+        create_run(out, start)
+        workers.append(_spawn("recorder", _record, ring_name, out, start))
         _hear(workers[1], READY_S)
         analyzer.pipe.send("created")
         _hear(analyzer, READY_S)
@@ -147,10 +148,10 @@ def _work(target: Callable[..., None], pipe: Connection, *args: Any) -> None:
         pipe.close()
 
 
-def _record(pipe: Connection, ring_name: str, out: Path) -> None:
+def _record(pipe: Connection, ring_name: str, out: Path, start: Start) -> None:
     """Recorder process: every frame into `movie`."""
     reader = RingReader(ring_name, lossless=True)
-    writer = MovieWriter(out)
+    writer = MovieWriter(out, start)
     pipe.send("ready")
     for frame in reader:
         writer.add_frame(frame)
