@@ -48,42 +48,60 @@ def match(old, last, oldest, new, reach):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def candidates(old, last, oldest, new, reach):  # type: ignore[no-untyped-def]
     """Pairs within reach: those of track i are `col[first[i]:first[i + 1]]`, squared distances."""
-    per_px = 1.0 / (1.001 * reach + SLACK)  # a little wider: pairs stay in adjacent cells
-    low, size, wraps = _grid(new, per_px)
-    start, order, place = _sort(new, per_px, low, size, wraps)
     m = len(old)
+    per_px = 1.0 / (1.001 * reach + SLACK)  # a little wider: pairs stay in adjacent cells
+    grid = _grid(new, per_px)
+    cells = _sort(new, per_px, grid)
     first = np.zeros(m + 1, np.int64)
     col = np.empty(2 * m + 16, np.int32)
     cost = np.empty(2 * m + 16, np.float64)
-    limit = (reach + SLACK) ** 2
-    found = 0
-    span = np.empty((3, 3), np.int64)  # cells of an axis to look into, -1: none
-    for i in range(m):
-        if last[i] >= oldest and _around(old[i], per_px, low, size, wraps, span):
-            for z in span[0]:
-                for y in span[1]:
-                    if z < 0 or y < 0:
-                        continue
-                    row = (z * size[1] + y) * size[2]
-                    for x in span[2]:
-                        if x < 0:
-                            continue
-                        a, b = start[row + x], start[row + x + 1]
-                        if found + b - a > len(col):
-                            col = _longer(col, found + b - a)
-                            cost = _longer(cost, found + b - a)
-                        for k in range(a, b):
-                            square = (
-                                (place[k, 0] - old[i, 0]) ** 2
-                                + (place[k, 1] - old[i, 1]) ** 2
-                                + (place[k, 2] - old[i, 2]) ** 2
-                            )
-                            if square < limit:
-                                col[found] = order[k]
-                                cost[found] = min(square, reach * reach)
-                                found += 1
+    i = _fill(0, first, col, cost, old, last, oldest, reach, per_px, grid, cells)
+    while i < m:
+        col, cost = _longer(col), _longer(cost)
+        i = _fill(i, first, col, cost, old, last, oldest, reach, per_px, grid, cells)
+    return first, col[: first[m]], cost[: first[m]]
+
+
+@njit(cache=True, nogil=True)
+def _fill(  # type: ignore[no-untyped-def]
+    begin, first, col, cost, old, last, oldest, reach, per_px, grid, cells
+):
+    """Find the pairs of the tracks from `begin` on; stops at the track whose pairs may not fit."""
+    low, size, wraps = grid
+    start, order, place = cells
+    limit, most = (reach + SLACK) ** 2, reach * reach
+    for i in range(begin, len(old)):
+        found = first[i]
+        z, y, x = old[i, 0], old[i, 1], old[i, 2]
+        cz = _cell(z, per_px, low[0], size[0], wraps[0])
+        cy = _cell(y, per_px, low[1], size[1], wraps[1])
+        cx = _cell(x, per_px, low[2], size[2], wraps[2])
+        left, right, beyond = max(cx - 1, 0), min(cx + 1, size[2] - 1), -1
+        if wraps[2] and cx == 0:
+            beyond = size[2] - 1
+        elif wraps[2] and cx == size[2] - 1:
+            beyond = 0
+        for step in range(9 if last[i] >= oldest else 0):
+            nz = _beside(cz + step // 3 - 1, size[0], wraps[0])
+            ny = _beside(cy + step % 3 - 1, size[1], wraps[1])
+            if nz < 0 or ny < 0:
+                continue
+            row = (nz * size[1] + ny) * size[2]
+            a, b, rest = left, right, beyond
+            while 0 <= a <= b:  # cells of a row lie side by side: their points are one range
+                here, end = start[row + a], start[row + b + 1]
+                if found + end - here > len(col):
+                    return i
+                for k in range(here, end):
+                    square = (
+                        (place[k, 0] - z) ** 2 + (place[k, 1] - y) ** 2 + (place[k, 2] - x) ** 2
+                    )
+                    if square < limit:
+                        col[found], cost[found] = order[k], min(square, most)
+                        found += 1
+                a, b, rest = rest, rest, -1
         first[i + 1] = found
-    return first, col[:found], cost[:found]
+    return len(old)
 
 
 @njit(cache=True, nogil=True)
@@ -96,14 +114,16 @@ def _grid(new, per_px):  # type: ignore[no-untyped-def]
     low = np.empty(3)
     width = np.empty(3)
     for axis in range(3):
-        low[axis] = math.floor(new[:, axis].min() * per_px)
-        width[axis] = math.floor(new[:, axis].max() * per_px) - low[axis] + 1.0
+        least = most = new[0, axis]
+        for j in range(1, len(new)):
+            least, most = min(least, new[j, axis]), max(most, new[j, axis])
+        low[axis] = np.floor(least * per_px)
+        width[axis] = np.floor(most * per_px) - low[axis] + 1.0
     wraps = np.zeros(3, np.bool_)
-    most = 4.0 * len(new) + 64.0
-    while width[0] * width[1] * width[2] > most:
-        axis = width.argmax()
-        width[axis] = math.floor(width[axis] / 2.0)
-        wraps[axis] = True
+    while width[0] * width[1] * width[2] > 4.0 * len(new) + 64.0:
+        widest = width.argmax()
+        width[widest] = np.floor(width[widest] / 2.0)
+        low[widest], wraps[widest] = 0.0, True
     size = width.astype(np.int64)
     for axis in range(3):
         # no small factors: the period of a lattice of points must not be that of the cells
@@ -115,60 +135,52 @@ def _grid(new, per_px):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _cell(value, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
     """Cell of a coordinate on one axis; -2 or size + 1 when it is far outside."""
-    cell = math.floor(value * per_px) - low
+    cell = np.floor(value * per_px) - low
     if wraps:
-        return int(cell % size)
+        rest = cell - size * np.floor(cell / size)  # faster than %
+        return int(rest if 0 <= rest < size else cell % size)
     return int(min(max(cell, -2.0), size + 1.0))
 
 
 @njit(cache=True, nogil=True)
-def _sort(new, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
+def _beside(cell, size, wraps):  # type: ignore[no-untyped-def]
+    """A neighbouring cell of an axis, -1 where there is none."""
+    if 0 <= cell < size:
+        return cell
+    if wraps:
+        return size - 1 if cell < 0 else 0
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _sort(new, per_px, grid):  # type: ignore[no-untyped-def]
     """Points in the order of their cells: where each cell starts, their indices, their places."""
+    low, size, wraps = grid
     n = len(new)
     cells = size[0] * size[1] * size[2]
     home = np.empty(n, np.int64)
-    start = np.zeros(cells + 1, np.int64)
+    start = np.zeros(cells + 2, np.int64)  # of cell c: first at c + 2, in the end at c
     for j in range(n):
         z = _cell(new[j, 0], per_px, low[0], size[0], wraps[0])
         y = _cell(new[j, 1], per_px, low[1], size[1], wraps[1])
         x = _cell(new[j, 2], per_px, low[2], size[2], wraps[2])
         home[j] = (z * size[1] + y) * size[2] + x
-        start[home[j] + 1] += 1
-    for cell in range(cells):
-        start[cell + 1] += start[cell]
-    order = np.empty(n, np.int64)
+        start[home[j] + 2] += 1
+    for cell in range(2, cells + 2):
+        start[cell] += start[cell - 1]
+    order = np.empty(n, np.int32)
     place = np.empty((n, 3))
-    fill = start.copy()
     for j in range(n):
-        k = fill[home[j]]
-        fill[home[j]] += 1
+        k = start[home[j] + 1]
+        start[home[j] + 1] = k + 1
         order[k] = j
-        place[k] = new[j]
+        place[k, 0], place[k, 1], place[k, 2] = new[j, 0], new[j, 1], new[j, 2]
     return start, order, place
 
 
 @njit(cache=True, nogil=True)
-def _around(point, per_px, low, size, wraps, span):  # type: ignore[no-untyped-def]
-    """Fill `span` with the cells next to a point; False when there are none."""
-    for axis in range(3):
-        cell = _cell(point[axis], per_px, low[axis], size[axis], wraps[axis])
-        some = False
-        for step in range(3):
-            near = cell + step - 1
-            if wraps[axis]:
-                near = (near + size[axis]) % size[axis]
-            elif near < 0 or near >= size[axis]:
-                near = -1
-            span[axis, step] = near
-            some = some or near >= 0
-        if not some:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _longer(array, least):  # type: ignore[no-untyped-def]
-    grown = np.empty(max(least, 2 * len(array)), array.dtype)
+def _longer(array):  # type: ignore[no-untyped-def]
+    grown = np.empty(2 * len(array), array.dtype)
     grown[: len(array)] = array
     return grown
 
