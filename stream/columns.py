@@ -75,6 +75,7 @@ def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) 
         try:
             array = zarr.open_array(folder / field, mode="r")
             end = array.shape[0] if stop is None else stop
+            _check_chunks(folder / field, start, end, array.chunks[0])
             column = np.asarray(array[start:end]) if end > start else np.empty(0, dtype[field])
         except (ValueError, RuntimeError, OSError, TypeError, KeyError) as error:
             raise InputError(f"column {folder / field} cannot be read: {error}") from error
@@ -87,6 +88,13 @@ def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) 
             )
         rows[field] = column.astype(dtype[field])
     return np.empty(0, dtype) if rows is None else rows
+
+
+def _check_chunks(folder: Path, start: int, stop: int, length: int) -> None:
+    """Raise FileNotFoundError for a missing chunk: Zarr would return zeros in its place."""
+    for k in range(start // length, -(-stop // length)):
+        if not (folder / "c" / str(k)).exists():
+            raise FileNotFoundError(f"chunk c/{k} is missing")
 
 
 class Table:

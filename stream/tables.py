@@ -286,4 +286,4 @@ class TableWriter:
         for table in self._tables.values():
             for job in table.jobs(all_rows=True):
                 self._written += job()
-        sync(dict.fromkeys(self._written))
+        sync(dict.fromkeys(self._written), workers=16)

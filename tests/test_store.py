@@ -247,15 +247,15 @@ def test_what_frames_come_as_does_not_matter(tmp_path: Path) -> None:
 
 def test_equal_runs_are_equal_bytes_whenever_columns_are_written(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.zarr" for i in range(2)]
-    for path, segment_bytes in zip(paths, (3000, 1 << 20), strict=True):
-        create_run(path, make_start(), movie=False, chunk_rows=16)
+    for path, segment_bytes in zip(paths, (10000, 1 << 20), strict=True):
+        create_run(path, make_start(), movie=False, chunk_rows=32)
         tables = TableWriter(path, segment_bytes=segment_bytes)
         for i in range(60):
             tables.commit(make_frame(i), make_update(i))
         tables.close(STOP)
         check_tables(open_run(path), list(range(60)))
     first, second = (hashes(p, *TABLES) for p in paths)
-    assert first == second and len(first) > 300
+    assert first == second and len(first) > 200
 
 
 # While it is written
@@ -263,9 +263,9 @@ def test_equal_runs_are_equal_bytes_whenever_columns_are_written(tmp_path: Path)
 
 def test_a_reader_sees_every_commit_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
-    create_run(path, make_start(), chunk_rows=8)
+    create_run(path, make_start(), chunk_rows=32)
     follower = open_run(path)
-    movie, tables = MovieWriter(path, make_start()), TableWriter(path, segment_bytes=1000)
+    movie, tables = MovieWriter(path, make_start()), TableWriter(path, segment_bytes=10000)
     for i in range(120):
         movie.add_frame(make_frame(i))
         tables.commit(make_frame(i), make_update(i))
@@ -542,7 +542,7 @@ def test_a_damaged_frame_is_named_and_never_returned(
             run.frame(i)
 
 
-@pytest.mark.parametrize("damage", [flip, cut])
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
 def test_a_damaged_column_is_named(damage: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path / "a.zarr", 6)
     damage(tmp_path / "a.zarr/spots/intensity/c/0")
@@ -637,8 +637,8 @@ from livespt.stream.store import MovieWriter, TableWriter, create_run
 from livespt.stream.types import *
 path = Path(sys.argv[1])
 start = Start("r", "replay", "movie.tif", "yx", (8, 12), "<u2", 0.1, 0.05)
-create_run(path, start, chunk_rows=16)
-movie, tables = MovieWriter(path, start), TableWriter(path, segment_bytes=2000)
+create_run(path, start, chunk_rows=32)
+movie, tables = MovieWriter(path, start), TableWriter(path, segment_bytes=4000)
 print("ready", flush=True)
 for i in range(100000):
     movie.add_frame(make_frame(i))
@@ -680,6 +680,7 @@ def kill_once(path: Path, after_s: float) -> tuple[int, int]:
 def check_kills(tmp_path: Path, kills: int, seed: int) -> None:
     rng, total = random.Random(seed), 0
     for k in range(kills):
+        shutil.rmtree(tmp_path / f"{k - 10}.zarr", ignore_errors=True)
         path = tmp_path / f"{k}.zarr"
         frames, commits = kill_once(path, rng.uniform(0.0, 0.6))
         run = open_run(path)
@@ -689,12 +690,11 @@ def check_kills(tmp_path: Path, kills: int, seed: int) -> None:
         check_frames(run)
         assert run.stop is None
         total += commits
-        shutil.rmtree(path)
     assert total > 0
 
 
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
-    check_kills(tmp_path, 5, seed=1)
+    check_kills(tmp_path, 4, seed=1)
 
 
 @pytest.mark.slow
