@@ -25,10 +25,10 @@ class Sink(Protocol):
     def __call__(self, frame: Frame, update: Update) -> Update | None:
         """Take one analyzed frame. A sink that measures returns the update with its measurement."""
 
-    def finish(self, update: Update) -> None:
+    def finish(self, update: Update) -> object:
         """Take the rows that the end of the run settled."""
 
-    def close(self, stop: Stop) -> None:
+    def close(self, stop: Stop) -> object:
         """Take the last word."""
 
 
@@ -102,10 +102,10 @@ def run(
     except BaseException as error:
         status = "aborted" if isinstance(error, KeyboardInterrupt) else "failed"
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        for sink in sinks:
+        for sink in reversed(sinks):
             sink.close(stop(status, reason))
         raise
     end = stop("complete")
-    for sink in sinks:
+    for sink in reversed(sinks):
         sink.close(end)
     return end

@@ -20,6 +20,7 @@ from livespt.stream.types import Start
 if TYPE_CHECKING:
     from livespt.models.classify import Infer
     from livespt.models.localize import Localizer
+    from livespt.models.session import Session
 
 ROLES = ("localizer", "segmenter", "uncoating")
 SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
@@ -82,12 +83,12 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     localizer, infer = load_localizer(options, origin), load_infer(options, origin)
     reason = localizer.refuses(facts.axes, facts.shape, facts.dtype)
     if reason is not None:
-        raise ModelError(f"model '{localizer.card['name']}' refuses {facts.source}: {reason}")
+        raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
     localizer.warm_up(facts.shape, facts.dtype)
     infer.warm_up()
 
     settings = _settings(options, facts, infer, origin)
-    models = {"localizer": localizer, "segmenter": infer.segmenter, "uncoating": infer.uncoating}
+    sessions = (localizer.session, infer.segmenter.session, infer.uncoating.session)
     start = Start(
         run=uuid4().hex,
         mode=mode,
@@ -101,7 +102,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         time_zero_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
         camera={"known": "unknown"},
         settings=asdict(settings) | {"rule": settings.rule._asdict()},
-        models={role: _identity(model) for role, model in models.items()},
+        models=dict(zip(ROLES, map(_identity, sessions), strict=True)),
         software={"python": platform.python_version()} | {name: version(name) for name in SOFTWARE},
         machine={
             "provider": localizer.provider,
@@ -175,13 +176,9 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
         )
         if facts.z_step_um and facts.pixel_size_um:
             settings = replace(settings, z_scale=facts.z_step_um / facts.pixel_size_um)
-    chosen = {"search_range": options.search_range, "memory": options.memory}
+    chosen: dict[str, Any] = {"search_range": options.search_range, "memory": options.memory}
     return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
 
 
-def _identity(model: Any) -> dict[str, Any]:
-    return {
-        "name": model.card["name"],
-        "sha256": model.card["sha256"],
-        "file": str(model.path),
-    }
+def _identity(session: Session) -> dict[str, Any]:
+    return {"name": session.name, "sha256": session.sha256, "file": str(session.path)}

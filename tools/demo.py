@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from livespt.stream.errors import StoreError
 from livespt.stream.store import open_run
 from livespt.tools.compose import Facts, Options
 from livespt.tools.live import record, speed
+
+if TYPE_CHECKING:
+    from livespt.acquisition.simulate import SimulatedMovie
 
 
 def demo(
@@ -45,18 +49,17 @@ def demo(
     out.mkdir(parents=True, exist_ok=True)
     facts = Facts(
         source=f"simulated virus entry, seed {seed}",
-        axes="yx",
-        shape=images[0].shape,
-        dtype=images[0].dtype.str,
+        axes=movie.axes,
+        shape=movie.shape,
+        dtype=movie.dtype,
         pixel_size_um=scenario.pixel_size_um,
         frame_interval_s=scenario.frame_interval_s,
     )
     with simulated_microscope(
-        images.__getitem__, len(images), facts.shape, facts.dtype, scenario.frame_interval_s
+        images.__getitem__, len(images), movie.shape, movie.dtype, scenario.frame_interval_s
     ) as microscope:
-        stop, acquired = record(
-            microscope, run, facts, options, n_frames=len(images), endpoint=endpoint, say=say
-        )
+        acquire = partial(microscope.acquire, n_frames=len(images))
+        stop, acquired = record(acquire, run, facts, options, endpoint=endpoint, say=say)
     summary = {
         "frames": {"sent": acquired.frames, "analyzed": stop.analyzed, "lost": stop.lost},
         **judge(movie, run),
@@ -69,16 +72,18 @@ def demo(
     return summary
 
 
-def judge(movie: Any, run: Path) -> dict[str, Any]:
+def judge(movie: SimulatedMovie, run: Path) -> dict[str, Any]:
     """Score a stored run against the truth of the simulated movie it came from."""
     from livespt.tools import score
 
     found = open_run(run)
+    frames = found.frames
+    analyzed = frames["frame"][frames["analyzed"] == 1]
     return {
-        "detection": score.detection(movie.truth, found.spots),
+        "detection": score.detection(movie.truth, found.spots, shape=movie.shape, frames=analyzed),
         "tracks": {"purity": score.purity(movie.truth, found.spots)},
         "states": {"accuracy": score.states(movie.truth, found.spots, found.states)},
-        "uncoating": score.uncoating(movie.truth, found.events, found.spots),
+        "uncoating": score.uncoating(movie.truth, found.events, shape=movie.shape),
     }
 
 

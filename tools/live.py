@@ -13,6 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,7 +32,8 @@ from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.replay import ENDPOINT, Published
 
 if TYPE_CHECKING:
-    from livespt.acquisition.micromanager import Acquired, Microscope
+    from livespt.acquisition.hook import Put
+    from livespt.acquisition.microscope import Acquired
 
 SLOTS = 128  # frames in the ring
 MAX_BEHIND = 64  # frames the analyzer may lag before it skips to the newest
@@ -60,17 +62,20 @@ class Stored:
 
 
 def record(
-    microscope: Microscope,
+    acquire: Callable[[Put], Acquired],
     out: Path,
     facts: Facts,
     options: Options,
     *,
-    n_frames: int,
-    interval_ms: float = 0.0,
     endpoint: str = ENDPOINT,
     say: Callable[[str], None] = print,
 ) -> tuple[Stop, Acquired]:
-    """Acquire frames from an open microscope into a new run that is analyzed while it records.
+    """Acquire into a new run that is analyzed while it records.
+
+    Parameters
+    ----------
+    acquire : callable
+        Acquires all frames, putting each with the callable it is given: a microscope that is ready.
 
     Raises
     ------
@@ -93,7 +98,7 @@ def record(
         analyzer.pipe.send("created")
         _hear(analyzer, READY_S)
         say(f"recording to {out}, publishing on {endpoint}")
-        acquired = microscope.acquire(ring.put, n_frames=n_frames, interval_ms=interval_ms)
+        acquired = acquire(ring.put)
         ring.end()
         for worker in reversed(workers):
             _hear(worker, DONE_S)
@@ -192,41 +197,41 @@ def live(
     endpoint: str,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Open Micro-Manager in the way that was asked for and record from it."""
+    """Open Micro-Manager in the way that was asked for and record from it.
+
+    Raises
+    ------
+    LiveSptError
+        Micro-Manager cannot be reached, a setting or model is refused, or the run failed.
+    """
     from livespt.acquisition import micromanager
 
     if out.exists():
         raise StoreError(f"'{out}' exists already: choose another --out")
     if demo_camera:
         opened = micromanager.demo_microscope()
-    elif mm_dir is not None:
-        if mm_config is None:
-            raise SettingError("--mm-dir needs --mm-config, the hardware configuration to load")
-        opened = micromanager.own_core(mm_dir, mm_config, java=java)
+    elif mm_dir is None:
+        opened = micromanager.attach(port)
+    elif mm_config is None:
+        raise SettingError("--mm-dir needs --mm-config, the hardware configuration to load")
+    elif java:
+        opened = micromanager.start_java(mm_dir, mm_config, port=port)
     else:
-        opened = micromanager.attach(port=port)
+        opened = micromanager.open_python(mm_dir, mm_config)
     with opened as microscope:
-        if exposure_ms is not None:
-            microscope.exposure_ms = exposure_ms
-        interval_s = max(interval_ms, microscope.exposure_ms) / 1000
+        exposure_ms = exposure_ms or microscope.exposure_ms
         facts = Facts(
-            source="micromanager",
+            source=microscope.name,
             axes="yx",
             shape=microscope.shape,
-            dtype=microscope.dtype,
+            dtype=microscope.dtype.str,
             pixel_size_um=pixel_size_um or microscope.pixel_size_um,
-            frame_interval_s=interval_s,
+            frame_interval_s=max(interval_ms, exposure_ms) / 1000,
         )
-        stop, acquired = record(
-            microscope,
-            out,
-            facts,
-            options,
-            n_frames=frames,
-            interval_ms=interval_ms,
-            endpoint=endpoint,
-            say=say,
+        acquire = partial(
+            microscope.acquire, n_frames=frames, interval_ms=interval_ms, exposure_ms=exposure_ms
         )
+        stop, acquired = record(acquire, out, facts, options, endpoint=endpoint, say=say)
     return summary(out, stop, acquired)
 
 
