@@ -6,6 +6,7 @@ image pixels, sizes and widths pixels of the screen; `zoom` is screen pixels an 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,9 +75,6 @@ def marks(xy: Any, size: Any, width: Any, symbol: Any, edge: Any, face: Any = CL
     )
 
 
-NONE = marks(np.zeros((0, 2)), 0, 0, 0, CLEAR)
-
-
 def tails(scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return living tails: ends (n, 2, 2) x, y and their RGBA (n, 2, 4), faded by age."""
     ends = scene.ring.reshape(scene.capacity, 2, 5)
@@ -133,9 +131,16 @@ def selection(scene: Scene, zoom: float) -> Marks:
     return marks(_xy(rows), head_size(scene, zoom) * 2.5, 1.2, DISC, rgba(SELECTED))
 
 
-def overlay(scene: Scene, zoom: float) -> list[Marks]:
-    """Return all marks in the order in which they are drawn."""
-    return [layer(scene, zoom) for layer in OVER]
+def overlay(scene: Scene, zoom: float, hidden: str = "") -> Marks:
+    """Return all marks in drawing order; `hidden`: "u" leaves out uncoating, "m" the heads."""
+    shown = [] if "u" in hidden else [flashes, rings]
+    shown += [] if "m" in hidden else [heads]
+    return stack([layer(scene, zoom) for layer in (*shown, selection)])
+
+
+def stack(parts: Sequence[Marks]) -> Marks:
+    """Return marks one after another."""
+    return Marks(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def labels(scene: Scene, zoom: float) -> list[Label]:
@@ -178,6 +183,3 @@ def _free(busy: NDArray[Any], left: float, top: float, right: float, bottom: flo
 
 def _xy(rows: NDArray[np.void]) -> NDArray[np.float32]:
     return np.stack([rows["x"], rows["y"]], axis=1)
-
-
-OVER = (flashes, rings, heads, selection)

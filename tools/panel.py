@@ -196,18 +196,18 @@ def _scale_bar(
     length = round_length(max(0.22 * (seen[2] - seen[0]) / zoom * unit, 1e-6))
     bar = length / unit * zoom
     text = f"{length:g} {'µm' if unit_um else 'px'}"
-    plate = max(bar, EM * 15 * len(text)) + 24
+    plate = max(bar, EM * 17 * len(text)) + 24
     x, y = seen[2] - 12 - plate, seen[3] - 12 - 44
     out.boxes.append(Box(x, y, plate, 44, rgba(BACK, 0.72)))
     out.boxes.append(Box(x + (plate - bar) / 2, y + 30, bar, 4, rgba(INK)))
-    out.texts.append(Text(x + plate / 2, y + 21, text, 15, INK, "center"))
+    out.texts.append(Text(x + plate / 2, y + 21, text, 17, INK, "center"))
 
 
 def _status(out: Sheet, scene: Scene, size: tuple[int, int], note: str) -> None:
     out.boxes.append(Box(0, size[1] - STATUS, size[0], STATUS, rgba(BACK)))
     out.boxes.append(Box(0, size[1] - STATUS, size[0], 1, rgba(LINE)))
-    text = clip(status(scene, note), size[0] - 24, 12.5)
-    out.texts.append(Text(12, size[1] - 10, text, 12.5, DIM))
+    text = clip(status(scene, note), size[0] - 24, 12)
+    out.texts.append(Text(12, size[1] - 10, text, 12, DIM))
 
 
 def _title(out: Sheet, x: float, y: float, text: str) -> None:
@@ -217,19 +217,19 @@ def _title(out: Sheet, x: float, y: float, text: str) -> None:
 def _header(out: Sheet, scene: Scene, x: float, span: float) -> float:
     start = scene.start
     out.texts.append(Text(x, 32, clip(start.source, span, 17), 17, INK, bold=True))
-    facts = [f"{' × '.join(str(n) for n in start.shape)} px"]
+    facts = [f"{' x '.join(str(n) for n in start.shape)} px"]
     if start.pixel_size_um:
         facts.append(f"{start.pixel_size_um:.3g} µm/px")
     if start.frame_interval_s:
         facts.append(f"{start.frame_interval_s * 1000:.3g} ms/frame")
-    out.texts.append(Text(x, 53, clip("   ".join(facts), span, 12.5), 12.5, DIM))
+    out.texts.append(Text(x, 53, clip("   ".join(facts), span, 12), 12, DIM))
     return 68.0
 
 
 def _motions(out: Sheet, scene: Scene, x: float, y: float, span: float, _: float) -> float:
     """The legend: line, marker, name, and how many tracks move like that now."""
     _title(out, x, y, "Motion")
-    out.texts.append(Text(x + span, y, "tracks", 12.5, DIM, "right"))
+    out.texts.append(Text(x + span, y, "tracks", 12, DIM, "right"))
     counts = np.bincount(scene.heads["state"], minlength=len(NAMES))
     most = max(int(counts.max()), 1)
     for i, name in enumerate(NAMES):
@@ -239,12 +239,12 @@ def _motions(out: Sheet, scene: Scene, x: float, y: float, span: float, _: float
         plate = layers.marks([[x + 30, row - 4.5]], 15, 0, layers.DISC, layers.CLEAR, rgba(PLATE))
         mark = layers.marks([[x + 30, row - 4.5]], 12, 1.6, i, rgba(PALETTE[i]))
         out.marks.extend([plate, mark])
-        out.texts.append(Text(x + 48, row, name, 13.5, INK if i < UNSURE else DIM))
+        out.texts.append(Text(x + 48, row, name, 13, INK if i < UNSURE else DIM))
         free = span - 150 - 40
         out.boxes.append(
             Box(x + 150, row - 9, max(free * counts[i] / most, 1), 9, rgba(PALETTE[i], 0.55))
         )
-        out.texts.append(Text(x + span, row, str(counts[i]), 13.5, INK, "right"))
+        out.texts.append(Text(x + span, row, str(counts[i]), 13, INK, "right"))
     return y + 23 + 21 * len(NAMES) - 4
 
 
@@ -257,14 +257,14 @@ def _probability(out: Sheet, scene: Scene, x: float, y: float, span: float, _: f
     xy = np.array([[x + 16 + step * i, y + 30] for i in range(4)], np.float32)
     out.marks.append(layers.marks(xy[:3], size, width, layers.DISC, edge))
     for at, value in zip(xy[:3], p, strict=True):
-        out.texts.append(Text(at[0] + 20, at[1] + 5, f"p {value:.3g}", 12.5, DIM))
+        out.texts.append(Text(at[0] + 20, at[1] + 5, f"p {value:.3g}", 12, DIM))
     for at_size, alpha in ((34, 0.9), (44, 0.35)):
         out.marks.append(
             layers.marks(
                 xy[3:], at_size, 2, layers.DISC, rgba(UNCOATED, alpha), rgba(UNCOATED, 0.1)
             )
         )
-    out.texts.append(Text(xy[3][0] + 28, xy[3][1] + 5, "event", 12.5, DIM))
+    out.texts.append(Text(xy[3][0] + 28, xy[3][1] + 5, "event", 12, DIM))
     return y + 64
 
 
@@ -272,39 +272,37 @@ def _track(out: Sheet, scene: Scene, x: float, y: float, span: float, _: float) 
     """The inspector of the selected track: probabilities now, and p_uncoated so far."""
     if scene.selected is None:
         _title(out, x, y, "Track")
-        out.texts.append(Text(x, y + 22, "click a track", 12.5, DIM))
+        out.texts.append(Text(x, y + 22, "click a track", 12, DIM))
         return y + 36
     _title(out, x, y, f"Track {scene.selected}")
     rows = scene.history(scene.selected)
     if not len(rows):
-        out.texts.append(Text(x, y + 22, "not seen yet", 12.5, DIM))
+        out.texts.append(Text(x, y + 22, "not seen yet", 12, DIM))
         return y + 36
     now, first, last = rows[-1], int(rows["frame"][0]), int(rows["frame"][-1])
     age = f"{last - first + 1} frames" + ("" if last == scene.frame else ", ended")
-    out.texts.append(Text(x + span, y, age, 12.5, DIM, "right"))
+    out.texts.append(Text(x + span, y, age, 12, DIM, "right"))
     for i, name in enumerate(MOTIONS):
         at = x + 7 + span / 5 * i
         out.marks.append(layers.marks([[at, y + 18]], 11, 1.5, i, rgba(PALETTE[i])))
         value = f"{float(now[f'p_{name}']):.2f}"
-        out.texts.append(Text(at + 11, y + 22.5, value, 12.5, INK))
+        out.texts.append(Text(at + 11, y + 22.5, value, 12, INK))
     text = f"p {float(now['p_uncoated']):.2f}"
-    out.texts.append(Text(x + span, y + 22.5, text, 12.5, UNCOATED, "right"))
+    out.texts.append(Text(x + span, y + 22.5, text, 12, UNCOATED, "right"))
     _curve(out, rows, Box(x, y + 40, span - 26, 100, rgba(BACK)))
     _ribbon(out, rows, x, y + 144, span - 26)
-    out.texts.append(Text(x, y + 168, f"{first}", 11.5, DIM))
-    out.texts.append(
-        Text(x + (span - 26) / 2, y + 168, "p(uncoated) by frame", 11.5, DIM, "center")
-    )
-    out.texts.append(Text(x + span - 26, y + 168, f"{last}", 11.5, DIM, "right"))
+    out.texts.append(Text(x, y + 168, f"{first}", 12, DIM))
+    out.texts.append(Text(x + (span - 26) / 2, y + 168, "p(uncoated) by frame", 12, DIM, "center"))
+    out.texts.append(Text(x + span - 26, y + 168, f"{last}", 12, DIM, "right"))
     return y + 182
 
 
 def _curve(out: Sheet, rows: NDArray[np.void], box: Box) -> None:
     out.boxes.append(box)
     for level in (0.0, 0.5, 1.0):
-        y = box.y + 4 + (box.height - 8) * (1 - level)
-        out.boxes.append(Box(box.x, y, box.width, 1, rgba(LINE)))
-        out.texts.append(Text(box.x + box.width + 26, y + 4, f"{level:g}", 11.5, DIM, "right"))
+        line = box.y + 4 + (box.height - 8) * (1 - level)
+        out.boxes.append(Box(box.x, line, box.width, 1, rgba(LINE)))
+        out.texts.append(Text(box.x + box.width + 26, line + 4, f"{level:g}", 12, DIM, "right"))
     frame = rows["frame"].astype(np.float64)
     span = max(float(frame[-1] - frame[0]), 1.0)
     x = box.x + (frame - frame[0]) / span * box.width
@@ -316,20 +314,20 @@ def _curve(out: Sheet, rows: NDArray[np.void], box: Box) -> None:
     out.marks.append(tip)
 
 
-def _ribbon(out: Sheet, rows: NDArray[np.void], x: float, y: float, width: float) -> None:
+def _ribbon(out: Sheet, rows: NDArray[np.void], left: float, y: float, width: float) -> None:
     """The motion at each frame, as colours in a row."""
     state = np.where(rows["state"] < 0, UNSURE, rows["state"])
     begins = np.flatnonzero(np.append(True, state[1:] != state[:-1]))
     frame = np.append(rows["frame"], rows["frame"][-1] + 1).astype(np.float64)
     scale = width / (frame[-1] - frame[0])
     for begin, end in zip(begins, np.append(begins[1:], len(rows)), strict=True):
-        left, right = (frame[[begin, end]] - frame[0]) * scale
-        out.boxes.append(Box(x + left, y, right - left, 9, rgba(PALETTE[state[begin]])))
+        at, to = (frame[[begin, end]] - frame[0]) * scale
+        out.boxes.append(Box(left + at, y, to - at, 9, rgba(PALETTE[state[begin]])))
 
 
 def _events(out: Sheet, scene: Scene, x: float, y: float, span: float, height: float) -> float:
     _title(out, x, y, "Events")
-    out.texts.append(Text(x + span, y, "frame", 12.5, DIM, "right"))
+    out.texts.append(Text(x + span, y, "frame", 12, DIM, "right"))
     room = int((height - y - 10) // 20)
     for i, event in enumerate(list(scene.recent)[::-1][:room]):
         row = y + 22 + 20 * i
@@ -344,7 +342,7 @@ def _events(out: Sheet, scene: Scene, x: float, y: float, span: float, height: f
             out.texts.append(Text(x + 0.8 * span, row, p, 13, INK, "right"))
         out.texts.append(Text(x + span, row, str(event["frame"]), 13, INK, "right"))
     if not scene.recent:
-        out.texts.append(Text(x, y + 22, "none yet", 12.5, DIM))
+        out.texts.append(Text(x, y + 22, "none yet", 12, DIM))
     return height
 
 

@@ -25,7 +25,7 @@ def picture(scene: Scene, size: tuple[int, int] = (1280, 760)) -> NDArray[np.uin
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=panel.BACK)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     place = panel.fit(scene, size)
     _draw_view(figure, scene, size, place.zoom)
     sheet = panel.sheet(scene, size, place)
@@ -35,6 +35,13 @@ def picture(scene: Scene, size: tuple[int, int] = (1280, 760)) -> NDArray[np.uin
     _draw_sheet(axes, sheet)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write RGB (height, width, 3)."""
+    from matplotlib.image import imsave
+
+    imsave(path, image, format="png")
 
 
 def _axes(figure: Any, box: tuple[int, int, int, int], size: tuple[int, int]) -> Any:
@@ -61,8 +68,7 @@ def _draw_view(figure: Any, scene: Scene, size: tuple[int, int], zoom: float) ->
     axes.add_collection(
         LineCollection(list(ends), colors=colour.mean(axis=1), linewidths=_pt(layers.TAIL_PX))
     )
-    for mark in layers.overlay(scene, zoom):
-        _draw_marks(axes, mark)
+    _draw_marks(axes, layers.overlay(scene, zoom))
     font = _font(layers.LABEL_PX, True)
     for label in layers.labels(scene, zoom):
         for shift, colour_name in ((1 / zoom, panel.BACK), (0, label.colour)):  # a shadow first

@@ -89,24 +89,30 @@ class Scene:
         self._segment_track = np.zeros(self.capacity, np.int64)
         self._blocks: dict[int, tuple[int, int]] = {}  # frame: first segment, segments
         self._last = np.zeros(0, LAST)
-        self._memory["track"] = -1
         self._remembered = 0
 
     def add(self, update: Update, image: NDArray[Any] | None = None) -> None:
         """Take what one frame produced; `image` (y, x) or (z, y, x), None keeps the last one."""
         self.lost += update.lost
-        self._count(update.events)
-        if (update.channel, update.position) != (self.channel, self.position):
-            return
-        if image is not None:
-            self._show(image)
-        self.frame, self.time_s = update.t, update.time_s
-        self.times.append(update.time_s)
-        self.latency.append(update.timings.latency_ms)
-        self.remember(update.states)
-        self._move(update.spots, update.states[update.states["frame"] == update.t])
-        self._settle(update.states[update.states["frame"] != update.t])
-        self._flash(update.events)
+        states, events = self._mine(update.states), self._mine(update.events)
+        self._count(events)
+        self.remember(states)
+        self._settle(states[states["frame"] <= self.frame])
+        mine = (update.channel, update.position) == (self.channel, self.position)
+        if mine and update.t > self.frame:  # a run's end settles frames already seen
+            if image is not None:
+                self._show(image)
+            self.frame, self.time_s = update.t, update.time_s
+            self.times.append(update.time_s)
+            self.latency.append(update.timings.latency_ms)
+            self._move(self._mine(update.spots), states[states["frame"] == update.t])
+        self._flash(events)
+
+    def begin(self, states: NDArray[np.void], events: NDArray[np.void], lost: int) -> None:
+        """Take what had happened before the first frame added: states, events, lost frames."""
+        self.remember(states)
+        self._count(events)
+        self.lost += lost
 
     def remember(self, states: NDArray[np.void]) -> None:
         """Keep past states (STATE) for the inspector."""
@@ -121,7 +127,8 @@ class Scene:
         rows = rows[(rows["track"] == track) & (rows["frame"] <= self.frame)]
         rows = rows[np.lexsort((rows["made"], rows["settled"], rows["frame"]))]
         last = np.append(rows["frame"][1:] != rows["frame"][:-1], True)
-        return rows[last[: len(rows)]]
+        best: NDArray[np.void] = rows[last[: len(rows)]]
+        return best
 
     def nearest(self, y: float, x: float, within: float) -> int | None:
         """Return the track whose head is nearest to a place, if any is within so many pixels."""
@@ -136,6 +143,11 @@ class Scene:
         span = self.times[-1] - self.times[0] if len(self.times) > 1 else 0.0
         return (len(self.times) - 1) / span if span > 0 else None
 
+    def _mine(self, rows: NDArray[np.void]) -> NDArray[np.void]:
+        here = (rows["channel"] == self.channel) & (rows["position"] == self.position)
+        mine: NDArray[np.void] = rows[here]
+        return mine
+
     def _show(self, image: NDArray[Any]) -> None:
         self.image = image.max(axis=0) if image.ndim == 3 else image
         due = self.levels is None or len(self.times) % LEVELS_EVERY == 0
@@ -149,8 +161,6 @@ class Scene:
 
     def _move(self, spots: NDArray[np.void], states: NDArray[np.void]) -> None:
         """New heads, and a segment from where each track was last seen."""
-        keep = (spots["channel"] == self.channel) & (spots["position"] == self.position)
-        spots = spots[keep]
         spots = spots[np.argsort(spots["track"], kind="stable")]
         heads = np.zeros(len(spots), HEAD)
         for name in ("track", "y", "x"):
