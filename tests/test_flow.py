@@ -1,0 +1,131 @@
+"""The flow: simulate, record live through the real core, store, replay to the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livespt.acquisition.micromanager import simulated_microscope
+from livespt.acquisition.simulate import Scenario, SimulatedMovie, virus_entry
+from livespt.stream import pipeline
+from livespt.stream.errors import LiveSptError, StoreError
+from livespt.stream.store import RunReader, RunWriter, open_run
+from livespt.stream.types import Frame
+from livespt.tools.compose import Facts, Options, compose
+from livespt.tools.demo import judge
+from livespt.tools.live import record
+from livespt.tools.replay import Stored, replay
+
+FREE = "tcp://127.0.0.1:0"  # any free port
+TABLES = ("spots", "states", "events")
+
+
+@pytest.fixture(scope="module")
+def movie() -> SimulatedMovie:
+    return virus_entry(Scenario(seed=11, n_frames=140))
+
+
+def facts(movie: SimulatedMovie) -> Facts:
+    return Facts("simulated", "yx", movie.shape, movie.dtype, movie.pixel_size_um, 0.05)
+
+
+@pytest.fixture(scope="module")
+def recorded(movie: SimulatedMovie, tmp_path_factory: pytest.TempPathFactory) -> RunReader:
+    """A live run: MMCore -> pycromanager -> hook -> ring -> recorder and analyzer processes."""
+    out = tmp_path_factory.mktemp("live") / "run.zarr"
+    images = [movie.frame(i) for i in range(len(movie))]
+    with simulated_microscope(
+        images.__getitem__, len(images), movie.shape, movie.dtype, 0.05
+    ) as microscope:
+        acquire = partial(microscope.acquire, n_frames=len(images))
+        stop, acquired = record(acquire, out, facts(movie), Options(), endpoint=FREE, say=str)
+    assert (acquired.frames, acquired.errors, stop.status) == (len(movie), 0, "complete")
+    return open_run(out)
+
+
+def same_bytes(one: RunReader, other: RunReader) -> None:
+    """Compare the tables as arrays and as the files they are stored in."""
+    for name in TABLES:
+        ours, theirs = getattr(one, name), getattr(other, name)
+        assert len(ours) and ours.tobytes() == theirs.tobytes(), name
+        files = sorted(p.relative_to(one.path) for p in (one.path / name).rglob("*") if p.is_file())
+        assert files
+        for file in files:
+            assert (one.path / file).read_bytes() == (other.path / file).read_bytes(), file
+
+
+def test_every_frame_that_was_sent_is_stored(recorded: RunReader, movie: SimulatedMovie) -> None:
+    assert recorded.n_frames == len(movie)
+    for i in (0, 77, len(movie) - 1):
+        np.testing.assert_array_equal(recorded.frame(i).image, movie.frame(i))
+    assert recorded.frames["analyzed"].sum() + recorded.frames["lost"].sum() >= len(movie) - 1
+    assert np.isfinite(recorded.frames["latency_ms"][recorded.frames["analyzed"] == 1]).all()
+
+
+def test_what_was_found_is_true(recorded: RunReader, movie: SimulatedMovie) -> None:
+    found = judge(movie, recorded.path)
+    assert found["detection"]["recall"] > 0.95
+    assert found["detection"]["precision"] > 0.95
+    assert found["tracks"]["purity"] > 0.95
+
+
+def test_every_spot_has_one_settled_state(recorded: RunReader) -> None:
+    spots, states = recorded.spots, recorded.states
+    settled = states[states["settled"] == 1]
+    keys = ["frame", "track"]
+    assert np.array_equal(np.sort(spots[keys]), np.sort(settled[keys]))
+    assert np.array_equal(np.sort(spots[keys]), np.sort(states[states["settled"] == 0][keys]))
+    total = sum(settled[n] for n in ("p_normal", "p_directed", "p_confined", "p_subdiffusive"))
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+    assert np.array_equal(recorded.events["seq"], np.arange(len(recorded.events)))
+
+
+def test_a_replay_gives_the_same_bytes(recorded: RunReader, tmp_path: Path) -> None:
+    again = tmp_path / "again.zarr"
+    replay(recorded.path, again, Options(), endpoint=FREE, say=str)
+    same_bytes(recorded, open_run(again))
+    once_more = tmp_path / "once_more.zarr"  # a replay of the replay, complete in itself
+    replay(again, once_more, Options(), endpoint=FREE, say=str)
+    same_bytes(recorded, open_run(once_more))
+
+
+def test_frames_that_were_skipped_live_are_skipped_again(
+    movie: SimulatedMovie, tmp_path: Path
+) -> None:
+    chain = compose(facts(movie), Options(), "live")
+    writer = RunWriter(tmp_path / "run.zarr", chain.start)
+    frames = [frame for frame in movie if frame.number < 60]
+
+    def source() -> Iterator[Frame]:
+        for frame in frames:
+            if frame.number in (20, 21, 40):
+                writer.add_frame(frame)  # recorded, not analyzed
+            else:
+                yield frame
+
+    pipeline.run(source(), chain.analyzer, [Stored(writer)], chain.start, chain.stages)
+    run = open_run(tmp_path / "run.zarr")
+    assert run.frames["number"][run.frames["analyzed"] == 0].tolist() == [20, 21, 40]
+    replay(run.path, tmp_path / "again.zarr", Options(), endpoint=FREE, say=str)
+    same_bytes(run, open_run(tmp_path / "again.zarr"))
+    replay(run.path, tmp_path / "all.zarr", Options(), all_frames=True, endpoint=FREE, say=str)
+    assert open_run(tmp_path / "all.zarr").frames["analyzed"].all()
+
+
+def test_an_analyzer_that_refuses_leaves_nothing(movie: SimulatedMovie, tmp_path: Path) -> None:
+    out = tmp_path / "run.zarr"
+    model = tmp_path / "none.onnx"
+
+    def never(put: object) -> None:
+        raise AssertionError("the camera must not start")
+
+    with pytest.raises(LiveSptError, match=r"none\.onnx"):
+        record(never, out, facts(movie), Options(localizer=model), endpoint=FREE)  # type: ignore[arg-type]
+    assert not out.exists()
+    out.mkdir()
+    with pytest.raises(StoreError, match="exists already"):
+        record(never, out, facts(movie), Options(), endpoint=FREE)  # type: ignore[arg-type]

@@ -1,0 +1,112 @@
+"""The pipeline: order of sinks, measured times, and the last word of a run that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from livespt.stream import pipeline
+from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream.types import KINDS, SPOT, Frame, Start, Stop, Update
+
+START = Start("r", "replay", "test", "yx", (8, 8), "<u2", None, None)
+
+
+def localize(image: NDArray[np.generic]) -> NDArray[np.void]:
+    """One particle, at the row that the image names; none where it says 0."""
+    spots = np.zeros(int(image.any()), SPOT)
+    spots["y"] = image.max()
+    return spots
+
+
+def infer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.full((*windows.shape[:2], 5), 0.25, np.float32)
+
+
+def frames(rows: list[int], channels: int = 1) -> Iterator[Frame]:
+    for number, row in enumerate(rows):
+        image = np.full((8, 8), row, np.uint16)
+        yield Frame(number, number // channels, number % channels, 0, number * 0.1, image)
+
+
+class Kept:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.updates: list[Update] = []
+        self.stop: Stop | None = None
+
+    def __call__(self, frame: Frame, update: Update) -> Update:
+        self.updates.append(update)
+        return update._replace(timings=update.timings._replace(latency_ms=1.5))
+
+    def finish(self, update: Update) -> None:
+        self.updates.append(update)
+
+    def close(self, stop: Stop) -> None:
+        self.stop = stop
+
+
+def run(source: Iterator[Frame], *sinks: Kept, memory: int = 1) -> Stop:
+    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.Timed(infer))
+    settings = Settings(search_range=3, memory=memory, window=8, lag=2)
+    analyzer = Analyzer(stages.localize, stages.infer, settings)
+    return pipeline.run(source, analyzer, sinks, START, stages)
+
+
+def test_a_run_ends_with_its_counts_and_every_sink_sees_all() -> None:
+    first, second = Kept(), Kept()
+    stop = run(frames([1, 2, 3, 0, 5, 6]), first, second)
+    assert (stop.status, stop.analyzed, stop.spots, stop.lost) == ("complete", 6, 5, 0)
+    assert first.stop == second.stop == stop
+    assert sum(len(u.states) for u in first.updates) == stop.states == 2 * stop.spots
+    assert all(u.timings.analyze_ms > 0 for u in first.updates[:-1])
+    assert second.updates[0].timings.latency_ms == 1.5  # measured by the sink before
+    assert {int(t) for u in first.updates for t in u.spots["track"]} == {0}
+
+
+def test_tracks_are_born_and_lost_in_order() -> None:
+    kept = Kept()
+    run(frames([1, 1, 0, 0, 0, 6, 6]), kept, memory=1)
+    events = np.concatenate([u.events for u in kept.updates])
+    told = [(KINDS[e["kind"]], int(e["track"]), int(e["frame"]), int(e["delay"])) for e in events]
+    assert told == [("born", 0, 0, 0), ("lost", 0, 1, 2), ("born", 1, 5, 0)]
+    assert events["seq"].tolist() == [0, 1, 2]
+
+
+def test_channels_have_tracks_of_their_own() -> None:
+    kept = Kept()
+    run(frames([1, 6, 1, 6, 1, 6], channels=2), kept)
+    spots = np.concatenate([u.spots for u in kept.updates])
+    assert spots["track"].tolist() == [0, 1] * 3
+    assert spots["channel"].tolist() == [0, 1] * 3
+
+
+def test_a_gap_in_the_numbers_is_counted() -> None:
+    kept = Kept()
+    stop = run((f for f in frames([1] * 6) if f.number not in (2, 3)), kept)
+    assert stop.lost == 2
+    assert [u.lost for u in kept.updates] == [0, 0, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("broken"), "failed"), (KeyboardInterrupt(), "aborted")]
+)
+def test_what_breaks_a_stage_ends_the_run_with_a_word(error: BaseException, status: str) -> None:
+    def source() -> Iterator[Frame]:
+        yield from frames([1, 2])
+        raise error
+
+    kept = Kept()
+    with pytest.raises(type(error)):
+        run(source(), kept)
+    assert kept.stop is not None
+    assert (kept.stop.status, kept.stop.analyzed) == (status, 2)
+    assert "broken" in kept.stop.reason or status == "aborted"
+
+
+def test_an_empty_source_is_a_complete_run_of_nothing() -> None:
+    assert run(frames([])).status == "complete"
