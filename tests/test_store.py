@@ -710,10 +710,10 @@ def test_a_commit_costs_the_same_at_any_length(tmp_path: Path) -> None:
     cost = []
     for i in range(3000):
         frame, update = make_frame(i), make_update(i)
-        begin = time.perf_counter()
+        begin = time.process_time()
         writer.add_frame(frame)
         writer.commit(frame, update)
-        cost.append(time.perf_counter() - begin)
+        cost.append(time.process_time() - begin)
     writer.close(STOP)
     assert np.median(cost[-500:]) < 2 * np.median(cost[10:510])
 
@@ -724,9 +724,9 @@ def test_a_frame_costs_the_same_at_any_length(tmp_path: Path) -> None:
     cost = []
     for i in range(6000):
         frame, update = make_frame(i), make_update(i)
-        begin = time.perf_counter()
+        begin = time.process_time()
         writer.add_frame(frame)
         writer.commit(frame, update)
-        cost.append(time.perf_counter() - begin)
+        cost.append(time.process_time() - begin)
     writer.close(STOP)
     assert np.median(cost[-500:]) < 1.5 * np.median(cost[10:510])
