@@ -1,0 +1,241 @@
+"""LodeSTAR in torch: the networks, the normalization, and what one crop teaches them.
+
+Midtvedt et al., Single-shot self-supervised object detection in microscopy, Nat. Commun. 13, 7492
+(2022). A network that sees shifted, turned and mirrored copies of one particle must answer with
+positions shifted, turned and mirrored alike; no label is needed. Positions are (y, x) in pixels
+with pixel centres at integers; inside a crop they count from its middle, (S - 1) / 2.
+
+Beyond the paper, because one crop has one brightness and one focus: copies vary in amplitude, in
+added noise, in offset and (a little) in size, and the network sees frames normalized by their own
+background and noise, so that gain, offset and exposure do not matter.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDE = 2  # pixels a cell of the output grid, in both networks
+NETS = ("light", "paper")
+COARSE = 4  # pixels a cell of the background grid
+EPSILON = 1e-3  # the paper has 1e-6, which leaves the weight of a particle anywhere below 1
+KNEE = 3.0  # noise units at which the squashing turns from linear to logarithmic
+CLIP = 2.5  # mean deviations at which the noise estimate clips: particles are no noise
+ROUNDS = 3
+# mean of |l| clipped so, over its standard deviation, for Gaussian noise: the fixed point of
+# a = sqrt(2/pi) (1 - exp(-c^2/2)) + c erfc(c/sqrt(2)), c = CLIP a, from sqrt(2/pi), 3 rounds
+CLIPPED_MEAN = 0.7779
+LAPLACE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))  # gain 6 on white noise
+
+
+class Normalize(nn.Module):
+    """Frame (h, w) in counts to (1, 1, h, w) above the local background, in units of the noise.
+
+    The background is a box mean over about `window` pixels, on a grid of COARSE pixels. The noise
+    is Immerkaer's (Comput. Vis. Image Underst. 64, 300, 1996): the mean absolute response to a
+    mask that plane backgrounds do not excite, here clipped so that particles hardly count.
+    """
+
+    laplace: Tensor
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.taps = max(3, round(window / COARSE) // 2 * 2 + 1)  # coarse cells, odd
+        self.register_buffer("laplace", torch.tensor(LAPLACE)[None, None] / 6.0)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        x = frame[None, None]
+        flat = x - self.background(x)
+        level = functional.conv2d(x, self.laplace, stride=2).abs()
+        noise = level.mean()
+        for _ in range(ROUNDS):
+            noise = torch.minimum(level, CLIP * noise).mean()
+        # floors: a frame without noise, and rounding where all pixels are equal
+        floor = 1e-3 * flat.abs().mean() + 1e-6 * x.abs().mean() + 1e-9
+        return flat / torch.maximum(noise / CLIPPED_MEAN, floor)
+
+    def background(self, x: Tensor) -> Tensor:
+        """(1, 1, h, w): box mean of `x`, by coarse cells."""
+        n, half = self.taps, self.taps // 2
+        m = functional.avg_pool2d(x, COARSE, COARSE, ceil_mode=True, count_include_pad=False)
+        m = functional.avg_pool2d(m, (n, 1), 1, (half, 0), count_include_pad=False)
+        m = functional.avg_pool2d(m, (1, n), 1, (0, half), count_include_pad=False)
+        return functional.interpolate(m, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def squash(z: Tensor) -> Tensor:
+    """Logarithm of the contrast, sign kept: bright and dim particles of one kind look alike."""
+    return torch.sign(z) * torch.log1p(z.abs() / KNEE)
+
+
+def build(net: str) -> nn.Sequential:
+    """Convolutions from (n, 1, h, w) to (n, 3, h/2, w/2): (dy, dx, rho) of each cell.
+
+    "paper" is the network of the paper's Methods: three 3x3 layers of 32 channels, 2x2 maximum,
+    eight 3x3 of 32, 1x1 to 3. "light" costs a tenth: one 6x6 layer of stride 2, four 3x3, all of
+    16 channels, 1x1 to 3.
+    """
+    layers: list[nn.Module] = []
+    if net == "paper":
+        for before in (1, 32, 32):
+            layers += [nn.Conv2d(before, 32, 3, padding=1), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+        for _ in range(8):
+            layers += [nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()]
+        layers.append(nn.Conv2d(32, 3, 1))
+    elif net == "light":
+        layers += [nn.Conv2d(1, 16, 6, stride=2, padding=2), nn.ReLU()]
+        for _ in range(4):
+            layers += [nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()]
+        layers.append(nn.Conv2d(16, 3, 1))
+    else:
+        raise ValueError(f"unknown net '{net}': one of {', '.join(NETS)}")
+    return nn.Sequential(*layers)
+
+
+def positions(out: Tensor) -> Tensor:
+    """(n, 2, h', w'): where each cell sees the particle, pixels from the middle of the input.
+
+    Cell i covers the pixels 2i and 2i + 1, so its centre is pixel 2i + 0.5; the middle of 2 h'
+    pixels is pixel h' - 0.5.
+    """
+    height, width = out.shape[-2:]
+    y = STRIDE * torch.arange(height, device=out.device, dtype=out.dtype) - (height - 1)
+    x = STRIDE * torch.arange(width, device=out.device, dtype=out.dtype) - (width - 1)
+    return torch.stack([out[:, 0] + y[:, None], out[:, 1] + x[None, :]], dim=1)
+
+
+class Copies(NamedTuple):
+    """How copies of a crop were made: a point p of the crop lies at `matrix` p + `shift`."""
+
+    matrix: Tensor  # (n, 2, 2)
+    shift: Tensor  # (n, 2) pixels
+
+    def back(self, points: Tensor) -> Tensor:
+        """(n, 2) points of the copies where they lie in the crop."""
+        return cast(Tensor, torch.linalg.solve(self.matrix, points - self.shift))
+
+
+def draw_copies(n: int, shift_px: float, zoom: float, generator: torch.Generator) -> Copies:
+    """Random turns, mirrorings, shifts up to `shift_px` and scalings up to `zoom` (1: none)."""
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    angle = 2 * torch.pi * uniform(n)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+    mirror = torch.where(uniform(n) < 0.5, -1.0, 1.0)
+    turn = torch.stack([turn[:, 0], turn[:, 1] * mirror[:, None]], 1)
+    scale = torch.exp((2 * uniform(n) - 1) * torch.log(torch.tensor(zoom)))
+    return Copies(turn * scale[:, None, None], (2 * uniform(n, 2) - 1) * shift_px)
+
+
+def transform(crop: Tensor, copies: Copies, size: int, padding: str = "reflection") -> Tensor:
+    """(n, 1, size, size): copies of `crop` (s, s), bicubic, by default mirrored at its edges."""
+    n = copies.shift.shape[0]
+    # output pixel q (from the middle) shows p = inv(matrix) (q - shift); affine_grid wants x
+    # before y and lengths in half widths between the outermost pixel centres
+    inverse = torch.linalg.inv(copies.matrix)
+    offset = -(inverse @ copies.shift[:, :, None])
+    half_in, half_out = (crop.shape[-1] - 1) / 2, (size - 1) / 2
+    theta = torch.cat([inverse * (half_out / half_in), offset / half_in], dim=2)
+    theta = theta[:, [1, 0]][:, :, [1, 0, 2]]
+    grid = functional.affine_grid(theta, [n, 1, size, size], align_corners=True)
+    source = crop[None, None].expand(n, 1, -1, -1)
+    return functional.grid_sample(
+        source, grid, mode="bicubic", padding_mode=padding, align_corners=True
+    )
+
+
+def intrude(
+    views: Tensor, crop: Tensor, copies: Copies, nearest_px: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Copies with a second particle in half of them, and the cells (n, h', w') left to the first.
+
+    The second is the crop again, otherwise turned, from `nearest_px` to half a view away from the
+    first, brighter or dimmer. A cell belongs to the nearer one. So the network learns to
+    answer for one particle beside another without ever seeing two.
+    """
+    n, size = views.shape[0], views.shape[-1]
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    distance = nearest_px + (size / 2 - nearest_px) * uniform(n, 1)
+    angle = 2 * torch.pi * uniform(n, 1)
+    there = copies.shift + distance * torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
+    turned = draw_copies(n, 0.0, 1.0, generator).matrix
+    other = Copies(turned @ copies.matrix, there)
+    half = (crop.shape[-1] - 1) / 2
+    r = torch.linspace(-1, 1, crop.shape[-1])
+    disc = torch.clamp(half * (1 - torch.sqrt(r[:, None] ** 2 + r**2)) / 2, 0, 1).to(crop)
+    second = transform(crop * disc, other, size, padding="zeros")
+    present = (uniform(n, 1, 1, 1) < 0.5).to(views)
+    ratio = torch.exp(0.5 * torch.randn(n, 1, 1, 1, generator=generator)).to(views)
+    cells = positions(views.new_zeros(n, 3, size // STRIDE, size // STRIDE))  # (n, 2, h', w')
+    to_first = ((cells - copies.shift.to(views)[:, :, None, None]) ** 2).sum(dim=1)
+    to_second = ((cells - there.to(views)[:, :, None, None]) ** 2).sum(dim=1)
+    own = torch.maximum((to_first <= to_second).to(views), 1 - present[:, 0])
+    return views + present * ratio * second, own
+
+
+class Varied(NamedTuple):
+    """Copies of other brightness, noise and offset."""
+
+    views: Tensor  # (n, 1, h, w) noise units
+    trust: Tensor  # (n,) amplitude over noise, mean 1: how well the copy tells its position
+
+
+def vary(
+    views: Tensor, generator: torch.Generator, gain: tuple[float, float], noise: float
+) -> Varied:
+    """Amplitude log-uniform in `gain`, white noise, an offset.
+
+    Frames are normalized by their noise, so a dimmer particle stands in as much noise as the
+    crop: what the gain takes from the crop's own noise (1 unit) is put back, and up to `noise`
+    units more.
+    """
+    n = views.shape[0]
+    low, high = torch.log(torch.tensor(gain))
+    times = torch.exp(low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator))
+    more = noise * torch.rand(n, 1, 1, 1, generator=generator)
+    added = torch.sqrt((1 - times**2).clamp(min=0) + more**2)
+    grain = torch.randn(views.shape, generator=generator)
+    offset = 0.3 * torch.randn(n, 1, 1, 1, generator=generator)
+    trust = (times / torch.sqrt(times**2 + added**2))[:, 0, 0, 0]
+    varied = views * times.to(views) + (added * grain + offset).to(views)
+    return Varied(varied, (trust / trust.mean()).to(views))
+
+
+def losses(
+    out: Tensor, copies: Copies, trust: Tensor, own: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Disagreement between copies, and of cells within a copy, pixels (the paper's two losses).
+
+    The weights are normalized to a sum of 1 a copy, after dropping 1 % of them and adding EPSILON
+    (Methods, "Neural network training"): dropping keeps the weight from shrinking to one cell, the
+    addend makes the network use the whole range of the sigmoid. `trust` weighs the copies; cells
+    outside `own` (n, h', w') belong to an intruder and do not count.
+    """
+    kept = torch.rand(out[:, 2].shape, generator=generator) >= 0.01
+    weight = (torch.sigmoid(out[:, 2]) * kept.to(out) + EPSILON) * own
+    weight = (weight / weight.sum(dim=(1, 2), keepdim=True))[:, None]  # (n, 1, h', w')
+    points = positions(out)
+    middle = (points * weight).sum(dim=(2, 3))  # (n, 2)
+    home = copies.back(middle)
+    mean = (home * trust[:, None]).mean(dim=0)
+    between = ((home - mean).abs().sum(dim=1) * trust).mean()
+    spread = ((points - middle[:, :, None, None]).abs() * weight).sum(dim=(1, 2, 3))
+    return between, (spread * trust).mean()
+
+
+def normalized(normalize: Normalize, frame: NDArray[Any]) -> Tensor:
+    """(h, w): a frame in noise units above its background."""
+    with torch.no_grad():
+        return cast(Tensor, normalize(torch.from_numpy(frame.astype("float32")))[0, 0])
