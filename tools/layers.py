@@ -25,11 +25,10 @@ SELECTED = "#FFFFFF"
 OTHERS = "#FFFFFF"  # flashes of other events
 
 SHOWN_FROM = 0.15  # p_uncoated below which no ring is drawn
-SURE_FROM = 0.8  # p_uncoated from which a track gets a label
 CROWD = 300  # heads above which markers shrink
 MOST_LABELS = 12
 LABEL_PX = 13.0
-TAIL_PX = 1.8
+TAIL_PX = (1.5, 2.6)  # width, by zoom
 CLEAR = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -84,6 +83,11 @@ def tails(scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return ends[:, :, :2], colour
 
 
+def tail_width(zoom: float) -> float:
+    """Return the width of a tail, screen pixels."""
+    return float(np.clip(0.9 * zoom, *TAIL_PX))
+
+
 def head_size(scene: Scene, zoom: float) -> float:
     """Return the size of a head: around the particle, smaller in a crowd."""
     crowd = min(1.0, (CROWD / max(len(scene.heads), 1)) ** 0.5)
@@ -108,8 +112,8 @@ def ring_look(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return size, width and RGBA of the rings for p_uncoated around heads of a size."""
     edge = np.tile(np.array(rgba(UNCOATED), np.float32), (len(p), 1))
-    edge[:, 3] = 0.25 + 0.75 * p
-    return head * (1.3 + 0.7 * p), 0.8 + 1.4 * p, edge
+    edge[:, 3] = 0.2 + 0.7 * p
+    return head * (1.3 + 0.6 * p), 0.8 + 0.9 * p, edge
 
 
 def flashes(scene: Scene, zoom: float) -> Marks:
@@ -144,20 +148,20 @@ def stack(parts: Sequence[Marks]) -> Marks:
 
 
 def labels(scene: Scene, zoom: float) -> list[Label]:
-    """Return labels of the selected track and of the likeliest uncoated ones.
+    """Return labels of the selected track and of those that flash because they uncoated.
 
     A label stands at one of the four corners of its track, where it covers no other head and no
     other label; a track without such a corner gets none (the selected one always does).
     """
     rows = scene.heads
     chosen = rows["track"] == (-1 if scene.selected is None else scene.selected)
+    flash = scene.flashes["track"][scene.flashes["kind"] == UNCOATING]
+    wanted = np.flatnonzero(chosen | np.isin(rows["track"], flash))
     gap = 0.8 * head_size(scene, zoom) / zoom
     tall = 0.8 * LABEL_PX / zoom
     busy = np.stack([rows["x"] - gap, rows["y"] - gap, rows["x"] + gap, rows["y"] + gap], axis=1)
     out: list[Label] = []
-    for i in np.lexsort((-rows["p"], ~chosen))[: 4 * MOST_LABELS]:
-        if len(out) == MOST_LABELS or not (chosen[i] or rows["p"][i] >= SURE_FROM):
-            break
+    for i in wanted[np.argsort(~chosen[wanted], kind="stable")][:MOST_LABELS]:
         text, x, y = str(rows["track"][i]), float(rows["x"][i]), float(rows["y"][i])
         wide = 0.6 * LABEL_PX * len(text) / zoom
         corners = [

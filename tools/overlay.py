@@ -88,7 +88,7 @@ class Overlay:
             texture_format="auto",
         )
         self.image.set_gl_state("translucent", depth_test=False)
-        self.tails = tails(scene.ring, layers.TAIL_PX, parent=inside)
+        self.tails = tails(scene.ring, parent=inside)
         self.marks = self._markers(nodes, inside)
         self.shadows = self._text(nodes, inside, layers.LABEL_PX, "left", True)
         self.labels = self._text(nodes, inside, layers.LABEL_PX, "left", True)
@@ -109,9 +109,9 @@ class Overlay:
             self.image.set_data(_drawable(scene.image))
             self._shown = scene.image
         self.image.clim = scene.levels or (0.0, 1.0)
-        self.tails.show(scene)
-        self.tails.visible = "t" not in self.hidden
         place = self.place(scene)
+        self.tails.show(scene, layers.tail_width(place.zoom))
+        self.tails.visible = "t" not in self.hidden
         _fill_markers(self.marks, layers.overlay(scene, place.zoom, "".join(self.hidden)))
         shown = [] if "l" in self.hidden else layers.labels(scene, place.zoom)
         shift = 1 / place.zoom

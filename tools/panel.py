@@ -24,6 +24,7 @@ NARROW, WIDE = 300, 470  # pixels, the panel
 PAD = 18
 BACK, PLATE, LINE = "#0C0F12", "#1B2128", "#39434E"
 INK, DIM = "#F1F3F5", "#A3AEB9"
+CURVE = 200  # points of a track that the inspector shows
 EM = 0.56  # mean width of a character, of its size
 
 KEYS = (
@@ -241,9 +242,8 @@ def _motions(out: Sheet, scene: Scene, x: float, y: float, span: float, _: float
         out.marks.extend([plate, mark])
         out.texts.append(Text(x + 48, row, name, 13, INK if i < UNSURE else DIM))
         free = span - 150 - 40
-        out.boxes.append(
-            Box(x + 150, row - 9, max(free * counts[i] / most, 1), 9, rgba(PALETTE[i], 0.55))
-        )
+        bar = free * counts[i] / most
+        out.boxes.append(Box(x + 150, row - 9, bar, 9, rgba(PALETTE[i], 0.55)))
         out.texts.append(Text(x + span, row, str(counts[i]), 13, INK, "right"))
     return y + 23 + 21 * len(NAMES) - 4
 
@@ -276,11 +276,13 @@ def _track(out: Sheet, scene: Scene, x: float, y: float, span: float, _: float) 
         return y + 36
     _title(out, x, y, f"Track {scene.selected}")
     rows = scene.history(scene.selected)
+    age = f"{len(rows)} frames seen" if len(rows) else ""
+    rows = rows[-CURVE:]
     if not len(rows):
         out.texts.append(Text(x, y + 22, "not seen yet", 12, DIM))
         return y + 36
     now, first, last = rows[-1], int(rows["frame"][0]), int(rows["frame"][-1])
-    age = f"{last - first + 1} frames" + ("" if last == scene.frame else ", ended")
+    age += "" if last == scene.frame else f", the last was {last}"
     out.texts.append(Text(x + span, y, age, 12, DIM, "right"))
     for i, name in enumerate(MOTIONS):
         at = x + 7 + span / 5 * i

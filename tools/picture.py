@@ -64,10 +64,8 @@ def _draw_view(figure: Any, scene: Scene, size: tuple[int, int], zoom: float) ->
     # data scaled here: matplotlib warns about levels that integers cannot hold
     shown = np.clip((scene.image.astype(np.float32) - low) / (high - low), 0, 1)
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    ends, colour = layers.tails(scene)
-    axes.add_collection(
-        LineCollection(list(ends), colors=colour.mean(axis=1), linewidths=_pt(layers.TAIL_PX))
-    )
+    (ends, colour), width = layers.tails(scene), _pt(layers.tail_width(zoom))
+    axes.add_collection(LineCollection(list(ends), colors=colour.mean(axis=1), linewidths=width))
     _draw_marks(axes, layers.overlay(scene, zoom))
     font = _font(layers.LABEL_PX, True)
     for label in layers.labels(scene, zoom):

@@ -14,10 +14,10 @@ from livespt.stream.errors import InputError
 from livespt.stream.store import RunReader, open_run
 from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import Frame, Timings, Update
-from livespt.tools.scene import FLASH_FRAMES, UNCOATING, Scene
+from livespt.tools.scene import FLASH_FRAMES, TAIL, UNCOATING, Scene
 
 PATIENCE = 64  # updates that wait for an image
-PEAK = 4  # frames after its beginning a flash looks best
+PEAK = 8  # frames after its beginning a flash looks best
 
 
 class Player:
@@ -38,7 +38,7 @@ class Player:
     """
 
     def __init__(
-        self, run: RunReader, *, tail: int = 40, clock: Callable[[], float] = time.monotonic
+        self, run: RunReader, *, tail: int = TAIL, clock: Callable[[], float] = time.monotonic
     ) -> None:
         frames = run.frames
         if not frames["analyzed"].any():
@@ -159,7 +159,7 @@ class Live:
         How long to wait for the publisher.
     """
 
-    def __init__(self, endpoint: str, *, tail: int = 40, connect_s: float = 10.0) -> None:
+    def __init__(self, endpoint: str, *, tail: int = TAIL, connect_s: float = 10.0) -> None:
         self._subscriber = Subscriber(endpoint, topics=("update", "image"), connect_s=connect_s)
         self.scene = Scene(self._subscriber.start, tail=tail)
         self.playing, self.live = True, True
@@ -192,12 +192,12 @@ class Live:
         self._subscriber.close()
 
 
-def play(path: Path | str, *, tail: int = 40) -> Player:
+def play(path: Path | str, *, tail: int = TAIL) -> Player:
     """Open a stored run to be drawn."""
     return Player(open_run(path), tail=tail)
 
 
-def scene_at(run: RunReader, frame: int | None = None, *, tail: int = 40) -> Scene:
+def scene_at(run: RunReader, frame: int | None = None, *, tail: int = TAIL) -> Scene:
     """Return the scene of a stored run at a frame, by default a telling one, a track selected."""
     player = Player(run, tail=tail)
     if frame is None:
@@ -209,12 +209,12 @@ def scene_at(run: RunReader, frame: int | None = None, *, tail: int = 40) -> Sce
 
 
 def select(scene: Scene) -> None:
-    """Select the track that uncoated last among those seen, else the likeliest one."""
+    """Select a track that has just uncoated, of several the first; else the likeliest one."""
     seen = scene.heads["track"]
     flashes = scene.flashes[(scene.flashes["kind"] == UNCOATING)]
     flashes = flashes[np.isin(flashes["track"], seen)]
     if len(flashes):
-        scene.selected = int(flashes["track"][flashes["born"].argmax()])
+        scene.selected = int(flashes["track"][flashes["born"].argmin()])
     elif len(seen):
         scene.selected = int(seen[scene.heads["p"].argmax()])
 

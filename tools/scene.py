@@ -19,6 +19,7 @@ UNCOATING = KINDS.index("uncoating")
 FLASH_FRAMES = {UNCOATING: 24}  # frames a flash lasts; the others' below
 OTHER_FLASH_FRAMES = 8
 QUIET = tuple(KINDS.index(k) for k in ("born", "lost"))  # too common to flash
+TAIL = 80  # frames a tail lasts
 MEMORY = 1 << 18  # rows of past states kept for the inspector
 LEVELS_EVERY = 15  # frames between two looks at the contrast
 
@@ -59,7 +60,7 @@ class Scene:
         self,
         start: Start,
         *,
-        tail: int = 40,
+        tail: int = TAIL,
         capacity: int = 1 << 16,
         channel: int = 0,
         position: int = 0,

@@ -69,9 +69,9 @@ def visuals() -> tuple[Any, Any]:
     from vispy.visuals import Visual
 
     class TailsVisual(Visual):
-        def __init__(self, ring: NDArray[np.float32], width: float) -> None:
+        def __init__(self, ring: NDArray[np.float32]) -> None:
             super().__init__(vcode=TAIL_VERTEX, fcode=TAIL_FRAGMENT)
-            self.width = width
+            self.width = 1.0
             self.buffer = gloo.VertexBuffer(_vertices(ring))
             self.shared_program.bind(self.buffer)
             for i, colour in enumerate(layers.COLOURS):
@@ -80,7 +80,8 @@ def visuals() -> tuple[Any, Any]:
             self._draw_mode = "lines"
             self.set_gl_state("translucent", depth_test=False)
 
-        def show(self, tails: Scene) -> None:
+        def show(self, tails: Scene, width: float) -> None:
+            self.width = width
             for first, n in tails.changed:
                 rows = tails.ring[2 * first : 2 * (first + n)]
                 self.buffer.set_subdata(_vertices(rows), offset=2 * first)
