@@ -1,0 +1,341 @@
+"""Doctor: what this machine can do, each answer tried rather than looked up.
+
+What could crash or hang (drivers, device libraries) is tried in a child process with a time limit,
+and no check stops another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livespt.stream import shared
+from livespt.stream.errors import LiveSptError, ModelError
+from livespt.stream.ring import RingReader, RingWriter
+from livespt.stream.types import Frame
+
+Finding = dict[str, str]  # name; state "ok", "warn" or "missing"; value; advice, empty if ok
+SHAPE = (512, 512)
+CHILD_S = 180.0
+PARTS = {
+    "onnxruntime": "networks",
+    "pycromanager": "Micro-Manager",
+    "pymmcore_plus": "simulated microscope",
+    "mm_test_adapters": "simulated microscope",
+    "vispy": "overlay",
+    "PySide6": "overlay window",
+    "matplotlib": "pictures without OpenGL",
+    "torch": "training; install livespt[train]",
+}
+
+
+def examine(folder: Path | None = None) -> list[Finding]:
+    """Try everything; takes about half a minute.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where runs will be stored; the current folder.
+
+    Returns
+    -------
+    list of dict
+        `name`, `state` ("ok", "warn" or "missing"), `value`, `advice`.
+    """
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("system", _system),
+        ("packages", _packages),
+        ("gpu", _gpu),
+        ("providers", _providers),
+        ("opengl", _opengl),
+        ("shared memory", _shared_memory),
+        ("micro-manager", _micro_manager),
+        ("python core", _python_core),
+        ("disk", lambda: _disk(folder or Path.cwd())),
+        ("frame rate", _frame_rate),
+    ]
+    return [{"name": name, **_safely(check)} for name, check in checks]
+
+
+def lines(findings: Sequence[Finding]) -> list[str]:
+    """Findings as text, advice below what needs it."""
+    text = []
+    for finding in findings:
+        text.append(f"{finding['state']:<8}{finding['name']:<15}{finding['value']}")
+        if finding["advice"]:
+            text.append(f"{'':23}{finding['advice']}")
+    return text
+
+
+def _safely(check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # one check that fails must not hide the others
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return _warn(f"could not be checked: {reason}", "report this if it stays")
+
+
+def _ok(value: str) -> Finding:
+    return {"state": "ok", "value": value, "advice": ""}
+
+
+def _warn(value: str, advice: str) -> Finding:
+    return {"state": "warn", "value": value, "advice": advice}
+
+
+def _missing(value: str, advice: str) -> Finding:
+    return {"state": "missing", "value": value, "advice": advice}
+
+
+# --- this process
+
+
+def _system() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    value = (
+        f"Python {platform.python_version()}, {platform.system()} {platform.release()} "
+        f"{platform.machine()}, {cores} cores"
+    )
+    if cores < 4:
+        return _warn(value, "capture, recorder, analyzer and overlay like a core each")
+    return _ok(value)
+
+
+def _packages() -> Finding:
+    absent = {name: use for name, use in PARTS.items() if importlib.util.find_spec(name) is None}
+    if absent:
+        parts = ", ".join(f"{name} ({use})" for name, use in absent.items())
+        return _missing(f"not installed: {parts}", "install what you need with pip")
+    return _ok(f"all {len(PARTS)} that are looked for")
+
+
+def _gpu() -> Finding:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return _missing("no NVIDIA driver (nvidia-smi)", "networks run on the CPU")
+    query = "--query-gpu=name,memory.total,driver_version"
+    done = subprocess.run(
+        [program, query, "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    cards = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode or not cards:
+        said = " ".join((done.stdout + done.stderr).split())
+        return _warn(f"nvidia-smi fails: {said}", "reinstall the driver; the CPU is used meanwhile")
+    return _ok("; ".join(cards))
+
+
+def _opengl() -> Finding:
+    from livespt.tools.opengl import PACKAGES, opengl
+
+    window, picture = opengl(window=True), opengl()
+    if window.backend:
+        return _ok(f"window by {window.backend}, pictures by {picture.backend}")
+    if picture.backend:
+        return _warn(
+            f"pictures by {picture.backend}, no window: {window.reason}",
+            "the overlay draws into files (watch --render); start it on a desktop for a window",
+        )
+    return _missing(
+        f"none: {picture.reason}", f"pictures come from matplotlib; Debian: apt install {PACKAGES}"
+    )
+
+
+def _shared_memory() -> Finding:
+    free = shared.free_bytes()
+    rooms = ", ".join(f"{folder} {room / 1e9:.1f} GB free" for folder, room in free.items())
+    image = np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint16).reshape(SHAPE)
+    n, name = 200, f"doctor-{os.getpid()}"
+    with RingWriter(name, 16, SHAPE, "uint16") as ring, RingReader(name) as reader:
+        began = time.perf_counter()
+        for number in range(n):
+            ring.put(image, number=number, t=number)
+            frame = reader.get(1.0)
+            if frame is None or frame.number != number or not np.array_equal(frame.image, image):
+                return _warn(f"frame {number} came out wrong; {rooms}", "report this")
+        rate = n / (time.perf_counter() - began)
+    value = f"ring passes {rate:.0f} frames/s of {SHAPE[0]} x {SHAPE[1]}; {rooms}"
+    first = next(iter(free))
+    if free[first] < 256 << 20:
+        return _warn(value, f"give {first} 256 MB or more (docker: --shm-size), disk is used else")
+    return _ok(value)
+
+
+def _micro_manager() -> Finding:
+    from livespt.acquisition.micromanager import PORT, answers
+
+    if answers():
+        return _ok(f"answers at 127.0.0.1:{PORT}")
+    return _missing(
+        f"nothing answers at 127.0.0.1:{PORT}",
+        f"for `live`: start Micro-Manager, tick Tools > Options > Run server on port {PORT}",
+    )
+
+
+def _disk(folder: Path, seconds: float = 2.0) -> Finding:
+    """Write until 256 MB or the time is up, synced to the disk."""
+    block, written = os.urandom(8 << 20), 0
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="livespt-doctor-") as file:
+        began = time.perf_counter()
+        while written < 256 << 20 and time.perf_counter() - began < seconds:
+            file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+            written += len(block)
+        speed = written / (time.perf_counter() - began)
+    free = shutil.disk_usage(folder).free
+    frame = SHAPE[0] * SHAPE[1] * 2
+    value = (
+        f"{speed / 1e6:.0f} MB/s, {free / 1e9:.0f} GB free in {folder}: "
+        f"{speed / frame:.0f} frames/s of {SHAPE[0]} x {SHAPE[1]}"
+    )
+    if speed < 100e6:
+        return _warn(value, "store runs on a faster disk, or lower the frame rate or size")
+    return _ok(value)
+
+
+# --- child processes
+
+
+def _ask(code: str, limit_s: float = CHILD_S) -> dict[str, Any]:
+    """JSON that a child prints last; LiveSptError with the reason if it prints none."""
+    command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LiveSptError(f"no answer in {limit_s:g} s") from error
+    last = (done.stdout.splitlines() or [""])[-1]
+    with contextlib.suppress(ValueError):
+        answer = json.loads(last)
+        if isinstance(answer, dict):
+            return answer
+    if done.returncode < 0:
+        raise LiveSptError(f"crashed ({signal.Signals(-done.returncode).name})")
+    said = [line for line in done.stderr.splitlines() if line.strip()]
+    raise LiveSptError(said[-1].strip() if said else f"ended with code {done.returncode}")
+
+
+def _providers() -> Finding:
+    answer = _ask("from livespt.tools.doctor import try_providers; try_providers()")
+    if "refused" in answer:
+        return _missing(answer["refused"], "install livespt with its models")
+    known = ", ".join(name.removesuffix("ExecutionProvider") for name in answer["available"])
+    value = f"ONNX Runtime {answer['version']} ({known}); runs on {answer['runs']}"
+    if answer["runs"] == "cuda" or not answer["cuda"]:
+        return _ok(value)
+    return _warn(f"{value}; {answer['cuda']}", "install CUDA 12 and cuDNN 9 for the GPU")
+
+
+def try_providers() -> None:
+    """Child: providers of ONNX Runtime, and which one really runs the shipped localizer."""
+    import onnxruntime
+
+    from livespt.models.session import open_session, shipped
+
+    runs, cuda = "cuda", ""
+    try:
+        path = shipped("spots")
+        open_session(path, "cpu")
+    except ModelError as error:
+        print(json.dumps({"refused": str(error)}))
+        return
+    try:
+        open_session(path, "cuda")
+    except ModelError as error:
+        runs, cuda = "cpu", str(error) if shutil.which("nvidia-smi") else ""  # no GPU, no fault
+    available = onnxruntime.get_available_providers()
+    answer = {"version": onnxruntime.__version__, "available": available}
+    print(json.dumps({**answer, "runs": runs, "cuda": cuda}))
+
+
+def _python_core() -> Finding:
+    answer = _ask("from livespt.tools.doctor import try_core; try_core()")
+    value = f"demo camera gives {answer['frames_per_s']:.0f} of {answer['asked']:.0f} frames/s"
+    if answer["frames"] < answer["wanted"] or answer["errors"]:
+        return _warn(
+            f"{value}, {answer['frames']} of {answer['wanted']} frames came", "report this"
+        )
+    return _ok(value)
+
+
+def try_core() -> None:
+    """Child: frames of the demo camera through core, engine, hook."""
+    from livespt.acquisition.micromanager import demo_microscope
+
+    exposure_ms, wanted, times = 10.0, 100, []
+
+    def put(image: Any, /, **fields: Any) -> None:
+        times.append(fields["captured_ns"])
+
+    with demo_microscope(SHAPE, exposure_ms=exposure_ms) as microscope:
+        acquired = microscope.acquire(put, wanted)
+    rate = (len(times) - 1) / ((times[-1] - times[0]) / 1e9)
+    answer = {"frames": acquired.frames, "errors": acquired.errors, "wanted": wanted}
+    print(json.dumps({**answer, "frames_per_s": rate, "asked": 1e3 / exposure_ms}))
+
+
+def _frame_rate() -> Finding:
+    answer = _ask("from livespt.tools.doctor import try_analysis; try_analysis()")
+    if "refused" in answer:
+        return _missing(f"no analysis: {answer['refused']}", "install livespt with its models")
+    value = (
+        f"{answer['frames_per_s']:.0f} frames/s of {SHAPE[0]} x {SHAPE[1]} with "
+        f"{answer['tracks']} particles on {answer['provider']}; p50 {answer['p50_ms']:.1f} ms, "
+        f"p99 {answer['p99_ms']:.1f} ms, localizing {answer['localize_ms']:.1f} ms"
+    )
+    if answer["frames_per_s"] < 20:
+        return _warn(value, "faster cameras: frames are skipped; use a region, or a GPU")
+    return _ok(value)
+
+
+def try_analysis(n_frames: int = 120, first: int = 40) -> None:
+    """Child: the whole analysis, shipped models, on simulated frames; the first ones warm it up."""
+    from livespt.acquisition.simulate import Scenario, virus_entry
+    from livespt.tools.compose import Facts, Options, compose
+
+    movie = virus_entry(Scenario(n_frames=n_frames, shape=SHAPE))
+    facts = Facts("simulated", movie.axes, movie.shape, movie.dtype, 0.1, 0.05)
+    try:
+        chain = compose(facts, Options(provider="auto"), "live")
+    except ModelError as error:
+        print(json.dumps({"refused": str(error)}))
+        return
+    whole, localize, spots = [], [], []
+    for i in range(n_frames):
+        frame = Frame(i, i, 0, 0, 0.05 * i, movie.frame(i))
+        began = time.perf_counter()
+        update = chain.analyzer(frame)
+        whole.append(time.perf_counter() - began)
+        spots.append(len(update.spots))
+        began = time.perf_counter()
+        chain.stages.localize(frame.image)
+        localize.append(time.perf_counter() - began)
+    p50, p99 = np.percentile(np.array(whole[first:]) * 1e3, [50, 99])
+    answer = {
+        "frames_per_s": 1 / float(np.mean(whole[first:])),
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "localize_ms": float(np.median(localize[first:]) * 1e3),
+        "tracks": int(np.median(spots[first:])),
+        "provider": chain.start.machine["provider"],
+    }
+    print(json.dumps(answer))
