@@ -84,7 +84,8 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     reason = localizer.refuses(facts.axes, facts.shape, facts.dtype)
     if reason is not None:
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
-    localizer.warm_up(facts.shape, facts.dtype)
+    height, width = facts.shape  # what the localizer did not refuse
+    localizer.warm_up((height, width), facts.dtype)
     infer.warm_up()
 
     settings = _settings(options, facts, infer, origin)

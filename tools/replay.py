@@ -109,7 +109,7 @@ def replay(
         source=movie_path.name,
         axes=movie.axes,
         shape=movie.shape,
-        dtype=movie.dtype,
+        dtype=movie.dtype.str,
         pixel_size_um=pixel_size_um or movie.pixel_size_um,
         frame_interval_s=frame_interval_s or movie.frame_interval_s,
         z_step_um=movie.z_step_um,
@@ -163,12 +163,11 @@ def publish(endpoint: str, start: Start, say: Callable[[str], None]) -> Publishe
 
 def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]:
     """Yield the frames to analyze; store those that the recorded run skipped."""
-    skipped = set() if all_frames else movie.skipped
-    for frame in movie:
-        if frame.number in skipped:
-            writer.add_frame(frame)
-        else:
+    for frame, analyzed in zip(movie, movie.analyzed, strict=True):
+        if analyzed or all_frames:
             yield frame
+        else:
+            writer.add_frame(frame)
 
 
 def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:
