@@ -1,0 +1,75 @@
+"""`livespt link`: the linker alone, on anyone's table of localizations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.link import Linker
+from livespt.tools.tables import check_out, read_table, write_table
+
+
+def link_table(
+    src: Path | str,
+    out: Path | str,
+    *,
+    search_range: float = 5.0,
+    memory: int = 0,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Add `particle` to a CSV of localizations (frame, y, x[, z]; other columns are kept).
+
+    Rows may come in any order and stay in it; frames may be missing. Ids count from 0 by frame,
+    then by row.
+
+    Parameters
+    ----------
+    src, out : Path
+    search_range : float
+        Largest distance of a link, in the unit of the coordinates; `z` counts like the others.
+    memory : int
+        Frames that a particle may be missing and still keep its id.
+
+    Returns
+    -------
+    dict
+        rows, frames, tracks, out.
+
+    Raises
+    ------
+    InputError
+        A table that cannot be used.
+    SettingError
+        A value out of range.
+    StoreError
+        `out` exists or cannot be written.
+    """
+    Linker(search_range, memory)  # refuses bad values before a large file is read
+    check_out(Path(out), overwrite=overwrite)
+    table = read_table(src, ("frame", "y", "x"), optional=("z",), adds=("particle",))
+    axes = [name for name in ("z", "y", "x") if name in table.values]
+    points = np.stack([table.values[name] for name in axes], axis=1)
+    particle = link_points(table.values["frame"], points, search_range, memory)
+    write_table(out, table, {"particle": particle}, overwrite=overwrite)
+    return {
+        "rows": len(table),
+        "frames": len(np.unique(table.values["frame"])),
+        "tracks": len(np.unique(particle)),
+        "out": str(out),
+    }
+
+
+def link_points(
+    frames: NDArray[np.int64], points: NDArray[np.float64], search_range: float, memory: int = 0
+) -> NDArray[np.int64]:
+    """Track id, (n,), of points in any order: (n,) frame numbers, (n, 2 or 3) coordinates."""
+    linker = Linker(search_range, memory, points.shape[1])
+    track = np.empty(len(frames), np.int64)
+    order = np.argsort(frames, kind="stable")
+    cuts = np.flatnonzero(np.diff(frames[order])) + 1
+    for rows in np.split(order, cuts) if len(order) else ():
+        track[rows] = linker.link(int(frames[rows[0]]), points[rows]).track
+    return track
