@@ -30,7 +30,7 @@ from livespt.stream.types import Frame, Start, Stop, Update
 
 BEAT_S = 0.1
 START_EVERY = 10  # beats
-GREET_S = 0.3  # a run stays up this long, so that who waits for it finds it
+GREET_S = 0.5  # a run stays up this long, so that who waits for it finds it
 QUEUE_BYTES = 1 << 27  # of images, for one slow subscriber
 QUEUE_MESSAGES = (16, 1000)
 RECENT = 64  # updates from which the states of living tracks are taken
@@ -138,7 +138,7 @@ class Publisher:
                 return
             self._stop = stop
             self._deadline = time.monotonic() + linger_s
-            self._send("stop", {"stop": message.plain(stop)})
+            self._send("stop", self._last_word(stop))
         self._thread.join()
         left_ms = max(100, round(1000 * (self._deadline - time.monotonic())))
         self._router.close(linger=left_ms)
@@ -160,8 +160,8 @@ class Publisher:
 
     def _bind(self, host: str, port: int) -> tuple[str, str]:
         """Bind PUB on `port` and ROUTER on the next one."""
-        for _ in range(20):
-            wanted = f"tcp://{host}:{port or '*'}"
+        for _ in range(20 if port == 0 else 1):
+            endpoint, wanted = "", f"tcp://{host}:{port or '*'}"
             try:
                 self._pub.bind(wanted)
                 endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -169,13 +169,12 @@ class Publisher:
                 self._router.bind(wanted)
                 return endpoint, wanted
             except zmq.ZMQError as error:
-                seen = error.strerror
-            if port:
-                break
-            self._pub.unbind(endpoint)
+                why = zmq.strerror(error.errno or 0)
+            if endpoint:
+                self._pub.unbind(endpoint)
         self._context.destroy(linger=0)
         raise WireError(
-            f"cannot publish on {wanted}: {seen}; end the run that publishes there, or give "
+            f"cannot publish on {wanted}: {why}; end the run that publishes there, or give "
             "another endpoint"
         )
 
@@ -222,6 +221,13 @@ class Publisher:
         }
         return wire.encode(topic, header, arrays)
 
+    def _sent(self) -> dict[str, int]:
+        """Messages sent of the topics that are not sent again, which shows what was lost last."""
+        return {topic: self._seq[topic] for topic in ("update", "image", "status")}
+
+    def _last_word(self, stop: Stop) -> dict[str, Any]:
+        return {"stop": message.plain(stop), "sent": self._sent()}
+
     def _serve(self) -> None:
         """Thread: heartbeats, and answers until the run is over and everyone has everything."""
         beat, due = 0, time.monotonic()
@@ -242,12 +248,12 @@ class Publisher:
     def _beat(self, beat: int) -> None:
         self._heed_subscriptions()
         with self._lock:
-            self._send("heartbeat", {"dropped": self.dropped})
+            self._send("heartbeat", {"dropped": self.dropped, "sent": self._sent()})
             if beat % START_EVERY == 0:
                 self._send("start", {"start": message.plain(self.start)})
             stop = self._stop
         if stop is not None:  # told in person, because a full queue may have swallowed it
-            parts = self._encode("stop", {"stop": message.plain(stop)})
+            parts = self._encode("stop", self._last_word(stop))
             for peer in tuple(self._peers):
                 self._reply([peer], parts)
 

@@ -175,7 +175,7 @@ class Subscriber:
         sub, dealer = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
         for socket, there in ((sub, port), (dealer, port + 1)):
             socket.maxmsgsize = wire.MAX_BYTES
-            socket.reconnect_ivl, socket.reconnect_ivl_max = 50, 500
+            socket.reconnect_ivl = 50
             socket.handshake_ivl = 2000
             socket.tcp_keepalive = 1
             socket.rcvhwm = 100 if "image" in self._topics and socket is sub else 1000
@@ -208,11 +208,12 @@ class Subscriber:
                 if self.ended:
                     return
                 left = ASK_S if deadline is None else max(0.0, deadline - time.monotonic())
-                if not self._read(min(ASK_S, left)) and left == 0:
+                self._read(min(ASK_S, left))
+                if left == 0 and not queue:
                     return
             yield queue.popleft()
 
-    def _read(self, timeout_s: float) -> bool:
+    def _read(self, timeout_s: float) -> None:
         """Read what is there, waiting at most `timeout_s` for it; ask for what is missing."""
         poller = zmq.Poller()
         poller.register(self._sub, zmq.POLLIN)
@@ -231,7 +232,6 @@ class Subscriber:
         self._fill()
         if self.ended:
             self._bye()
-        return bool(ready)
 
     def _hear(self, parts: list[bytes], live: bool) -> None:
         try:
@@ -274,13 +274,30 @@ class Subscriber:
                 self.stop = message.read_stop(header["stop"])
             if "frame" in header:
                 self.joined = message.read_update(word)
+        if live and word.topic in ("heartbeat", "stop"):
+            self._count_tail(word)
 
     def _keep(self, queue: deque[Any], value: Any, seq: int, name: str) -> None:
-        missed = max(0, seq - self._next[name]) if self._next[name] >= 0 else 0
-        missed += len(queue) == queue.maxlen
+        self._count_lost(name, seq)
+        if len(queue) == queue.maxlen:  # the oldest makes room
+            self.lost = self.lost._replace(**{name: getattr(self.lost, name) + 1})
         self._next[name] = seq + 1
-        self.lost = self.lost._replace(**{name: getattr(self.lost, name) + missed})
         queue.append(value)
+
+    def _count_lost(self, name: str, seq: int) -> None:
+        """`seq` is the message that comes now: those before it that did not come are lost."""
+        if 0 <= self._next[name] < seq:
+            missed = seq - self._next[name]
+            self.lost = self.lost._replace(**{name: getattr(self.lost, name) + missed})
+            self._next[name] = seq
+
+    def _count_tail(self, word: wire.Message) -> None:
+        """Count what was sent before this heartbeat or stop, and did not come."""
+        sent = word.header.get("sent")
+        if not isinstance(sent, dict):
+            raise WireError(f"{word.topic} does not say how much was sent")
+        for name, topic in zip(Lost._fields, ("update", "image", "status"), strict=True):
+            self._count_lost(name, wire.integer(sent, topic, 0, wire.MAX_SEQ))
 
     def _take_events(self, word: wire.Message) -> None:
         rows = message.table(word, "events", EVENT)
@@ -288,11 +305,7 @@ class Subscriber:
         for seq, row in zip(rows["seq"].tolist(), rows, strict=True):
             if self._want <= seq < self._want + PENDING:
                 self._ahead.setdefault(seq, row)
-        while self._want in self._ahead and len(self._events) < PENDING:
-            row = self._ahead.pop(self._want)
-            self._want += 1
-            if row["kind"] in self._kinds:
-                self._events.append(row)
+        self._deliver()
         if word.topic == "since":
             first = wire.integer(word.header, "first", 0, wire.MAX_SEQ)
             self.refetched += self._want - want
@@ -304,12 +317,21 @@ class Subscriber:
                     "from the run's store"
                 )
 
+    def _deliver(self) -> None:
+        """Pass on what follows without a gap, as far as the consumer keeps up."""
+        while self._want in self._ahead and len(self._events) < PENDING:
+            row = self._ahead.pop(self._want)
+            self._want += 1
+            if row["kind"] in self._kinds:
+                self._events.append(row)
+
     def _fill(self) -> None:
         """Ask for the snapshot of a new publisher, or for events that are missing."""
+        self._deliver()
         if time.monotonic() - self._asked < ASK_S:
             return
         missing = self._want < self.head and self._want not in self._ahead
-        if self._joined < self.epoch:
+        if self._joined < self.epoch or self._quiet > ASK_S:  # there is, or may be, a new one
             self._ask(wire.Request("snapshot"))
         elif "event" in self._topics and missing and len(self._events) < PENDING:
             to = min(self._ahead, default=self.head)

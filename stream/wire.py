@@ -14,8 +14,9 @@ update     `number, frame, channel, position, time_s, lost, timings`; `spots, st
 event      one event: all fields of `types.EVENT`, `kind` by name; `events`: one row
 image      `number, frame, channel, position, time_s, clock`; `image`
 status     `kind, frame, text`: an operational notice
-heartbeat  every 100 ms, frames or not; `dropped`: sends that met a subscriber's full queue
-stop       `stop`: the fields of `types.Stop`
+heartbeat  every 100 ms, frames or not; `dropped`: sends that met a subscriber's full queue;
+           `sent`: the next `seq` of `update`, `image` and `status`
+stop       `stop`: the fields of `types.Stop`; `sent`
 =========  ====================================================================================
 
 On request (ROUTER, one port higher; a DEALER or REQ asks `[topic, {"format": 1}]`):
