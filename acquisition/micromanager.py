@@ -100,19 +100,8 @@ def start_java(
 
 def open_python(mm_dir: Path, config: Path, *, buffer_mb: int = 512) -> Microscope:
     """A core in this process with the device adapters of `mm_dir` (same device API needed)."""
-    from pycromanager import Core, start_headless
-
-    _refuse_second_core()
-    with _named_errors(f"the core cannot load {config} with the devices of {mm_dir}"):
-        start_headless(
-            str(mm_dir),
-            str(config.absolute()),
-            python_backend=True,
-            buffer_size_mb=buffer_mb,
-        )
-    core = Core()
-    movie_camera.be_polite(core)
-    return Microscope(core, "micromanager", release=_stop_python)
+    with _python_core(mm_dir, config, buffer_mb) as core:
+        return Microscope(core, "micromanager", release=_stop_python)
 
 
 def demo_microscope(
@@ -124,18 +113,20 @@ def demo_microscope(
     buffer_mb: int = 256,
 ) -> Microscope:
     """Micro-Manager's demo camera, 16 bit, in a core in this process."""
-    with _config(pixel_size_um) as config:
-        microscope = open_python(Path(_adapters()), config, buffer_mb=buffer_mb)
-    core = microscope.core
-    for name, value in [
-        ("PixelType", "16bit"),
-        ("OnCameraCCDYSize", str(shape[0])),
-        ("OnCameraCCDXSize", str(shape[1])),
-        ("Mode", mode),
-    ]:
-        core.set_property("Camera", name, value)
-    core.set_exposure(exposure_ms)
-    return Microscope(core, "demo camera", release=_stop_python)
+    properties = {
+        "PixelType": "16bit",
+        "OnCameraCCDYSize": shape[0],
+        "OnCameraCCDXSize": shape[1],
+        "Mode": mode,
+    }
+    with (
+        _config(pixel_size_um) as config,
+        _python_core(Path(_adapters()), config, buffer_mb) as core,
+    ):
+        for name, value in properties.items():
+            core.set_property("Camera", name, str(value))
+        core.set_exposure(exposure_ms)
+        return Microscope(core, "demo camera", release=_stop_python)
 
 
 def simulated_microscope(
@@ -153,18 +144,24 @@ def simulated_microscope(
     Each `acquire` starts at frame 0; a frame is due every `interval_s` (0: as fast as can be).
     """
     _refuse_second_core()
-    with _config(pixel_size_um) as config, _named_errors("the simulated camera cannot start"):
-        core, player = movie_camera.movie_core(
-            movie,
-            shape,
-            dtype,
-            interval_s,
-            adapters=_adapters(),
-            config=config,
-            buffer_mb=buffer_mb,
-        )
-    movie_camera.be_polite(core)
-    return Microscope(core, "simulated", release=_stop_python, player=player, n_frames=n_frames)
+    try:
+        with _config(pixel_size_um) as config, _named_errors("the simulated camera cannot start"):
+            core, player = movie_camera.movie_core(
+                movie,
+                shape,
+                dtype,
+                interval_s,
+                adapters=_adapters(),
+                config=config,
+                buffer_mb=buffer_mb,
+            )
+            movie_camera.be_polite(core)
+            return Microscope(
+                core, "simulated", release=_stop_python, player=player, n_frames=n_frames
+            )
+    except MicroscopeError:
+        _stop_python()
+        raise
 
 
 def _adapters() -> str:
@@ -179,6 +176,28 @@ def _config(pixel_size_um: float) -> Iterator[Path]:
         path = Path(folder) / "demo.cfg"
         path.write_text(_CONFIG.format(pixel_size_um=pixel_size_um))
         yield path
+
+
+@contextlib.contextmanager
+def _python_core(mm_dir: Path, config: Path, buffer_mb: int) -> Iterator[Any]:
+    """Start a core, which stays; what fails inside becomes a MicroscopeError and ends it."""
+    from pycromanager import Core, start_headless
+
+    _refuse_second_core()
+    try:
+        with _named_errors(f"the core cannot load {config} with the devices of {mm_dir}"):
+            start_headless(
+                str(mm_dir),
+                str(config.absolute()),
+                python_backend=True,
+                buffer_size_mb=buffer_mb,
+            )
+            core = Core()
+            movie_camera.be_polite(core)
+            yield core
+    except MicroscopeError:
+        _stop_python()
+        raise
 
 
 def _refuse_second_core() -> None:
@@ -201,6 +220,8 @@ def _stop_python() -> None:
 def _named_errors(what: str) -> Iterator[None]:
     try:
         yield
+    except MicroscopeError:
+        raise
     except Exception as error:  # pycromanager and MMCore raise nothing more precise
         raise MicroscopeError(f"{what}: {_first_line(error)}") from error
 

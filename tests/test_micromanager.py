@@ -246,7 +246,9 @@ def test_colour_cameras_are_refused() -> None:
             "uint8",
             0.01,  # type: ignore[arg-type]
         )
-    with simulated(2) as microscope:  # and nothing of it stays
+    with pytest.raises(MicroscopeError, match="cannot load"):
+        demo_microscope(mode="No Such Mode")
+    with simulated(2) as microscope:  # and nothing of them stays
         assert microscope.acquire(Sink()).frames == 2
 
 
