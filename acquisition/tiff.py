@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import weakref
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -22,7 +23,7 @@ from livespt.stream.errors import InputError
 # what tifffile and NumPy raise on files that are cut or damaged
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
-    RuntimeError, MemoryError, struct.error,
+    RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -72,7 +73,21 @@ def open_tiff(path: Path) -> Movie:
     return movie
 
 
+def _check_chain(path: Path, tiff: Any) -> None:
+    """Raise InputError if the last page found points to another: tifffile only logs that."""
+    form, last = tiff.tiff, tiff.pages[-1]
+    file = tiff.filehandle
+    file.seek(last.offset)
+    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(last.offset + form.tagnosize + tags * form.tagsize)
+    (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+    if following:
+        raise InputError(f"{path} is cut short after page {len(tiff.pages)}: copy it again")
+
+
 def _movie(path: Path, tiff: Any) -> Movie:
+    if len(tiff.pages):
+        _check_chain(path, tiff)
     series = tiff.series
     if not series:
         raise InputError(f"{path} holds no frames: record it again or choose another movie")
@@ -121,6 +136,11 @@ class _Pages:
             raise InputError(
                 f"{path} has {len(series.pages)} of {self._numbers.size} pages: it is cut short"
             )
+        last = series.pages[-1]
+        if last is not None and last.dataoffsets:
+            end = max(map(sum, zip(last.dataoffsets, last.databytecounts, strict=True)))
+            if end > last.parent.filehandle.size:
+                raise InputError(f"{path} is cut short: copy it again")
 
     def __getitem__(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
         outer, inner = key[: -self._inner], key[-self._inner :]
