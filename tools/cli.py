@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from livespt.stream.errors import LiveSptError, SettingError
+from livespt.stream.wire import ENDPOINT
 from livespt.tools.command import PATH, Group, report
 
 
@@ -68,7 +69,7 @@ def livespt() -> None:
 @click.option("--headless", is_flag=True, help="Open no window.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated sample.")
 @click.option("--frames", type=click.IntRange(min=50), help="Length of the movie.")
-@click.option("--endpoint", default="tcp://127.0.0.1:5570", show_default=True)
+@click.option("--endpoint", default=ENDPOINT, show_default=True)
 @analysis_options
 def demo(**values: Any) -> None:
     """Simulated virus entry through the real Micro-Manager core and the whole chain."""
@@ -101,7 +102,7 @@ def demo(**values: Any) -> None:
 )
 @click.option("--demo-camera", is_flag=True, help="Micro-Manager's demo hardware, no microscope.")
 @click.option("--pixel-size-um", type=float, help="In place of what Micro-Manager says.")
-@click.option("--endpoint", default="tcp://127.0.0.1:5570", show_default=True)
+@click.option("--endpoint", default=ENDPOINT, show_default=True)
 @analysis_options
 def live(**values: Any) -> None:
     """Analyze what Micro-Manager records, while it records."""
@@ -118,7 +119,7 @@ def live(**values: Any) -> None:
 @click.option("--rate", type=click.Choice(["max", "realtime"]), default="max", show_default=True)
 @click.option("--no-movie", is_flag=True, help="Do not store the frames again.")
 @click.option("--all-frames", is_flag=True, help="Also those that the live run had to skip.")
-@click.option("--endpoint", default="tcp://127.0.0.1:5570", show_default=True)
+@click.option("--endpoint", default=ENDPOINT, show_default=True)
 @analysis_options
 def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
     """Analyze a recorded MOVIE through the path of a live run."""
@@ -129,7 +130,7 @@ def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
 
 
 @livespt.command()
-@click.argument("target", default="tcp://127.0.0.1:5570")
+@click.argument("target", default=ENDPOINT)
 @click.option("--render", type=PATH, help="Draw to FILE.png or FILE.mp4, without a screen.")
 @click.option("--frame", type=int, help="Of a stored run. Default: a telling one.")
 def watch(target: str, render: Path | None, frame: int | None) -> None:
@@ -140,7 +141,7 @@ def watch(target: str, render: Path | None, frame: int | None) -> None:
 
 
 @livespt.command()
-@click.argument("target", default="tcp://127.0.0.1:5570")
+@click.argument("target", default=ENDPOINT)
 @click.option("--kind", "kinds", multiple=True, help="Only events of this kind; may be repeated.")
 @click.option("--since", type=click.IntRange(min=0), default=0, help="First event wanted.")
 def listen(target: str, kinds: tuple[str, ...], since: int) -> None:

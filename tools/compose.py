@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+import numpy as np
+
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.decide import Rule
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.pipeline import Stages, Timed
-from livespt.stream.types import Start
+from livespt.stream.types import SPOT, Frame, Start
 
 if TYPE_CHECKING:
     from livespt.models.classify import Infer
@@ -86,9 +89,9 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
     height, width = facts.shape  # what the localizer did not refuse
     localizer.warm_up((height, width), facts.dtype)
-    infer.warm_up()
-
     settings = _settings(options, facts, infer, origin)
+    warm_up(infer, settings)
+
     sessions = (localizer.session, infer.segmenter.session, infer.uncoating.session)
     start = Start(
         run=uuid4().hex,
@@ -128,6 +131,16 @@ def check_options(options: Options) -> None:
         raise SettingError(f"threads must be 1 or more, not {options.threads}")
 
 
+def warm_up(infer: Infer, settings: Settings) -> None:
+    """Compile and allocate everything behind the localizer, so that the first frame is not late."""
+    spots = np.zeros(2, SPOT)
+    spots["y"] = 0, 100
+    rehearsal = Analyzer(lambda image: spots.copy(), infer, settings)
+    for t in range(3):
+        rehearsal(Frame(t, t, 0, 0, 0.0, np.zeros((1, 1), np.uint8)))
+    rehearsal.finish()
+
+
 def load_localizer(options: Options, origin: Start | None = None) -> Localizer:
     """Open the localizer that was asked for, or the replayed run's, or the shipped one."""
     from livespt.models.localize import Localizer
@@ -156,7 +169,10 @@ def _original(role: str, origin: Start | None) -> Path | None:
     from livespt.models.session import shipped
 
     used = origin.models[role]
-    for path in (shipped(used["name"]), Path(used["file"])):
+    places = [Path(used["file"])]
+    with suppress(ModelError):
+        places.append(shipped(used["name"]))
+    for path in places:
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == used["sha256"]:
             return path
     raise InputError(

@@ -28,8 +28,9 @@ from livespt.stream.publish import Publisher
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
 from livespt.stream.types import Frame, Start, Stop, Update
+from livespt.stream.wire import ENDPOINT
 from livespt.tools.compose import Facts, Options, compose
-from livespt.tools.replay import ENDPOINT, Published
+from livespt.tools.replay import Published
 
 if TYPE_CHECKING:
     from livespt.acquisition.hook import Put

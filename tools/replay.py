@@ -14,12 +14,11 @@ from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
 from livespt.stream.types import Frame, Start, Stop, Update
+from livespt.stream.wire import ENDPOINT
 from livespt.tools.compose import Facts, Options, compose
 
 if TYPE_CHECKING:
     from livespt.acquisition.replay import Movie
-
-ENDPOINT = "tcp://127.0.0.1:5570"
 
 
 class Published:
