@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-import struct
+import warnings
 import weakref
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,6 @@ from livespt.acquisition.units import micrometers, seconds
 from livespt.stream.errors import InputError
 from livespt.stream.types import CLOCKS
 
-DAMAGE = (
-    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
-    RuntimeError, struct.error,
-)  # fmt: skip
 Key = tuple[int, int, int]  # time, position, channel
 
 
@@ -34,20 +31,19 @@ def open_ndtiff(path: Path) -> Movie:
     """
     from ndstorage import NDTiffDataset
 
-    try:
-        with redirect_stdout(io.StringIO()):  # it prints its progress
+    # it prints its progress, and warns of an index without an end, which a recording that was cut
+    # short has; what such an index holds is there
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with _one_error(f"{path} cannot be read as NDTiff"):
             data = NDTiffDataset(str(path))
-    except DAMAGE as error:
-        raise InputError(f"{path} cannot be read as NDTiff: {error}") from error
     try:
-        movie = _movie(path, data)
-        movie.frame(0)
+        with _one_error(f"{path} is damaged"):
+            movie = _movie(path, data)
+            movie.frame(0)
     except InputError:
         data.close()
         raise
-    except DAMAGE as error:
-        data.close()
-        raise InputError(f"{path} is damaged: {error}") from error
     weakref.finalize(movie, data.close)
     return movie
 
@@ -75,7 +71,8 @@ def _movie(path: Path, data: Any) -> Movie:
 
     def read(i: int) -> NDArray[Any]:
         images = [_image(path, data, stacks[keys[i]][z]) for z in planes]
-        return np.stack(images) if len(images) > 1 else images[0]
+        with _one_error(f"stack {keys[i]} of {path} is damaged"):
+            return np.stack(images) if len(images) > 1 else images[0]
 
     scale = _scale(data.summary_metadata or {}, facts)
     times = [_time(data.read_metadata(**stacks[key][planes[0]])) for key in keys]
@@ -85,10 +82,19 @@ def _movie(path: Path, data: Any) -> Movie:
 
 
 def _image(path: Path, data: Any, at: dict[str, Any]) -> NDArray[Any]:
-    try:
+    with _one_error(f"image {at} of {path} cannot be read"):
         return np.asarray(data.read_image(**at))
-    except DAMAGE as error:
-        raise InputError(f"image {at} of {path} cannot be read: {error}") from error
+
+
+@contextmanager
+def _one_error(says: str) -> Iterator[None]:
+    """Turn what ndstorage raises on a damaged file, bare `Exception` included, into InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{says}: {error or type(error).__name__}") from error
 
 
 def _time(facts: dict[str, Any]) -> float | None:

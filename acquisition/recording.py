@@ -110,11 +110,13 @@ class Movie:
         """
         if not 0 <= i < len(self):
             raise IndexError(f"frame {i} of {len(self)} in {self.path}")
-        image = np.array(self._read(i), dtype=self.dtype, order="C")
-        if image.shape != self.shape:
+        stored = self._read(i)
+        if stored.shape != self.shape or stored.dtype.newbyteorder("=") != self.dtype:
             raise InputError(
-                f"frame {i} of {self.path} is {image.shape} but the others are {self.shape}"
+                f"frame {i} of {self.path} is {stored.dtype} {stored.shape} but the first is "
+                f"{self.dtype} {self.shape}: save one kind a movie"
             )
+        image = np.array(stored, dtype=self.dtype, order="C")
         place = self._places[i]
         return Frame(
             int(place["number"]),

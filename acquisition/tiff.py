@@ -23,7 +23,7 @@ from livespt.stream.errors import InputError
 # what tifffile and NumPy raise on files that are cut or damaged
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
-    RuntimeError, MemoryError, struct.error, zlib.error,
+    AssertionError, RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -155,7 +155,10 @@ class _Pages:
         if page is None:
             raise InputError(f"page {number} of {self._path} is missing: copy all its files again")
         try:
-            return np.asarray(page.asarray()).reshape(self.shape[-self._inner :])
+            if len(page.dataoffsets) != prod(page.keyframe.chunked):
+                raise ValueError("a part of it is missing")
+            with _quiet():
+                return np.asarray(page.asarray()).reshape(self.shape[-self._inner :])
         except (tifffile.TiffFileError, *DAMAGE) as error:
             raise InputError(
                 f"page {number} of {self._path} cannot be read: {_line(error)}"

@@ -240,6 +240,19 @@ def test_ndtiff_without_times_uses_its_interval(tmp_path: Path) -> None:
     assert [frame.time_s for frame in movie] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
 
 
+def test_a_frame_unlike_the_first_is_refused_when_it_is_reached(tmp_path: Path) -> None:
+    path = ndtiff("t")(tmp_path)
+    index = (path / "NDTiff.index").read_bytes()
+    wide, tall = X.to_bytes(4, "little"), Y.to_bytes(4, "little")
+    assert index.count(wide + tall) == T
+    place = index.rindex(wide + tall)
+    (path / "NDTiff.index").write_bytes(index[:place] + tall + wide + index[place + 8 :])
+    movie = open_movie(path)
+    movie.frame(T - 2)
+    with pytest.raises(InputError, match=r"frame 4 .* but the first is"):
+        movie.frame(T - 1)
+
+
 def test_images_of_one_kind_are_stage_positions(tmp_path: Path) -> None:
     data = pixels(3, T, Y, X)
     path = pages(*data, metadata={"axes": "TYX"})(tmp_path)
