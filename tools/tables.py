@@ -10,6 +10,7 @@ import codecs
 import csv
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -224,16 +225,17 @@ def _as_text(column: NDArray[Any]) -> list[str]:
     return texts
 
 
-def check_out(out: Path, *, overwrite: bool = False) -> None:
-    """Refuse a file that could not be written, before the work is done.
+def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> None:
+    """Refuse a file (or folder) that could not be written, before the work is done.
 
     Raises
     ------
     StoreError
-        `out` exists (and `overwrite` is False), is a folder, or has no folder to be in.
+        `out` exists (and `overwrite` is False), is a folder where a file is meant or the reverse,
+        or has no folder to be in.
     """
-    if out.is_dir():
-        raise StoreError(f"{out} is a folder; choose another name")
+    if out.exists() and out.is_dir() != folder:
+        raise StoreError(f"{out} is a {'file' if folder else 'folder'}; choose another name")
     if out.exists() and not overwrite:
         raise StoreError(f"{out} exists; choose another name or add --overwrite")
     if not out.parent.is_dir():
@@ -241,20 +243,25 @@ def check_out(out: Path, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def whole_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def whole_file(out: Path, *, overwrite: bool = False, folder: bool = False) -> Iterator[Path]:
     """Give a path to write to, which takes the name `out` when all went well and is removed else.
 
     Raises
     ------
     StoreError
-        `out` exists (and `overwrite` is False), its folder does not, or writing failed.
+        As `check_out`, or writing failed.
     """
-    check_out(out, overwrite=overwrite)
+    check_out(out, overwrite=overwrite, folder=folder)
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
         yield partial
+        if folder and out.exists():  # a folder cannot be replaced in one step
+            shutil.rmtree(out)
         partial.replace(out)
     except OSError as error:
         raise store_error(f"writing {out}", error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        if folder:
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,206 @@
+"""TrackMate XML: the file that TrackMate (Fiji) saves and loads, written from a table of spots.
+
+Spots stand by frame in `AllSpots`, links by track in `AllTracks`, and `FilteredTracks` names the
+tracks shown. Coordinates are physical where the sizes are known, with pixel centres at integers, as
+in TrackMate. What its loader (`TmXmlReader`) asks for beside these is in `Settings`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.types import ABSTAIN, MOTIONS, Start
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = "7.11.1"  # of TrackMate, whose format this is
+RADIUS_PX = 2.5  # of the circle TrackMate draws: spots have no extent of their own
+
+# key, name, dimension, whole numbers
+SPOT_FEATURES = (
+    ("QUALITY", "Quality", "QUALITY", False),
+    ("POSITION_X", "X", "POSITION", False),
+    ("POSITION_Y", "Y", "POSITION", False),
+    ("POSITION_Z", "Z", "POSITION", False),
+    ("POSITION_T", "T", "TIME", False),
+    ("FRAME", "Frame", "NONE", True),
+    ("RADIUS", "Radius", "LENGTH", False),
+    ("VISIBILITY", "Visibility", "NONE", True),
+    ("INTENSITY", "Intensity", "INTENSITY", False),
+    ("BACKGROUND", "Background", "INTENSITY", False),
+    ("CHANNEL", "Channel", "NONE", True),
+    ("STAGE_POSITION", "Stage position", "NONE", True),
+    *((f"P_{motion.upper()}", f"P({motion})", "NONE", False) for motion in MOTIONS),
+    ("P_UNCOATED", "P(uncoated)", "NONE", False),
+    ("MOTION_STATE", "Motion state", "NONE", True),
+    ("STATE_LAG", "Look-ahead of the state", "NONE", True),
+)
+EDGE_FEATURES = (
+    ("SPOT_SOURCE_ID", "Source spot ID", "NONE", True),
+    ("SPOT_TARGET_ID", "Target spot ID", "NONE", True),
+    ("LINK_COST", "Link cost", "COST", False),
+)
+TRACK_FEATURES = (
+    ("TRACK_INDEX", "Track index", "NONE", True),
+    ("TRACK_ID", "Track ID", "NONE", True),
+    ("NUMBER_SPOTS", "Number of spots in track", "NONE", True),
+)
+
+
+def write_trackmate(
+    path: Path, start: Start, table: pd.DataFrame, links: NDArray[np.int64]
+) -> None:
+    """Write a TrackMate file.
+
+    Parameters
+    ----------
+    path : Path
+    start : Start
+        Sizes and units: microns and seconds where known, else pixels and frames.
+    table : DataFrame
+        As `spot_table` gives it; a row's number is its spot's ID, `particle` its track's.
+    links : (n, 2) int
+        Rows that are linked, ordered by particle. Spots without a link are in no track, as
+        TrackMate has it.
+    """
+    pixel, interval = start.pixel_size_um or 1.0, start.frame_interval_s or 1.0
+    depth = (start.z_step_um or pixel) if start.pixel_size_um else 1.0
+    space = "micron" if start.pixel_size_um else "pixel"
+    time = "sec" if start.frame_interval_s else "frame"
+    place = np.zeros((len(table), 3))  # x, y, z
+    for column, (axis, scale) in enumerate((("x", pixel), ("y", pixel), ("z", depth))):
+        if axis in table:
+            place[:, column] = table[axis].to_numpy(np.float64) * scale
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write('<?xml version="1.0" encoding="UTF-8"?>\n')
+        file.write(f'<TrackMate version="{VERSION}">\n')
+        file.write(f"<Log>Run {escape(start.run)}, exported by livespt.</Log>\n")
+        file.write(f'<Model spatialunits="{space}" timeunits="{time}">\n')
+        file.writelines(_declarations())
+        file.writelines(_spots(table, place, interval, RADIUS_PX * pixel))
+        file.writelines(_tracks(table["particle"].to_numpy(), place, links))
+        file.write("</Model>\n")
+        file.writelines(_settings(start, table, (pixel, depth, interval)))
+        file.write('<GUIState state="ConfigureViews" />\n</TrackMate>\n')
+
+
+def _declarations() -> list[str]:
+    lines = ["<FeatureDeclarations>\n"]
+    for tag, features in (
+        ("SpotFeatures", SPOT_FEATURES),
+        ("EdgeFeatures", EDGE_FEATURES),
+        ("TrackFeatures", TRACK_FEATURES),
+    ):
+        lines.append(f"<{tag}>\n")
+        for key, name, dimension, whole in features:
+            lines.append(
+                f'<Feature feature="{key}" name="{name}" shortname="{name}" '
+                f'dimension="{dimension}" isint="{str(whole).lower()}" />\n'
+            )
+        lines.append(f"</{tag}>\n")
+    return [*lines, "</FeatureDeclarations>\n"]
+
+
+def _spots(
+    table: pd.DataFrame, place: NDArray[np.float64], interval: float, radius: float
+) -> list[str]:
+    frame = table["frame"].to_numpy()
+    codes = {motion: code for code, motion in enumerate(MOTIONS)}
+    state = table["state"].map(lambda name: codes.get(name, ABSTAIN), na_action="ignore")
+    columns = {
+        "ID": np.arange(len(table)),
+        "QUALITY": table["score"],
+        "POSITION_X": place[:, 0],
+        "POSITION_Y": place[:, 1],
+        "POSITION_Z": place[:, 2],
+        "POSITION_T": frame * interval,
+        "FRAME": frame,
+        "RADIUS": np.full(len(table), radius),
+        "VISIBILITY": np.ones(len(table), int),
+        "INTENSITY": table["intensity"],
+        "BACKGROUND": table["background"],
+        "CHANNEL": table["channel"],
+        "STAGE_POSITION": table["position"],
+        **{f"P_{motion.upper()}": table[f"p_{motion}"] for motion in MOTIONS},
+        "P_UNCOATED": table["p_uncoated"],
+        "MOTION_STATE": state.astype("Int8"),
+        "STATE_LAG": table["lag"],
+    }
+    texts = [_attributes(key, values) for key, values in columns.items()]
+    rows = [
+        f'<Spot name="ID{i}"{"".join(row)} />\n' for i, row in enumerate(zip(*texts, strict=True))
+    ]
+    lines = [f'<AllSpots nspots="{len(rows)}">\n']
+    order = np.argsort(frame, kind="stable")
+    starts = np.flatnonzero(np.diff(frame[order], prepend=-1))
+    for begin, some in zip(starts, np.split(order, starts[1:]), strict=False):
+        lines.append(f'<SpotsInFrame frame="{frame[order[begin]]}">\n')
+        lines += [rows[i] for i in some]
+        lines.append("</SpotsInFrame>\n")
+    return [*lines, "</AllSpots>\n"]
+
+
+def _attributes(key: str, values: Any) -> list[str]:
+    """` KEY="value"` of each row; nothing where the value is unknown or infinite."""
+    import pandas as pd
+
+    series = pd.Series(values)
+    finite = np.isfinite(series.to_numpy(np.float64, na_value=np.nan))
+    return [
+        f' {key}="{value}"' if known else ""
+        for value, known in zip(series.tolist(), finite.tolist(), strict=True)
+    ]
+
+
+def _tracks(
+    particle: NDArray[np.int64], place: NDArray[np.float64], links: NDArray[np.int64]
+) -> list[str]:
+    ids, first = np.unique(particle[links[:, 0]], return_index=True)
+    cost = ((place[links[:, 1]] - place[links[:, 0]]) ** 2).sum(axis=1)
+    edges = [
+        f'<Edge SPOT_SOURCE_ID="{a}" SPOT_TARGET_ID="{b}" LINK_COST="{c}" />\n'
+        for (a, b), c in zip(links.tolist(), cost.tolist(), strict=True)
+    ]
+    lines = ["<AllTracks>\n"]
+    for index, (track, begin, end) in enumerate(
+        zip(ids.tolist(), first, np.append(first, len(links))[1:], strict=True)
+    ):
+        lines.append(
+            f'<Track name="Track_{track}" TRACK_INDEX="{index}" TRACK_ID="{track}" '
+            f'NUMBER_SPOTS="{end - begin + 1}">\n'
+        )
+        lines += edges[begin:end]
+        lines.append("</Track>\n")
+    lines.append("</AllTracks>\n<FilteredTracks>\n")
+    lines += [f'<TrackID TRACK_ID="{track}" />\n' for track in ids.tolist()]
+    return [*lines, "</FilteredTracks>\n"]
+
+
+def _settings(start: Start, table: pd.DataFrame, scales: tuple[float, float, float]) -> list[str]:
+    """What the loader needs: the geometry of the image, and that nothing was filtered."""
+    pixel, depth, interval = scales
+    height, width = start.shape[-2:]
+    slices = start.shape[0] if len(start.shape) == 3 else 1
+    frames = int(table["frame"].max()) + 1 if len(table) else 0
+    return [
+        "<Settings>\n",
+        f'<ImageData filename={quoteattr(start.source)} folder="" width="{width}" '
+        f'height="{height}" nslices="{slices}" nframes="{frames}" pixelwidth="{pixel}" '
+        f'pixelheight="{pixel}" voxeldepth="{depth}" timeinterval="{interval}" />\n',
+        f'<BasicSettings xstart="0" xend="{width - 1}" ystart="0" yend="{height - 1}" zstart="0" '
+        f'zend="{slices - 1}" tstart="0" tend="{max(frames - 1, 0)}" />\n',
+        f'<DetectorSettings DETECTOR_NAME="MANUAL_DETECTOR" RADIUS="{RADIUS_PX * pixel}" />\n',
+        '<InitialSpotFilter feature="QUALITY" value="0.0" isabove="true" />\n',
+        "<SpotFilterCollection />\n",
+        '<TrackerSettings TRACKER_NAME="MANUAL_TRACKER" />\n',
+        "<TrackFilterCollection />\n",
+        "<AnalyzerCollection><SpotAnalyzers /><EdgeAnalyzers /><TrackAnalyzers />"
+        "</AnalyzerCollection>\n",
+        "</Settings>\n",
+    ]
