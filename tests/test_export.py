@@ -212,6 +212,7 @@ def test_trackmate_file(start: Start, units: tuple[str, str], tmp_path: Path) ->
 
 @pytest.mark.filterwarnings("ignore:.*DisplaySettings")  # without: TrackMate takes the user's
 @pytest.mark.filterwarnings("ignore:No image folder")  # that of the file itself
+@pytest.mark.filterwarnings("ignore:.* unit .* not in valid OME-Zarr")  # ImageJ's names
 def test_another_reader_takes_the_trackmate_file(tmp_path: Path) -> None:
     spots, states = tables(START)
     export_run(store(tmp_path / "run.zarr", START, spots, states), tmp_path / "out.xml")
