@@ -13,13 +13,14 @@ from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.stream.window import Windows
 from livespt.tools.compose import Options, load_infer
-from livespt.tools.tables import read_table, write_table
+from livespt.tools.export import UNSURE
+from livespt.tools.tables import check_out, read_table, write_table
 
 if TYPE_CHECKING:
     from livespt.models.classify import Infer
 
 AT_ONCE = 1024  # tracks analyzed in step
-UNSURE = "unsure"  # `state` when no motion is likely enough
+ADDED = (*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag")
 
 
 def analyze_table(
@@ -68,7 +69,8 @@ def analyze_table(
         raise SettingError("--lag and --offline exclude each other: offline looks both ways")
     if lag is not None and lag < 0:
         raise SettingError(f"lag must be 0 or more frames, not {lag}")
-    table = read_table(src, ("frame", "particle", "y", "x"), optional=("z",))
+    check_out(out, overwrite=overwrite)
+    table = read_table(src, ("frame", "particle", "y", "x"), optional=("z",), adds=ADDED)
     infer = load_infer(Options(segmenter=segmenter, uncoating=uncoating))
     scale = (z_step_um or pixel_size_um) / pixel_size_um
     z = table.values.get("z", np.zeros(len(table.values["y"])))
@@ -141,7 +143,7 @@ def whole_tracks(
     """States (STATE) of tracks given as rows, one a row, each with the whole track in view."""
     states = np.zeros(len(frames), STATE)
     order = np.lexsort((frames, particles))
-    tracks = np.split(order, np.flatnonzero(np.diff(particles[order])) + 1)
+    tracks = np.split(order, np.flatnonzero(np.diff(particles[order])) + 1) if len(order) else []
     by_length: dict[int, list[NDArray[np.int64]]] = {}
     for rows in tracks:
         padded = -(-len(rows) // infer.window) * infer.window

@@ -29,7 +29,7 @@ from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
 from livespt.stream.types import Frame, Start, Stop, Update
 from livespt.stream.wire import ENDPOINT
-from livespt.tools.compose import Facts, Options, compose
+from livespt.tools.compose import Facts, Options, check_options, compose
 from livespt.tools.replay import Published
 
 if TYPE_CHECKING:
@@ -207,6 +207,7 @@ def live(
     """
     from livespt.acquisition import micromanager
 
+    check_options(options)
     if out.exists():
         raise StoreError(f"'{out}' exists already: choose another --out")
     if demo_camera:

@@ -15,7 +15,7 @@ from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
 from livespt.stream.types import Frame, Start, Stop, Update
 from livespt.stream.wire import ENDPOINT
-from livespt.tools.compose import Facts, Options, compose
+from livespt.tools.compose import Facts, Options, check_options, compose
 
 if TYPE_CHECKING:
     from livespt.acquisition.replay import Movie
@@ -97,6 +97,7 @@ def replay(
     """
     from livespt.acquisition.replay import open_movie
 
+    check_options(options)
     for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_s", frame_interval_s)):
         if value is not None and not 0 < value < 1e6:
             raise SettingError(f"{name} must be above 0, not {value}")
