@@ -110,4 +110,5 @@ def _try(backend: str, environment: dict[str, str]) -> str:
     if done.returncode == 0 and done.stdout.split()[-1:] == ["drawn"]:
         return ""
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return said[-1] if said else f"ended with code {done.returncode}, nothing drawn"
+    telling = [line for line in said if "could not" in line.lower()]  # Qt says more after it
+    return (telling or said or [f"ended with code {done.returncode}, nothing drawn"])[-1]

@@ -56,9 +56,11 @@ class Overlay:
         smooth: int = 1,
     ) -> None:
         from vispy import scene as vispy_scene
-        from vispy import use
+        from vispy import set_log_level, use
         from vispy.visuals.text.text import FontManager
+        from vispy.visuals.transforms import STTransform
 
+        set_log_level("error")  # warnings of its own surroundings, which the picture disproves
         use(app=app)
         nodes = vispy_scene.visuals
         tails, flat = visuals()
@@ -88,6 +90,8 @@ class Overlay:
             texture_format="auto",
         )
         self.image.set_gl_state("translucent", depth_test=False)
+        # vispy begins the first pixel at 0; here its centre is 0
+        self.image.transform = STTransform(translate=(-0.5, -0.5))
         self.tails = tails(scene.ring, parent=inside)
         self.marks = self._markers(nodes, inside)
         self.shadows = self._text(nodes, inside, layers.LABEL_PX, "left", True)

@@ -102,20 +102,24 @@ def visuals() -> tuple[Any, Any]:
     class FlatVisual(Visual):
         def __init__(self) -> None:
             super().__init__(vcode=FLAT_VERTEX, fcode=TAIL_FRAGMENT)
-            self.room = 0
             self.buffer: Any = None
+            self.room = 0
+            self._grow(3)
             self._draw_mode = "triangles"
             self.set_gl_state("translucent", depth_test=False, cull_face=False)
 
         def show(self, corners: NDArray[np.void]) -> None:
-            if len(corners) > self.room:  # a program keeps the length it was bound with
-                self.room = 2 * len(corners)
-                self.buffer = gloo.VertexBuffer(np.zeros(self.room, CORNER))
-                self.shared_program.bind(self.buffer)
+            if len(corners) > self.room:
+                self._grow(2 * len(corners))
             padded = np.zeros(self.room, CORNER)  # triangles without area
             padded[: len(corners)] = corners
             self.buffer.set_subdata(padded)
             self.update()
+
+        def _grow(self, room: int) -> None:
+            """Bind a new buffer: a program keeps the length it was bound with."""
+            self.room, self.buffer = room, gloo.VertexBuffer(np.zeros(room, CORNER))
+            self.shared_program.bind(self.buffer)
 
         def _prepare_transforms(self, view: Any) -> None:
             view.view_program.vert["transform"] = view.get_transform()

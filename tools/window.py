@@ -53,7 +53,6 @@ class Window:
         self._pressed: tuple[float, float] | None = None
         self._drawn: Any = None  # what the last draw depended on, beside the scene
         self._began = self._ended = 0.0  # of the last draw, seconds
-        self._draws = 0
         events = self.canvas.events
         events.key_press.connect(self._key)
         events.mouse_press.connect(self._press)
