@@ -10,6 +10,7 @@ maximum, less the network's constant offset that training measured (the card's `
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +108,15 @@ class Localizer:
         frame = np.ascontiguousarray(image, dtype=np.float32)
         if image.dtype.kind == "f":
             frame = _only_numbers(frame)
-        field, noise = self.session.run(frame)
+        field, noise = self.field(frame)
         cutoff = self._frame_cutoff(field)
         found = detect(field, cutoff, self._alpha, self._v0, self._merge, self._border)
-        return self._rows(frame, found, float(noise))
+        return self._rows(frame, found, noise)
 
     def field(self, image: NDArray[Any]) -> tuple[Floats, float]:
-        """The network's answer (3, h/2, w/2): dy, dx, weight of each cell; the noise, counts."""
+        """The network's answer (3, h/2, w/2): dy, dx, rho of each cell; the noise, counts."""
         field, noise = self.session.run(np.ascontiguousarray(image, dtype=np.float32))
-        return field, float(noise)
+        return field[0], float(noise)
 
     def _frame_cutoff(self, field: Floats) -> float:
         if self.quantile is None:
@@ -154,16 +155,27 @@ def _only_numbers(frame: Floats) -> Floats:
 
 
 @njit(cache=True)
+def _sigmoid(rho: float) -> float:
+    return 1.0 / (1.0 + math.exp(-rho)) if rho > -700.0 else 0.0
+
+
+@njit(cache=True)
+def _logit(weight: float) -> float:
+    return math.log(weight / (1.0 - weight))
+
+
+@njit(cache=True)
 def _scores(field: Floats, cutoff: float, alpha: float, v0: float, border: int) -> Floats:
     """(h', w') scores; 0 where they cannot reach `cutoff` and within `border` cells of an edge."""
     height, width = field.shape[1:]
     score = np.zeros((height, width), np.float32)
-    least = cutoff ** (1.0 / alpha)  # c <= 1
+    # c <= 1, so the weight alone must reach the cutoff; rho is its logit
+    least = _logit(cutoff ** (1.0 / alpha)) if cutoff > 0 else -np.inf
     for i in range(border, height - border):
         for j in range(border, width - border):
-            weight = field[2, i, j]
-            if not weight > least:
+            if not field[2, i, j] > least:
                 continue
+            weight = _sigmoid(field[2, i, j])
             n, sy, sx, syy, sxx = 0, 0.0, 0.0, 0.0, 0.0
             for k in range(max(i - 1, 0), min(i + 2, height)):
                 for m in range(max(j - 1, 0), min(j + 2, width)):
@@ -235,10 +247,12 @@ def _position(
             y = 2.0 * k + 0.5 + field[0, k, m]
             x = 2.0 * m + 0.5 + field[1, k, m]
             if (y - y0) ** 2 + (x - x0) ** 2 <= reach * reach:
-                weight = field[2, k, m]
+                weight = _sigmoid(field[2, k, m])
                 total += weight
                 sy += weight * y
                 sx += weight * x
+    if not total > 0.0:
+        return y0, x0
     return sy / total, sx / total
 
 

@@ -23,9 +23,10 @@ STRIDE = 2  # pixels a cell of the output grid, in both networks
 NETS = ("light", "paper")
 COARSE = 4  # pixels a cell of the background grid
 EPSILON = 1e-3  # the paper has 1e-6, which leaves the weight of a particle anywhere below 1
-KNEE = 3.0  # noise units at which the squashing turns from linear to logarithmic
+KNEE = 3.0  # noise units at which the squashing turns from linear to a root
 CLIP = 2.5  # mean deviations at which the noise estimate clips: particles are no noise
 ROUNDS = 3
+NOISELESS, ROUNDING, LEAST = 2e-2, 1e-6, 1e-9  # floors of the noise; see `Normalize`
 # mean of |l| clipped so, over its standard deviation, for Gaussian noise: the fixed point of
 # a = sqrt(2/pi) (1 - exp(-c^2/2)) + c erfc(c/sqrt(2)), c = CLIP a, from sqrt(2/pi), 3 rounds
 CLIPPED_MEAN = 0.7779
@@ -50,35 +51,39 @@ class Normalize(nn.Module):
 
     def forward(self, frame: Tensor) -> Tensor:
         x = frame[None, None]
-        flat = x - self.background(x)
-        level = functional.conv2d(x, self.laplace, stride=2).abs()
-        noise = level.mean()
+        coarse = functional.avg_pool2d(x, COARSE, COARSE, ceil_mode=True, count_include_pad=False)
+        flat = x - self.background(coarse, x.shape[-2:])
+        level = functional.conv2d(x, self.laplace, stride=COARSE - 1).abs()
+        first = noise = level.mean()
         for _ in range(ROUNDS):
             noise = torch.minimum(level, CLIP * noise).mean()
         # floors: a frame without noise, and rounding where all pixels are equal
-        floor = 1e-3 * flat.abs().mean() + 1e-6 * x.abs().mean() + 1e-9
+        floor = NOISELESS * first + ROUNDING * coarse.abs().mean() + LEAST
         return flat / torch.maximum(noise / CLIPPED_MEAN, floor)
 
-    def background(self, x: Tensor) -> Tensor:
-        """(1, 1, h, w): box mean of `x`, by coarse cells."""
+    def background(self, coarse: Tensor, size: torch.Size) -> Tensor:
+        """(1, 1, *size): box mean of the frame, from its means over coarse cells."""
         n, half = self.taps, self.taps // 2
-        m = functional.avg_pool2d(x, COARSE, COARSE, ceil_mode=True, count_include_pad=False)
-        m = functional.avg_pool2d(m, (n, 1), 1, (half, 0), count_include_pad=False)
+        m = functional.avg_pool2d(coarse, (n, 1), 1, (half, 0), count_include_pad=False)
         m = functional.avg_pool2d(m, (1, n), 1, (0, half), count_include_pad=False)
-        return functional.interpolate(m, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return functional.interpolate(m, size=size, mode="bilinear", align_corners=False)
 
 
 def squash(z: Tensor) -> Tensor:
-    """Logarithm of the contrast, sign kept: bright and dim particles of one kind look alike."""
-    return torch.sign(z) * torch.log1p(z.abs() / KNEE)
+    """Root of the contrast beyond KNEE, sign kept: bright and dim ones of a kind look more alike.
+
+    Like Anscombe's transform it evens out shot noise, and unlike a logarithm it is cheap.
+    """
+    u = z / KNEE
+    return u / torch.sqrt(1 + u.abs())
 
 
 def build(net: str) -> nn.Sequential:
     """Convolutions from (n, 1, h, w) to (n, 3, h/2, w/2): (dy, dx, rho) of each cell.
 
     "paper" is the network of the paper's Methods: three 3x3 layers of 32 channels, 2x2 maximum,
-    eight 3x3 of 32, 1x1 to 3. "light" costs a tenth: one 6x6 layer of stride 2, four 3x3, all of
-    16 channels, 1x1 to 3.
+    eight 3x3 of 32, 1x1 to 3. "light" costs a tenth: one 6x6 layer of stride 2, three 3x3, the
+    middle one dilated by 2, all of 16 channels, 1x1 to 3; a cell sees 22 pixels.
     """
     layers: list[nn.Module] = []
     if net == "paper":
@@ -90,8 +95,8 @@ def build(net: str) -> nn.Sequential:
         layers.append(nn.Conv2d(32, 3, 1))
     elif net == "light":
         layers += [nn.Conv2d(1, 16, 6, stride=2, padding=2), nn.ReLU()]
-        for _ in range(4):
-            layers += [nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()]
+        for apart in (1, 2, 1):
+            layers += [nn.Conv2d(16, 16, 3, padding=apart, dilation=apart), nn.ReLU()]
         layers.append(nn.Conv2d(16, 3, 1))
     else:
         raise ValueError(f"unknown net '{net}': one of {', '.join(NETS)}")

@@ -42,26 +42,21 @@ class _Graph:
 def serialize(net: nn.Sequential, normalize: lodestar.Normalize) -> bytes:
     """The `.onnx` file's content.
 
-    Input `frame` float32 (y, x) counts; outputs `field` (3, h', w') = dy, dx (pixels from the
-    cell's centre) and weight (0 to 1) of each cell, and `noise` (), counts.
+    Input `frame` float32 (y, x) counts; outputs `field` (1, 3, h', w') = dy, dx (pixels from
+    the cell's centre) and rho (logit of its weight), and `noise` (), counts.
     """
     from onnx import TensorProto, checker, helper
 
     g = _Graph()
     _normalize(g, normalize)
-    last = _layers(g, net, _squash(g))
-    g.add("Split", [last, g.constant("parts", np.array([2, 1]))], "offsets", axis=1)
-    g.nodes[-1].output.append("rho")
-    g.add("Sigmoid", ["rho"], "weight")
-    g.add("Concat", ["offsets", "weight"], "answer", axis=1)
-    g.add("Squeeze", ["answer", g.constant("first", np.array([0]))], "field")
+    _layers(g, net, _squash(g))
     kinds = TensorProto.FLOAT
     graph = helper.make_graph(
         g.nodes,
         "lodestar",
         [helper.make_tensor_value_info("frame", kinds, ["y", "x"])],
         [
-            helper.make_tensor_value_info("field", kinds, [3, "cells_y", "cells_x"]),
+            helper.make_tensor_value_info("field", kinds, [1, 3, "cells_y", "cells_x"]),
             helper.make_tensor_value_info("noise", kinds, []),
         ],
         g.constants,
@@ -74,7 +69,7 @@ def serialize(net: nn.Sequential, normalize: lodestar.Normalize) -> bytes:
 
 
 def _normalize(g: _Graph, normalize: lodestar.Normalize) -> None:
-    """`lodestar.Normalize`: "frame" to "z" and "noise"."""
+    """`lodestar.Normalize`: "frame" to "flat" and "noise"."""
     n, half, coarse = normalize.taps, normalize.taps // 2, lodestar.COARSE
     g.add("Unsqueeze", ["frame", g.constant("front", np.array([0, 1]))], "x")
     pool: dict[str, Any] = {"kernel_shape": [coarse, coarse], "strides": [coarse, coarse]}
@@ -88,7 +83,8 @@ def _normalize(g: _Graph, normalize: lodestar.Normalize) -> None:
     g.add("Sub", ["x", "background"], "flat")
 
     g.constant("laplace", normalize.laplace.numpy())
-    g.add("Conv", ["x", "laplace"], "response", kernel_shape=[3, 3], strides=[2, 2])
+    g.add("Conv", ["x", "laplace"], "response", kernel_shape=[3, 3],
+          strides=[coarse - 1] * 2)  # fmt: skip
     g.add("Abs", ["response"], "level")
     clip = g.constant("clip", np.float32(lodestar.CLIP))
     mean = g.add("ReduceMean", ["level"], "mean_0", keepdims=0)
@@ -97,31 +93,29 @@ def _normalize(g: _Graph, normalize: lodestar.Normalize) -> None:
         clipped = g.add("Min", ["level", limit], f"clipped_{k}")
         mean = g.add("ReduceMean", [clipped], f"mean_{k + 1}", keepdims=0)
     g.add("Div", [mean, g.constant("clipped_mean", np.float32(lodestar.CLIPPED_MEAN))], "gauss")
-    parts = []
-    for name, source, share in (("flat_floor", "flat", 1e-3), ("level_floor", "x", 1e-6)):
-        g.add("Abs", [source], f"{name}_abs")
-        g.add("ReduceMean", [f"{name}_abs"], f"{name}_mean", keepdims=0)
-        parts.append(
-            g.add("Mul", [f"{name}_mean", g.constant(f"{name}_share", np.float32(share))], name)
-        )
-    g.add("Sum", [*parts, g.constant("least", np.float32(1e-9))], "floor")
+    g.add("Mul", ["mean_0", g.constant("noiseless", np.float32(lodestar.NOISELESS))], "sharp")
+    g.add("Abs", ["coarse"], "counts")
+    g.add("ReduceMean", ["counts"], "count", keepdims=0)
+    g.add("Mul", ["count", g.constant("rounding", np.float32(lodestar.ROUNDING))], "rounded")
+    g.add("Sum", ["sharp", "rounded", g.constant("least", np.float32(lodestar.LEAST))], "floor")
     g.add("Max", ["gauss", "floor"], "noise")
-    g.add("Div", ["flat", "noise"], "z")
 
 
 def _squash(g: _Graph) -> str:
-    """`lodestar.squash` of "z"."""
-    g.add("Abs", ["z"], "z_abs")
-    g.add("Div", ["z_abs", g.constant("knee", np.float32(lodestar.KNEE))], "z_knees")
-    g.add("Add", ["z_knees", g.constant("one", np.float32(1))], "z_more")
-    g.add("Log", ["z_more"], "z_log")
-    g.add("Sign", ["z"], "z_sign")
-    return g.add("Mul", ["z_sign", "z_log"], "squashed")
+    """`lodestar.squash` of "flat" in units of "noise"."""
+    g.add("Mul", ["noise", g.constant("knee", np.float32(lodestar.KNEE))], "unit")
+    g.add("Div", ["flat", "unit"], "u")
+    g.add("Abs", ["u"], "u_abs")
+    g.add("Add", ["u_abs", g.constant("one", np.float32(1))], "u_more")
+    g.add("Sqrt", ["u_more"], "u_root")
+    return g.add("Div", ["u", "u_root"], "squashed")
 
 
-def _layers(g: _Graph, net: nn.Sequential, source: str) -> str:
+def _layers(g: _Graph, net: nn.Sequential, source: str) -> None:
+    """The network, from `source` to "field"."""
     from torch import nn
 
+    last = len(net) - 1
     for k, layer in enumerate(net):
         if isinstance(layer, nn.Conv2d):
             pads = [*map(int, layer.padding)] * 2
@@ -129,8 +123,9 @@ def _layers(g: _Graph, net: nn.Sequential, source: str) -> str:
             assert layer.bias is not None
             bias = g.constant(f"bias_{k}", layer.bias.detach().cpu().numpy())
             source = g.add(
-                "Conv", [source, weight, bias], f"conv_{k}",
+                "Conv", [source, weight, bias], "field" if k == last else f"conv_{k}",
                 kernel_shape=list(layer.kernel_size), strides=list(layer.stride), pads=pads,
+                dilations=list(layer.dilation),
             )  # fmt: skip
         elif isinstance(layer, nn.ReLU):
             source = g.add("Relu", [source], f"relu_{k}")
@@ -138,4 +133,3 @@ def _layers(g: _Graph, net: nn.Sequential, source: str) -> str:
             source = g.add("MaxPool", [source], f"pool_{k}", kernel_shape=[2, 2], strides=[2, 2])
         else:
             raise TypeError(f"no ONNX node for {type(layer).__name__}")
-    return source

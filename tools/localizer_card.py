@@ -57,11 +57,26 @@ def describe(crop: NDArray[Any]) -> Particle:
     return Particle(2 * float(np.sqrt(area / np.pi)), float(smooth[top]))
 
 
+def isolate(crop: torch.Tensor, particle: Particle) -> torch.Tensor:
+    """The crop with nothing but its particle: all beyond two diameters fades to background.
+
+    Neighbours in the crop would move with the particle in every copy, and be learned as part of it.
+    """
+    import torch
+
+    half = (crop.shape[0] - 1) / 2
+    reach = min(max(2 * particle.fwhm_px, 5.0), half)
+    line = torch.arange(crop.shape[0]) - half
+    r = torch.hypot(line[:, None], line[None, :])
+    fade = 0.5 + 0.5 * torch.cos(torch.pi * ((r - 0.75 * reach) / (0.25 * reach)).clamp(0, 1))
+    return (crop - crop.median()) * fade
+
+
 def geometry(particle: Particle) -> dict[str, Any]:
     """The card's lengths that follow from the particle's size alone."""
     return {
         "fwhm_px": round(particle.fwhm_px, 3),
-        "merge_px": round(max(1.2, 0.5 * particle.fwhm_px), 3),
+        "merge_px": round(max(1.2, 0.4 * particle.fwhm_px), 3),
         "radius_px": round(max(2.0, particle.fwhm_px), 3),
         "border_px": BORDER,
         "alpha": ALPHA,
@@ -94,11 +109,12 @@ def calibrate(
     )
     noise = noise_score(net, geometric, generator)
     low = float(np.quantile(all_.score, 0.02))
-    cutoff = float(np.sqrt(max(low, noise) * noise)) if low > noise else noise * 1.05
+    # well below the particle's own copies; where noise scores as high, as precision demands
+    cutoff = max(0.6 * low, min(1.5 * noise, 0.9 * low), 0.05)
     floor, slope = _precision(dim, bright)
     keys: dict[str, Any] = {
         "offset_px": [round(float(v), 4) for v in offset],
-        "cutoff": round(min(max(cutoff, 0.05), 0.95), 4),
+        "cutoff": round(cutoff, 4),
         "precision_px": [round(floor, 4), round(slope, 4)],
     }
     metrics = {
@@ -143,7 +159,7 @@ def look(
     views = lodestar.transform(crop, copies, size)
     varied = lodestar.vary(views, generator, gain, 0.3).views
     with torch.no_grad():
-        fields = answer(net, lodestar.squash(varied))
+        fields = net(lodestar.squash(varied)).numpy()
     middle = (size - 1) / 2
     reach = max(3.0, geometric["fwhm_px"])
     points, score = np.full((COPIES, 2), np.nan), np.zeros(COPIES)
@@ -163,15 +179,6 @@ def look(
     return Look(copies, points, score, relative)
 
 
-def answer(net: nn.Module, squashed: torch.Tensor) -> NDArray[np.float32]:
-    """(n, 3, h', w') as the ONNX graph gives it: dy, dx, weight."""
-    import torch
-
-    out = net(squashed).clone()
-    out[:, 2] = torch.sigmoid(out[:, 2])
-    return np.ascontiguousarray(out.numpy())
-
-
 def noise_score(
     net: nn.Module, geometric: dict[str, Any], generator: torch.Generator, frames: int = 4
 ) -> float:
@@ -184,7 +191,7 @@ def noise_score(
     for _ in range(frames):
         z = torch.randn(1, 1, 256, 256, generator=generator)
         with torch.no_grad():
-            field = answer(net, lodestar.squash(z))[0]
+            field = net(lodestar.squash(z))[0].numpy()
         found = detect(field, 1e-3, ALPHA, VARIANCE_PX2, geometric["merge_px"], BORDER)
         best = max(best, float(found[:, 2].max(initial=0.0)))
     return max(best, 0.02)

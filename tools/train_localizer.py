@@ -80,6 +80,7 @@ def train(
     z = lodestar.normalized(normalize, image)
     crop = z[y : y + size, x : x + size].contiguous()
     particle = localizer_card.describe(crop.numpy())
+    crop = localizer_card.isolate(crop, particle)
     for attempt in (seed, seed + 1000):
         network, history = fit(crop, particle, recipe, attempt)
         keys, metrics = localizer_card.calibrate(network, crop, particle, gain, attempt)

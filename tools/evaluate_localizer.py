@@ -1,0 +1,205 @@
+"""Evaluate a localizer: on simulated spots against the bound, on a recording against trackpy.
+
+Simulated frames hold spots of known place; the error is set against the Cramer-Rao bound of an
+isolated spot (`optics.precision_bound`). `bulk_water` is trackpy's published walkthrough: the
+spheres' mean squared displacement must come out, with the same linking and the same selection.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models import optics
+from livespt.models.localize import Localizer
+from livespt.models.session import read_card, write_card
+from livespt.stream.errors import InputError, MissingError
+from livespt.tools import score
+from livespt.tools.spot_frames import SHAPE, Case, spot_frame
+
+SEED = 20_000  # of evaluation frames: no training or tuning used it
+UM_PER_PX, FRAMES_PER_S = 100 / 285, 24.0  # of the bulk_water recording
+PUBLISHED = {"exponent": 1.08, "4D_um2_s": 1.60}
+CASES = (
+    Case(snr=5), Case(snr=7), Case(snr=10), Case(snr=20),
+    Case(snr=5, sigma_px=1.0), Case(snr=20, sigma_px=1.0),
+    Case(snr=5, sigma_px=2.0), Case(snr=20, sigma_px=2.0),
+    Case(background=20.0), Case(background=1000.0), Case(snr=5, background=20.0),
+    Case(snr=5, uneven=True), Case(snr=10, uneven=True, background=300.0),
+    Case(offset=1000.0, gain_e_per_count=0.25), Case(offset=10.0, gain_e_per_count=4.0),
+    Case(spread=0.3), Case(n=100, apart_px=5.0), Case(snr=5, n=100, apart_px=5.0),
+    Case(n=100, apart_px=0.0), Case(snr=5, n=100, apart_px=0.0),
+)  # fmt: skip
+TRUTH = np.dtype([("frame", "<i8"), ("y", "<f8"), ("x", "<f8"), ("visible", "u1")])
+
+
+def evaluate(
+    model: str | Path, *, frames: int = 10, provider: str = "cpu", write: bool = False
+) -> dict[str, Any]:
+    """Recall, precision and error on simulated spots, a row a case; `write`: into the card.
+
+    `bound` is the Cramer-Rao bound of an isolated spot, `ratio` the error over it, `claimed` the
+    median of the localizer's own precision over the error. All in pixels per axis.
+    """
+    localizer = Localizer(model, provider=provider)
+    rows = [_case(localizer, k, case, frames) for k, case in enumerate(CASES)]
+    metrics = {
+        "cases": rows,
+        "least_recall": min(r["recall"] for r in rows if r["apart_px"] > 0),
+        "least_precision": min(r["precision"] for r in rows),
+        "false_per_megapixel": _false(localizer, frames),
+        "frames_per_case": frames,
+        "command": "livespt evaluate localizer",
+    }
+    if write:
+        _put_on_card(Path(model), {"simulated": metrics})
+    return metrics | {"milliseconds_512": _speed(localizer)}
+
+
+def evaluate_bulk_water(model: str | Path, movie: str | Path, *, write: bool = False) -> Any:
+    """The walkthrough on `movie` with our localizations in place of trackpy's.
+
+    Exponent and 4D (um^2/s at a lag of 1 s) of the ensemble mean squared displacement: link (5 px,
+    memory 3), tracks of 25 frames and more, of these the spots within 3 px of trackpy's own
+    in-focus selection, drift subtracted, a line through the first 100 lags on logarithmic
+    axes. trackpy judges only; it is no part of the localizer.
+    """
+    from livespt.acquisition.replay import open_movie
+
+    judge = _trackpy()
+    localizer = Localizer(model, provider="cpu")
+    frames = [np.asarray(frame.image) for frame in open_movie(movie)]
+    found = []
+    for number, image in enumerate(frames):
+        spots = localizer(image)
+        spots["frame"] = number
+        found.append(spots)
+    spots = np.concatenate(found)
+    if not len(spots):
+        raise InputError(f"the localizer finds nothing in {movie}")
+    metrics = walkthrough(judge, spots, frames) | {"published": PUBLISHED}
+    if write:
+        _put_on_card(Path(model), {"bulk_water": metrics})
+    return metrics
+
+
+def walkthrough(judge: Any, spots: NDArray[np.void], frames: list[NDArray[Any]]) -> dict[str, Any]:
+    """What the published analysis gives for `spots` (SPOT rows of all `frames`)."""
+    import pandas
+
+    judge.quiet()
+    reference = _in_focus(judge, frames)
+    ours = pandas.DataFrame({k: spots[k].astype(float) for k in ("y", "x")})
+    ours["frame"] = spots["frame"].astype(int)
+    recall = _near(reference, ours, 3.0).mean()
+    kept = judge.filter_stubs(judge.link(ours, 5, memory=3), 25).reset_index(drop=True)
+    near = _near(kept, reference, 3.0)
+    kept = kept[near].reset_index(drop=True)
+    moved = judge.subtract_drift(kept.copy(), judge.compute_drift(kept))
+    em = judge.emsd(moved, UM_PER_PX, FRAMES_PER_S)
+    fit = judge.utils.fit_powerlaw(em, plot=False)
+    return {
+        "exponent": round(float(fit["n"].iloc[0]), 4),
+        "4D_um2_s": round(float(fit["A"].iloc[0]), 4),
+        "tracks": int(kept["particle"].nunique()),
+        "spots_per_frame": round(len(ours) / len(frames), 1),
+        "recall_in_focus": round(float(recall), 4),
+        "share_in_focus": round(float(near.mean()), 4),
+    }
+
+
+def _case(localizer: Localizer, number: int, case: Case, frames: int) -> dict[str, Any]:
+    truth, spots = [], []
+    for k in range(frames):
+        rng = np.random.default_rng((SEED, number, k))
+        image, points = spot_frame(rng, case)
+        here = np.zeros(len(points), TRUTH)
+        here["frame"], here["visible"] = k, 1
+        here["y"], here["x"] = points.T
+        found = localizer(image)
+        found["frame"] = k
+        truth.append(here)
+        spots.append(found)
+    all_truth, all_spots = np.concatenate(truth), np.concatenate(spots)
+    seen = score.detection(all_truth, all_spots, shape=SHAPE)
+    photons = optics.photons_for_snr(case.snr, case.background, case.sigma_px)
+    bound = float(
+        optics.precision_bound(
+            photons, case.background, case.sigma_px, read_noise_e=case.read_noise_e
+        )[0, 0]
+    )
+    claimed = float(np.median(all_spots["dy"])) if len(all_spots) else float("nan")
+    facts = {k: getattr(case, k) for k in ("snr", "sigma_px", "background", "n", "apart_px")}
+    return facts | {
+        "uneven": case.uneven,
+        "gain": case.gain_e_per_count,
+        "recall": round(seen["recall"], 4),
+        "precision": round(seen["precision"], 4),
+        "rmse_px": round(seen["rmse_px"], 4),
+        "bound": round(bound, 4),
+        "ratio": round(seen["rmse_px"] / bound, 3),
+        "claimed": round(claimed / seen["rmse_px"], 3),
+    }
+
+
+def _false(localizer: Localizer, frames: int) -> float:
+    """Detections a million pixels where there is noise alone."""
+    rng = np.random.default_rng((SEED, 999))
+    empty = Case(n=0)
+    count = sum(len(localizer(spot_frame(rng, empty)[0])) for _ in range(frames))
+    return round(count / (frames * SHAPE[0] * SHAPE[1]) * 1e6, 3)
+
+
+def _speed(localizer: Localizer) -> float:
+    """CPU milliseconds a frame of 512 x 512 with 120 spots (median of 20), decoding included."""
+    image = np.tile(spot_frame(np.random.default_rng(SEED), Case())[0], (2, 2))
+    localizer.warm_up((512, 512))
+    times = []
+    for _ in range(20):
+        start = time.process_time()
+        localizer(image)
+        times.append(time.process_time() - start)
+    return round(1e3 * float(np.median(times)), 2)
+
+
+def _trackpy() -> Any:
+    try:
+        import trackpy
+    except ImportError as error:
+        raise MissingError("this judge needs trackpy: pip install trackpy") from error
+    return trackpy
+
+
+def _in_focus(judge: Any, frames: list[NDArray[Any]]) -> Any:
+    """trackpy's own localizations of dark particles in focus, as the walkthrough selects them."""
+    dark = [255 - image for image in frames]
+    found = judge.batch(dark, 11, minmass=20, processes=1)
+    linked = judge.filter_stubs(judge.link(found, 5, memory=3), 25).reset_index(drop=True)
+    good = (linked["mass"] > 50) & (linked["size"] < 2.6) & (linked["ecc"] < 0.3)
+    return linked[good].reset_index(drop=True)
+
+
+def _near(rows: Any, others: Any, radius: float) -> Any:
+    """Which rows have one of `others` within `radius` pixels in the same frame."""
+    import pandas
+
+    near = pandas.Series(False, index=rows.index)
+    groups = dict(list(others.groupby("frame")))
+    for number, part in rows.groupby("frame"):
+        if number in groups:
+            there = groups[number]
+            square = np.subtract.outer(part["y"].to_numpy(), there["y"].to_numpy()) ** 2
+            square += np.subtract.outer(part["x"].to_numpy(), there["x"].to_numpy()) ** 2
+            near.loc[part.index] = square.min(axis=1) <= radius**2
+    return near
+
+
+def _put_on_card(model: Path, metrics: dict[str, Any]) -> None:
+    card = read_card(model)
+    card["metrics"] = card["metrics"] | metrics
+    card.pop("sha256")
+    write_card(model, **card)
