@@ -665,6 +665,9 @@ def kill_once(path: Path, after_s: float) -> tuple[int, int]:
                 text += os.read(child.stdout.fileno(), 1 << 16)
             run.refresh()
             assert seen <= len(run.frames) <= run.n_frames
+            if run.n_frames:  # the newest frame is whole as soon as it is there
+                newest = run.n_frames - 1
+                assert np.array_equal(run.frame(newest).image, make_frame(newest).image)
             seen = len(run.frames)
             check_tables(run, list(range(seen)))
     finally:
