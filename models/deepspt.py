@@ -71,7 +71,8 @@ class Motion(nn.Module):
             x = block(x)
         scores = self.leave(torch.relu(x)).reshape(n, CELL, self.outputs, -1)
         scores = scores.permute(0, 3, 1, 2).reshape(n, -1, self.outputs)
-        return scores[:, odd:] / self.temperature
+        answer: Tensor = scores[:, odd:] / self.temperature
+        return answer
 
     def features(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """What the trunk sees (n, features, 1, cells), and the silence of padding, likewise."""
@@ -83,16 +84,16 @@ class Motion(nn.Module):
         flat = (steps[:, :, 0].abs().amax(1) == 0).to(steps.dtype)  # (n,)
 
         # typical step a frame; the square root keeps a wrong link from setting the scale
-        roots = (steps.square().sum(2) / dt + 1e-12).sqrt().sqrt() * stepped
+        roots = ((steps * steps).sum(2) / dt + 1e-12).sqrt().sqrt() * stepped
         root = roots.sum(1) / stepped.sum(1).clamp(min=1.0)
-        scale = root.square().clamp(min=STUCK)  # (n,)
+        scale = (root * root).clamp(min=STUCK)  # (n,)
 
         units = (steps / scale[:, None, None]).transpose(1, 2)[:, None]  # (n, 1, 3, N)
         reach = self.filters.kernel_size[1] // 2
         units = functional.pad(units, (reach - CELL // 2, reach - CELL // 2))
         vectors = self.filters(units)  # (n, 2 pairs, 3, cells)
         left, right = vectors[:, : self.pairs], vectors[:, self.pairs :]
-        energy = vectors.square().sum(2, keepdim=True) + QUIET
+        energy = (vectors * vectors).sum(2, keepdim=True) + QUIET  # half the time of a power
         dots = (left * right).sum(2, keepdim=True)
         cosines = dots / (energy[:, : self.pairs] * energy[:, self.pairs :]).sqrt()
 

@@ -53,5 +53,18 @@ def export_motion(net: Motion, path: str | Path) -> Path:
             )
     finally:
         log.setLevel(level)
+    _bare(partial)
     os.replace(partial, path)
     return path
+
+
+def _bare(path: Path) -> None:
+    """Take out what the exporter tells of the machine that it ran on: paths, stack traces."""
+    import onnx
+
+    model = onnx.load(path)
+    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.save(model, path)

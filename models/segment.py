@@ -58,7 +58,8 @@ class Reader:
         answer = np.empty((n, length, self.outputs), np.float32)
         if not n or not length:
             return answer
-        bad = ~(np.abs(windows) < FARTHEST).all(axis=(1, 2))  # NaN compares as False
+        near = np.abs(windows) < FARTHEST  # NaN compares as False
+        bad = ~np.all(near, axis=(1, 2))
         if bad.any():
             windows = np.where(bad[:, None, None], np.float32(0), windows)
         for some in range(0, n, BATCH):

@@ -58,7 +58,7 @@ def evaluate_segmenter(
     -------
     dict
         For each set a table: at each lag (in points) and offline, accuracy per point, macro F1,
-        ECE, recalls, and accuracy with classes merged as in the DeepSPT paper; and a table of
+        ECE, share of abstentions, recalls, and accuracy with classes merged as in the DeepSPT paper; and a table of
         accuracy by the length of the track.
     """
     segmenter = Segmenter(model, provider=provider)
@@ -74,7 +74,7 @@ def evaluate_segmenter(
         }
         parts["offline"] = both_ways(segmenter, known, known.label)
         result[name] = [
-            {"reading": reading} | motion_scores(probability, label)
+            {"reading": reading} | motion_scores(probability, label, segmenter.abstain_below)
             for reading, (probability, label, _) in parts.items()
         ]
         result[f"{name}: accuracy by length"] = [
@@ -82,12 +82,15 @@ def evaluate_segmenter(
             | {reading: _accuracy(part, low, high) for reading, part in parts.items()}
             for low, high in LENGTHS
         ]
-    return result
+    return _rounded(result)
 
 
-def motion_scores(probability: NDArray[np.float32], label: NDArray[np.int64]) -> dict[str, float]:
+def motion_scores(
+    probability: NDArray[np.float32], label: NDArray[np.int64], abstain_below: float
+) -> dict[str, float]:
     """Scores of probabilities (n, 4) against labels (n,), pooled over points."""
-    guess = probability.argmax(1)
+    guess, sure = probability.argmax(1), probability.max(1)
+    right, answered = guess == label, sure >= abstain_below
     count = np.zeros((len(MOTIONS), len(MOTIONS)))
     np.add.at(count, (label, guess), 1)
     hit, true, said = np.diag(count), count.sum(1), count.sum(0)
@@ -98,7 +101,9 @@ def motion_scores(probability: NDArray[np.float32], label: NDArray[np.int64]) ->
         "macro_f1": float(np.mean(2 * hit / np.maximum(true + said, 1))),
         "three_classes": float(np.mean(three[guess] == three[label])),
         "two_classes": float(np.mean(two[guess] == two[label])),
-        "ece": ece(probability.max(1).astype(np.float64), guess == label),
+        "ece": ece(sure.astype(np.float64), right),
+        "abstained": float(1 - answered.mean()),
+        "accuracy_answered": float(right[answered].mean()) if answered.any() else 0.0,
     } | {f"recall_{m}": float(h / max(t, 1)) for m, h, t in zip(MOTIONS, hit, true, strict=True)}
 
 
@@ -189,7 +194,7 @@ def evaluate_uncoating(
         ]
         events = announcements(settled, known, rule["threshold"], rule["hold"], classifier.lag)
         result[f"{name}: events"] = event_scores(events, known)
-    return result
+    return _rounded(result)
 
 
 def entries(n: int, seed: int, how: dict[str, Any]) -> Tracks:
@@ -284,3 +289,12 @@ def event_scores(events: Events, tracks: Tracks) -> dict[str, Any]:
         "timing_error_frames": float(np.median(np.abs(apart[hit]))) if hit.any() else None,
         "delay_frames": float(np.median((events.announced - true)[hit])) if hit.any() else None,
     }
+
+
+def _rounded(value: Any) -> Any:
+    """Four decimals: what the number of tracks supports, and no more."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value

@@ -101,7 +101,9 @@ def fit(
 
     weights = list(net.parameters())
     optimizer = torch.optim.Adam(weights, lr=rate)
-    first, history, recent = 0, [], []
+    first = 0
+    history: list[float] = []
+    recent: list[float] = []
     if resume:
         first, history, recent = _restore(checkpoint, net, optimizer)
     net.train()

@@ -129,7 +129,7 @@ def calibrate(net: Motion, tracks: Tracks, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng((seed, HELD_OUT))
     some = crops.draw(rng, tracks, 4000, WINDOW)
     with torch.no_grad():
-        scores = torch.cat([net(w) for w in torch.from_numpy(some.windows).split(200)])
+        scores = torch.cat([net(w) for w in torch.split(torch.from_numpy(some.windows), 200)])
     lags = np.array([0, 2, 4, 8, 16, LAG])  # what the live path reads, young points first
     there = some.windows[:, WINDOW - 1 - lags, 4] > 0
     x = scores.numpy()[:, WINDOW - 1 - lags][there].astype(np.float64)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from livespt.models.deepspt import Motion
 
 STEPS = {"quick": 150, "cpu": 6000, "full": 60_000}
-JUDGED = {"quick": 60, "cpu": 500, "full": 2000}  # tracks of each set that the metrics are from
+JUDGED = {"quick": 60, "cpu": 200, "full": 2000}  # tracks of each set that the metrics are from
 CHANNELS = 32  # one score needs less than four, and a frame pays for both networks
 RATE = 4e-3
 # how many of each kind: viruses as broad as their ranges go, and particles that never uncoat
@@ -149,7 +149,7 @@ def calibrate(net: Motion, tracks: Tracks, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng((seed, HELD_OUT))
     some = crops.draw(rng, tracks, 4000, WINDOW)
     with torch.no_grad():
-        scores = torch.cat([net(w) for w in torch.from_numpy(some.windows).split(200)])
+        scores = torch.cat([net(w) for w in torch.split(torch.from_numpy(some.windows), 200)])
     lags = np.array([0, 4, LAG])  # what the live path reads
     there = some.windows[:, WINDOW - 1 - lags, 4] > 0
     x = scores.numpy()[:, WINDOW - 1 - lags, 0][there].astype(np.float64)
