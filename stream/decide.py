@@ -2,9 +2,10 @@
 
 - `changepoint`: a track settles into another motion and stays `hold` settled points in it.
 - `uncoating`: p_uncoated stays at `threshold` or above for `hold` settled points; once per track.
+  Its frame is where p_uncoated rose to 0.5 for good: from there on it was the likelier answer.
 
-Both carry the frame at which the stretch began, and `delay`, the frames from there to the
-announcement. Probabilities may fall again later; a decision, once made, is not taken back here.
+Both carry the frame at which it began, and `delay`, the frames from there to the announcement.
+Probabilities may fall again later; a decision, once made, is not taken back here.
 """
 
 from __future__ import annotations
@@ -35,15 +36,16 @@ class Decisions:
 
     def __init__(self, rule: Rule = DEFAULT_RULE, capacity: int = 256) -> None:
         self.rule = rule
-        # per slot: uncoating stretch, fired, motion settled into, candidate motion and its stretch
-        self._stretch = np.zeros((capacity, 5), np.int64)
+        # per slot: points above the threshold, whether announced, motion settled into, candidate
+        # motion, its points, whether p_uncoated is above 0.5
+        self._stretch = np.zeros((capacity, 6), np.int64)
         self._start = np.zeros((capacity, 2, 4))  # frame, z, y, x where either stretch began
         self._best = np.zeros((capacity, 2))  # probability reached in either stretch
         self.clear(np.arange(capacity, dtype=np.int32))
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots`."""
-        self._stretch[slots] = (0, 0, -1, -1, 0)
+        self._stretch[slots] = (0, 0, -1, -1, 0, 0)
 
     def __call__(self, settled: Settled, frame: int) -> NDArray[np.void]:
         """Return the events (EVENT, `seq` left 0) that these settled rows decide."""
@@ -112,12 +114,14 @@ def _decide(  # one loop over rows, in the order they settled
     n = 0
     for i in range(len(slots)):
         slot = slots[i]
-        mine = stretch[slot]  # [uncoating stretch, fired, motion, candidate, its stretch]
+        mine = stretch[slot]
+        likely = uncoated[i] >= 0.5
+        if likely and mine[5] == 0:
+            start[slot, 0, 0] = frames[i]
+            start[slot, 0, 1:] = points[i]
+            best[slot, 0] = 0
+        mine[5] = likely
         if uncoated[i] >= threshold:
-            if mine[0] == 0:
-                start[slot, 0, 0] = frames[i]
-                start[slot, 0, 1:] = points[i]
-                best[slot, 0] = 0
             mine[0] += 1
             best[slot, 0] = max(best[slot, 0], uncoated[i])
             if mine[0] >= hold and mine[1] == 0:

@@ -28,10 +28,10 @@ def events(decisions: Decisions, series: list[tuple[int, float]], lag: int) -> N
 
 
 def test_uncoating_is_announced_once_at_the_frame_where_the_stretch_began() -> None:
-    series = [(0, 0.9), (0, 0.1), (0, 0.9), (0, 0.95), (0, 0.85), (0, 0.2)] + [(0, 0.99)] * 5
-    (event,) = events(Decisions(RULE), series, lag=10)
+    rise = [0.9, 0.1, 0.6, 0.9, 0.7, 0.9, 0.95, 0.85, 0.2, 0.99, 0.99, 0.99, 0.99]
+    (event,) = events(Decisions(RULE), [(0, p) for p in rise], lag=10)
     assert KINDS[event["kind"]] == "uncoating"
-    assert (event["frame"], event["y"], event["x"], event["delay"]) == (2, 2.0, 2.0, 12)
+    assert (event["frame"], event["y"], event["x"], event["delay"]) == (2, 2.0, 2.0, 5 + 10)
     assert event["probability"] == np.float32(0.95)
 
 
