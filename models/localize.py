@@ -136,10 +136,11 @@ class Localizer:
         spots["track"] = -1
         spots["y"], spots["x"] = points.T
         # white noise of the frame: shot noise of a bright particle itself is not counted
-        with np.errstate(divide="ignore"):
-            relative = noise * np.sqrt(pixels) / np.abs(total)
-        precision = np.sqrt(self._floor**2 + (self._slope * relative) ** 2)
-        spots["dy"] = spots["dx"] = np.where(np.isfinite(precision), precision, np.nan)
+        seen = total != 0
+        relative = noise * np.sqrt(pixels[seen]) / np.abs(total[seen])
+        precision = np.full(len(points), np.nan)
+        precision[seen] = np.sqrt(self._floor**2 + (self._slope * relative) ** 2)
+        spots["dy"] = spots["dx"] = precision
         spots["dz"] = np.nan
         spots["intensity"], spots["background"], spots["score"] = total, background, score
         return spots

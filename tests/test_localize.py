@@ -129,7 +129,9 @@ def test_gain_offset_and_bit_depth_do_not_matter(spots_model: Localizer) -> None
     for other in (image.astype(np.float32) * 0.1 - 50, image * np.uint16(7) + np.uint16(3000)):
         spots = spots_model(other)
         assert len(spots) == len(plain)
-        assert max(np.abs(spots["y"] - plain["y"]).max(), np.abs(spots["x"] - plain["x"]).max()) < 0.03
+        assert (
+            max(np.abs(spots["y"] - plain["y"]).max(), np.abs(spots["x"] - plain["x"]).max()) < 0.03
+        )
     byte = np.clip(image // 4, 0, 255).astype(np.uint8)
     assert abs(len(spots_model(byte)) - len(plain)) <= 1
 
@@ -174,7 +176,9 @@ def test_bad_pixels_do_not_hide_the_others(spots_model: Localizer) -> None:
 
 def test_noise_alone_gives_hardly_anything(spots_model: Localizer) -> None:
     rng = np.random.default_rng(7)
-    false = sum(len(spots_model(rng.normal(500, 12, (256, 256)).astype(np.float32))) for _ in "abcd")
+    false = sum(
+        len(spots_model(rng.normal(500, 12, (256, 256)).astype(np.float32))) for _ in "abcd"
+    )
     assert false <= 1
 
 

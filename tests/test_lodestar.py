@@ -34,7 +34,8 @@ def test_copies_lie_where_they_say(crop: int, view: int) -> None:
     copies = lodestar.draw_copies(32, 2.5, 1.1, seeded())
     views = lodestar.transform(blob(crop, *point.tolist(), sigma=1.7), copies, view)
     wanted = copies.matrix @ point + copies.shift
-    assert (centroid(views) - wanted).abs().max() < 0.02
+    error = centroid(views) - wanted
+    assert error.abs().max() < 0.05 and error.mean(dim=0).abs().max() < 0.01  # bicubic, no bias
     assert (copies.back(wanted) - point).abs().max() < 1e-4
 
 
@@ -155,9 +156,13 @@ def test_normalized_frames_know_no_gain_and_offset() -> None:
 
 
 @pytest.mark.parametrize("spots", [0, 30])
-def test_noise_is_one_beside_particles(spots: int) -> None:
-    z = lodestar.Normalize(32)(noisy_frame(spots=spots))[0, 0]
-    assert 1.4826 * (z - z.median()).abs().median() == pytest.approx(1.0, abs=0.12)
+def test_noise_is_measured_beside_particles(spots: int) -> None:
+    import onnxruntime
+
+    content = lodestar_graph.serialize(lodestar.build("light"), lodestar.Normalize(32))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (noise,) = session.run(["noise"], {"frame": noisy_frame(spots=spots).numpy()})
+    assert float(noise) == pytest.approx(10, rel=0.05 if spots == 0 else 0.15)
 
 
 def test_uneven_light_goes_away() -> None:

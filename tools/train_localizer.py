@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize import DTYPES, MIN_SIZE, Localizer
-from livespt.models.session import card_path, write_card
+from livespt.models.localize import DTYPES, MIN_SIZE
 from livespt.stream.errors import InputError, MissingError, SettingError
-from livespt.tools import localizer_card
+from livespt.tools import localizer_card, localizer_files
 from livespt.tools.spot_frames import training_frame
 
 if TYPE_CHECKING:
@@ -69,16 +66,18 @@ def train(
     MissingError : torch is not installed.
     """
     out = Path(out)
-    _check(out, size, overwrite)
+    localizer_files.check(out, overwrite)
+    if size < SMALLEST or size % 2 == 0:
+        raise SettingError(f"the crop must be odd and at least {SMALLEST} pixels wide, not {size}")
     image, source = _image(movie, frame, seed)
     y, x = _corner(image, at, size)
     lodestar = _lodestar()
-    recipe = Recipe(net, steps or STEPS.get(net, 0), gain, zoom, noise, _device(device))
+    steps = STEPS.get(net, 0) if steps is None else steps
+    recipe = Recipe(net, steps, gain, zoom, noise, _device(device))
     _check_recipe(recipe, lodestar.NETS)
     start = time.perf_counter()
     normalize = lodestar.Normalize(max(size, 24))
-    z = lodestar.normalized(normalize, image)
-    crop = z[y : y + size, x : x + size].contiguous()
+    crop = lodestar.normalized(normalize, image)[y : y + size, x : x + size].contiguous()
     particle = localizer_card.describe(crop.numpy())
     crop = localizer_card.isolate(crop, particle)
     for attempt in (seed, seed + 1000):
@@ -87,35 +86,45 @@ def train(
         converged = localizer_card.has_converged(metrics, particle)
         if converged:
             break
-    training = recipe._asdict() | {
-        "batch": BATCH,
-        "learning_rate": RATE,
-        "shift_px": SHIFT_PX,
-        "size_px": size,
-        "window_px": normalize.window,
-        "attempt_seed": attempt,
-        "losses": history,
+    facts = _facts(recipe, particle) | keys | {"seed": seed}
+    facts["training"] |= {"attempt_seed": attempt, "losses": history}
+    facts["training"] |= {"size_px": size, "window_px": normalize.window}
+    facts["provenance"] = {
+        "movie": source,
+        "frame": frame,
+        "at": [float(v) for v in at],
+        "size": size,
+        "command": _command(source, frame, at, size, seed, recipe, out.name),
+        "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
     }
-    where = {"movie": source, "frame": frame, "at": [float(v) for v in at], "size": size}
-    facts = {
+    content = _serialize(network, normalize)
+    report = localizer_files.write(out, content, facts, metrics, converged, image, at)
+    if not report["converged"]:
+        report["warning"] = "training did not converge: take a clearer particle or more steps"
+    seconds = round(time.perf_counter() - start, 1)
+    shown = {"model": str(out), "seconds": seconds, "fwhm_px": facts["fwhm_px"]}
+    return shown | {"cutoff": facts["cutoff"]} | report
+
+
+def _facts(recipe: Recipe, particle: localizer_card.Particle) -> dict[str, Any]:
+    """What the card says before anything is measured."""
+    from livespt.models import lodestar
+
+    return {
         "task": "localize",
-        "seed": seed,
-        "input": {"dtype": "float32", "axes": "yx", "accepts": list(DTYPES), "least": MIN_SIZE,
-                  "assumes": "particles about as wide and as sharp as the one trained on"},
+        "input": {
+            "dtype": "float32",
+            "axes": "yx",
+            "accepts": list(DTYPES),
+            "least": MIN_SIZE,
+            "assumes": "particles about as wide and as sharp as the one trained on",
+        },
         "stride_px": lodestar.STRIDE,
         "contrast": round(particle.contrast, 3),
         **localizer_card.geometry(particle),
-        **keys,
-        "training": training,
-        "provenance": where | {"made_by": "livespt train localizer", "software": _software()},
-    }  # fmt: skip
-    content = _serialize(network, normalize)
-    found = _write(out, content, facts, metrics, converged, image, at, particle)
-    seconds = round(time.perf_counter() - start, 1)
-    report = {"model": str(out), "found": found, "converged": converged, "seconds": seconds}
-    if not converged:
-        report["warning"] = "training did not converge: take a clearer particle or more steps"
-    return report | {"fwhm_px": facts["fwhm_px"], "cutoff": facts["cutoff"], **metrics}
+        "training": recipe._asdict()
+        | {"batch": BATCH, "learning_rate": RATE, "shift_px": SHIFT_PX},
+    }
 
 
 def fit(
@@ -156,17 +165,6 @@ def fit(
             history.append({"step": step, "between_px": mean[0], "within_px": mean[1]})
             sums[:] = 0
     return net.cpu().eval(), history
-
-
-def _check(out: Path, size: int, overwrite: bool) -> None:
-    card_path(out)  # refuses a name that is no .onnx
-    if not out.parent.is_dir():
-        raise SettingError(f"there is no folder {out.parent} to write {out.name} to: make it")
-    made = [p for p in (out, out.with_suffix(".json"), out.with_suffix(".png")) if p.exists()]
-    if made and not overwrite:
-        raise SettingError(f"{made[0]} exists: choose another name or give --overwrite")
-    if size < SMALLEST or size % 2 == 0:
-        raise SettingError(f"the crop must be odd and at least {SMALLEST} pixels wide, not {size}")
 
 
 def _check_recipe(recipe: Recipe, nets: tuple[str, ...]) -> None:
@@ -244,60 +242,13 @@ def _serialize(network: nn.Sequential, normalize: Any) -> bytes:
     return serialize(network, normalize)
 
 
-def _software() -> dict[str, str]:
-    return {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")}
-
-
-def _write(
-    out: Path,
-    content: bytes,
-    facts: dict[str, Any],
-    metrics: dict[str, Any],
-    converged: bool,
-    image: NDArray[Any],
-    at: tuple[float, float],
-    particle: localizer_card.Particle,
-) -> int:
-    """Model, card and picture, complete before the first appears; particles found in the frame."""
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".training-") as folder:
-        model = Path(folder) / out.name
-        model.write_bytes(content)
-        write_card(model, metrics=metrics, converged=converged, **facts)
-        spots = Localizer(model, provider="cpu")(image)
-        near = np.hypot(spots["y"] - at[0], spots["x"] - at[1])
-        itself = bool((near <= max(3.0, particle.fwhm_px)).any())
-        metrics |= {"found_in_frame": len(spots), "found_itself": itself}
-        write_card(model, metrics=metrics, converged=converged and itself, **facts)
-        _picture(model.with_suffix(".png"), image, spots, at, facts)
-        for path in (model, model.with_suffix(".json"), model.with_suffix(".png")):
-            os.replace(path, out.with_name(path.name))
-    return len(spots)
-
-
-def _picture(
-    path: Path,
-    image: NDArray[Any],
-    spots: NDArray[np.void],
-    at: tuple[float, float],
-    facts: dict[str, Any],
-) -> None:
-    """The frame with a ring around every particle found and a square around the crop."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    height, width = image.shape
-    figure = Figure(figsize=(10, 10 * height / width + 0.4), dpi=100)
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1 - 0.4 / (10 * height / width + 0.4)))
-    low, high = np.percentile(image, [0.5, 99.8])
-    axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
-    diameter_pt = 2 * facts["radius_px"] * 720 / width
-    axes.scatter(spots["x"], spots["y"], s=diameter_pt**2, lw=0.9, edgecolors="tab:orange",
-                 facecolors="none")  # fmt: skip
-    size = facts["training"]["size_px"]
-    corner = (round(at[1]) - size // 2 - 0.5, round(at[0]) - size // 2 - 0.5)
-    axes.add_patch(Rectangle(corner, size, size, ec="tab:cyan", fc="none"))
-    axes.set_axis_off()
-    figure.suptitle(f"{path.stem}: {len(spots)} particles found; square: trained on", y=0.995)
-    FigureCanvasAgg(figure)
-    figure.savefig(path)
+def _command(
+    movie: str, frame: int, at: tuple[float, float], size: int, seed: int, recipe: Recipe, out: str
+) -> str:
+    """What makes this model again."""
+    return (
+        f"livespt train localizer {movie} --frame {frame} --at {at[0]:g},{at[1]:g} --size {size} "
+        f"--seed {seed} --net {recipe.net} --steps {recipe.steps} "
+        f"--gain {recipe.gain[0]:g},{recipe.gain[1]:g} --zoom {recipe.zoom:g} "
+        f"--noise {recipe.noise:g} --out {out}"
+    )

@@ -1,0 +1,197 @@
+"""Training a localizer: what is refused, what is written, and that one particle teaches to find."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from livespt.models import lodestar
+from livespt.models.localize import Localizer
+from livespt.models.session import read_card, shipped
+from livespt.stream.errors import InputError, LiveSptError, ModelError, SettingError
+from livespt.tools import evaluate_localizer, localizer_card
+from livespt.tools.spot_frames import Case, spot_frame, training_frame
+from livespt.tools.train_localizer import train
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three frames; a dark particle at (60, 80) in the last."""
+    rng = np.random.default_rng(0)
+    points = np.array([[60.0, 80.0], [200.0, 200.0], [130.0, 40.0], [30.0, 180.0]])
+    frames = [spot_frame(rng, Case(snr=15), points)[0] for _ in range(3)]
+    path = tmp_path_factory.mktemp("movie") / "dark.tif"
+    dark = 3000 - np.stack(frames)
+    tifffile.imwrite(path, dark.astype(np.uint16), imagej=True, metadata={"axes": "TYX"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def quick(movie: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A model of a few seconds of training."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("model") / "dark.onnx"
+    return out, train(movie, frame=2, at=(60.4, 79.7), size=21, out=out, steps=400)
+
+
+def test_model_card_and_picture_lie_together(quick: tuple[Path, dict[str, Any]]) -> None:
+    out, report = quick
+    names = sorted(path.name for path in out.parent.iterdir())
+    assert names == ["dark.json", "dark.onnx", "dark.png"]
+    card = read_card(out)
+    assert card["task"] == "localize" and card["name"] == "dark" and card["seed"] == 1
+    assert card["training"]["steps"] == 400 and card["provenance"]["at"] == [60.4, 79.7]
+    assert card["contrast"] < 0 and 2 < card["fwhm_px"] < 6
+    assert report["converged"] == card["converged"]
+    assert card["provenance"]["command"].startswith("livespt train localizer dark.tif --frame 2")
+    assert (out.with_suffix(".png")).read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_particle_teaches_to_find_the_others(quick: tuple[Path, dict[str, Any]]) -> None:
+    out, report = quick
+    assert report["found_itself"] and report["converged"] and "warning" not in report
+    rng = np.random.default_rng(5)
+    image, points = spot_frame(rng, Case(snr=12))
+    spots = Localizer(out, provider="cpu")(np.uint16(3000) - image)
+    gap = np.hypot(
+        np.subtract.outer(points[:, 0], spots["y"]), np.subtract.outer(points[:, 1], spots["x"])
+    )
+    inside = ((points > 8) & (points < 247)).all(axis=1)
+    assert (gap.min(axis=1)[inside] < 1).mean() > 0.9
+    assert (gap.min(axis=0) < 2).mean() > 0.9
+    assert (spots["intensity"] < 0).mean() > 0.9  # dark
+
+
+def test_the_same_seed_gives_the_same_model(movie: Path, tmp_path: Path) -> None:
+    made = []
+    for name in ("a.onnx", "b.onnx"):
+        train(movie, frame=0, at=(60, 80), size=15, out=tmp_path / name, steps=10, seed=7)
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+    assert not read_card(tmp_path / "a.onnx")["converged"]  # 10 steps teach nothing, and it says so
+
+
+def test_no_convergence_is_said(movie: Path, tmp_path: Path) -> None:
+    out = tmp_path / "raw.onnx"
+    report = train(movie, frame=0, at=(60, 80), size=15, out=out, steps=10)
+    assert "did not converge" in report["warning"] and not read_card(out)["converged"]
+    assert read_card(out)["training"]["attempt_seed"] == 1001  # another seed was tried
+    json.dumps(report, allow_nan=False)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], type[LiveSptError], str]] = {
+    "frame": ({"frame": 3}, InputError, "frames 0 to 2, not 3"),
+    "outside": ({"at": (300, 20)}, SettingError, "lies outside the frame of 256 x 256"),
+    "edge": ({"at": (5, 80)}, SettingError, "leaves the frame"),
+    "even": ({"size": 20}, SettingError, "odd"),
+    "small": ({"size": 5}, SettingError, "at least 9"),
+    "net": ({"net": "huge"}, SettingError, "unknown net 'huge'"),
+    "steps": ({"steps": 0}, SettingError, "teach nothing"),
+    "gain": ({"gain": (2.0, 1.0)}, SettingError, "LOW <= HIGH"),
+    "device": ({"device": "tpu"}, SettingError, "unknown device"),
+    "folder": ({"out": "none/x.onnx"}, SettingError, "there is no folder"),
+    "name": ({"out": "x.pt"}, ModelError, r"no \.onnx file"),
+    "movie": ({"movie": "missing.tif"}, InputError, "missing.tif"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_leave_nothing(movie: Path, tmp_path: Path, case: str) -> None:
+    options, kind, words = REFUSED[case]
+    given: dict[str, Any] = {"frame": 0, "at": (60, 80), "size": 21, "steps": 10}
+    given |= {"movie": movie, "out": "x.onnx", **options}
+    given["out"] = tmp_path / given["out"]
+    with pytest.raises(kind, match=words) as caught:
+        train(given.pop("movie"), **given)
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_a_model_is_overwritten_on_request_only(movie: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.onnx"
+    out.write_bytes(b"mine")
+    with pytest.raises(SettingError, match=r"m\.onnx exists"):
+        train(movie, frame=0, at=(60, 80), size=15, out=out, steps=10)
+    assert out.read_bytes() == b"mine"
+    train(movie, frame=0, at=(60, 80), size=15, out=out, steps=10, overwrite=True)
+    Localizer(out, provider="cpu")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 4.0])
+def test_the_size_of_a_particle_is_measured(sigma: float, sign: int) -> None:
+    line = np.arange(41) - 20.0
+    crop = sign * 30 * np.exp(-(line[:, None] ** 2 + line**2) / (2 * sigma**2))
+    crop += np.random.default_rng(0).normal(0, 1, crop.shape)
+    particle = localizer_card.describe(crop)
+    assert particle.fwhm_px == pytest.approx(2.355 * np.hypot(sigma, 0.7), rel=0.2)
+    assert np.sign(particle.contrast) == sign
+
+
+def test_neighbours_are_cut_off() -> None:
+    line = torch.arange(35) - 17.0
+    spot = 30 * torch.exp(-(line[:, None] ** 2 + line**2) / 4.5)
+    crowded = spot + torch.roll(spot, 13, 1)
+    particle = localizer_card.describe(crowded.numpy())
+    alone = localizer_card.isolate(crowded, particle)
+    assert (alone - spot).abs().max() < 1.0
+
+
+def test_a_constant_offset_is_found_and_removed() -> None:
+    """Of a network that answers 0.4 px too far down, whichever way the particle is turned."""
+
+    class Skewed(torch.nn.Module):
+        def forward(self, squashed: torch.Tensor) -> torch.Tensor:
+            n, _, height, width = squashed.shape
+            weight = squashed[:, 0].clamp(min=0.3) - 0.3
+            line_y, line_x = (torch.arange(k) - (k - 1) / 2 for k in (height, width))
+            total = weight.sum(dim=(1, 2)) + 1e-6
+            y = (weight * line_y[:, None]).sum(dim=(1, 2)) / total
+            x = (weight * line_x).sum(dim=(1, 2)) / total
+            out = torch.zeros(n, 3, height // 2, width // 2)
+            gap = torch.stack([y + 0.4, x - 0.1], 1)[:, :, None, None] - lodestar.positions(out)
+            out[:, :2] = gap
+            out[:, 2] = 6 - (gap**2).sum(dim=1)
+            return out
+
+    line = torch.arange(25) - 12.0
+    crop = 60 * torch.exp(-((line[:, None] - 0.7) ** 2 + (line + 0.3) ** 2) / 4)
+    particle = localizer_card.describe(crop.numpy())
+    keys, metrics = localizer_card.calibrate(Skewed(), crop, particle, (0.5, 2.0), 1)  # type: ignore[arg-type]
+    assert keys["offset_px"] == pytest.approx([0.4, -0.1], abs=0.03)
+    assert metrics["centre_in_crop_px"] == pytest.approx([0.7, -0.3], abs=0.05)
+
+
+def test_the_shipped_model_says_how_to_make_it_again() -> None:
+    card = read_card(shipped("spots"))
+    assert card["converged"] and card["provenance"]["movie"] == "simulated"
+    image = training_frame(card["seed"])
+    spots = Localizer(shipped("spots"), provider="cpu")(image)
+    y, x = card["provenance"]["at"]
+    assert np.hypot(spots["y"] - y, spots["x"] - x).min() < 1
+
+
+def test_evaluation_judges_against_the_bound() -> None:
+    metrics = evaluate_localizer.evaluate(shipped("spots"), frames=1)
+    apart = [row for row in metrics["cases"] if row["apart_px"] >= 10]
+    assert min(row["recall"] for row in apart) > 0.9
+    assert min(row["precision"] for row in apart) > 0.9
+    assert 0.6 < np.median([row["ratio"] for row in apart]) < 1.6
+    assert metrics["false_per_megapixel"] < 60
+
+
+@pytest.mark.slow
+def test_real_spheres_diffuse_as_published(real_data: Path, tmp_path: Path) -> None:
+    movie = real_data / "bulk_water" / "bulk_water.ome.tif"
+    if not movie.is_file():
+        pytest.skip("no bulk_water in LIVESPT_DATA")
+    out = tmp_path / "spheres.onnx"
+    assert train(movie, frame=100, at=(319, 187), size=35, out=out)["converged"]
+    found = evaluate_localizer.evaluate_bulk_water(out, movie)
+    assert found["exponent"] == pytest.approx(1.08, abs=0.08)
+    assert found["4D_um2_s"] == pytest.approx(1.60, rel=0.1)
