@@ -37,7 +37,7 @@ def quick(movie: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     """A model of a few seconds of training."""
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("model") / "dark.onnx"
-    return out, train(movie, frame=2, at=(60.4, 79.7), size=21, out=out, steps=400)
+    return out, train(movie, frame=2, at=(60.4, 79.7), size=17, out=out, steps=250)
 
 
 def test_model_card_and_picture_lie_together(quick: tuple[Path, dict[str, Any]]) -> None:
@@ -46,7 +46,7 @@ def test_model_card_and_picture_lie_together(quick: tuple[Path, dict[str, Any]])
     assert names == ["dark.json", "dark.onnx", "dark.png"]
     card = read_card(out)
     assert card["task"] == "localize" and card["name"] == "dark" and card["seed"] == 1
-    assert card["training"]["steps"] == 400 and card["provenance"]["at"] == [60.4, 79.7]
+    assert card["training"]["steps"] == 250 and card["provenance"]["at"] == [60.4, 79.7]
     assert card["contrast"] < 0 and 2 < card["fwhm_px"] < 6
     assert report["converged"] == card["converged"]
     assert card["provenance"]["command"].startswith("livespt train localizer dark.tif --frame 2")

@@ -60,8 +60,10 @@ def evaluate(
     return metrics | {"milliseconds_512": _speed(localizer)}
 
 
-def evaluate_bulk_water(model: str | Path, movie: str | Path, *, write: bool = False) -> Any:
-    """The walkthrough on `movie` with our localizations in place of trackpy's.
+def evaluate_bulk_water(
+    model_or_run: str | Path, movie: str | Path, *, write: bool = False
+) -> dict[str, Any]:
+    """The walkthrough on `movie`, with our localizations (a run's, or a model's) for trackpy's.
 
     Exponent and 4D (um^2/s at a lag of 1 s) of the ensemble mean squared displacement: link (5 px,
     memory 3), tracks of 25 frames and more, of these the spots within 3 px of trackpy's own
@@ -71,20 +73,33 @@ def evaluate_bulk_water(model: str | Path, movie: str | Path, *, write: bool = F
     from livespt.acquisition.replay import open_movie
 
     judge = _trackpy()
-    localizer = Localizer(model, provider="cpu")
+    path = Path(model_or_run)
     frames = [np.asarray(frame.image) for frame in open_movie(movie)]
+    if frames[0].dtype != np.uint8:
+        raise InputError(f"{movie} holds {frames[0].dtype}: this judge knows bulk_water, uint8")
+    spots = _spots_of_run(path) if path.is_dir() else _spots_of_model(path, frames)
+    if not len(spots):
+        raise InputError(f"{path} has no spots in {movie}")
+    metrics = walkthrough(judge, spots, frames) | {"published": PUBLISHED}
+    if write and not path.is_dir():
+        _put_on_card(path, {"bulk_water": metrics})
+    return metrics
+
+
+def _spots_of_model(model: Path, frames: list[NDArray[Any]]) -> NDArray[np.void]:
+    localizer = Localizer(model, provider="cpu")
     found = []
     for number, image in enumerate(frames):
         spots = localizer(image)
         spots["frame"] = number
         found.append(spots)
-    spots = np.concatenate(found)
-    if not len(spots):
-        raise InputError(f"the localizer finds nothing in {movie}")
-    metrics = walkthrough(judge, spots, frames) | {"published": PUBLISHED}
-    if write:
-        _put_on_card(Path(model), {"bulk_water": metrics})
-    return metrics
+    return np.concatenate(found)
+
+
+def _spots_of_run(path: Path) -> NDArray[np.void]:
+    from livespt.stream.store import open_run
+
+    return open_run(path).spots
 
 
 def walkthrough(judge: Any, spots: NDArray[np.void], frames: list[NDArray[Any]]) -> dict[str, Any]:
