@@ -254,6 +254,57 @@ def evaluate() -> None:
     """Judge models on data they were not made with."""
 
 
+@evaluate.command("localizer")
+@click.argument("model", type=PATH, required=False)
+@click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True, help="A case.")
+@click.option("--write", is_flag=True, help="Put the figures on the model's card.")
+def evaluate_localizer(model: Path | None, **values: Any) -> None:
+    """Recall, precision and error on simulated spots (MODEL.onnx; default: the shipped one)."""
+    from livespt.models.session import shipped
+    from livespt.tools.evaluate_localizer import evaluate
+
+    report(evaluate(model or shipped("spots"), **values))
+
+
+@evaluate.command("bulk-water")
+@click.argument("run", type=PATH)
+@click.argument("movie", type=PATH)
+def evaluate_bulk_water(run: Path, movie: Path) -> None:
+    """Diffusion of microspheres in RUN.zarr, a replay of trackpy's bulk-water MOVIE."""
+    from livespt.tools.evaluate_localizer import evaluate_bulk_water
+
+    report(evaluate_bulk_water(run, movie))
+
+
+def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.argument("model", type=PATH, required=False),
+        click.option("--tracks", type=click.IntRange(min=10), default=2000, show_default=True),
+        click.option("--seed", type=int, default=0, show_default=True),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@evaluate.command("segmenter")
+@_judge_options
+def evaluate_segmenter(**values: Any) -> None:
+    """Accuracy against lag on simulated tracks (MODEL.onnx; default: the shipped one)."""
+    from livespt.tools.evaluate_motion import evaluate_segmenter
+
+    report(evaluate_segmenter(**values))
+
+
+@evaluate.command("uncoating")
+@_judge_options
+def evaluate_uncoating(**values: Any) -> None:
+    """Accuracy and announced events on simulated virus entry (MODEL.onnx; default: shipped)."""
+    from livespt.tools.evaluate_motion import evaluate_uncoating
+
+    report(evaluate_uncoating(**values))
+
+
 @livespt.command()
 def doctor() -> None:
     """Say what this machine can do."""
