@@ -257,7 +257,10 @@ def uncoating_scores(probability: NDArray[np.float32], tracks: Tracks) -> dict[s
 def announcements(
     probability: NDArray[np.float32], tracks: Tracks, threshold: float, hold: int, lag: int
 ) -> Events:
-    """What stream/decide.py announces: `hold` settled points in a row at `threshold` or above."""
+    """What stream/decide.py announces: `hold` settled points in a row at `threshold` or above.
+
+    Dated, as there, where the probability rose to one half for good.
+    """
     rows = []
     for i in range(len(tracks.uncoat)):
         first, last = int(tracks.offset[i]), int(tracks.offset[i + 1]) - 1
@@ -266,7 +269,8 @@ def announcements(
         done = np.flatnonzero(run == hold)
         if len(done):
             known = min(first + int(done[0]) + lag, last)
-            start = tracks.frame[first + int(done[0]) - hold + 1]
+            below = np.flatnonzero(probability[first : first + int(done[0])] < 0.5)
+            start = tracks.frame[first + int(below[-1]) + 1 if len(below) else first]
             rows.append((i, start, tracks.frame[known]))
     table = np.array(rows, np.int64).reshape(-1, 3)
     return Events(table[:, 0], table[:, 1], table[:, 2])
