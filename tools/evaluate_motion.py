@@ -58,8 +58,8 @@ def evaluate_segmenter(
     -------
     dict
         For each set a table: at each lag (in points) and offline, accuracy per point, macro F1,
-        ECE, share of abstentions, recalls, and accuracy with classes merged as in the DeepSPT paper; and a table of
-        accuracy by the length of the track.
+        ECE, share of abstentions, recalls, and accuracy with classes merged as in the DeepSPT
+        paper; and a table of accuracy by the length of the track.
     """
     segmenter = Segmenter(model, provider=provider)
     lags = sorted({*LAGS, segmenter.lag})
