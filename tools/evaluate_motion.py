@@ -82,7 +82,8 @@ def evaluate_segmenter(
             | {reading: _accuracy(part, low, high) for reading, part in parts.items()}
             for low, high in LENGTHS
         ]
-    return _rounded(result)
+    rounded: dict[str, Any] = _rounded(result)
+    return rounded
 
 
 def motion_scores(
@@ -194,7 +195,8 @@ def evaluate_uncoating(
         ]
         events = announcements(settled, known, rule["threshold"], rule["hold"], classifier.lag)
         result[f"{name}: events"] = event_scores(events, known)
-    return _rounded(result)
+    rounded: dict[str, Any] = _rounded(result)
+    return rounded
 
 
 def entries(n: int, seed: int, how: dict[str, Any]) -> Tracks:
