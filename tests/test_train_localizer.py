@@ -89,7 +89,6 @@ REFUSED: dict[str, tuple[dict[str, Any], type[LiveSptError], str]] = {
     "frame": ({"frame": 3}, InputError, "frames 0 to 2, not 3"),
     "outside": ({"at": (300, 20)}, SettingError, "lies outside the frame of 256 x 256"),
     "edge": ({"at": (5, 80)}, SettingError, "leaves the frame"),
-    "even": ({"size": 20}, SettingError, "odd"),
     "small": ({"size": 5}, SettingError, "at least 9"),
     "net": ({"net": "huge"}, SettingError, "unknown net 'huge'"),
     "steps": ({"steps": 0}, SettingError, "teach nothing"),

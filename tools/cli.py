@@ -19,14 +19,17 @@ from livespt.stream.wire import ENDPOINT
 from livespt.tools.command import PATH, Group, report
 
 
-def _point(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, float] | None:
+def _pair(
+    ctx: click.Context, param: click.Parameter, text: str | None
+) -> tuple[float, float] | None:
     if text is None:
         return None
     try:
-        y, x = (float(part) for part in text.split(","))
+        first, second = (float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"'{text}' is no point: write Y,X, as in 104.5,88") from None
-    return y, x
+        shape = param.make_metavar(ctx)
+        raise click.BadParameter(f"'{text}' is not {shape}: two numbers, as in 104.5,88") from None
+    return first, second
 
 
 def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,13 +204,38 @@ def train() -> None:
 @train.command("localizer")
 @click.argument("movie", type=PATH)
 @click.option("--frame", type=click.IntRange(min=0), required=True, help="Counted from 0.")
-@click.option("--at", required=True, callback=_point, metavar="Y,X", help="Centre of the particle.")
+@click.option("--at", required=True, callback=_pair, metavar="Y,X", help="Centre of the particle.")
 @click.option("--size", type=click.IntRange(min=5), required=True, help="Side of the crop, pixels.")
 @click.option("--out", type=PATH, required=True, help="Model to write (.onnx).")
+@click.option("--net", type=click.Choice(["light", "paper"]), default="light", show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), help="Of training. Default: as the net needs.")
+@click.option(
+    "--gain",
+    default="0.4,2.5",
+    callback=_pair,
+    metavar="LOW,HIGH",
+    show_default=True,
+    help="Amplitudes to expect, times that of the crop.",
+)
+@click.option(
+    "--zoom",
+    type=click.FloatRange(min=1),
+    default=1.15,
+    show_default=True,
+    help="Sizes to expect, times and over that of the crop.",
+)
+@click.option(
+    "--noise",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Noise to expect beyond the crop's, in units of it.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--overwrite", is_flag=True)
 def train_localizer(movie: Path, **values: Any) -> None:
-    """A localizer from one particle of MOVIE."""
+    """A localizer from one particle of MOVIE ("simulated": how the shipped one is made)."""
     from livespt.tools.train_localizer import train
 
     report(train(movie, **values))

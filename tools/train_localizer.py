@@ -62,13 +62,14 @@ def train(
     Raises
     ------
     InputError : no such frame, or a frame that is not (y, x).
-    SettingError : a crop that leaves the frame, is even, too small; `out` exists.
+    SettingError : a crop that leaves the frame or is too small; `out` exists.
     MissingError : torch is not installed.
     """
     out = Path(out)
     localizer_files.check(out, overwrite)
-    if size < SMALLEST or size % 2 == 0:
-        raise SettingError(f"the crop must be odd and at least {SMALLEST} pixels wide, not {size}")
+    size += 1 - size % 2  # a crop has a middle pixel
+    if size < SMALLEST:
+        raise SettingError(f"the crop must be at least {SMALLEST} pixels wide, not {size}")
     image, source = _image(movie, frame, seed)
     y, x = _corner(image, at, size)
     lodestar = _lodestar()
