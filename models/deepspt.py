@@ -93,7 +93,7 @@ class Motion(nn.Module):
         units = functional.pad(units, (reach - CELL // 2, reach - CELL // 2))
         vectors = self.filters(units)  # (n, 2 pairs, 3, cells)
         left, right = vectors[:, : self.pairs], vectors[:, self.pairs :]
-        energy = (vectors * vectors).sum(2, keepdim=True) + QUIET  # half the time of a power
+        energy = (vectors * vectors).sum(2, keepdim=True) + QUIET
         dots = (left * right).sum(2, keepdim=True)
         cosines = dots / (energy[:, : self.pairs] * energy[:, self.pairs :]).sqrt()
 

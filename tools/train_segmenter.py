@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 STEPS = {"quick": 150, "cpu": 8000, "full": 100_000}
 JUDGED = {"quick": 100, "cpu": 1000, "full": 20_000}  # tracks of each set that the metrics are from
-CHANNELS = 48  # 64 are half as slow again
+CHANNELS = 48  # 64 take a third more time a window; whether they pay was not tried
 RATE = 4e-3
 # how many of each kind: DeepSPT's set to compare with, the physical one because real confinement
 # and real gaps look like that

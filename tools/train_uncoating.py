@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 STEPS = {"quick": 150, "cpu": 6000, "full": 60_000}
 JUDGED = {"quick": 60, "cpu": 200, "full": 2000}  # tracks of each set that the metrics are from
-CHANNELS = 32  # one score needs less than four, and a frame pays for both networks
+CHANNELS = 32  # a frame pays for both networks; other widths were not tried
 RATE = 4e-3
 # how many of each kind: viruses as broad as their ranges go, and particles that never uncoat
 # whatever they do
