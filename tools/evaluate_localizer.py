@@ -65,10 +65,10 @@ def evaluate_bulk_water(
 ) -> dict[str, Any]:
     """The walkthrough on `movie`, with our localizations (a run's, or a model's) for trackpy's.
 
-    Exponent and 4D (um^2/s at a lag of 1 s) of the ensemble mean squared displacement: link (5 px,
-    memory 3), tracks of 25 frames and more, of these the spots within 3 px of trackpy's own
-    in-focus selection, drift subtracted, a line through the first 100 lags on logarithmic
-    axes. trackpy judges only; it is no part of the localizer.
+    Exponent and 4D (um^2/s at a lag of 1 s) of the ensemble mean squared displacement: tracks (a
+    run's own, or a model's spots linked with 5 px, memory 3) of 25 frames and more, of these the
+    spots within 3 px of trackpy's own in-focus selection, drift subtracted, a line through the
+    first 100 lags on logarithmic axes. trackpy judges only; it is no part of the localizer.
     """
     from livespt.acquisition.replay import open_movie
 
@@ -111,7 +111,11 @@ def walkthrough(judge: Any, spots: NDArray[np.void], frames: list[NDArray[Any]])
     ours = pandas.DataFrame({k: spots[k].astype(float) for k in ("y", "x")})
     ours["frame"] = spots["frame"].astype(int)
     recall = _near(reference, ours, 3.0).mean()
-    kept = judge.filter_stubs(judge.link(ours, 5, memory=3), 25).reset_index(drop=True)
+    if (spots["track"] >= 0).all():  # linked by a run
+        ours["particle"] = spots["track"].astype(int)
+    else:
+        ours = judge.link(ours, 5, memory=3)
+    kept = judge.filter_stubs(ours, 25).reset_index(drop=True)
     near = _near(kept, reference, 3.0)
     kept = kept[near].reset_index(drop=True)
     moved = judge.subtract_drift(kept.copy(), judge.compute_drift(kept))
