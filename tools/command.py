@@ -123,13 +123,14 @@ def report(result: Any, lines: Sequence[str] | None = None) -> None:
 
 def _lines(result: Any, indent: str = "") -> list[str]:
     lines = []
+    width = max(map(len, result), default=0) + 2
     for key, value in result.items():
         if isinstance(value, dict):
             lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines += [f"{indent}{key}", *_table(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key:<24}{_shown(value)}".rstrip())
+            lines.append(f"{indent}{key:<{width}}{_shown(value)}".rstrip())
     return lines
 
 

@@ -196,7 +196,8 @@ def _trackpy() -> Any:
 def _in_focus(judge: Any, frames: list[NDArray[Any]]) -> Any:
     """trackpy's own localizations of dark particles in focus, as the walkthrough selects them."""
     dark = [255 - image for image in frames]
-    found = judge.batch(dark, 11, minmass=20, processes=1)
+    with np.errstate(divide="ignore"):  # spots without mass, filtered out below
+        found = judge.batch(dark, 11, minmass=20, processes=1)
     linked = judge.filter_stubs(judge.link(found, 5, memory=3), 25).reset_index(drop=True)
     good = (linked["mass"] > 50) & (linked["size"] < 2.6) & (linked["ecc"] < 0.3)
     return linked[good].reset_index(drop=True)
