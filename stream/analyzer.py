@@ -63,13 +63,13 @@ class Analyzer:
         self._lanes: dict[tuple[int, int], _Lane] = {}
         self._next_track = 0
         self._next_event = 0
-        self._number = -1
+        self._number = -1  # exposures count from 0
         self._last: Frame | None = None
 
     def __call__(self, frame: Frame) -> Update:
         """Analyze one frame; frames come in the order of their numbers."""
         lane = self._lane(frame.channel, frame.position)
-        lost = frame.number - self._number - 1 if self._number >= 0 else 0
+        lost = frame.number - self._number - 1
         self._number, self._last = frame.number, frame._replace(image=frame.image[:0])
 
         spots = self.localize(frame.image)
@@ -116,6 +116,7 @@ class Analyzer:
                 window=s.window,
                 lag=s.lag,
                 abstain_below=s.abstain_below,
+                z_scale=s.z_scale,
                 channel=channel,
                 position=position,
             )

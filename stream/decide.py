@@ -46,6 +46,8 @@ class Decisions:
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots`."""
         self._stretch[slots] = (0, 0, -1, -1, 0, 0)
+        self._start[slots] = 0
+        self._best[slots] = 0
 
     def __call__(self, settled: Settled, frame: int) -> NDArray[np.void]:
         """Return the events (EVENT, `seq` left 0) that these settled rows decide."""

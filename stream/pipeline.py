@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from livespt.stream.analyzer import Analyzer
+from livespt.stream.errors import LiveSptError
 from livespt.stream.types import Frame, Start, Stop, Timings, Update
 
 
@@ -67,15 +68,18 @@ def run(
     start: Start,
     stages: Stages,
     *,
+    ending: Callable[[], tuple[str, str]] = lambda: ("complete", ""),
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> Stop:
     """Analyze every frame of `source` and hand each to every sink; return the last word.
 
+    When the source ends, `ending` says how it ended: status and reason of `Stop`.
+
     Raises
     ------
     BaseException
-        Whatever a stage raised, after the sinks were closed with status "failed" (or "aborted"
-        for an interrupt).
+        Whatever a stage raised, after the sinks were closed with status "failed". What was
+        committed stays; points not settled by then stay provisional.
     """
     frames = lost = spots = states = events = 0
 
@@ -99,13 +103,22 @@ def run(
             states, events = states + len(last.states), events + len(last.events)
             for sink in sinks:
                 sink.finish(last)
+        end = stop(*ending())
     except BaseException as error:
-        status = "aborted" if isinstance(error, KeyboardInterrupt) else "failed"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        for sink in reversed(sinks):
-            sink.close(stop(status, reason))
+        _close(sinks, stop("failed", " ".join(f"{type(error).__name__}: {error}".split())))
         raise
-    end = stop("complete")
-    for sink in reversed(sinks):
-        sink.close(end)
+    failures = _close(sinks, end)
+    if failures:
+        raise failures[0]
     return end
+
+
+def _close(sinks: Sequence[Sink], stop: Stop) -> list[LiveSptError]:
+    """Give every sink the last word, the store first; return what went wrong."""
+    failures = []
+    for sink in reversed(sinks):
+        try:
+            sink.close(stop)
+        except LiveSptError as error:
+            failures.append(error)
+    return failures

@@ -47,6 +47,8 @@ class States:
         L, frames of look-ahead of a settled reading; below `window`.
     abstain_below : float
         A motion less likely than this leaves `state` undecided.
+    z_scale : float
+        z step in units of a pixel.
     channel, position : int
         Written into every row.
     """
@@ -58,6 +60,7 @@ class States:
         window: int,
         lag: int,
         abstain_below: float = 0.0,
+        z_scale: float = 1.0,
         channel: int = 0,
         position: int = 0,
     ) -> None:
@@ -68,7 +71,7 @@ class States:
         self.abstain_below = abstain_below
         self.channel = channel
         self.position = position
-        self.windows = Windows(window)
+        self.windows = Windows(window, z_scale=z_scale)
         self._track = np.full(len(self.windows.count), -1, np.int64)
         self._open = np.zeros(len(self.windows.count), np.int64)  # points not settled yet
         # newest reading of the last L + 1 points, right-aligned

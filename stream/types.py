@@ -159,7 +159,7 @@ class Start:
     pixel_size_um: float | None
     frame_interval_s: float | None
     z_step_um: float | None = None
-    time_zero_utc: str = ""  # ISO 8601
+    time_zero_utc: str = ""  # ISO 8601: when the live run was opened, just before its first frame
     # offset (counts), gain_e_per_count, read_noise_e; known: "measured", "estimated" or "unknown"
     camera: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # of the analysis
@@ -179,6 +179,8 @@ class Stop:
     reason: str = ""
     frames: int = 0  # stored
     analyzed: int = 0
+    # exposures the camera made that were not analyzed: of the numbers from 0 to the last one that is
+    # stored (or analyzed, where the recorder lost it), so that analyzed + lost counts them all
     lost: int = 0
     spots: int = 0
     states: int = 0

@@ -30,10 +30,13 @@ class Windows:
         Points kept of each track.
     capacity : int
         Slots to begin with; grows by doubling.
+    z_scale : float
+        z step in units of a pixel: points are held in z steps, windows in pixels.
     """
 
-    def __init__(self, length: int, capacity: int = 256) -> None:
+    def __init__(self, length: int, capacity: int = 256, z_scale: float = 1.0) -> None:
         self.length = length
+        self.z_scale = z_scale
         self.count = np.zeros(capacity, np.int64)  # points ever pushed to the slot's track
         self.frame = np.zeros((capacity, length), np.int64)
         self.point = np.zeros((capacity, length, 3))  # z, y, x pixels
@@ -56,7 +59,7 @@ class Windows:
         frame: int | NDArray[np.int64],
         points: NDArray[np.float64],
     ) -> None:
-        """Add one point (n, 3) z, y, x pixels of time point `frame` to each of `slots` (n,)."""
+        """Add one point (n, 3) z steps, y, x pixels of `frame` to each of `slots` (n,)."""
         column = self.count[slots] % self.length
         self.frame[slots, column] = frame
         self.point[slots, column] = points
@@ -64,7 +67,9 @@ class Windows:
 
     def batch(self, slots: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the windows (n, length, 5) of `slots` (n,)."""
-        return _batch(slots, self.count, self.frame, self.point)
+        windows = _batch(slots, self.count, self.frame, self.point)
+        windows[:, :, 1] *= np.float32(self.z_scale)
+        return windows
 
     def last_frame(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the frame of the newest point of each of `slots` (n,)."""

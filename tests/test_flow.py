@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from livespt.acquisition.hook import Put
 from livespt.acquisition.micromanager import simulated_microscope
+from livespt.acquisition.microscope import Acquired
 from livespt.acquisition.simulate import Scenario, SimulatedMovie, virus_entry
 from livespt.stream import pipeline
-from livespt.stream.errors import LiveSptError, StoreError
+from livespt.stream.errors import LiveSptError, MicroscopeError, StoreError
 from livespt.stream.store import RunReader, RunWriter, open_run
 from livespt.stream.types import Frame
 from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.demo import judge
 from livespt.tools.live import record
-from livespt.tools.replay import Stored, replay
+from livespt.tools.replay import StoredReplay, replay
 
 FREE = "tcp://127.0.0.1:0"  # any free port
 TABLES = ("spots", "states", "events")
@@ -107,13 +111,53 @@ def test_frames_that_were_skipped_live_are_skipped_again(
             else:
                 yield frame
 
-    pipeline.run(source(), chain.analyzer, [Stored(writer)], chain.start, chain.stages)
+    pipeline.run(source(), chain.analyzer, [StoredReplay(writer)], chain.start, chain.stages)
     run = open_run(tmp_path / "run.zarr")
     assert run.frames["number"][run.frames["analyzed"] == 0].tolist() == [20, 21, 40]
     replay(run.path, tmp_path / "again.zarr", Options(), endpoint=FREE, say=str)
     same_bytes(run, open_run(tmp_path / "again.zarr"))
     replay(run.path, tmp_path / "all.zarr", Options(), all_frames=True, endpoint=FREE, say=str)
     assert open_run(tmp_path / "all.zarr").frames["analyzed"].all()
+
+
+def played(movie: SimulatedMovie, put: Put, then: Callable[[int], None]) -> Acquired:
+    """A capture that calls `then` before each of 40 frames."""
+    for i in range(40):
+        then(i)
+        time.sleep(0.03)
+        put(movie.frame(i), number=i, t=i, time_s=i * 0.05, captured_ns=time.monotonic_ns())
+    return Acquired(40, 0, 0, "", False)
+
+
+def test_a_capture_that_breaks_leaves_a_whole_run(movie: SimulatedMovie, tmp_path: Path) -> None:
+    def broken(i: int) -> None:
+        if i == 25:
+            raise MicroscopeError("the cable is out")
+
+    out = tmp_path / "run.zarr"
+    with pytest.raises(LiveSptError, match="cable"):
+        record(lambda put: played(movie, put, broken), out, facts(movie), Options(), endpoint=FREE)
+    run = open_run(out)
+    assert run.stop is not None and run.stop.status == "failed" and "cable" in run.stop.reason
+    assert run.n_frames == 25 and run.frames["analyzed"].all()
+    assert (run.states["settled"] == 1).sum() == len(run.spots) > 0
+
+
+def test_a_recorder_that_dies_takes_no_table_with_it(movie: SimulatedMovie, tmp_path: Path) -> None:
+    def killing(i: int) -> None:
+        if i == 15:
+            (recorder,) = (
+                p for p in multiprocessing.active_children() if p.name == "livespt-recorder"
+            )
+            recorder.kill()
+
+    out = tmp_path / "run.zarr"
+    with pytest.raises(LiveSptError, match="recorder"):
+        record(lambda put: played(movie, put, killing), out, facts(movie), Options(), endpoint=FREE)
+    run = open_run(out)
+    assert run.stop is not None
+    assert run.n_frames < 40 and run.spots["frame"].max() == 39
+    assert (run.states["settled"] == 1).sum() == len(run.spots)
 
 
 def test_an_analyzer_that_refuses_leaves_nothing(movie: SimulatedMovie, tmp_path: Path) -> None:

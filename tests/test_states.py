@@ -80,6 +80,14 @@ def test_an_unlikely_motion_leaves_the_state_open() -> None:
     assert sum(rows[f"p_{m}"][0] for m in ("normal", "directed", "confined", "subdiffusive")) == 1
 
 
+def test_z_steps_become_pixels_in_a_window() -> None:
+    windows = Windows(3, z_scale=2.5)
+    slot = np.array([0], np.int32)
+    for frame, z in enumerate((0.0, 2.0)):
+        windows.push(slot, frame, np.array([[z, 1.0, 1.0]]))
+    assert windows.batch(slot)[0, :, 1].tolist() == [0, -5, 0]
+
+
 def test_lag_must_fit_the_window() -> None:
     with pytest.raises(ValueError, match="window"):
         States(infer, window=WINDOW, lag=WINDOW)

@@ -7,6 +7,7 @@ stderr. Exit code: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupte
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 
 from livespt.stream.errors import LiveSptError, SettingError
 from livespt.stream.wire import ENDPOINT
-from livespt.tools.command import PATH, Group, report
+from livespt.tools.command import PATH, Group, Kept, report
 
 
 def _pair(
@@ -104,7 +105,11 @@ def demo(**values: Any) -> None:
     "--java", is_flag=True, help="With --mm-dir: headless Java instead of the Python core."
 )
 @click.option("--demo-camera", is_flag=True, help="Micro-Manager's demo hardware, no microscope.")
-@click.option("--pixel-size-um", type=float, help="In place of what Micro-Manager says.")
+@click.option(
+    "--pixel-size-um",
+    type=click.FloatRange(min=0, min_open=True),
+    help="In place of what Micro-Manager says.",
+)
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
 @analysis_options
 def live(**values: Any) -> None:
@@ -151,7 +156,9 @@ def listen(target: str, kinds: tuple[str, ...], since: int) -> None:
     """Print events as JSON lines, complete from --since on."""
     from livespt.tools.listen import listen
 
-    listen(target, kinds=kinds, since=since)
+    kept = Kept()
+    listen(target, kinds=kinds, since=since, out=kept)
+    report([json.loads(line) for line in kept.lines], lines=())
 
 
 @livespt.command()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,25 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
 
 def _keep_json(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     ctx.meta["livespt.json"] = path
+
+
+class Kept(io.StringIO):
+    """Standard output that keeps its lines where `--json` wants them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._wanted = click.get_current_context().meta.get("livespt.json") is not None
+
+    def write(self, text: str) -> int:
+        """Print, and keep."""
+        if self._wanted and text.strip():
+            self.lines.append(text)
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        """Pass on what was printed."""
+        sys.stdout.flush()
 
 
 def report(result: Any, lines: Sequence[str] | None = None) -> None:

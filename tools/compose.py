@@ -103,15 +103,15 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         pixel_size_um=facts.pixel_size_um,
         frame_interval_s=facts.frame_interval_s,
         z_step_um=facts.z_step_um,
-        time_zero_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        time_zero_utc=_opened(origin),
         camera={"known": "unknown"},
         settings=asdict(settings) | {"rule": settings.rule._asdict()},
         models=dict(zip(ROLES, map(_identity, sessions), strict=True)),
-        software={"python": platform.python_version()} | {name: version(name) for name in SOFTWARE},
+        software=_software(),
         machine={
             "provider": localizer.provider,
             "threads": options.threads,
-            "hardware": f"{platform.system()} {platform.machine()}",
+            "hardware": _hardware(),
         },
         source_run=origin.run if origin else "",
     )
@@ -182,19 +182,54 @@ def _original(role: str, origin: Start | None) -> Path | None:
 
 
 def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None) -> Settings:
-    same_networks = options.segmenter is None and options.uncoating is None
-    if origin is not None and origin.settings and same_networks:
+    settings = Settings()
+    if origin is not None and origin.settings:
         rule = Rule(**origin.settings["rule"])
         settings = Settings(**(origin.settings | {"rule": rule}))
-    else:
-        rule = Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"])
-        settings = Settings(
-            window=infer.window, lag=infer.lag, abstain_below=infer.abstain_below, rule=rule
+    elif facts.z_step_um and facts.pixel_size_um:
+        settings = replace(settings, z_scale=facts.z_step_um / facts.pixel_size_um)
+    if origin is None or options.segmenter is not None or options.uncoating is not None:
+        settings = replace(
+            settings,
+            window=infer.window,
+            lag=infer.lag,
+            abstain_below=infer.abstain_below,
+            rule=Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"]),
         )
-        if facts.z_step_um and facts.pixel_size_um:
-            settings = replace(settings, z_scale=facts.z_step_um / facts.pixel_size_um)
     chosen: dict[str, Any] = {"search_range": options.search_range, "memory": options.memory}
     return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _opened(origin: Start | None) -> str:
+    """UTC at which a live run was opened; a replay has that of the run it replays."""
+    return origin.time_zero_utc if origin else datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _software() -> dict[str, str]:
+    import onnxruntime
+
+    versions = {name: version(name) for name in SOFTWARE}
+    return {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__} | versions
+
+
+def differences(start: Start, origin: Start) -> list[str]:
+    """What may make a replay's bytes differ from the run's: machine and software, in words."""
+    told = []
+    for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                told.append(f"{name} {ours.get(name)} instead of {theirs.get(name)}")
+    return told
+
+
+def _hardware() -> str:
+    """Hardware class: networks may round differently on another."""
+    model = platform.processor()
+    with suppress(OSError):  # Linux says it here
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{platform.system()} {platform.machine()} {model}".strip()
 
 
 def _identity(session: Session) -> dict[str, Any]:

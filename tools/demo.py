@@ -60,8 +60,14 @@ def demo(
     ) as microscope:
         acquire = partial(microscope.acquire, n_frames=len(images))
         stop, acquired = record(acquire, run, facts, options, endpoint=endpoint, say=say)
+    if acquired.stopped:
+        raise KeyboardInterrupt
     summary = {
-        "frames": {"sent": acquired.frames, "analyzed": stop.analyzed, "lost": stop.lost},
+        "frames": {
+            "sent": acquired.frames,
+            "analyzed": stop.analyzed,
+            "lost": stop.lost + acquired.lost,
+        },
         **judge(movie, run),
         "speed": speed(open_run(run).frames),
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,7 +31,7 @@ from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
 from livespt.stream.types import Frame, Start, Stop, Update
 from livespt.stream.wire import ENDPOINT
 from livespt.tools.compose import Facts, Options, check_options, compose
-from livespt.tools.replay import Published
+from livespt.tools.replay import Published, lost_text
 
 if TYPE_CHECKING:
     from livespt.acquisition.hook import Put
@@ -50,16 +51,18 @@ class Worker(NamedTuple):
     pipe: Connection
 
 
-class Stored:
+class StoredTables:
     """Sink that stores the tables; the recorder stores the frames."""
 
     def __init__(self, writer: TableWriter) -> None:
+        self.writer = writer
         self.finish = writer.finish
         self.close = writer.close
-        self._commit = writer.commit
 
     def __call__(self, frame: Frame, update: Update) -> None:
-        self._commit(frame, update)
+        if update.lost:
+            self.writer.status("lost", update.t, lost_text(update))
+        self.writer.commit(frame, update)
 
 
 def record(
@@ -81,14 +84,16 @@ def record(
     Raises
     ------
     LiveSptError
-        What the recorder or the analyzer refused, before anything is written; or, after the
-        acquisition, what one of them failed at.
+        What the recorder or the analyzer refused, before anything is written; or, when the run is
+        closed with what there is, what went wrong in capture, recorder or analyzer.
     """
     if out.exists():
         raise StoreError(f"'{out}' exists already: choose another --out")
     ring_name = f"livespt-{uuid4().hex[:12]}"
     ring = RingWriter(ring_name, SLOTS, facts.shape, facts.dtype)
     workers: list[Worker] = []
+    problems: list[str] = []
+    acquired = None
     try:
         analyzer = _spawn("analyzer", _analyze, ring_name, out, facts, options, endpoint)
         workers.append(analyzer)
@@ -99,11 +104,21 @@ def record(
         analyzer.pipe.send("created")
         _hear(analyzer, READY_S)
         say(f"recording to {out}, publishing on {endpoint}")
-        acquired = acquire(ring.put)
+        try:
+            acquired = acquire(ring.put)
+            if acquired.errors:
+                problems.append(f"{acquired.errors} frames refused: {acquired.last_error}")
+        except LiveSptError as error:
+            problems.append(str(error))
+        with suppress(OSError):  # it may have died: that is heard below
+            analyzer.pipe.send(_ending(acquired, problems))
         ring.end()
-        for worker in reversed(workers):
-            _hear(worker, DONE_S)
-            worker.process.join(10)
+        for worker in reversed(workers):  # the recorder first: tables follow the movie
+            try:
+                _hear(worker, DONE_S)
+                worker.process.join(10)
+            except LiveSptError as error:
+                problems.append(str(error))
     finally:
         for worker in workers:
             if worker.process.is_alive():
@@ -111,9 +126,16 @@ def record(
                 worker.process.join(5)
         ring.close()
     stop = open_run(out).stop
-    if stop is None:
-        raise StoreError(f"the run '{out}' has no last word: it was cut short")
+    if acquired is None or stop is None or problems:
+        raise LiveSptError("; ".join(problems) or f"the run '{out}' was cut short")
     return stop, acquired
+
+
+def _ending(acquired: Acquired | None, problems: list[str]) -> tuple[str, str]:
+    """Status and reason of `Stop`, by how capture ended."""
+    if acquired is None:
+        return "failed", "; ".join(problems)
+    return ("aborted", "interrupted") if acquired.stopped else ("complete", "")
 
 
 def _spawn(name: str, target: Callable[..., None], *args: Any) -> Worker:
@@ -159,10 +181,18 @@ def _record(pipe: Connection, ring_name: str, out: Path, start: Start) -> None:
     reader = RingReader(ring_name, lossless=True)
     writer = MovieWriter(out, start)
     pipe.send("ready")
+    refused: list[str] = []
     for frame in reader:
-        writer.add_frame(frame)
+        try:
+            writer.add_frame(frame)
+        except StoreError as error:  # this frame is lost; there may be room for the next
+            refused.append(str(error))
     writer.close()
+    lost = reader.lost + len(refused)
     reader.close()
+    if lost:
+        why = refused[0] if refused else "they came faster than the disk takes them"
+        raise StoreError(f"{lost} frames could not be recorded: {why}")
     pipe.send("done")
 
 
@@ -174,10 +204,12 @@ def _analyze(
     publisher = Publisher(endpoint, chain.start)
     pipe.send(chain.start)
     pipe.recv()  # the run exists
-    sinks: list[pipeline.Sink] = [Published(publisher), Stored(TableWriter(out))]
+    sinks: list[pipeline.Sink] = [Published(publisher), StoredTables(TableWriter(out))]
     reader = RingReader(ring_name, max_behind=MAX_BEHIND)
     pipe.send("ready")
-    pipeline.run(reader, chain.analyzer, sinks, chain.start, chain.stages)
+    pipeline.run(
+        reader, chain.analyzer, sinks, chain.start, chain.stages, ending=lambda: pipe.recv()
+    )
     reader.close()
     pipe.send("done")
 
@@ -234,6 +266,9 @@ def live(
             microscope.acquire, n_frames=frames, interval_ms=interval_ms, exposure_ms=exposure_ms
         )
         stop, acquired = record(acquire, out, facts, options, endpoint=endpoint, say=say)
+    if acquired.stopped:
+        say(f"stopped after {acquired.frames} of {frames} frames: '{out}' is whole")
+        raise KeyboardInterrupt
     return summary(out, stop, acquired)
 
 
@@ -241,7 +276,12 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
     """What a live run did, for printing."""
     return {
         "run": str(out),
-        "frames": {"sent": acquired.frames, "analyzed": stop.analyzed, "lost": stop.lost},
+        "frames": {
+            "sent": acquired.frames,
+            "recorded": stop.frames,
+            "analyzed": stop.analyzed,
+            "lost": stop.lost + acquired.lost,
+        },
         "spots": stop.spots,
         "events": stop.events,
         "speed": speed(open_run(out).frames),

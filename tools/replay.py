@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
@@ -15,7 +16,7 @@ from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
 from livespt.stream.types import Frame, Start, Stop, Update
 from livespt.stream.wire import ENDPOINT
-from livespt.tools.compose import Facts, Options, check_options, compose
+from livespt.tools.compose import Facts, Options, check_options, compose, differences
 
 if TYPE_CHECKING:
     from livespt.acquisition.replay import Movie
@@ -30,6 +31,8 @@ class Published:
         self.close = publisher.close
 
     def __call__(self, frame: Frame, update: Update) -> Update:
+        if update.lost:
+            self.publisher.status("lost", lost_text(update))
         sent_ns = self.publisher(frame, update)
         if not frame.captured_ns:
             return update
@@ -37,7 +40,43 @@ class Published:
         return update._replace(timings=update.timings._replace(latency_ms=latency))
 
 
-class Stored:
+def lost_text(update: Update) -> str:
+    """Say which exposures were not analyzed."""
+    return f"{update.lost} exposures before frame {update.t} were not analyzed"
+
+
+class Interrupt:
+    """Ctrl-C as a clean end: the frame in work is finished, the run is closed."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.seen:  # asked twice
+            raise KeyboardInterrupt
+        self.seen = True
+
+    def until(self, frames: Iterator[Frame], passed: Callable[[int], object]) -> Iterator[Frame]:
+        """Yield frames until interrupted; tell how many passed."""
+        for frame in frames:
+            if self.seen:
+                return
+            yield frame
+            passed(1)
+
+    def ending(self) -> tuple[str, str]:
+        """Status and reason of `Stop`."""
+        return ("aborted", "interrupted") if self.seen else ("complete", "")
+
+
+class StoredReplay:
     """Sink that stores frame and tables of a replay."""
 
     def __init__(self, writer: RunWriter) -> None:
@@ -92,6 +131,8 @@ def replay(
 
     Raises
     ------
+    KeyboardInterrupt
+        After an interrupt, when the run is closed with what was analyzed.
     LiveSptError
         Movie, model, setting or output that cannot be used; nothing is written then.
     """
@@ -121,6 +162,8 @@ def replay(
             "--rate realtime needs --frame-interval-s"
         )
     chain = compose(facts, options, "replay", origin)
+    if origin is not None and (told := differences(chain.start, origin)):
+        say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
     publisher = publish(endpoint, chain.start, say)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
@@ -129,19 +172,28 @@ def replay(
         if publisher:
             publisher.close(Stop(chain.start.run, "failed", "the run could not be created"))
         raise
-    sinks.append(Stored(writer))
+    sinks.append(StoredReplay(writer))
 
     frames = chosen(movie, all_frames, writer)
     if rate == "realtime" and interval:
         frames = paced(frames, interval)
     begin = time.perf_counter()
-    with tqdm(frames, total=len(movie), unit="frame", disable=None) as shown:
-        stop = pipeline.run(shown, chain.analyzer, sinks, chain.start, chain.stages)
+    with Interrupt() as interrupt, tqdm(total=len(movie), unit="frame", disable=None) as bar:
+        stop = pipeline.run(
+            interrupt.until(frames, bar.update),
+            chain.analyzer,
+            sinks,
+            chain.start,
+            chain.stages,
+            ending=interrupt.ending,
+        )
     took = time.perf_counter() - begin
+    if interrupt.seen:
+        raise KeyboardInterrupt
     return {
         "run": str(out),
         "frames": stop.analyzed,
-        "lost": stop.lost,
+        "skipped": 0 if all_frames else int((~movie.analyzed).sum()),
         "spots": stop.spots,
         "events": stop.events,
         "frames_per_s": round(stop.analyzed / took, 1),
@@ -171,10 +223,10 @@ def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]
 
 
 def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:
-    """Yield each frame when it is due; late frames at once."""
+    """Yield each frame when its time point is due; late frames at once."""
     begin = time.monotonic()
-    for count, frame in enumerate(frames):
-        wait = begin + count * interval_s - time.monotonic()
+    for frame in frames:
+        wait = begin + frame.t * interval_s - time.monotonic()
         if wait > 0:
             time.sleep(wait)
         yield frame
