@@ -199,7 +199,8 @@ def detect(
     """(n, 3) y, x, score of the maxima, the better of two closer than `merge` pixels."""
     score = _scores(field, cutoff, alpha, v0, border)
     height, width = score.shape
-    found = np.empty((height * width // 4 + 1, 3))
+    # of 2 x 2 cells, cut short at an odd edge too, at most one is a peak
+    found = np.empty((((height + 1) // 2) * ((width + 1) // 2), 3))
     n = 0
     for i in range(height):
         for j in range(width):

@@ -175,12 +175,6 @@ def photons_for_snr(snr: ArrayLike, background: ArrayLike, sigma: ArrayLike) -> 
     return np.asarray(2 * math.pi * np.asarray(sigma, np.float64) ** 2 * peak)
 
 
-def snr_of_photons(photons: ArrayLike, background: ArrayLike, sigma: ArrayLike) -> Floats:
-    """Signal-to-noise ratio A / sqrt(A + b) of a spot of so many photons."""
-    peak = np.asarray(photons, np.float64) / (2 * math.pi * np.asarray(sigma, np.float64) ** 2)
-    return np.asarray(peak / np.sqrt(peak + np.asarray(background, np.float64)))
-
-
 @njit(cache=True)
 def _information(
     photons: Floats, background: Floats, sigma: Floats, variance: float, window: int

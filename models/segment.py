@@ -67,10 +67,6 @@ class Reader:
         answer[bad] = 1 / len(MOTIONS) if self.outputs == len(MOTIONS) else 0
         return answer
 
-    def warm_up(self) -> None:
-        """Run once, so that the first frame is as fast as the others."""
-        self.read(np.zeros((1, self.window, 5), np.float32))
-
 
 class Segmenter(Reader):
     """Probabilities (n, N, 4) of the motions, in the order of `types.MOTIONS`."""

@@ -56,11 +56,6 @@ class Session:
         """SHA-256 of the file, 64 hexadecimal digits."""
         return str(self.card["sha256"])
 
-    @property
-    def input_type(self) -> str:
-        """Element type of the first input, as ONNX Runtime writes it, e.g. "tensor(float)"."""
-        return str(self._ort.get_inputs()[0].type)
-
     def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Outputs for `arrays`, one for each input of the graph, in the graph's order."""
         if len(arrays) != len(self._inputs):

@@ -306,12 +306,13 @@ class Publisher:
     def _snapshot(self) -> list[bytes]:
         with self._lock:
             updates, stop = tuple(self._recent), self._stop
-            fields = {
+            fields: dict[str, Any] = {
                 "start": message.plain(self.start),
                 "stop": None if stop is None else message.plain(stop),
             }
             if not updates:
                 return self._encode("snapshot", fields)
-            fields |= message.update_fields(updates[-1])
+            # of this very moment: events go on while the answer is put together
+            fields |= {"head": self._log.head, **message.update_fields(updates[-1])}
         arrays = {"spots": updates[-1].spots, "states": living(updates)}
         return self._encode("snapshot", fields, arrays)

@@ -13,6 +13,7 @@ programs see, while a run is written, only the rows in columns; after it is clos
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,11 +135,18 @@ class RunWriter:
         Raises
         ------
         StoreError
-            The disk is full or broken. The run has no last word then; every commit stays readable.
+            The disk is full or broken. Where the tables fail the run has no last word, where only
+            the movie fails that says so; every commit stays readable.
         """
-        if self._movie is not None:
-            self._movie.close()
-        return self._tables.close(stop)
+        try:
+            if self._movie is not None:
+                self._movie.close()
+        except StoreError as error:
+            stop = replace(stop, status="failed", reason=stop.reason or str(error))
+            raise
+        finally:
+            stop = self._tables.close(stop, wait_s=0)  # no other process has frames to come
+        return stop
 
 
 class RunReader:

@@ -23,6 +23,7 @@ from livespt.stream.types import FRAME, Frame, Stop, Timings, Update
 
 SEGMENT_BYTES = 16 << 20  # of commits, before a journal segment is moved to columns
 MAX_PENDING = 1024  # updates held for frames that the recorder has not stored yet
+MAX_EARLY = 1 << 14  # of those stored before their frame: no ring lets a recorder fall so far back
 
 
 class TableWriter:
@@ -32,6 +33,9 @@ class TableWriter:
     `frames` gets a row for every stored frame in order, with analyzed = 0 where none was committed.
     An update whose frame the recorder lost is stored all the same (events stay without a gap), with
     a notice in `status` and no row in `frames`.
+
+    An append to the journal commits; columns follow after it, so that a failure there repeats
+    nothing and loses nothing.
 
     Parameters
     ----------
@@ -57,6 +61,7 @@ class TableWriter:
         self._final: deque[Update] = deque()
         self._early: dict[int, tuple[int, Timings]] = {}  # spots, timings of those stored before it
         self._previous = -1  # number of the last row in `frames`
+        self._last = -1  # number of the last update taken
         self._analyzed = 0
         self._segment_bytes = segment_bytes
         self._jobs: deque[Callable[[], list[Path]]] = deque()  # columns to write before rotating
@@ -71,11 +76,15 @@ class TableWriter:
         Raises
         ------
         StoreError
-            The disk is full or broken: the update waits and the next call tries again.
+            The disk is full or broken: what is not committed waits and the next call, be it with
+            this update again, goes on from there.
         """
-        if self._log is None and (not self._stored or self._stored[-1]["number"] < frame.number):
-            self.note_frame(frame)
-        self._pending.append(update)
+        if update.number != self._last:  # else it was taken by a call that failed
+            noted = bool(self._stored) and self._stored[-1]["number"] >= frame.number
+            if self._log is None and not noted:
+                self.note_frame(frame)
+            self._pending.append(update)
+            self._last = update.number
         self._drain()
 
     def note_frame(self, frame: Frame) -> None:
@@ -104,6 +113,7 @@ class TableWriter:
             The disk is full or broken.
         """
         self._write(status=self._notice(kind, frame, text))
+        self._maintain()
 
     def close(self, stop: Stop, *, wait_s: float = 5.0) -> Stop:
         """Move everything to columns, write the last word, delete the journal.
@@ -111,7 +121,8 @@ class TableWriter:
         Parameters
         ----------
         stop
-            Its counts of frames, analyzed, spots, states and events are replaced by what is stored.
+            Its counts of frames, analyzed, lost, spots, states and events are replaced by what is
+            stored.
         wait_s
             How long to wait for a recorder that has not ended the movie and stores nothing.
 
@@ -136,6 +147,7 @@ class TableWriter:
                 stop,
                 frames=frames,
                 analyzed=self._analyzed,
+                lost=max(self._previous, self._last) + 1 - self._analyzed,
                 spots=spots,
                 states=states,
                 events=events,
@@ -160,10 +172,12 @@ class TableWriter:
                 self._commit_early(update)
             else:
                 return
+            self._maintain()
         while self._final:
             update = self._final[0]
             self._write(spots=update.spots, states=update.states, events=update.events)
             self._final.popleft()
+            self._maintain()
 
     def _commit_until(self, update: Update) -> None:
         """Commit the rows of stored frames up to an update's, and the update if its is there."""
@@ -190,6 +204,8 @@ class TableWriter:
         self._write(update.spots, update.states, update.events, status=notice)
         self._pending.popleft()
         self._early[update.number] = len(update.spots), update.timings
+        if len(self._early) > MAX_EARLY:
+            del self._early[next(iter(self._early))]
         self._analyzed += 1
 
     def _row(self, record: np.void, update: Update | None, previous: int) -> NDArray[np.void]:
@@ -213,7 +229,9 @@ class TableWriter:
         for row in rows:
             self._stored.popleft()
             self._previous = int(row["number"])
-            self._early.pop(self._previous, None)
+        # frames are stored in order: what is not there by now never comes
+        while self._early and next(iter(self._early)) <= self._previous:
+            del self._early[next(iter(self._early))]
 
     def _notice(self, kind: str, frame: int, text: str) -> NDArray[np.void]:
         return np.array([(len(self._tables["status"]), kind, frame, text)], STATUS)
@@ -226,7 +244,7 @@ class TableWriter:
         frames: NDArray[np.void] | None = None,
         status: NDArray[np.void] | None = None,
     ) -> None:
-        """One commit to the journal; every so often, a column or a new segment besides."""
+        """Commit rows: once they are in the journal they are in the run, and here to count."""
         given = (spots, states, events, frames, status)
         rows = [
             np.empty(0, dtype) if part is None else np.array(part, dtype)
@@ -235,6 +253,9 @@ class TableWriter:
         self._journal.append(rows)
         for table, part in zip(self._tables.values(), rows, strict=True):
             table.add(part)
+
+    def _maintain(self) -> None:
+        """Between two commits: every so often, a column or a new segment of the journal."""
         if self._jobs:
             self._write_column()
         elif self._journal.grown >= self._segment_bytes:

@@ -179,8 +179,8 @@ class Stop:
     reason: str = ""
     frames: int = 0  # stored
     analyzed: int = 0
-    # exposures the camera made that were not analyzed: of the numbers from 0 to the last one that is
-    # stored (or analyzed, where the recorder lost it), so that analyzed + lost counts them all
+    # exposures the camera made that were not analyzed: of the numbers from 0 to the last one stored
+    # (or analyzed, where the recorder lost it), so that analyzed + lost counts them all
     lost: int = 0
     spots: int = 0
     states: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,6 @@ def test_both_networks_answer_in_one_array(infer: Infer) -> None:
     assert answer.shape == (20, infer.window, 5) and answer.dtype == np.float32
     assert np.array_equal(answer[:, :, :4], infer.segmenter(windows))
     assert np.array_equal(answer[:, :, 4], infer.uncoating(windows))
-    infer.warm_up()
 
 
 def test_a_window_that_says_nothing_has_not_uncoated(uncoating: Uncoating) -> None:
@@ -85,13 +85,37 @@ def test_what_it_finds_on_viruses_it_never_saw(uncoating: Uncoating) -> None:
     assert scores["delay_frames"] <= uncoating.lag + rule["hold"] + 10
 
 
-def test_networks_of_different_windows_do_not_go_together(tmp_path: Path) -> None:
+def with_card(folder: Path, **changes: Any) -> Path:
+    """A copy of the shipped classifier with another card."""
     for suffix in (".onnx", ".json"):
-        shutil.copy(shipped("uncoating").with_suffix(suffix), tmp_path / f"mine{suffix}")
-    card = json.loads((tmp_path / "mine.json").read_text())
-    card["window"] += 2
-    (tmp_path / "mine.json").write_text(json.dumps(card))
-    other = Uncoating(tmp_path / "mine.onnx", provider="cpu")
+        shutil.copy(shipped("uncoating").with_suffix(suffix), folder / f"mine{suffix}")
+    card = json.loads((folder / "mine.json").read_text()) | changes
+    (folder / "mine.json").write_text(json.dumps(card))
+    return folder / "mine.onnx"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "hold"),
+    [(0.49, 8), (1.0, 8), (float("nan"), 8), ("0.9", 8), (None, 8), (0.9, 0), (0.9, 1.5)],
+)
+def test_a_decision_that_no_run_can_use_is_refused(
+    threshold: Any, hold: Any, tmp_path: Path
+) -> None:
+    path = with_card(tmp_path, decision={"lag": 20, "threshold": threshold, "hold": hold})
+    with pytest.raises(ModelError, match=f"threshold {threshold}, hold {hold}:") as caught:
+        Uncoating(path, provider="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_least_decision_is_taken_and_none_is_refused(tmp_path: Path) -> None:
+    least = {"lag": 20, "threshold": 0.5, "hold": 1}
+    assert Uncoating(with_card(tmp_path, decision=least), provider="cpu").decision == least
+    with pytest.raises(ModelError, match="threshold None"):
+        Uncoating(with_card(tmp_path, decision=None), provider="cpu")
+
+
+def test_networks_of_different_windows_do_not_go_together(tmp_path: Path) -> None:
+    other = Uncoating(with_card(tmp_path, window=98), provider="cpu")
     with pytest.raises(ModelError, match=r"window 96 and mine\.onnx 98"):
         Infer(Segmenter(provider="cpu"), other)
 

@@ -72,6 +72,15 @@ def test_equal_scores_give_one_detection() -> None:
     assert len(found_in(flat)) == len(np.unique(found_in(flat)[:, :2], axis=0)) <= 1
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (9, 9), (8, 9), (1, 9), (9, 1)])
+def test_every_other_cell_may_be_a_peak(shape: tuple[int, int]) -> None:
+    field = np.zeros((3, *shape), np.float32)
+    field[2] = -12
+    field[2, ::2, ::2] = 9
+    most = -(-shape[0] // 2) * -(-shape[1] // 2)
+    assert len(detect(field, 1e-3, 0.5, 0.5, 0.5, 0)) == most
+
+
 def test_counts_are_measured_above_the_local_background() -> None:
     y, x = np.indices((60, 60))
     spot = 5000 / (2 * np.pi * 1.3**2) * np.exp(-((y - 30) ** 2 + (x - 25) ** 2) / (2 * 1.3**2))

@@ -165,6 +165,26 @@ def test_who_joins_late_sees_what_is_known() -> None:
     assert joined.states["frame"].tolist() == [1, 1, 0, 0]
 
 
+def test_a_snapshot_has_the_head_of_its_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    with publishing() as publisher, zmq.Context() as context:
+        publisher(*step(0, some_events(0, 4)))
+
+        def meanwhile(updates: Any) -> np.ndarray:
+            other = threading.Thread(target=publisher, args=step(1, some_events(4, 3)))
+            other.start()
+            other.join(0.5)
+            return living(updates)
+
+        monkeypatch.setattr("livespt.stream.publish.living", meanwhile)
+        with context.socket(zmq.DEALER) as dealer:
+            dealer.connect(publisher.router_endpoint)
+            dealer.send_multipart(wire.encode_request(wire.Request("snapshot")))
+            assert dealer.poll(5000)
+            header = wire.decode(dealer.recv_multipart()).header
+            dealer.send_multipart(wire.encode_request(wire.Request("bye")))
+        assert (header["frame"], header["head"]) == (0, 4)
+
+
 def test_only_the_kinds_that_are_wanted() -> None:
     with publishing() as publisher:
         publisher(*step(0, some_events(0, 40)))

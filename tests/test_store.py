@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import inspect
 import json
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from livespt.stream.columns import Table
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.store import (
     MovieWriter,
@@ -150,7 +152,7 @@ def test_start_and_stop_read_back_equal(tmp_path: Path) -> None:
     writer = with_writer(RunWriter(tmp_path / "a.zarr", start), 3)
     written = writer.close(Stop("r", "aborted", "user", frames=99, lost=4))
     run = open_run(tmp_path / "a.zarr")
-    assert run.stop == written == Stop("r", "aborted", "user", 3, 3, 4, 8, 4, 1)
+    assert run.stop == written == Stop("r", "aborted", "user", 3, 3, 0, 8, 4, 1)
     plain = {"memory": 3, "path": "a/b", "none": None, "range": 4.5}
     assert run.start == replace(start, settings=plain, camera={"offset": 100.0, "known": True})
 
@@ -338,6 +340,42 @@ def test_frames_the_analyzer_skipped_have_rows(tmp_path: Path) -> None:
     check_tables(run, [2, 6, 10])
 
 
+@pytest.mark.parametrize(
+    ("stored", "analyzed", "lost"),
+    [
+        (range(6), range(6), 0),
+        (range(6), (2, 3), 4),  # skipped at the very start and the very end
+        ((3, 4, 7), (3, 7), 6),  # missing at the start and between; 4 skipped
+        (range(6), (), 6),
+        ((), (), 0),
+        ((0, 1, 4, 5), (0, 2, 4), 3),  # 2 analyzed but not stored
+        ((0, 1), (0, 1, 4), 2),  # the recorder died
+    ],
+)
+@pytest.mark.parametrize("one_process", [False, True])
+def test_the_last_word_counts_every_exposure_not_analyzed(
+    stored: Iterable[int], analyzed: Iterable[int], lost: int, one_process: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.zarr"
+    whole = set(analyzed) <= set(stored)
+    create_run(path, make_start(), movie=not one_process)
+    movie = None if one_process else MovieWriter(path, make_start())
+    tables = TableWriter(path)
+    for i in range(8):
+        if i in stored:
+            add = tables.note_frame if movie is None else movie.add_frame
+            add(make_frame(i))
+        if i in analyzed:
+            tables.commit(make_frame(i), make_update(i))
+    if movie is not None:
+        movie.close()
+    stop, frames = tables.close(replace(STOP, lost=99)), open_run(path).frames
+    assert open_run(path).stop == stop
+    assert (stop.analyzed, stop.lost) == (len(tuple(analyzed)), lost)
+    if whole:
+        assert stop.lost == frames["lost"].sum() + (frames["analyzed"] == 0).sum()
+
+
 def test_updates_of_frames_the_recorder_lost_are_kept_with_a_notice(tmp_path: Path) -> None:
     movie, tables = live(tmp_path / "a.zarr")
     for i in range(10):
@@ -371,6 +409,28 @@ def test_a_recorder_that_is_far_behind_does_not_stop_the_tables(
     assert run.frames["number"].tolist() == list(range(8))
     assert run.frames["analyzed"].tolist() == [1] * 8
     assert run.frames["spots"].tolist() == [len(make_update(i).spots) for i in range(8)]
+
+
+def test_what_waits_for_a_dead_recorder_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("livespt.stream.tables.MAX_PENDING", 5)
+    monkeypatch.setattr("livespt.stream.tables.MAX_EARLY", 20)
+    movie, tables = live(tmp_path / "a.zarr")
+    movie.add_frame(make_frame(0))
+    for i in range(60):
+        tables.commit(make_frame(i), make_update(i))
+        assert len(tables._pending) <= 5 and len(tables._early) <= 20
+    for i in (44, 55):  # it lives after all
+        movie.add_frame(make_frame(i))
+    movie.close()
+    tables.close(STOP)
+    run = open_run(tmp_path / "a.zarr")
+    check_tables(run, list(range(60)))
+    assert run.frames["number"].tolist() == [0, 44, 55] and run.frames["analyzed"].all()
+    assert run.frames["spots"].tolist() == [len(make_update(i).spots) for i in (0, 44, 55)]
+    assert run.status["frame"].tolist() == [1, 56]
+    assert not tables._early.keys() & set(range(56))
 
 
 def test_a_recorder_that_died_does_not_hold_the_end(tmp_path: Path) -> None:
@@ -610,7 +670,81 @@ def test_a_full_disk_keeps_what_was_committed(
     writer.close(STOP)  # space is back: the update that waited is stored
     run = open_run(path)
     check_frames(run)
+    check_tables(run, list(range(21)))
     assert run.n_frames == 21 and len(list(path.rglob("*.partial"))) == 0
+
+
+@pytest.mark.parametrize("movie", [False, True])
+@pytest.mark.parametrize("repeat", [False, True])
+def test_a_column_that_cannot_be_written_repeats_and_loses_nothing(
+    movie: bool, repeat: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, failed = tmp_path / "a.zarr", []
+    write_column = Table._write
+
+    def full_once(self: Table, field: str, values: NDArray[np.generic]) -> list[Path]:
+        if not failed:
+            failed.append(field)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_column(self, field, values)
+
+    monkeypatch.setattr(Table, "_write", full_once)
+    create_run(path, make_start(), movie=movie, chunk_rows=32)
+    recorder = MovieWriter(path, make_start()) if movie else None
+    tables, errors = TableWriter(path, segment_bytes=4000), 0
+    for i in range(60):
+        if recorder is not None:
+            recorder.add_frame(make_frame(i))
+        try:
+            tables.commit(make_frame(i), make_update(i))
+        except StoreError as error:
+            assert "disk is full" in str(error)
+            check_tables(open_run(path), list(range(i + 1)))
+            errors += 1
+            if repeat:
+                tables.commit(make_frame(i), make_update(i))
+    assert errors == len(failed) == 1
+    tables.finish(make_update(60))
+    if recorder is not None:
+        recorder.close()
+    stop, run = tables.close(STOP), open_run(path)
+    check_tables(run, list(range(61)))
+    assert run.frames["number"].tolist() == list(range(60)) and run.frames["analyzed"].all()
+    assert (stop.frames, stop.analyzed, stop.lost) == (60, 60, 0)
+
+
+def test_a_column_that_fails_last_is_written_by_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write_column = tmp_path / "a.zarr", Table._write
+
+    def full(self: Table, field: str, values: NDArray[np.generic]) -> list[Path]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    create_run(path, make_start(), movie=False, chunk_rows=32)
+    tables, n = TableWriter(path, segment_bytes=4000), 0
+    monkeypatch.setattr(Table, "_write", full)
+    with pytest.raises(StoreError, match=r"writing columns .* disk is full"):
+        for n in range(60):
+            tables.commit(make_frame(n), make_update(n))
+    monkeypatch.setattr(Table, "_write", write_column)
+    tables.close(replace(STOP, status="failed"))
+    check_tables(open_run(path), list(range(n + 1)))
+
+
+def test_a_movie_that_cannot_be_closed_leaves_the_tables_their_last_word(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    writer = with_writer(RunWriter(path, make_start()), 3)
+    (path / "movie/0/zarr.json").rename(path / "moved")  # so that it cannot be trimmed
+    with pytest.raises(StoreError, match="closing the movie failed"):
+        writer.close(STOP)
+    (path / "moved").rename(path / "movie/0/zarr.json")
+    run = open_run(path)
+    check_tables(run, [0, 1, 2])
+    check_frames(run)
+    assert run.stop is not None and run.stop.status == "failed"
+    assert "closing the movie failed" in run.stop.reason and run.stop.frames == 3
+    assert not (path / "journal").exists()
 
 
 def test_a_run_that_cannot_be_closed_stays_readable(
