@@ -66,7 +66,7 @@ def demo(
         "frames": {
             "sent": acquired.frames,
             "analyzed": stop.analyzed,
-            "lost": stop.lost + acquired.lost,
+            "lost": stop.lost,
         },
         **judge(movie, run),
         "speed": speed(open_run(run).frames),

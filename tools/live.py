@@ -280,7 +280,7 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
             "sent": acquired.frames,
             "recorded": stop.frames,
             "analyzed": stop.analyzed,
-            "lost": stop.lost + acquired.lost,
+            "lost": stop.lost,
         },
         "spots": stop.spots,
         "events": stop.events,
