@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -154,23 +155,29 @@ def test_a_damaged_newest_segment_falls_back_to_the_one_before(tmp_path: Path) -
         JournalReader(tmp_path, DTYPES).poll()
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """A limit of 4096 bytes a file: writes beyond it are cut short and fail, as on a full disk."""
+    """At most 4096 bytes a file: writes beyond are cut short and fail, as on a full disk.
+
+    It ends within the test: the runner's own output may be a file, too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_refused_write_leaves_the_journal_as_it_was(tmp_path: Path, small_files: None) -> None:
+def test_a_refused_write_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path, 2)
     writer.append(make_rows(1, (5, 0)))
     size = (tmp_path / "00000000.log").stat().st_size
-    with pytest.raises(StoreError, match="failed"):
-        writer.append(make_rows(2, (500, 0)))
-    with pytest.raises(StoreError, match="failed"):
-        writer.rotate([0, 0], make_rows(2, (500, 0)), [])
+    with small_files():
+        with pytest.raises(StoreError, match="failed"):
+            writer.append(make_rows(2, (500, 0)))
+        with pytest.raises(StoreError, match="failed"):
+            writer.rotate([0, 0], make_rows(2, (500, 0)), [])
     assert (tmp_path / "00000000.log").stat().st_size == size
     assert list(tmp_path.iterdir()) == [tmp_path / "00000000.log"]
     writer.append(make_rows(3, (1, 0)))  # what fits goes on
