@@ -56,12 +56,16 @@ class Decisions:
             return np.zeros(0, EVENT)
         self._reserve(int(slots.max()) + 1)
         motion = np.stack([rows[f"p_{name}"] for name in MOTIONS], axis=1)
+        # contiguous, whatever their number: another memory layout would be compiled anew
+        frames, state, uncoated = (
+            np.ascontiguousarray(rows[name]) for name in ("frame", "state", "p_uncoated")
+        )
         found = _decide(
             slots,
-            rows["frame"],
-            rows["state"],
+            frames,
+            state,
             motion,
-            rows["p_uncoated"],
+            uncoated,
             points,
             self._stretch,
             self._start,

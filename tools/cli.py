@@ -8,6 +8,7 @@ stderr. Exit code: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupte
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import click
 
 from livespt.stream.errors import LiveSptError, SettingError
 from livespt.stream.wire import ENDPOINT
-from livespt.tools.command import PATH, Group, Kept, report
+from livespt.tools.command import FINITE, PATH, POSITIVE, SEED, Finite, Group, Kept, report
 
 
 def _pair(
@@ -27,6 +28,8 @@ def _pair(
         return None
     try:
         first, second = (float(part) for part in text.split(","))
+        if not math.isfinite(first + second):
+            raise ValueError
     except ValueError:
         shape = param.make_metavar(ctx)
         raise click.BadParameter(f"'{text}' is not {shape}: two numbers, as in 104.5,88") from None
@@ -39,7 +42,7 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--localizer", type=PATH, help="Localizer model (.onnx). Default: shipped."),
         click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped."),
         click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped."),
-        click.option("--search-range", type=float, help="Pixels a particle may move a frame. [5]"),
+        click.option("--search-range", type=FINITE, help="Pixels a particle may move a frame. [5]"),
         click.option("--memory", type=int, help="Frames a particle may be missed. [3]"),
         click.option(
             "--provider",
@@ -71,7 +74,7 @@ def livespt() -> None:
 @livespt.command()
 @click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Folder to make.")
 @click.option("--headless", is_flag=True, help="Open no window.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated sample.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Of the simulated sample.")
 @click.option("--frames", type=click.IntRange(min=50), help="Length of the movie.")
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
 @analysis_options
@@ -88,10 +91,8 @@ def demo(**values: Any) -> None:
     "--out", type=PATH, default=Path("live.zarr"), show_default=True, help="Run to write."
 )
 @click.option("--frames", type=click.IntRange(min=1), default=1000, show_default=True)
-@click.option("--interval-ms", type=click.FloatRange(min=0), default=0.0, show_default=True)
-@click.option(
-    "--exposure-ms", type=click.FloatRange(min=0.01), help="Default: as the camera is set."
-)
+@click.option("--interval-ms", type=Finite(min=0), default=0.0, show_default=True)
+@click.option("--exposure-ms", type=Finite(min=0.01), help="Default: as the camera is set.")
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -107,7 +108,7 @@ def demo(**values: Any) -> None:
 @click.option("--demo-camera", is_flag=True, help="Micro-Manager's demo hardware, no microscope.")
 @click.option(
     "--pixel-size-um",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="In place of what Micro-Manager says.",
 )
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
@@ -122,8 +123,8 @@ def live(**values: Any) -> None:
 @livespt.command()
 @click.argument("movie", type=PATH)
 @click.option("--out", type=PATH, required=True, help="Run to write (RUN.zarr).")
-@click.option("--pixel-size-um", type=float, help="In place of what the movie says.")
-@click.option("--frame-interval-s", type=float, help="In place of what the movie says.")
+@click.option("--pixel-size-um", type=FINITE, help="In place of what the movie says.")
+@click.option("--frame-interval-s", type=FINITE, help="In place of what the movie says.")
 @click.option("--rate", type=click.Choice(["max", "realtime"]), default="max", show_default=True)
 @click.option("--no-movie", is_flag=True, help="Do not store the frames again.")
 @click.option("--all-frames", is_flag=True, help="Also those that the live run had to skip.")
@@ -175,7 +176,7 @@ def export(run: Path, out: Path, overwrite: bool) -> None:
 @livespt.command()
 @click.argument("spots", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--search-range", type=float, default=5.0, show_default=True)
+@click.option("--search-range", type=FINITE, default=5.0, show_default=True)
 @click.option("--memory", type=int, default=0, show_default=True)
 @click.option("--overwrite", is_flag=True)
 def link(spots: Path, out: Path, **values: Any) -> None:
@@ -188,9 +189,9 @@ def link(spots: Path, out: Path, **values: Any) -> None:
 @livespt.command()
 @click.argument("tracks", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--pixel-size-um", type=float, required=True)
-@click.option("--frame-interval-s", type=float, required=True)
-@click.option("--z-step-um", type=float, help="Of `z`; default: the pixel size.")
+@click.option("--pixel-size-um", type=POSITIVE, required=True)
+@click.option("--frame-interval-s", type=POSITIVE, required=True)
+@click.option("--z-step-um", type=FINITE, help="Of `z`; default: the pixel size.")
 @click.option("--lag", type=int, help="Look-ahead, frames. Default: the settled lag.")
 @click.option("--offline", is_flag=True, help="Look both ways along whole tracks.")
 @click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped.")
@@ -226,20 +227,20 @@ def train() -> None:
 )
 @click.option(
     "--zoom",
-    type=click.FloatRange(min=1),
+    type=Finite(min=1),
     default=1.15,
     show_default=True,
     help="Sizes to expect, times and over that of the crop.",
 )
 @click.option(
     "--noise",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=1.0,
     show_default=True,
     help="Noise to expect beyond the crop's, in units of it.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--overwrite", is_flag=True)
 def train_localizer(movie: Path, **values: Any) -> None:
     """A localizer from one particle of MOVIE ("simulated": how the shipped one is made)."""
@@ -257,7 +258,7 @@ def _preset_options(function: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
         ),
         click.option("--out", type=PATH, required=True, help="Model to write (.onnx)."),
-        click.option("--seed", type=int, default=1, show_default=True),
+        click.option("--seed", type=SEED, default=1, show_default=True),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto"),
         click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out."),
     ]
@@ -315,7 +316,7 @@ def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.argument("model", type=PATH, required=False),
         click.option("--tracks", type=click.IntRange(min=10), default=2000, show_default=True),
-        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--seed", type=SEED, default=0, show_default=True),
     ]
     for option in reversed(options):
         function = option(function)

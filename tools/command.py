@@ -18,6 +18,22 @@ from livespt.tools.settings import ASSIGNMENT, nearest, read_toml
 PATH = click.Path(path_type=Path)
 
 
+class Finite(click.FloatRange):
+    """A number that is neither NaN nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what is no finite number in the range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
+FINITE = Finite()
+POSITIVE = Finite(min=0, min_open=True)
+SEED = click.IntRange(min=0)
+
+
 class Command(click.Command):
     """A command that also takes `key=value` words, a TOML file and `--json`."""
 
@@ -107,10 +123,31 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
     if path is not None and isinstance(ctx.command, Command):
         known = ctx.command.settings()
         values = read_toml(path, ctx.info_name or "", known)
-        ctx.default_map = {str(known[key].name): value for key, value in values.items()}
+        ctx.default_map = {
+            str(known[key].name): _typed(key, value, known[key], path)
+            for key, value in values.items()
+        }
 
 
-def _keep_json(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+def _typed(key: str, value: Any, option: click.Option, path: Path) -> Any:
+    """A TOML value as the command line would have given it."""
+    if option.is_flag:
+        fits = isinstance(value, bool)
+    elif option.multiple:
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    else:
+        text = isinstance(option.type, click.Path | click.Choice | click.types.StringParamType)
+        fits = isinstance(value, str) if text else type(value) in (int, float)
+    if not fits:
+        raise SettingError(f"setting '{key}' in '{path}' cannot be {value!r}")
+    return value if option.is_flag or option.multiple else str(value)
+
+
+def _keep_json(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise click.BadParameter(
+            f"cannot write '{path}': no file in an existing folder", ctx, param
+        )
     ctx.meta["livespt.json"] = path
 
 

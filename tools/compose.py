@@ -135,9 +135,11 @@ def warm_up(infer: Infer, settings: Settings) -> None:
     """Compile and allocate everything behind the localizer, so that the first frame is not late."""
     spots = np.zeros(2, SPOT)
     spots["y"] = 0, 100
-    rehearsal = Analyzer(lambda image: spots.copy(), infer, settings)
-    for t in range(3):
-        rehearsal(Frame(t, t, 0, 0, 0.0, np.zeros((1, 1), np.uint8)))
+    gone = settings.memory + 2  # long enough for a track to be lost, and another to be born
+    seen = [2, 2, *[1] * gone, 2, 2]
+    rehearsal = Analyzer(lambda image: spots[: int(image[0, 0])].copy(), infer, settings)
+    for t, n in enumerate(seen):
+        rehearsal(Frame(t, t, 0, 0, 0.0, np.full((1, 1), n, np.uint8)))
     rehearsal.finish()
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from livespt.stream.errors import StoreError
 from livespt.stream.store import open_run
 from livespt.tools.compose import Facts, Options
-from livespt.tools.live import record, speed
+from livespt.tools.live import check_free, record, speed
 
 if TYPE_CHECKING:
     from livespt.acquisition.simulate import SimulatedMovie
@@ -40,6 +40,7 @@ def demo(
     run = out / "run.zarr"
     if run.exists():
         raise StoreError(f"'{run}' exists already: choose another --out")
+    check_free(endpoint)
     scenario = Scenario(seed=seed)
     if frames is not None:
         scenario = replace(scenario, n_frames=frames)

@@ -11,7 +11,9 @@ goes on, and the run ends with what went wrong.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -24,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream import pipeline
-from livespt.stream.errors import LiveSptError, SettingError, StoreError
+from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
 from livespt.stream.publish import Publisher
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
 from livespt.stream.types import Frame, Start, Stop, Update
-from livespt.stream.wire import ENDPOINT
+from livespt.stream.wire import ENDPOINT, address
 from livespt.tools.compose import Facts, Options, check_options, compose
 from livespt.tools.replay import Published, lost_text
 
@@ -110,15 +112,11 @@ def record(
                 problems.append(f"{acquired.errors} frames refused: {acquired.last_error}")
         except LiveSptError as error:
             problems.append(str(error))
-        with suppress(OSError):  # it may have died: that is heard below
-            analyzer.pipe.send(_ending(acquired, problems))
         ring.end()
-        for worker in reversed(workers):  # the recorder first: tables follow the movie
-            try:
-                _hear(worker, DONE_S)
-                worker.process.join(10)
-            except LiveSptError as error:
-                problems.append(str(error))
+        _finish(workers[1], problems)  # the recorder first: tables follow the movie
+        with suppress(OSError):  # it may have died: that is heard next
+            analyzer.pipe.send(_ending(acquired, problems))
+        _finish(analyzer, problems)
     finally:
         for worker in workers:
             if worker.process.is_alive():
@@ -131,11 +129,35 @@ def record(
     return stop, acquired
 
 
+def _finish(worker: Worker, problems: list[str]) -> None:
+    """Wait until a worker is done; note what it failed at."""
+    try:
+        _hear(worker, DONE_S)
+        worker.process.join(10)
+    except LiveSptError as error:
+        problems.append(str(error))
+
+
 def _ending(acquired: Acquired | None, problems: list[str]) -> tuple[str, str]:
-    """Status and reason of `Stop`, by how capture ended."""
-    if acquired is None:
+    """Status and reason of `Stop`, by how capture and recorder ended."""
+    if acquired is None or problems:
         return "failed", "; ".join(problems)
     return ("aborted", "interrupted") if acquired.stopped else ("complete", "")
+
+
+def check_free(endpoint: str) -> None:
+    """Refuse a busy endpoint before a camera is opened for nothing."""
+    host, port = address(endpoint)
+    for wanted in (port, port + 1) if port else ():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name == "posix")
+            try:
+                probe.bind((host, wanted))
+            except OSError as error:
+                raise WireError(
+                    f"cannot publish on {endpoint}: port {wanted}: {error.strerror}; end the run "
+                    "that publishes there, or give another --endpoint"
+                ) from error
 
 
 def _spawn(name: str, target: Callable[..., None], *args: Any) -> Worker:
@@ -242,6 +264,11 @@ def live(
     check_options(options)
     if out.exists():
         raise StoreError(f"'{out}' exists already: choose another --out")
+    check_free(endpoint)
+    if mm_dir is None and (java or mm_config is not None):
+        raise SettingError("--java and --mm-config need --mm-dir, the Micro-Manager folder")
+    if demo_camera and mm_dir is not None:
+        raise SettingError("--demo-camera and --mm-dir exclude each other")
     if demo_camera:
         opened = micromanager.demo_microscope()
     elif mm_dir is None:

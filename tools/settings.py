@@ -54,6 +54,6 @@ def read_toml(path: Path, command: str, known: Iterable[str]) -> dict[str, Any]:
         raise SettingError(f"'{path}' is no TOML file: {' '.join(str(error).split())}") from error
     table = tables.get(command)
     if not isinstance(table, dict):
-        table = {key: value for key, value in tables.items() if not isinstance(value, dict)}
+        table = tables
     check(table, known, f"'{path}'")
     return table
