@@ -30,6 +30,10 @@ USAGE = {
     "missing argument": (("replay",), "MOVIE"),
     "unknown setting": (("replay", "a.tif", "--out", "b", "search_rnge=3"), "'search_range'"),
     "bad value": (("replay", "a.tif", "out=b", "search_range=far"), "far"),
+    "not finite": (("replay", "a.tif", "out=b", "search_range=nan"), "nan"),
+    "negative seed": (("evaluate", "segmenter", "--seed", "-1"), "-1"),
+    "json in no folder": (("doctor", "--json", "no/such/folder.json"), "folder.json"),
+    "two microscopes": (("live", "--demo-camera", "--mm-dir", "m", "--mm-config", "c"), "--mm-dir"),
     "bad flag": (("replay", "a.tif", "out=b", "no_movie=maybe"), "maybe"),
     "value out of range": (("replay", "a.tif", "out=b", "search_range=-1"), "-1"),
     "bad point": (("train", "localizer", "a.tif", "frame=0", "at=5", "size=11", "out=m"), "Y,X"),
@@ -60,6 +64,30 @@ def test_settings_come_from_toml_and_words_win(
     config.write_text("serch_range = 10\n")
     line = refuse(capsys, 2, "link", str(spots), "x.csv", "--config", str(config))
     assert "'serch_range'" in line and "'search_range'" in line
+
+
+TOML = {
+    "a list": "search_range = [1, 2]",
+    "a date": "search_range = 1979-05-27",
+    "true for a number": "search_range = true",
+    "text for a number": 'memory = "2"',
+    "no whole number": "memory = 2.5",
+    "not finite": "search_range = nan",
+    "a number for a path": "localizer = 3",
+    "a number for a flag": "no_movie = 3",
+    "an unknown table": "[nosuch]\nmemory = 3",
+    "a table for a value": "memory = {a = 1}",
+    "no TOML": "memory = ",
+}
+
+
+@pytest.mark.parametrize("name", TOML)
+def test_a_settings_file_that_cannot_be_used(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text(TOML[name] + "\n")
+    refuse(capsys, 2, "replay", "movie.tif", "--out", "run.zarr", "--config", str(config))
 
 
 def test_json_holds_what_was_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,7 +122,9 @@ def _option_words(key: str, option: click.Option, value: str) -> list[str]:
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is not None and isinstance(ctx.command, Command):
         known = ctx.command.settings()
-        values = read_toml(path, ctx.info_name or "", known)
+        root = ctx.find_root().command
+        others = root.commands if isinstance(root, click.Group) else ()
+        values = read_toml(path, ctx.info_name or "", known, others)
         ctx.default_map = {
             str(known[key].name): _typed(key, value, known[key], path)
             for key, value in values.items()
@@ -145,9 +147,7 @@ def _typed(key: str, value: Any, option: click.Option, path: Path) -> Any:
 
 def _keep_json(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise click.BadParameter(
-            f"cannot write '{path}': no file in an existing folder", ctx, param
-        )
+        raise click.BadParameter(f"'{path}' is no file in an existing folder", ctx, param)
     ctx.meta["livespt.json"] = path
 
 

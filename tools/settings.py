@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,13 @@ def check(keys: Iterable[str], known: Iterable[str], where: str) -> None:
             raise SettingError(f"unknown setting '{key}' in {where}{hint}")
 
 
-def read_toml(path: Path, command: str, known: Iterable[str]) -> dict[str, Any]:
+def read_toml(
+    path: Path, command: str, known: Iterable[str], others: Container[str] = ()
+) -> dict[str, Any]:
     """Return the settings of `command` in a TOML file.
 
-    They stand in a table named as the command or, in a file for one command, at the top.
+    They stand in a table named as the command or, in a file for one command, at the top; tables of
+    `others`, further commands, are passed over.
 
     Raises
     ------
@@ -54,6 +57,6 @@ def read_toml(path: Path, command: str, known: Iterable[str]) -> dict[str, Any]:
         raise SettingError(f"'{path}' is no TOML file: {' '.join(str(error).split())}") from error
     table = tables.get(command)
     if not isinstance(table, dict):
-        table = tables
+        table = {key: value for key, value in tables.items() if key not in others}
     check(table, known, f"'{path}'")
     return table

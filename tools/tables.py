@@ -236,6 +236,10 @@ def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> No
     """
     if out.exists() and out.is_dir() != folder:
         raise StoreError(f"{out} is a {'file' if folder else 'folder'}; choose another name")
+    if out.exists() and not (folder or out.is_file()):
+        raise StoreError(f"{out} is no regular file; choose another name")
+    if out.is_dir() and not ((out / ".zgroup").exists() or (out / "zarr.json").exists()):
+        raise StoreError(f"{out} is a folder of something else; choose another name")
     if out.exists() and not overwrite:
         raise StoreError(f"{out} exists; choose another name or add --overwrite")
     if not out.parent.is_dir():
