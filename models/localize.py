@@ -141,7 +141,8 @@ class Localizer:
         precision = np.full(len(points), np.nan)
         precision[seen] = np.sqrt(self._floor**2 + (self._slope * relative) ** 2)
         spots["dy"] = spots["dx"] = precision
-        spots["dz"] = np.nan
+        for unknown in ("dz", "sigma", "variance", "polarizability_um3"):
+            spots[unknown] = np.nan
         spots["intensity"], spots["background"], spots["score"] = total, background, score
         return spots
 

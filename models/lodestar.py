@@ -78,8 +78,10 @@ def squash(z: Tensor) -> Tensor:
     return u / torch.sqrt(1 + u.abs())
 
 
-def build(net: str) -> nn.Sequential:
-    """Convolutions from (n, 1, h, w) to (n, 3, h/2, w/2): (dy, dx, rho) of each cell.
+def build(net: str, channels: int = 1, extra: int = 0) -> nn.Sequential:
+    """Convolutions from (n, channels, h, w) to (n, 3 + extra, h/2, w/2) of each cell.
+
+    The first three outputs are dy, dx and rho; `extra` ones follow, one a further symmetry.
 
     "paper" is the network of the paper's Methods: three 3x3 layers of 32 channels, 2x2 maximum,
     eight 3x3 of 32, 1x1 to 3. "light" costs a tenth: one 6x6 layer of stride 2, three 3x3, the
@@ -87,17 +89,17 @@ def build(net: str) -> nn.Sequential:
     """
     layers: list[nn.Module] = []
     if net == "paper":
-        for before in (1, 32, 32):
+        for before in (channels, 32, 32):
             layers += [nn.Conv2d(before, 32, 3, padding=1), nn.ReLU()]
         layers.append(nn.MaxPool2d(2))
         for _ in range(8):
             layers += [nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()]
-        layers.append(nn.Conv2d(32, 3, 1))
+        layers.append(nn.Conv2d(32, 3 + extra, 1))
     elif net == "light":
-        layers += [nn.Conv2d(1, 16, 6, stride=2, padding=2), nn.ReLU()]
+        layers += [nn.Conv2d(channels, 16, 6, stride=2, padding=2), nn.ReLU()]
         for apart in (1, 2, 1):
             layers += [nn.Conv2d(16, 16, 3, padding=apart, dilation=apart), nn.ReLU()]
-        layers.append(nn.Conv2d(16, 3, 1))
+        layers.append(nn.Conv2d(16, 3 + extra, 1))
     else:
         raise ValueError(f"unknown net '{net}': one of {', '.join(NETS)}")
     return nn.Sequential(*layers)

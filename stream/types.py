@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1  # version of the run store and of the wire
+FORMAT = 2  # version of the run store and of the wire
 
 MOTIONS = ("normal", "directed", "confined", "subdiffusive")  # order of the p_ fields below
 ABSTAIN = -1  # `STATE["state"]` when no motion is likely enough
@@ -37,6 +37,10 @@ SPOT = np.dtype(
         ("intensity", "<f4"),  # integrated counts above background
         ("background", "<f4"),  # counts per pixel
         ("score", "<f4"),  # the localizer's own
+        # NaN in the rest: this localizer does not measure it
+        ("sigma", "<f4"),  # standard deviation of the fitted spot, pixels
+        ("variance", "<f4"),  # self-consistency: of where the cells around see it, pixels^2
+        ("polarizability_um3", "<f4"),
     ]
 )
 
