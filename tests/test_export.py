@@ -26,8 +26,8 @@ VOLUME = replace(START, axes="zyx", shape=(9, 64, 80), z_step_um=0.3)
 UNKNOWN = replace(START, pixel_size_um=None, frame_interval_s=None)
 EXTENSIONS = (".csv", ".parquet", ".xml", ".geff")
 COLUMNS = [
-    "frame", "particle", "y", "x", "intensity", "background", "score", "dy", "dx", "channel",
-    "position", "p_normal", "p_directed", "p_confined", "p_subdiffusive", "state", "p_uncoated",
+    "frame", "particle", "y", "x", "intensity", "background", "score", "dy", "dx", "sigma",
+    "channel", "position", "p_normal", "p_directed", "p_confined", "p_subdiffusive", "state", "p_uncoated",
     "lag",
 ]  # fmt: skip
 
@@ -46,6 +46,7 @@ def tables(
         rows["z"], rows["y"], rows["x"] = seen.T
         rows["intensity"], rows["score"] = rng.uniform(100, 900, (2, len(seen)))
         rows["dz"], rows["dy"], rows["dx"] = np.nan, 0.1, 0.2
+        rows["sigma"], rows["variance"], rows["polarizability_um3"] = 1.3, np.nan, np.nan
         spots.append(rows)
         places = places + rng.normal(0, 0.5, places.shape) * (len(start.axes) == 3, 1, 1)
     spot = np.concatenate(spots)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KEYS = ["frame", "channel", "position", "track"]  # one spot, and one settled state
 PROBABILITIES = [f"p_{motion}" for motion in MOTIONS]
+FURTHER = ("sigma", "variance", "polarizability_um3")  # only where the localizer measured them
 UNSURE = "unsure"  # `state` when no motion is likely enough
 
 
@@ -79,7 +80,9 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
     import pandas as pd
 
     axes = ["y", "x", "z"][: len(start.axes)]
-    measured = ["intensity", "background", "score", *(f"d{axis}" for axis in axes)]
+    further = [name for name in FURTHER if name in (spots.dtype.names or ())]
+    further = [name for name in further if not np.isnan(spots[name]).all()]
+    measured = ["intensity", "background", "score", *(f"d{axis}" for axis in axes), *further]
     names = ["frame", "track", *axes, *measured, "channel", "position"]
     table = pd.DataFrame({name: spots[name] for name in names})
     final = states[states["settled"] == 1]

@@ -1,0 +1,164 @@
+"""Model commands: `livespt train NAME` and `livespt evaluate NAME`, their arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from livespt.tools.command import PATH, SEED, Finite, Group, report
+
+
+def _pair(
+    ctx: click.Context, param: click.Parameter, text: str | None
+) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        first, second = (float(part) for part in text.split(","))
+        if not math.isfinite(first + second):
+            raise ValueError
+    except ValueError:
+        shape = param.make_metavar(ctx)
+        raise click.BadParameter(f"'{text}' is not {shape}: two numbers, as in 104.5,88") from None
+    return first, second
+
+
+@click.group(cls=Group)
+def train() -> None:
+    """Make models."""
+
+
+@train.command("localizer")
+@click.argument("movie", type=PATH)
+@click.option("--frame", type=click.IntRange(min=0), required=True, help="Counted from 0.")
+@click.option("--at", required=True, callback=_pair, metavar="Y,X", help="Centre of the particle.")
+@click.option("--size", type=click.IntRange(min=5), required=True, help="Side of the crop, pixels.")
+@click.option("--out", type=PATH, required=True, help="Model to write (.onnx).")
+@click.option("--net", type=click.Choice(["light", "paper"]), default="light", show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), help="Of training. Default: as the net needs.")
+@click.option(
+    "--gain",
+    default="0.4,2.5",
+    callback=_pair,
+    metavar="LOW,HIGH",
+    show_default=True,
+    help="Amplitudes to expect, times that of the crop.",
+)
+@click.option(
+    "--zoom",
+    type=Finite(min=1),
+    default=1.15,
+    show_default=True,
+    help="Sizes to expect, times and over that of the crop.",
+)
+@click.option(
+    "--noise",
+    type=Finite(min=0),
+    default=1.0,
+    show_default=True,
+    help="Noise to expect beyond the crop's, in units of it.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--seed", type=SEED, default=1, show_default=True)
+@click.option("--overwrite", is_flag=True)
+def train_localizer(movie: Path, **values: Any) -> None:
+    """A localizer from one particle of MOVIE ("simulated": how the shipped one is made)."""
+    from livespt.tools.train_localizer import train
+
+    report(train(movie, **values))
+
+
+def _preset_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.option(
+            "--preset",
+            type=click.Choice(["quick", "cpu", "full"]),
+            default="cpu",
+            show_default=True,
+        ),
+        click.option("--out", type=PATH, required=True, help="Model to write (.onnx)."),
+        click.option("--seed", type=SEED, default=1, show_default=True),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto"),
+        click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@train.command("segmenter")
+@_preset_options
+def train_segmenter(**values: Any) -> None:
+    """The motion model, on simulated tracks."""
+    from livespt.tools.train_segmenter import train
+
+    report(train(**values))
+
+
+@train.command("uncoating")
+@_preset_options
+def train_uncoating(**values: Any) -> None:
+    """The uncoating classifier, on simulated virus entry."""
+    from livespt.tools.train_uncoating import train
+
+    report(train(**values))
+
+
+@click.group(cls=Group)
+def evaluate() -> None:
+    """Judge models on data they were not made with."""
+
+
+@evaluate.command("localizer")
+@click.argument("model", type=PATH, required=False)
+@click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True, help="A case.")
+@click.option("--write", is_flag=True, help="Put the figures on the model's card.")
+def evaluate_localizer(model: Path | None, **values: Any) -> None:
+    """Recall, precision and error on simulated spots (MODEL.onnx; default: the shipped one)."""
+    from livespt.models.session import shipped
+    from livespt.tools.evaluate_localizer import evaluate
+
+    report(evaluate(model or shipped("spots"), **values))
+
+
+@evaluate.command("bulk-water")
+@click.argument("run", type=PATH)
+@click.argument("movie", type=PATH)
+def evaluate_bulk_water(run: Path, movie: Path) -> None:
+    """Diffusion of microspheres in RUN.zarr, a replay of trackpy's bulk-water MOVIE."""
+    from livespt.tools.evaluate_localizer import evaluate_bulk_water
+
+    report(evaluate_bulk_water(run, movie))
+
+
+def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.argument("model", type=PATH, required=False),
+        click.option("--tracks", type=click.IntRange(min=10), default=2000, show_default=True),
+        click.option("--seed", type=SEED, default=0, show_default=True),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@evaluate.command("segmenter")
+@_judge_options
+def evaluate_segmenter(**values: Any) -> None:
+    """Accuracy against lag on simulated tracks (MODEL.onnx; default: the shipped one)."""
+    from livespt.tools.evaluate_motion import evaluate_segmenter
+
+    report(evaluate_segmenter(**values))
+
+
+@evaluate.command("uncoating")
+@_judge_options
+def evaluate_uncoating(**values: Any) -> None:
+    """Accuracy and announced events on simulated virus entry (MODEL.onnx; default: shipped)."""
+    from livespt.tools.evaluate_motion import evaluate_uncoating
+
+    report(evaluate_uncoating(**values))
