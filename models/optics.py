@@ -22,18 +22,15 @@ REACH = 4.0  # a spot is drawn within so many sigma: 1.3e-4 of it is lost at mos
 
 
 @njit(cache=True)
-def _shares(centre: float, sigma: float, first: int, count: int) -> Floats:
-    """Share of a Gaussian that falls on each pixel of a line, and its derivative to the centre."""
-    edge = np.empty(count + 1)
-    slope = np.empty(count + 1)
+def shares(centre: float, sigma: float, first: int, count: int) -> Floats:
+    """Share of a Gaussian on each pixel of a line; its derivatives to centre and sigma."""
+    edge = np.empty((3, count + 1))
     for i in range(count + 1):
         u = (first + i - 0.5 - centre) / sigma
-        edge[i] = 0.5 * math.erf(u / math.sqrt(2.0))
-        slope[i] = -math.exp(-0.5 * u * u) / (math.sqrt(2.0 * math.pi) * sigma)
-    out = np.empty((2, count))
-    out[0] = edge[1:] - edge[:-1]
-    out[1] = slope[1:] - slope[:-1]
-    return out
+        edge[0, i] = 0.5 * math.erf(u / math.sqrt(2.0))
+        edge[1, i] = -math.exp(-0.5 * u * u) / (math.sqrt(2.0 * math.pi) * sigma)
+        edge[2, i] = u * edge[1, i]
+    return edge[:, 1:] - edge[:, :-1]
 
 
 @njit(cache=True)
@@ -49,14 +46,14 @@ def _add_spots(
         columns = min(width - 1, math.floor(x[i] + reach + 0.5)) - left + 1
         if rows < 1 or columns < 1:
             continue
-        down = _shares(y[i], sigma[i], top, rows)[0]
-        across = _shares(x[i], sigma[i], left, columns)[0]
+        down = shares(y[i], sigma[i], top, rows)[0]
+        across = shares(x[i], sigma[i], left, columns)[0]
         for j in range(rows):
             for k in range(columns):
                 image[top + j, left + k] += photons[i] * down[j] * across[k]
 
 
-def _columns(*parts: ArrayLike) -> list[Floats]:
+def as_columns(*parts: ArrayLike) -> list[Floats]:
     """Arrays (n,) of their own, where one value may stand for all."""
     each = np.broadcast_arrays(*(np.atleast_1d(np.asarray(part, np.float64)) for part in parts))
     return [np.array(part) for part in each]
@@ -91,7 +88,7 @@ def render(
     """
     image = np.empty(shape, np.float32)
     image[...] = background
-    _add_spots(image, *_columns(y, x, photons, sigma))
+    _add_spots(image, *as_columns(y, x, photons, sigma))
     return image
 
 
@@ -183,7 +180,7 @@ def _information(
     out = np.zeros((len(photons), 4, 4))
     slope = np.empty(4)
     for i in range(len(photons)):
-        line = _shares(0.0, sigma[i], -(window // 2), window)
+        line = shares(0.0, sigma[i], -(window // 2), window)
         for j in range(window):
             for k in range(window):
                 share = line[0, j] * line[0, k]
@@ -232,7 +229,7 @@ def precision_bound(
     """
     if window % 2 == 0:
         raise SettingError(f"a window of {window} pixels has no middle: give an odd number")
-    counts, level, width = _columns(photons, background, sigma)
+    counts, level, width = as_columns(photons, background, sigma)
     if min(part.min(initial=1.0) for part in (counts, level, width)) <= 0:
         raise SettingError("photons, background and sigma of a spot must be above 0")
     information = _information(counts, level, width, read_noise_e**2, window)
