@@ -1,35 +1,48 @@
-"""Localize: the particles of a frame, by a LodeSTAR network in ONNX Runtime.
+"""Localize: the particles of a frame, by a network in ONNX Runtime and a fit of each one's pixels.
 
-The network answers for every cell (2 x 2 pixels) with where it sees a particle and how much that
-cell should count (weight w, 0 to 1). A particle is where w is high and neighbouring cells agree:
-score = w^alpha c^(1 - alpha), c = 1 / (1 + v / v0), v the variance of the positions that 3 x 3
-cells predict (Midtvedt et al. 2022, Methods, "Particle detection criteria", with c scaled to 0..1
-so that one cutoff serves all frames). The position is the weighted mean of the cells around a
-maximum, less the network's constant offset that training measured (the card's `offset_px`).
+Two kinds of networks answer: LodeSTAR, which learned from one crop (`models.detect` reads its
+answer), and the small students (`models.decode`). Where the card says that particles are spots of
+light, or the user asks for it, those without a neighbour are refined (`models.refine`).
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from livespt.models.decode import decode
+from livespt.models.detect import detect, scores
+from livespt.models.radial import radial_symmetry
+from livespt.models.refine import gaussian
 from livespt.models.session import Session, open_session
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
 
 MIN_SIZE = 16  # pixels; fewer hold no background to compare with
 DTYPES = ("uint8", "uint16", "float32")
-KEYS = (
-    "offset_px", "cutoff", "alpha", "variance_px2", "merge_px", "radius_px", "border_px",
-    "precision_px",
-)  # fmt: skip
+COMMON = ("cutoff", "merge_px", "radius_px")
+KEYS = {
+    "lodestar": (*COMMON, "offset_px", "alpha", "variance_px2", "border_px", "precision_px"),
+    "student": (*COMMON, "stride_px"),
+}
+REFINE = ("auto", "gauss", "radial", "none")
+EXTRAS = {"z": "z", "polarizability": "polarizability_um3"}  # names on a card: columns of SPOT
+STEPS, ROOM = 50.0, 10_000  # of uint16 made from float32: steps a noise unit; where its median lies
 
 Floats = NDArray[np.float32]
+
+
+class Found(NamedTuple):
+    """What a network's answer holds: rows of one particle each."""
+
+    points: NDArray[np.float64]  # (n, 2) y, x, pixels
+    score: NDArray[np.float64]  # (n,)
+    variance: NDArray[np.float64]  # (n,) self-consistency, pixels^2
+    extras: NDArray[np.float64]  # (n, e)
 
 
 class Localizer:
@@ -40,12 +53,15 @@ class Localizer:
     model : path of the `.onnx` file, or a session on it.
     provider, threads : as in `open_session`.
     cutoff : smallest score of a detection; the card's unless given.
-    quantile : take this quantile of a frame's scores as its cutoff instead (the paper's way).
+    quantile : take this quantile of a frame's scores as its cutoff instead (the paper's way;
+        LodeSTAR only).
+    refine : "gauss" fits a Gaussian to every particle that stands alone, "radial" takes its centre
+        of radial symmetry, "none" leaves the network's answer; "auto" does what the card says.
 
     Raises
     ------
     ModelError : the model cannot be opened or is none for localizing.
-    SettingError : a cutoff or quantile that is not between 0 and 1.
+    SettingError : a cutoff or quantile that is not between 0 and 1, another refinement.
     """
 
     def __init__(
@@ -56,25 +72,36 @@ class Localizer:
         threads: int = 1,
         cutoff: float | None = None,
         quantile: float | None = None,
+        refine: str = "auto",
     ) -> None:
         if isinstance(model, Session):
             self.session = model
         else:
             self.session = open_session(model, provider, threads, task="localize")
         card = self.session.card
-        missing = [key for key in KEYS if key not in card]
+        self.decoder = str(card.get("decoder", "lodestar"))
+        if self.decoder not in KEYS:
+            raise ModelError(
+                f"{self.session.path} needs a decoder '{self.decoder}': update livespt"
+            )
+        missing = [key for key in KEYS[self.decoder] if key not in card]
         if missing:
             raise ModelError(f"the card of {self.session.path} lacks {', '.join(missing)}")
         for name, value in (("cutoff", cutoff), ("quantile", quantile)):
             if value is not None and not 0 < value < 1:
                 raise SettingError(f"{name} must lie between 0 and 1, got {value}")
+        if quantile is not None and self.decoder != "lodestar":
+            raise SettingError(f"{self.session.name} takes a cutoff, not a quantile")
+        if refine not in REFINE:
+            raise SettingError(f"refine must be one of {', '.join(REFINE)}, got '{refine}'")
+        named = card.get("refine", "none") if refine == "auto" else refine
+        self.refine = "gauss" if named is True else str(named or "none")
         self.quantile = quantile
         self.cutoff = float(card["cutoff"] if cutoff is None else cutoff)
-        self._offset = np.array(card["offset_px"], np.float64)
-        self._alpha, self._v0 = float(card["alpha"]), float(card["variance_px2"])
-        self._merge, self._radius = float(card["merge_px"]), float(card["radius_px"])
-        self._border = int(card["border_px"])
-        self._floor, self._slope = (float(v) for v in card["precision_px"])
+        self._axes = str(card["input"].get("axes", "yx"))
+        self._raw = card["input"].get("dtype") == "uint16"  # what the graph takes
+        self._radius = float(card["radius_px"])
+        self._width = _width(card)
 
     @property
     def provider(self) -> str:
@@ -83,68 +110,151 @@ class Localizer:
 
     def refuses(self, axes: str, shape: tuple[int, ...], dtype: str) -> str | None:
         """Why frames of that kind cannot be localized; None: they can."""
-        if axes != "yx" or len(shape) != 2:
-            return f"{self.session.name} localizes in frames (y, x), not in {axes} {list(shape)}"
-        if np.dtype(dtype).name not in DTYPES:
-            return f"{self.session.name} takes {', '.join(DTYPES)} frames, not {dtype}"
-        if min(shape) < MIN_SIZE:
+        name, own = self.session.name, self._axes
+        if axes != own or len(shape) != len(own):
+            return f"{name} localizes in frames ({', '.join(own)}), not in {axes} {list(shape)}"
+        channels = int(self.session.card.get("channels", 1))
+        if own == "cyx" and shape[0] != channels:
+            return f"{name} takes frames of {channels} channels, not of {shape[0]}"
+        if np.dtype(dtype).name not in (DTYPES if own == "yx" else DTYPES[2:]):
+            return f"{name} takes {', '.join(DTYPES)} frames, not {dtype}"
+        if min(shape[-2:]) < MIN_SIZE:
             return f"frames must be at least {MIN_SIZE} pixels on each side, not {list(shape)}"
         return None
 
-    def warm_up(self, shape: tuple[int, int], dtype: str = "uint16") -> None:
+    def warm_up(self, shape: tuple[int, ...], dtype: str = "uint16") -> None:
         """Compile and allocate now, so that the first frame is not late."""
-        ramp = np.arange(shape[0] * shape[1]).reshape(shape) % 251
-        self(ramp.astype(dtype))
-        measure(ramp.astype(np.float32), np.array([[8.0, 8.0]]), self._radius)
+        count = int(np.prod(shape))
+        ramp = (np.arange(count).reshape(shape) % 251).astype(dtype)
+        self(ramp)
+        flat = np.ascontiguousarray(ramp[0] if len(shape) == 3 else ramp)
+        middle = np.array([[8.0, 8.0]])
+        measure(flat, middle, self._radius)
+        if self.refine == "gauss":
+            gaussian(flat, middle, 1.0)
+        elif self.refine == "radial":
+            radial_symmetry(flat, middle, self._radius)
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.void]:
-        """SPOT rows (n,) of one frame (y, x).
+        """SPOT rows (n,) of one frame (y, x), or (c, y, x) where the card says so.
 
         Pixels that are no numbers count as background; a frame without particles gives no row.
         """
-        reason = self.refuses("yx", image.shape, image.dtype.name)
+        reason = self.refuses(self._axes, image.shape, image.dtype.name)
         if reason is not None:
             raise InputError(reason)
-        frame = np.ascontiguousarray(image, dtype=np.float32)
+        frame = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
         if image.dtype.kind == "f":
             frame = _only_numbers(frame)
         field, noise = self.field(frame)
-        cutoff = self._frame_cutoff(field)
-        found = detect(field, cutoff, self._alpha, self._v0, self._merge, self._border)
+        found = self._found(field, (frame.shape[-2], frame.shape[-1]))
+        if self._axes == "cyx":
+            frame = frame[int(self.session.card.get("intensity_channel", 0))]
         return self._rows(frame, found, noise)
 
     def field(self, image: NDArray[Any]) -> tuple[Floats, float]:
-        """The network's answer (3, h/2, w/2): dy, dx, rho of each cell; the noise, counts."""
-        field, noise = self.session.run(np.ascontiguousarray(image, dtype=np.float32))
-        return field[0], float(noise)
+        """The network's answer (3 + e, h', w') and the noise, counts.
 
-    def _frame_cutoff(self, field: Floats) -> float:
-        if self.quantile is None:
-            return self.cutoff
-        scores = _scores(field, 0.0, self._alpha, self._v0, self._border)
-        return max(float(np.quantile(scores, self.quantile)), 1e-6)
+        dy, dx, rho of each cell, then what the card's `extras` name.
+        """
+        if not self._raw:
+            field, noise = self.session.run(np.ascontiguousarray(image, dtype=np.float32))
+            return field[0], float(noise)
+        if image.dtype.kind == "f":
+            counts, scale = _quantized(image)
+        else:
+            counts, scale = np.ascontiguousarray(image, dtype=np.uint16), 1.0
+        field, noise = self.session.run(counts)
+        return field[0], float(noise) / scale
 
-    def _rows(self, frame: Floats, found: NDArray[np.float64], noise: float) -> NDArray[np.void]:
-        points = found[:, :2] - self._offset
-        last = np.array(frame.shape) - 0.5
-        inside = ((points > -0.5) & (points < last)).all(axis=1)
-        points, score = points[inside], found[inside, 2]
-        order = np.lexsort((points[:, 1], points[:, 0]))
-        points, score = points[order], score[order]
-        total, background, pixels = measure(frame, points, self._radius)
-        spots = np.zeros(len(points), SPOT)
+    def _found(self, field: Floats, shape: tuple[int, int]) -> Found:
+        """Particles of the answer whose positions lie in the frame, by y then x."""
+        card = self.session.card
+        merge = float(card["merge_px"])
+        if self.decoder == "student":
+            rows = decode(field, self.cutoff, float(card["stride_px"]), merge)
+        else:
+            alpha, v0 = float(card["alpha"]), float(card["variance_px2"])
+            border, cutoff = int(card["border_px"]), self.cutoff
+            if self.quantile is not None:
+                every = scores(field, 0.0, alpha, v0, border)
+                cutoff = max(float(np.quantile(every, self.quantile)), 1e-6)
+            rows = detect(field, cutoff, alpha, v0, merge, border)
+            rows[:, :2] -= card["offset_px"]
+        inside = ((rows[:, :2] > -0.5) & (rows[:, :2] < np.array(shape) - 0.5)).all(axis=1)
+        rows = rows[inside]
+        rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+        return Found(rows[:, :2].copy(), rows[:, 2], rows[:, 3], rows[:, 4:])
+
+    def _rows(self, frame: NDArray[Any], found: Found, noise: float) -> NDArray[np.void]:
+        spots = np.zeros(len(found.points), SPOT)
         spots["track"] = -1
-        spots["y"], spots["x"] = points.T
-        # white noise of the frame: shot noise of a bright particle itself is not counted
+        for unknown in ("dz", "sigma", "polarizability_um3"):
+            spots[unknown] = np.nan
+        spots["y"], spots["x"] = found.points.T
+        spots["score"], spots["variance"] = found.score, found.variance
+        total, background, pixels = measure(frame, found.points, self._radius)
+        spots["intensity"], spots["background"] = total, background
+        spots["dy"] = spots["dx"] = self._precision(total, pixels, noise)
+        self._put_extras(spots, found.extras)
+        if self.refine == "radial":
+            spots["y"], spots["x"] = radial_symmetry(frame, found.points, self._radius).T
+        elif self.refine == "gauss":
+            fit = gaussian(frame, found.points, noise, sigma_px=self._width)
+            good = fit.good
+            spots["y"][good], spots["x"][good] = fit.points[good].T
+            spots["dy"][good], spots["dx"][good] = fit.spread[good].T
+            for name in ("sigma", "intensity", "background"):
+                spots[name][good] = getattr(fit, name)[good]
+            spots = spots[~fit.speck]
+            spots = spots[np.lexsort((spots["x"], spots["y"]))]
+        return spots
+
+    def _precision(self, total: Floats, pixels: Floats, noise: float) -> Floats:
+        """Standard deviation of the network's positions, pixels, from the noise of the disc.
+
+        White noise of the frame: shot noise of a bright particle itself is not counted.
+        """
+        floor, slope = self.session.card.get("precision_px", (0.05, 1.5))
+        precision = np.full(len(total), np.nan, np.float32)
         seen = total != 0
         relative = noise * np.sqrt(pixels[seen]) / np.abs(total[seen])
-        precision = np.full(len(points), np.nan)
-        precision[seen] = np.sqrt(self._floor**2 + (self._slope * relative) ** 2)
-        spots["dy"] = spots["dx"] = precision
-        for unknown in ("dz", "sigma", "variance", "polarizability_um3"):
-            spots[unknown] = np.nan
-        spots["intensity"], spots["background"], spots["score"] = total, background, score
-        return spots
+        precision[seen] = np.sqrt(floor**2 + (slope * relative) ** 2)
+        return precision
+
+    def _put_extras(self, spots: NDArray[np.void], extras: NDArray[np.float64]) -> None:
+        """What the network says beside the position, in the units of SPOT."""
+        card = self.session.card
+        for k, name in enumerate(card.get("extras", ())):
+            factor, offset = card["extras_calibration"][k]
+            spots[EXTRAS[name]] = factor * extras[:, k] + offset
+
+
+def _width(card: dict[str, Any]) -> tuple[float, float]:
+    """Sigma to expect of a particle that is a spot of light, pixels, lowest and highest."""
+    if "sigma_px" in card:
+        low, high = card["sigma_px"]
+        return float(low), float(high)
+    sigma = max(float(card.get("fwhm_px", 3.0)) / 2.355, 0.8)
+    return sigma / 1.5, sigma * 1.5
+
+
+def _quantized(frame: Floats) -> tuple[NDArray[np.uint16], float]:
+    """`frame` in uint16, and its counts a count of the frame.
+
+    A count is 1 / STEPS of the pixel noise, so nothing is lost; what lies further from the median
+    than 16 bits reach is clipped.
+    """
+    some = frame[::3, ::3].astype(np.float64)
+    middle = float(np.median(some))
+    rough = np.abs(np.diff(frame[::3].astype(np.float64), 2, axis=1))
+    noise = float(np.median(rough)) / 1.652  # of 1, -2, 1: sqrt(6) sigma, times 0.6745
+    span = float(np.abs(some - middle).max())
+    if noise <= 0:
+        noise = span / 500
+    scale = STEPS / noise if noise > 0 else 1.0
+    counts = (frame.astype(np.float64) - middle) * scale + ROOM
+    return np.clip(counts, 0, 65535).astype(np.uint16), scale
 
 
 def _only_numbers(frame: Floats) -> Floats:
@@ -157,132 +267,8 @@ def _only_numbers(frame: Floats) -> Floats:
 
 
 @njit(cache=True)
-def _sigmoid(rho: float) -> float:
-    return 1.0 / (1.0 + math.exp(-rho)) if rho > -700.0 else 0.0
-
-
-@njit(cache=True)
-def _logit(weight: float) -> float:
-    return math.log(weight / (1.0 - weight))
-
-
-@njit(cache=True)
-def _scores(field: Floats, cutoff: float, alpha: float, v0: float, border: int) -> Floats:
-    """(h', w') scores; 0 where they cannot reach `cutoff` and within `border` cells of an edge."""
-    height, width = field.shape[1:]
-    score = np.zeros((height, width), np.float32)
-    # c <= 1, so the weight alone must reach the cutoff; rho is its logit
-    least = _logit(cutoff ** (1.0 / alpha)) if cutoff > 0 else -np.inf
-    for i in range(border, height - border):
-        for j in range(border, width - border):
-            if not field[2, i, j] > least:
-                continue
-            weight = _sigmoid(field[2, i, j])
-            n, sy, sx, syy, sxx = 0, 0.0, 0.0, 0.0, 0.0
-            for k in range(max(i - 1, 0), min(i + 2, height)):
-                for m in range(max(j - 1, 0), min(j + 2, width)):
-                    y = field[0, k, m] + 2.0 * (k - i)
-                    x = field[1, k, m] + 2.0 * (m - j)
-                    n += 1
-                    sy += y
-                    sx += x
-                    syy += y * y
-                    sxx += x * x
-            variance = max((syy + sxx) / n - (sy * sy + sx * sx) / (n * n), 0.0)
-            score[i, j] = weight**alpha * (1.0 / (1.0 + variance / v0)) ** (1.0 - alpha)
-    return score
-
-
-@njit(cache=True)
-def detect(
-    field: Floats, cutoff: float, alpha: float, v0: float, merge: float, border: int
-) -> NDArray[np.float64]:
-    """(n, 3) y, x, score of the maxima, the better of two closer than `merge` pixels."""
-    score = _scores(field, cutoff, alpha, v0, border)
-    height, width = score.shape
-    # of 2 x 2 cells, cut short at an odd edge too, at most one is a peak
-    found = np.empty((((height + 1) // 2) * ((width + 1) // 2), 3))
-    n = 0
-    for i in range(height):
-        for j in range(width):
-            if score[i, j] >= cutoff and score[i, j] > 0 and _is_peak(score, i, j):
-                found[n, 0], found[n, 1] = _position(field, score.shape, i, j, merge)
-                found[n, 2] = score[i, j]
-                n += 1
-    found = found[:n]
-    order = np.argsort(-found[:, 2], kind="mergesort")  # equal scores: in order of the grid
-    side = max(merge, 1.0)
-    first = np.full((int(2 * height / side) + 3, int(2 * width / side) + 3), -1, np.int64)
-    after = np.full(n, -1, np.int64)  # chains of kept detections, one a square of `side` pixels
-    kept = np.zeros(n, np.bool_)
-    for k in order:
-        y = min(max(int(found[k, 0] / side) + 1, 1), first.shape[0] - 2)
-        x = min(max(int(found[k, 1] / side) + 1, 1), first.shape[1] - 2)
-        kept[k] = not _has_near(found, first, after, y, x, k, merge)
-        if kept[k]:
-            after[k] = first[y, x]
-            first[y, x] = k
-    return found[kept]
-
-
-@njit(cache=True)
-def _is_peak(score: Floats, i: int, j: int) -> bool:
-    """Whether no neighbour is higher; of equal neighbours the first counts."""
-    for k in range(max(i - 1, 0), min(i + 2, score.shape[0])):
-        for m in range(max(j - 1, 0), min(j + 2, score.shape[1])):
-            if score[k, m] > score[i, j]:
-                return False
-            if score[k, m] == score[i, j] and (k < i or (k == i and m < j)):
-                return False
-    return True
-
-
-@njit(cache=True)
-def _position(
-    field: Floats, shape: tuple[int, int], i: int, j: int, reach: float
-) -> tuple[float, float]:
-    """Weighted mean of what the cells around (i, j) predict within `reach` of its prediction."""
-    y0 = 2.0 * i + 0.5 + field[0, i, j]
-    x0 = 2.0 * j + 0.5 + field[1, i, j]
-    total, sy, sx = 0.0, 0.0, 0.0
-    for k in range(max(i - 2, 0), min(i + 3, shape[0])):
-        for m in range(max(j - 2, 0), min(j + 3, shape[1])):
-            y = 2.0 * k + 0.5 + field[0, k, m]
-            x = 2.0 * m + 0.5 + field[1, k, m]
-            if (y - y0) ** 2 + (x - x0) ** 2 <= reach * reach:
-                weight = _sigmoid(field[2, k, m])
-                total += weight
-                sy += weight * y
-                sx += weight * x
-    if not total > 0.0:
-        return y0, x0
-    return sy / total, sx / total
-
-
-@njit(cache=True)
-def _has_near(
-    found: NDArray[np.float64],
-    first: NDArray[np.int64],
-    after: NDArray[np.int64],
-    y: int,
-    x: int,
-    k: int,
-    merge: float,
-) -> bool:
-    for a in range(y - 1, y + 2):
-        for b in range(x - 1, x + 2):
-            other = first[a, b]
-            while other >= 0:
-                gap = (found[other, 0] - found[k, 0]) ** 2 + (found[other, 1] - found[k, 1]) ** 2
-                if gap < merge * merge:
-                    return True
-                other = after[other]
-    return False
-
-
-@njit(cache=True)
 def measure(
-    frame: Floats, points: NDArray[np.float64], radius: float
+    frame: NDArray[Any], points: NDArray[np.float64], radius: float
 ) -> tuple[Floats, Floats, Floats]:
     """Counts above background in a disc, background (median of the ring to 2 radii), pixels."""
     n = len(points)

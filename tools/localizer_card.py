@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize import detect, measure
+from livespt.models.detect import detect
+from livespt.models.localize import measure
 
 if TYPE_CHECKING:
     import torch

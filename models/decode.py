@@ -1,0 +1,96 @@
+"""Decode: particles in the answer of a student network.
+
+A student answers for every cell (k x k pixels) with where the particle is, from the cell's centre,
+and with the logit of the probability that it is there. Cells around a particle agree about where:
+a particle is a cell that is surer than every neighbour which points to the same place, its position
+the mean of those answers weighted by their probability, its score the sum of the probabilities.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+LEAST = 0.15  # probability of a cell that may hold a particle's centre
+
+
+@njit(cache=True)
+def decode(field: Floats, cutoff: float, stride: float, merge: float) -> NDArray[np.float64]:
+    """Particles (n, 4): y, x (pixels), score (0 to 1), variance of the answers (pixels^2).
+
+    Parameters
+    ----------
+    field : (3, h', w')
+        dy, dx in pixels from the cell's centre, logit of the probability.
+    cutoff : float
+        Least score.
+    stride : float
+        Pixels a cell: cell i has its centre at stride i + (stride - 1) / 2.
+    merge : float
+        Cells that point to places within so many pixels mean the same particle.
+    """
+    height, width = field.shape[1:]
+    floor = min(LEAST, cutoff / 2)
+    least = math.log(floor / (1.0 - floor))
+    half = 0.5 * (stride - 1.0)
+    found = np.empty((64, 4))
+    n = 0
+    logits = field[2]
+    for i in range(height):
+        for j in range(width):
+            if not logits[i, j] > least:
+                continue
+            if n == len(found):
+                more = np.empty((2 * n, found.shape[1]))
+                more[:n] = found
+                found = more
+            if _gather(field, i, j, stride, merge * merge, found[n]):
+                if found[n, 2] >= cutoff:
+                    found[n, 0] += stride * i + half
+                    found[n, 1] += stride * j + half
+                    found[n, 2] = min(found[n, 2], 1.0)
+                    n += 1
+    return found[:n]
+
+
+@njit(cache=True)
+def _gather(
+    field: Floats,
+    i: int,
+    j: int,
+    stride: float,
+    reach2: float,
+    row: NDArray[np.float64],
+) -> bool:
+    """Whether no cell around that means the same particle is surer; into `row` what they say.
+
+    Of equally sure ones the first counts. The position is from the centre of cell (i, j).
+    """
+    y0, x0, top = field[0, i, j], field[1, i, j], field[2, i, j]
+    row[:] = 0.0
+    squares = 0.0
+    for k in range(max(i - 1, 0), min(i + 2, field.shape[1])):
+        for m in range(max(j - 1, 0), min(j + 2, field.shape[2])):
+            y = field[0, k, m] + stride * (k - i)
+            x = field[1, k, m] + stride * (m - j)
+            if not (y - y0) ** 2 + (x - x0) ** 2 <= reach2:
+                continue
+            logit = field[2, k, m]
+            if logit > top or (logit == top and (k < i or (k == i and m < j))):
+                return False
+            weight = 1.0 / (1.0 + math.exp(-logit)) if logit > -60.0 else 0.0
+            row[0] += weight * y
+            row[1] += weight * x
+            row[2] += weight
+            squares += weight * (y * y + x * x)
+    total = row[2]
+    if not total > 0.0:  # the cell itself is no number
+        return False
+    row[0] /= total
+    row[1] /= total
+    row[3] = max(squares / total - row[0] ** 2 - row[1] ** 2, 0.0)
+    return True

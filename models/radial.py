@@ -1,0 +1,91 @@
+"""Radial: the centre of radial symmetry of a particle, of whatever profile.
+
+Parthasarathy 2012, Nat. Methods 9:724: in a noiseless image of a radially symmetric particle every
+gradient points through its centre.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@njit(cache=True)
+def radial_symmetry(frame: NDArray[Any], points: Floats, radius: float) -> Floats:
+    """(n, 2) y, x: the point nearest to all gradient lines of the pixels around each point.
+
+    Gradients at pixel corners, smoothed over 3 x 3; a line's weight is its squared gradient over
+    its distance to the gradients' centroid (Parthasarathy 2012, equations 1 to 7). A point whose
+    window leaves the frame, or whose answer leaves its window, is returned unchanged.
+    """
+    half = max(math.ceil(radius), 2)
+    n = 2 * half  # corners along a side of 2 half + 1 pixels
+    down, right = np.empty((n, n)), np.empty((n, n))
+    answer = points.copy()
+    for p in range(len(points)):
+        top, left = round(points[p, 0]) - half, round(points[p, 1]) - half
+        if top < 0 or left < 0 or top + n >= frame.shape[0] or left + n >= frame.shape[1]:
+            continue
+        for i in range(n):
+            for j in range(n):
+                a, b = float(frame[top + i, left + j]), float(frame[top + i, left + j + 1])
+                c, d = float(frame[top + i + 1, left + j]), float(frame[top + i + 1, left + j + 1])
+                down[i, j], right[i, j] = (c + d - a - b) / 2, (b + d - a - c) / 2
+        y, x = _crossing(_smooth(down), _smooth(right))
+        if abs(y) <= half and abs(x) <= half:
+            answer[p, 0], answer[p, 1] = top + half + y, left + half + x
+    return answer
+
+
+@njit(cache=True)
+def _smooth(field: Floats) -> Floats:
+    """Means over 3 x 3, of fewer at the edges."""
+    n = len(field)
+    out = np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            out[i, j] = field[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean()
+    return out
+
+
+@njit(cache=True)
+def _crossing(down: Floats, right: Floats) -> tuple[float, float]:
+    """Where lines along the gradients cross, least squares, from the middle; NaN: nowhere."""
+    n = len(down)
+    middle = (n - 1) / 2
+    total, my, mx = 0.0, 0.0, 0.0
+    for i in range(n):
+        for j in range(n):
+            square = down[i, j] ** 2 + right[i, j] ** 2
+            total += square
+            my += square * (i - middle)
+            mx += square * (j - middle)
+    if not total > 0:
+        return math.nan, math.nan
+    my, mx = my / total, mx / total
+    yy, yx, xx, by, bx = 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(n):
+        for j in range(n):
+            y, x = i - middle, j - middle
+            square = down[i, j] ** 2 + right[i, j] ** 2
+            if not square > 0:
+                continue
+            weight = 1.0 / max(math.hypot(y - my, x - mx), 0.5)  # square / square
+            # the distance of a point to the line: along its normal
+            ny, nx = right[i, j], -down[i, j]
+            along = ny * y + nx * x
+            yy += weight * ny * ny
+            yx += weight * ny * nx
+            xx += weight * nx * nx
+            by += weight * ny * along
+            bx += weight * nx * along
+    determinant = yy * xx - yx * yx
+    if not determinant > 1e-12 * (yy + xx) ** 2:
+        return math.nan, math.nan
+    return (by * xx - bx * yx) / determinant, (bx * yy - by * yx) / determinant
