@@ -1,0 +1,162 @@
+"""Student card: what is measured on a trained student, and its detection needs to know."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models import optics
+from livespt.models.decode import decode
+from livespt.models.localize import DTYPES, MIN_SIZE
+
+if TYPE_CHECKING:
+    from livespt.models.student import Shape
+
+MERGE_PX = 1.5  # cells that point to places so close mean one particle
+MATCH_PX = 2.0
+EDGE_PX = 6.0
+SIGMA_PX = (0.95, 2.1)
+BACKGROUNDS = (5.0, 100.0, 2000.0)  # photons, of frames without particles
+CUTOFFS = np.arange(0.3, 0.9, 0.02)
+SIDE = 256
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint16]
+
+
+class Kind(NamedTuple):
+    """What a student is for, as its card says it."""
+
+    fwhm_px: float
+    radius_px: float  # of the disc that photometry sums
+    snr: tuple[float, ...]
+    n: tuple[int, ...]  # particles in SIDE x SIDE pixels
+
+
+SPOTS = Kind(3.06, 3.5, (3.0, 4.0, 5.0, 7.0, 10.0), (25, 125))
+
+
+def facts(shape: Shape, steps: int, device: str, history: list[float]) -> dict[str, Any]:
+    """What the card says of a network before anything is measured."""
+    from livespt.models import student
+
+    return {
+        "task": "localize",
+        "decoder": "student",
+        "input": {
+            "dtype": "uint16",
+            "axes": "yx",
+            "accepts": list(DTYPES),
+            "least": MIN_SIZE,
+            "assumes": "bright spots of light on any background, gain and offset",
+        },
+        "stride_px": shape.stride,
+        "merge_px": MERGE_PX,
+        "refine": True,
+        "training": {
+            **shape._asdict(),
+            "steps": steps,
+            "device": device,
+            "unit": student.UNIT,
+            "losses": [round(v, 4) for v in history[:: max(1, len(history) // 20)]],
+            "size_px": 0,
+        },
+    }
+
+
+def spots(rng: np.random.Generator, snr: float, n: int) -> tuple[Image, Floats]:
+    """A frame of `n` equal spots, sigma 1.3 px, background 100, and where they are (n, 2)."""
+    points = rng.uniform(-0.5, SIDE - 0.5, (n, 2))
+    photons = optics.photons_for_snr(snr, 100.0, 1.3)
+    light = optics.render(points[:, 0], points[:, 1], photons, (SIDE, SIDE), 1.3, 100.0)
+    return optics.camera(light, rng), points
+
+
+def simulated_frames(seed: int, numbers: range) -> list[Image]:
+    """Frames for scaling the integers, from dim to bright, from few to many."""
+    made = []
+    for k in numbers:
+        rng = np.random.default_rng((seed, 3, k))
+        snr = float(np.exp(rng.uniform(np.log(3), np.log(20))))
+        made.append(spots(rng, snr, int(rng.integers(10, 150)))[0])
+    return made
+
+
+def sample(seed: int) -> tuple[Image, tuple[float, float]]:
+    """The frame of the picture beside the card, and a particle in it."""
+    image, points = spots(np.random.default_rng((seed, 4)), 8.0, 60)
+    middle = np.hypot(*(points - SIDE / 2).T).argmin()
+    return image, (float(points[middle, 0]), float(points[middle, 1]))
+
+
+def calibrate(
+    content: bytes, stride: int, kind: Kind, seed: int, frames: int = 2
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keys of the card, and metrics: the cutoff of the best mean Jaccard index without false ones.
+
+    Measured on simulated frames of other seeds than evaluation uses; frames of noise alone raise
+    the cutoff above whatever they score.
+    """
+    field = _runner(content)
+    shares = np.zeros(len(CUTOFFS))
+    cases = 0
+    for a, snr in enumerate(kind.snr):
+        for b, n in enumerate(kind.n):
+            for k in range(frames):
+                image, points = spots(np.random.default_rng((seed, 5, a, b, k)), snr, n)
+                found = decode(field(image), float(CUTOFFS[0]), float(stride), MERGE_PX)
+                shares += [jaccard(points, found[found[:, 2] >= cut, :2]) for cut in CUTOFFS]
+                cases += 1
+    noise = noise_score(field, stride, seed)
+    best = float(CUTOFFS[shares.argmax()])
+    keys = {
+        "cutoff": round(min(max(best, noise + 0.05), 0.9), 3),
+        "fwhm_px": kind.fwhm_px,
+        "radius_px": kind.radius_px,
+    }
+    return keys, {"noise_score": round(noise, 3), "jaccard": round(shares.max() / cases, 4),
+                  "cutoff_of_best_jaccard": round(best, 3)}  # fmt: skip
+
+
+def noise_score(field: Any, stride: int, seed: int) -> float:
+    """The highest score in frames that hold noise alone, a million pixels of each background."""
+    worst = 0.0
+    for b, level in enumerate(BACKGROUNDS):
+        rng = np.random.default_rng((seed, 6, b))
+        for _ in range(4):
+            image = optics.camera(np.full((512, 512), level, np.float32), rng)
+            found = decode(field(image), 0.1, float(stride), MERGE_PX)
+            worst = max(worst, float(found[:, 2].max(initial=0.0)))
+    return worst
+
+
+def jaccard(truth: Floats, found: Floats) -> float:
+    """Share of pairs among all particles and detections, nearest pairs first, edges left out."""
+    if not len(truth) or not len(found):
+        return 0.0
+    gap = np.hypot(*(truth[:, None] - found[None]).transpose(2, 0, 1))
+    pairs = np.argwhere(gap <= MATCH_PX)
+    pairs = pairs[np.argsort(gap[pairs[:, 0], pairs[:, 1]], kind="stable")]
+    mine, yours = np.zeros(len(truth), bool), np.zeros(len(found), bool)
+    for i, j in pairs:
+        if not mine[i] and not yours[j]:
+            mine[i] = yours[j] = True
+    true, seen = (((p >= EDGE_PX) & (p <= SIDE - 1 - EDGE_PX)).all(axis=1) for p in (truth, found))
+    hit = int((mine & true).sum())
+    return hit / max(int(true.sum()) + int((seen & ~yours).sum()), 1)
+
+
+def _runner(content: bytes) -> Any:
+    """Callable from a frame to the network's answer (3, h', w')."""
+    from livespt.models.session import open_session, write_card
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "student.onnx"
+        path.write_bytes(content)
+        write_card(path, task="localize", seed=0, input={}, training={}, metrics={}, provenance={})
+        session = open_session(path, "cpu")
+    return lambda image: session.run(image)[0][0]

@@ -1,0 +1,148 @@
+"""Train a student: a small fast localizer, from simulated spots or from one particle of a movie."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models import student_frames
+from livespt.stream.errors import SettingError
+from livespt.tools import learning, localizer_files, student_card
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from livespt.models.student import Shape
+
+BATCH, SIDE = 16, 64  # frames a step, pixels
+REUSE = 2  # steps with the same frames, otherwise turned
+RATE = 2e-3
+SIMULATED = "simulated"
+CHECKPOINT = ".checkpoint"
+
+Draw = Callable[[np.random.Generator, int, int], student_frames.Batch]
+
+
+class Preset(NamedTuple):
+    """A network that is worth shipping: see `student.Shape`."""
+
+    channels: int
+    depth: int
+    split: int
+    steps: int
+
+
+PRESETS = {
+    "fast": Preset(16, 4, 1, 60_000),
+    "crowd": Preset(32, 4, 2, 40_000),
+}
+
+
+def train(
+    *,
+    out: str | Path,
+    preset: str = "fast",
+    steps: int | None = None,
+    seed: int = 1,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Train a network on simulated spots; write `out`, its card and a picture; return what it is.
+
+    Raises
+    ------
+    SettingError
+        `out` exists or cannot be written, an unknown preset, nothing to resume.
+    MissingError
+        torch or CUDA was asked for and is not there.
+    """
+    out = Path(out)
+    localizer_files.check(out, overwrite)
+    if preset not in PRESETS:
+        raise SettingError(f"unknown preset '{preset}': one of {', '.join(PRESETS)}")
+    device = learning.choose_device(device)
+    from livespt.models import student
+
+    size = PRESETS[preset]
+    steps = size.steps if steps is None else steps
+    shape = student.Shape(size.channels, size.depth, size.split)
+    start = time.perf_counter()
+    net, history = fit(shape, student_frames.simulated, steps, seed, device,
+                       out.with_suffix(CHECKPOINT), resume)  # fmt: skip
+    content = graph(net, shape, student_card.simulated_frames(seed, range(100, 112)))
+    keys, metrics = student_card.calibrate(content, shape.stride, student_card.SPOTS, seed)
+    facts = student_card.facts(shape, steps, device, history) | keys
+    facts["sigma_px"] = list(student_card.SIGMA_PX)
+    facts |= {"seed": seed, "provenance": {
+        "movie": SIMULATED,
+        "command": f"livespt train localizer {SIMULATED} --fast --preset {preset} --steps {steps} "
+        f"--seed {seed} --out {out.name}",
+        "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
+    }}  # fmt: skip
+    image, at = student_card.sample(seed)
+    report = localizer_files.write(out, content, facts, metrics, True, image, at)
+    out.with_suffix(CHECKPOINT).unlink(missing_ok=True)
+    shown = {"model": str(out), "seconds": round(time.perf_counter() - start, 1)}
+    return shown | {"cutoff": facts["cutoff"]} | report
+
+
+def fit(
+    shape: Shape,
+    draw: Draw,
+    steps: int,
+    seed: int,
+    device: str,
+    checkpoint: Path,
+    resume: bool = False,
+) -> tuple[nn.Sequential, list[float]]:
+    """A network trained on the frames that `draw` makes, on the CPU; mean losses along the way."""
+    import torch
+
+    from livespt.models import student
+
+    if steps < 10:
+        raise SettingError(f"{steps} steps teach nothing: at least 10")
+    torch.set_num_threads(learning.THREADS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = student.build(shape)
+    net = net.to(device)
+    held: list[Any] = [-1, None, None]
+
+    def loss_of(step: int) -> Tensor:
+        number, which = divmod(step, REUSE)
+        if held[0] != number:
+            rng = np.random.default_rng((seed, 0, number))
+            held[:] = number, *_batch(draw(rng, BATCH, SIDE), shape.stride)
+        symmetry = int(np.random.default_rng((seed, 1, number)).permutation(8)[which])
+        frames, answers = student_frames.turned(held[1], held[2], symmetry)
+        return student.loss(net(frames.to(device)), answers.to(device))
+
+    history = learning.fit(net, loss_of, steps, RATE, checkpoint, resume)
+    return net.cpu().eval(), history
+
+
+def _batch(batch: student_frames.Batch, stride: int) -> tuple[Tensor, Tensor]:
+    """Flat frames (n, 1, side, side) and their truth, as tensors."""
+    import torch
+
+    from livespt.models import student
+
+    n, side = batch.frames.shape[:2]
+    counts = torch.from_numpy(batch.frames.astype(np.float32))[:, None]
+    answers = student_frames.truth(batch.specks, n, side, stride)
+    return student.normalize(counts)[0], torch.from_numpy(answers)
+
+
+def graph(net: nn.Sequential, shape: Shape, frames: list[NDArray[np.uint16]]) -> bytes:
+    """The `.onnx` file's content, in 8-bit integers as far as that costs no precision."""
+    from livespt.models import student_graph
+
+    return student_graph.quantize(student_graph.serialize(net, shape), frames)
