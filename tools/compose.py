@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from livespt.models.classify import Infer
     from livespt.models.localize import Localizer
     from livespt.models.session import Session
+    from livespt.models.volume import VolumeLocalizer
 
 ROLES = ("localizer", "segmenter", "uncoating")
 SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
@@ -83,12 +84,12 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         A setting out of its range.
     """
     check_options(options)
-    localizer, infer = load_localizer(options, origin), load_infer(options, origin)
+    localizer = load_localizer(options, origin, stack=facts.axes == "zyx")
+    infer = load_infer(options, origin)
     reason = localizer.refuses(facts.axes, facts.shape, facts.dtype)
     if reason is not None:
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
-    height, width = facts.shape  # what the localizer did not refuse
-    localizer.warm_up((height, width), facts.dtype)
+    localizer.warm_up(facts.shape, facts.dtype)
     settings = _settings(options, facts, infer, origin)
     warm_up(infer, settings)
 
@@ -143,13 +144,17 @@ def warm_up(infer: Infer, settings: Settings) -> None:
     rehearsal.finish()
 
 
-def load_localizer(options: Options, origin: Start | None = None) -> Localizer:
+def load_localizer(
+    options: Options, origin: Start | None = None, *, stack: bool = False
+) -> Localizer | VolumeLocalizer:
     """Open the localizer that was asked for, or the replayed run's, or the shipped one."""
     from livespt.models.localize import Localizer
     from livespt.models.session import shipped
+    from livespt.models.volume import VolumeLocalizer
 
     path = options.localizer or _original("localizer", origin) or shipped("spots")
-    return Localizer(path, provider=options.provider, threads=options.threads)
+    kind = VolumeLocalizer if stack else Localizer
+    return kind(path, provider=options.provider, threads=options.threads)
 
 
 def load_infer(options: Options, origin: Start | None = None) -> Infer:

@@ -1,0 +1,262 @@
+"""Volume: the particles of a stack (z, y, x), by a localizer of planes and a fit in z, y, x.
+
+The localizer sees each plane, smoothed over its neighbours; detections above one another are one
+particle where they are brightest; the fit (`volume_fit`) places it in the stack as measured. The
+widths are the same for all particles of a stack and taken from its brightest; what is too narrow
+to have come through the optics (a hot pixel, a cosmic ray) is left out, what is taller than one
+particle is tried as two.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models import volume_search as search
+from livespt.models.localize import Localizer
+from livespt.models.optics import Floats
+from livespt.models.session import Session
+from livespt.models.volume_fit import (
+    LEVEL,
+    LIGHT,
+    NEAR,
+    POSITION,
+    SIGMA,
+    SIGMA_Z,
+    WIDTHS,
+    Noise,
+    Stack,
+    Z,
+    fit,
+    gains,
+    light_of,
+    neighbors,
+    variances,
+    width_variances,
+)
+from livespt.stream.errors import InputError, SettingError
+from livespt.stream.types import SPOT
+
+LEAST_PLANES = 3  # two have the same ratio for many places and widths
+TURNS, FREE_TURNS = 30, 8  # of the fit, at most; with free widths
+POOL = 64  # particles, the brightest, that tell the widths of all
+NARROW, TALL = 0.6, 1.25  # of the usual width: none, more than one
+SURE = 3.0  # standard deviations
+
+
+class _Found(NamedTuple):
+    """Particles of a stack in work."""
+
+    spots: Floats  # (n, 7), columns of volume_fit
+    score: Floats  # (n,), the localizer's
+    sigma: Floats  # (n,), a particle's own width, pixels; NaN: not fitted
+    light: Stack  # of all of them
+
+    def take(self, rows: NDArray[Any]) -> _Found:
+        """Keep the particles of these rows alone."""
+        spots = self.spots[rows]
+        light = light_of(spots, self.light.shape)
+        return _Found(spots, self.score[rows], self.sigma[rows], light)
+
+
+class VolumeLocalizer:
+    """Stack in, SPOT rows out, by `y` then `x`; frame, channel, position 0 and track -1.
+
+    `z` and `dz` are in planes. Intensity is that in the plane of focus, sigma a particle's own.
+
+    Parameters
+    ----------
+    localizer : Localizer of planes, or what one is made from.
+    provider, threads : as in `open_session`, where `localizer` is a path.
+    significance : a particle's light over its standard deviation, at least.
+
+    Raises
+    ------
+    ModelError : as Localizer.
+    SettingError : a significance that is not above 0.
+    """
+
+    def __init__(
+        self,
+        localizer: Localizer | str | Path,
+        *,
+        provider: str = "auto",
+        threads: int = 1,
+        significance: float = 6.0,
+    ) -> None:
+        if not significance > 0:
+            raise SettingError(f"significance must be above 0, got {significance}")
+        if not isinstance(localizer, Localizer):
+            localizer = Localizer(localizer, provider=provider, threads=threads)
+        self.localizer = localizer
+        # the fit is in three dimensions: none in a plane
+        self._planes = Localizer(localizer.session, cutoff=localizer.cutoff, refine="none")
+        self.significance = significance
+
+    @property
+    def session(self) -> Session:
+        """Session of the localizer of planes."""
+        return self.localizer.session
+
+    @property
+    def provider(self) -> str:
+        """Execution provider that runs: "cpu" or "cuda"."""
+        return self.localizer.provider
+
+    def refuses(self, axes: str, shape: tuple[int, ...], dtype: str) -> str | None:
+        """Why frames of that kind cannot be localized; None: they can."""
+        if axes != "zyx" or len(shape) != 3:
+            return f"a stack is (z, y, x), not {axes} {list(shape)}"
+        if 1 < shape[0] < LEAST_PLANES or shape[0] == 0:
+            return f"{shape[0]} planes do not tell z: a stack needs {LEAST_PLANES} or more, or one"
+        return self.localizer.refuses("yx", shape[1:], dtype)
+
+    def warm_up(self, shape: tuple[int, ...], dtype: str = "uint16") -> None:
+        """Compile and allocate now, so that the first stack is not late."""
+        if shape[0] == 1:
+            self.localizer.warm_up(shape[1:], dtype)
+            return
+        self._planes.warm_up(shape[1:], "float32")  # what smoothed planes are
+        stack = np.random.default_rng(0).normal(100.0, 3.0, (9, 24, 24)).astype(np.float32)
+        two = np.array([[4.0, y, 12.0, 900.0, 0.0, 1.3, 1.5] for y in (8.0, 15.0)])
+        stack += light_of(two, stack.shape)
+        points = np.column_stack([two[:, :3], np.ones(len(two))])
+        self._particles(stack, search.smoothed(stack), points)
+
+    def __call__(self, image: NDArray[Any]) -> NDArray[np.void]:
+        """SPOT rows (n,) of one stack (z, y, x).
+
+        Voxels that are no numbers count as not seen; a stack without particles gives no row.
+        """
+        reason = self.refuses("zyx", image.shape, image.dtype.name)
+        if reason is not None:
+            raise InputError(reason)
+        if len(image) == 1:
+            return self.localizer(image[0])
+        stack = np.ascontiguousarray(image, dtype=np.float32)
+        smooth = search.smoothed(stack)
+        return self._particles(stack, smooth, self._detections(smooth))
+
+    def _particles(self, stack: Stack, smooth: Stack, points: Floats) -> NDArray[np.void]:
+        """SPOT rows of a stack from `points` (n, 4), z, y, x, score of what planes show."""
+        sigma = self._sigma()
+        seeds = search.seeds(points, smooth, sigma, max(2.0, 1.5 * sigma))
+        if not len(seeds):
+            return np.zeros(0, SPOT)
+        noise = search.background(stack)
+        found = _start(stack, seeds, sigma, noise)
+        for _ in range(2):
+            fit(stack, found.light, found.spots, POSITION, noise, TURNS)
+            told = gains(stack, found.light, found.spots, noise)
+            noise = noise._replace(gain=search.usual_gain(told))
+        found, variance = self._certain(stack, found, noise)
+        checked = _checked(stack, found, noise)
+        if len(checked.spots) == len(found.spots) and not np.isnan(checked.sigma).any():
+            return _rows(checked, variance, noise, len(stack))
+        return _rows(*self._certain(stack, checked, noise), noise, len(stack))
+
+    def _certain(self, stack: Stack, found: _Found, noise: Noise) -> tuple[_Found, Floats]:
+        """Fit, and drop who has no light of its own, of neighbours the weakest first."""
+        while True:
+            fit(stack, found.light, found.spots, POSITION, noise, TURNS)
+            variance = variances(stack, found.light, found.spots, noise)
+            sure = found.spots[:, LIGHT] / np.sqrt(variance[:, LIGHT])
+            sure[~np.isfinite(sure)] = 0.0
+            weak = np.flatnonzero(sure < self.significance)
+            if not len(weak):
+                return found, variance
+            first, entries = neighbors(found.spots, NEAR)
+            rank = np.empty(len(sure), np.int64)
+            rank[np.argsort(sure, kind="stable")] = np.arange(len(sure))
+            near = [entries[first[w] : first[w + 1]] for w in weak]
+            weakest = [
+                w for w, others in zip(weak, near, strict=True) if (rank[w] < rank[others]).all()
+            ]
+            kept = np.ones(len(sure), np.bool_)
+            kept[weakest] = False
+            found = found.take(kept)
+
+    def _detections(self, smooth: Stack) -> Floats:
+        """What the localizer finds plane by plane: (n, 4) z, y, x, score."""
+        parts = [np.empty((0, 4))]
+        for plane, image in enumerate(smooth):
+            rows = self._planes(image)
+            height = np.full(len(rows), float(plane))
+            parts.append(np.column_stack([height, rows["y"], rows["x"], rows["score"]]))
+        return np.concatenate(parts)
+
+    def _sigma(self) -> float:
+        """Width of the particles that the localizer was made for, pixels, roughly."""
+        card = self.session.card
+        if "sigma_px" in card:
+            return float(np.mean(card["sigma_px"]))
+        return float(card.get("fwhm_px", card["radius_px"])) / 2.355
+
+
+def _start(stack: Stack, seeds: Floats, sigma: float, noise: Noise) -> _Found:
+    """Fit each seed with widths of its own; then all with the usual widths of the brightest."""
+    spots = np.zeros((len(seeds), WIDTHS))
+    spots[:, :3] = seeds[:, :3]
+    spots[:, LIGHT] = np.maximum(seeds[:, 4], math.sqrt(noise.variance)) * 2 * math.pi * sigma**2
+    spots[:, SIGMA], spots[:, SIGMA_Z] = sigma, search.axial_width(stack, seeds, sigma)
+    usual = spots[0, SIGMA:].copy()
+    probes = spots[:POOL].copy()
+    fit(stack, light_of(probes, stack.shape), probes, WIDTHS, noise, FREE_TURNS)
+    whole = (np.abs(np.log(probes[:, SIGMA] / sigma)) < math.log(2)) & np.isfinite(
+        probes[:, SIGMA_Z]
+    )
+    if whole.any():
+        usual = np.median(probes[whole, SIGMA:], axis=0)
+    spots[:, SIGMA:] = usual
+    unknown = np.full(len(seeds), np.nan)
+    return _Found(spots, seeds[:, 3], unknown, light_of(spots, stack.shape))
+
+
+def _checked(stack: Stack, found: _Found, noise: Noise) -> _Found:
+    """Particles with their own widths told: without the narrow, the tall as two."""
+    own, light = found.spots.copy(), found.light.copy()
+    fit(stack, light, own, WIDTHS, noise, FREE_TURNS)
+    deviation = SURE * np.sqrt(width_variances(stack, light, own, noise))
+    usual, widths = found.spots[:, SIGMA:], own[:, SIGMA:]
+    narrow = (widths + deviation < NARROW * usual).any(axis=1)
+    tall = widths[:, 1] - deviation[:, 1] > TALL * usual[:, 1]
+    tall &= ~narrow & (widths[:, 0] - deviation[:, 0] < usual[:, 0])
+    found = found._replace(sigma=own[:, SIGMA])
+    if not narrow.any() and not tall.any():
+        return found
+    half = np.sqrt(np.maximum(widths[tall, 1] ** 2 - usual[tall, 1] ** 2, 0.0))
+    above, below = own[tall], own[tall]
+    above[:, Z] += half
+    below[:, Z] -= half
+    pairs = np.concatenate([above, below])
+    pairs[:, SIGMA:] = np.tile(usual[tall], (2, 1))
+    pairs[:, LIGHT] *= 0.6
+    alone = ~narrow & ~tall
+    spots = np.concatenate([found.spots[alone], pairs])
+    score = np.concatenate([found.score[alone], np.tile(found.score[tall], 2)])
+    sigma = np.concatenate([found.sigma[alone], np.full(len(pairs), np.nan)])
+    return _Found(spots, score, sigma, light_of(spots, stack.shape))
+
+
+def _rows(found: _Found, variance: Floats, noise: Noise, planes: int) -> NDArray[np.void]:
+    """SPOT rows of the particles within the stack."""
+    height, width = found.light.shape[1:]
+    points = found.spots[:, :3]
+    last = np.array([planes, height, width]) - 0.5
+    inside = np.flatnonzero(((points > -0.5) & (points < last)).all(axis=1))
+    order = inside[np.lexsort((points[inside, 2], points[inside, 1]))]
+    particles = found.spots[order]
+    spots = np.zeros(len(order), SPOT)
+    spots["track"] = -1
+    spots["z"], spots["y"], spots["x"] = particles[:, :3].T
+    spots["dz"], spots["dy"], spots["dx"] = np.sqrt(variance[order, :3]).T
+    plane = np.clip(np.rint(particles[:, Z]), 0, planes - 1).astype(np.int64)
+    spots["intensity"] = particles[:, LIGHT]
+    spots["background"] = noise.levels[plane] + particles[:, LEVEL]
+    spots["score"], spots["sigma"] = found.score[order], found.sigma[order]
+    spots["variance"] = spots["polarizability_um3"] = np.nan
+    return spots

@@ -1,0 +1,327 @@
+"""Volume fit: where in a stack the light of each particle comes from, and how well that is known.
+
+A particle is a Gaussian, pixel-integrated in y and x and sampled by the planes in z (`optics3d`,
+endless depth), on a background of its own. Light adds up: a particle is fitted to what the others
+leave, in turns, until none moves. A voxel weighs by the variance of its expected counts,
+noise^2 + gain (counts above the level at which the noise was measured), evaluated anew in each
+step: Fisher scoring, which reaches the Cramer-Rao bound `optics3d.stack_bound`. A particle's
+precision is that of a fit together with its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from livespt.models.optics import Floats, shares
+
+Stack = NDArray[np.float32]
+Indices = NDArray[np.int64]
+# columns of a table of particles: planes, pixels, pixels, counts in its plane, counts, widths
+Z, Y, X, LIGHT, LEVEL, SIGMA, SIGMA_Z = range(7)
+POSITION, WIDTHS = 5, 7  # how many columns are fitted: up to the level, or the widths too
+REACH = 3.0  # widths: half the side of the box that a particle is fitted in
+FAR = 4.0  # widths: where its light ends
+NEAR = 5.0  # widths: particles closer than that know of each other
+MOST = 16  # neighbours followed
+TOGETHER = 6  # of them, fitted with a particle to tell its precision
+STILL = 2e-3  # widths: who moves less has come to rest
+
+
+class Noise(NamedTuple):
+    """What a voxel's counts scatter by."""
+
+    levels: Floats  # counts, the usual background of each plane
+    variance: float  # counts^2, of a voxel at the level `reference`
+    reference: float  # counts
+    gain: float = 0.0  # counts per photo-electron
+
+
+@njit(cache=True)
+def _box(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
+    """First and end (3, 2) of the voxels within `reach` widths of a particle."""
+    out = np.empty((3, 2), np.int64)
+    for axis in range(3):
+        half = max(math.ceil(reach * (spot[SIGMA_Z] if axis == 0 else spot[SIGMA])), 2)
+        middle = math.floor(spot[axis] + 0.5)
+        out[axis, 0] = min(max(middle - half, 0), shape[axis])
+        out[axis, 1] = max(min(middle + half + 1, shape[axis]), out[axis, 0])
+    return out
+
+
+@njit(cache=True)
+def _lines(spot: Floats, box: Indices) -> tuple[Floats, Floats, Floats]:
+    """Factors of a particle in z, y, x: share, its derivatives to centre and to width."""
+    axial = np.empty((3, box[0, 1] - box[0, 0]))
+    for k in range(axial.shape[1]):
+        u = (box[0, 0] + k - spot[Z]) / spot[SIGMA_Z]
+        axial[0, k] = math.exp(-0.5 * u * u)
+        axial[1, k] = axial[0, k] * u / spot[SIGMA_Z]
+        axial[2, k] = axial[1, k] * u
+    down = shares(spot[Y], spot[SIGMA], box[1, 0], box[1, 1] - box[1, 0])
+    across = shares(spot[X], spot[SIGMA], box[2, 0], box[2, 1] - box[2, 0])
+    return axial, down, across
+
+
+@njit(cache=True)
+def add_light(light: Stack, spot: Floats, times: float) -> None:
+    """Add `times` a particle's expected counts to `light`."""
+    box = _box(spot, light.shape, FAR)
+    axial, down, across = _lines(spot, box)
+    for k in range(axial.shape[1]):
+        for j in range(down.shape[1]):
+            part = times * spot[LIGHT] * axial[0, k] * down[0, j]
+            for i in range(across.shape[1]):
+                light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[0, i]
+
+
+@njit(cache=True)
+def light_of(spots: Floats, shape: tuple[int, int, int]) -> Stack:
+    """Expected counts of all `spots` (n, 7), without background."""
+    light = np.zeros(shape, np.float32)
+    for spot in spots:
+        add_light(light, spot, 1.0)
+    return light
+
+
+@njit(cache=True)
+def _solve(matrix: Floats, right: Floats) -> bool:
+    """Solve by Cholesky, in place: `right` (n, m) becomes the answer. False: not definite."""
+    n = len(matrix)
+    for j in range(n):
+        whole = matrix[j, j]
+        for k in range(j):
+            matrix[j, j] -= matrix[j, k] ** 2
+        if not matrix[j, j] > 1e-10 * whole:
+            return False
+        matrix[j, j] = math.sqrt(matrix[j, j])
+        for i in range(j + 1, n):
+            for k in range(j):
+                matrix[i, j] -= matrix[i, k] * matrix[j, k]
+            matrix[i, j] /= matrix[j, j]
+    for m in range(right.shape[1]):
+        for i in range(n):
+            for k in range(i):
+                right[i, m] -= matrix[i, k] * right[k, m]
+            right[i, m] /= matrix[i, i]
+        for i in range(n - 1, -1, -1):
+            for k in range(i + 1, n):
+                right[i, m] -= matrix[k, i] * right[k, m]
+            right[i, m] /= matrix[i, i]
+    return True
+
+
+@njit(cache=True)
+def _weight(mean: float, noise: Noise) -> float:
+    """One over the variance of a voxel that expects `mean` counts."""
+    variance: float = noise.variance + noise.gain * (mean - noise.reference)
+    return 1.0 / max(variance, 0.1 * noise.variance)
+
+
+@njit(cache=True)
+def _score(
+    stack: Stack, others: Stack, spot: Floats, free: int, noise: Noise
+) -> tuple[Floats, Floats]:
+    """Fisher information (free, free), lower half, and score (free, 1) of one particle."""
+    box = _box(spot, stack.shape, REACH)
+    axial, down, across = _lines(spot, box)
+    information, right, slope = np.zeros((free, free)), np.zeros((free, 1)), np.empty(WIDTHS)
+    slope[LEVEL] = 1.0
+    for k in range(axial.shape[1]):
+        level = noise.levels[box[0, 0] + k] + spot[LEVEL]
+        here = spot[LIGHT] * axial[0, k]
+        for j in range(down.shape[1]):
+            for i in range(across.shape[1]):
+                seen = stack[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
+                if not math.isfinite(seen):
+                    continue
+                share = down[0, j] * across[0, i]
+                mean = level + others[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] + here * share
+                slope[Z] = spot[LIGHT] * axial[1, k] * share
+                slope[Y] = here * down[1, j] * across[0, i]
+                slope[X] = here * down[0, j] * across[1, i]
+                slope[LIGHT] = axial[0, k] * share
+                slope[SIGMA] = here * (down[2, j] * across[0, i] + down[0, j] * across[2, i])
+                slope[SIGMA_Z] = spot[LIGHT] * axial[2, k] * share
+                weight = _weight(mean, noise)
+                for m in range(free):
+                    part = weight * slope[m]
+                    right[m, 0] += part * (seen - mean)
+                    for n in range(m + 1):
+                        information[m, n] += part * slope[n]
+    return information, right
+
+
+@njit(cache=True)
+def _step(stack: Stack, others: Stack, spot: Floats, free: int, noise: Noise) -> float:
+    """Move one particle by one step of Fisher scoring; how far, in widths; -1: it cannot."""
+    information, right = _score(stack, others, spot, free, noise)
+    if not _solve(information, right):
+        return -1.0
+    far: float = 0.0
+    for axis in range(3):
+        width = spot[SIGMA_Z] if axis == 0 else spot[SIGMA]
+        shift = min(max(right[axis, 0], -0.7 * width), 0.7 * width)
+        spot[axis] += shift
+        far = max(far, abs(shift) / width)
+    change = max(right[LIGHT, 0], -0.8 * spot[LIGHT])  # light stays above 0
+    far = max(far, 0.1 * abs(change) / spot[LIGHT])
+    spot[LIGHT] += change
+    spot[LEVEL] += right[LEVEL, 0]
+    for axis in range(SIGMA, free):
+        factor = min(max(1.0 + right[axis, 0] / spot[axis], 0.7), 1.4)
+        spot[axis] *= factor
+        far = max(far, abs(factor - 1.0))
+    return far
+
+
+@njit(cache=True)
+def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
+    """Who lies within `near` widths of whom: first entry of each (n + 1,), entries by distance."""
+    n = len(spots)
+    first, entries = np.zeros(n + 1, np.int64), np.empty(MOST * n, np.int64)
+    found, apart = np.empty(n, np.int64), np.empty(n)
+    for a in range(n):
+        count = 0
+        for b in range(n):
+            wide = near * 0.5 * (spots[a, SIGMA] + spots[b, SIGMA])
+            dy = (spots[a, Y] - spots[b, Y]) / wide
+            if a == b or abs(dy) >= 1.0:
+                continue
+            dx = (spots[a, X] - spots[b, X]) / wide
+            tall = near * 0.5 * (spots[a, SIGMA_Z] + spots[b, SIGMA_Z])
+            square = dy * dy + dx * dx + ((spots[a, Z] - spots[b, Z]) / tall) ** 2
+            if square < 1.0:
+                found[count], apart[count] = b, square
+                count += 1
+        order = np.argsort(apart[:count], kind="mergesort")[:MOST]
+        first[a + 1] = first[a] + len(order)
+        entries[first[a] : first[a + 1]] = found[:count][order]
+    return first, entries[: first[n]]
+
+
+@njit(cache=True)
+def fit(stack: Stack, light: Stack, spots: Floats, free: int, noise: Noise, turns: int) -> None:
+    """Fit all particles, in place.
+
+    Parameters
+    ----------
+    stack : (planes, y, x), counts; NaN: not seen
+    light : (planes, y, x), of all `spots` together; follows them
+    spots : (n, 7)
+    free : POSITION or WIDTHS
+    turns : at most
+    """
+    first, entries = neighbors(spots, 2 * REACH)
+    moved = np.full(len(spots), np.inf)
+    for _ in range(turns):
+        for s in range(len(spots)):
+            rests = moved[s] < STILL
+            for other in entries[first[s] : first[s + 1]]:
+                rests = rests and moved[other] < STILL
+            if rests:
+                continue
+            add_light(light, spots[s], -1.0)
+            moved[s] = _step(stack, light, spots[s], free, noise)
+            add_light(light, spots[s], 1.0)
+        if not (moved >= STILL).any():
+            break
+
+
+@njit(cache=True)
+def variances(stack: Stack, light: Stack, spots: Floats, noise: Noise) -> Floats:
+    """Variances (n, 5) of z, y, x, light, level of each particle, its neighbours fitted too."""
+    first, entries = neighbors(spots, NEAR)
+    out = np.empty((len(spots), 5))
+    for s in range(len(spots)):
+        others = entries[first[s] : first[s + 1]][:TOGETHER]
+        group = np.empty((1 + len(others), WIDTHS))
+        group[0] = spots[s]
+        for k in range(len(others)):
+            group[1 + k] = spots[others[k]]
+        out[s] = _joint_variances(stack, light, group, noise)
+    return out
+
+
+@njit(cache=True)
+def _joint_variances(stack: Stack, light: Stack, group: Floats, noise: Noise) -> Floats:
+    """Variances (5,) of the first of a group that shares one background; infinite: not told."""
+    members = len(group)
+    n = 4 * members + 1
+    box = _box(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
+    axial = np.empty((members, 3, box[0, 1] - box[0, 0]))
+    down = np.empty((members, 3, box[1, 1] - box[1, 0]))
+    across = np.empty((members, 3, box[2, 1] - box[2, 0]))
+    for m in range(members):
+        axial[m], down[m], across[m] = _lines(group[m], box)
+    information, slope = np.zeros((n, n)), np.ones(n)
+    for k in range(axial.shape[2]):
+        level = noise.levels[box[0, 0] + k] + group[0, LEVEL]
+        for j in range(down.shape[2]):
+            for i in range(across.shape[2]):
+                if not math.isfinite(stack[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]):
+                    continue
+                for m in range(members):
+                    here = group[m, LIGHT] * axial[m, 0, k]
+                    share = down[m, 0, j] * across[m, 0, i]
+                    slope[4 * m + Z] = group[m, LIGHT] * axial[m, 1, k] * share
+                    slope[4 * m + Y] = here * down[m, 1, j] * across[m, 0, i]
+                    slope[4 * m + X] = here * down[m, 0, j] * across[m, 1, i]
+                    slope[4 * m + LIGHT] = axial[m, 0, k] * share
+                mean = level + light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
+                weight = _weight(mean, noise)
+                for a in range(n):
+                    part = weight * slope[a]
+                    for b in range(a + 1):
+                        information[a, b] += part * slope[b]
+    right, wanted = np.zeros((n, 5)), np.array([Z, Y, X, LIGHT, n - 1])
+    for c in range(5):
+        right[wanted[c], c] = 1.0
+    out = np.full(5, np.inf)
+    if _solve(information, right):
+        for c in range(5):
+            out[c] = right[wanted[c], c]
+    return out
+
+
+@njit(cache=True)
+def width_variances(stack: Stack, light: Stack, spots: Floats, noise: Noise) -> Floats:
+    """Variances (n, 2) of the two widths of particles that were fitted with free widths."""
+    out = np.full((len(spots), 2), np.inf)
+    for s in range(len(spots)):
+        add_light(light, spots[s], -1.0)
+        information, _ = _score(stack, light, spots[s], WIDTHS, noise)
+        add_light(light, spots[s], 1.0)
+        right = np.zeros((WIDTHS, 2))
+        right[SIGMA, 0] = right[SIGMA_Z, 1] = 1.0
+        if _solve(information, right):
+            out[s, 0], out[s, 1] = right[SIGMA, 0], right[SIGMA_Z, 1]
+    return out
+
+
+@njit(cache=True)
+def gains(stack: Stack, light: Stack, spots: Floats, noise: Noise) -> Floats:
+    """How squared residuals grow with the light: gain that each particle tells, and its weight."""
+    out = np.zeros((len(spots), 2))
+    for s in range(len(spots)):
+        box = _box(spots[s], stack.shape, REACH)
+        top, bottom = 0.0, 0.0
+        for k in range(box[0, 0], box[0, 1]):
+            level = noise.levels[k] + spots[s, LEVEL]
+            for j in range(box[1, 0], box[1, 1]):
+                for i in range(box[2, 0], box[2, 1]):
+                    bright = level + light[k, j, i] - noise.reference
+                    if bright < 0.5 * math.sqrt(noise.variance):  # tells of the noise alone
+                        continue
+                    gap = stack[k, j, i] - level - light[k, j, i]
+                    if math.isfinite(gap):
+                        weight = bright * _weight(bright + noise.reference, noise) ** 2
+                        top += weight * (gap * gap - noise.variance)
+                        bottom += weight * bright
+        if bottom > 0:
+            out[s] = top / bottom, bottom
+    return out
