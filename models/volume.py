@@ -44,7 +44,7 @@ from livespt.stream.types import SPOT
 LEAST_PLANES = 3  # two have the same ratio for many places and widths
 TURNS, FREE_TURNS = 30, 8  # of the fit, at most; with free widths
 POOL = 64  # particles, the brightest, that tell the widths of all
-NARROW, TALL = 0.6, 1.25  # of the usual width: none, more than one
+NARROW, TALL = 0.6, 1.15  # of the usual width: none, more than one
 SURE = 3.0  # standard deviations
 
 
@@ -154,6 +154,8 @@ class VolumeLocalizer:
             told = gains(stack, found.light, found.spots, noise)
             noise = noise._replace(gain=search.usual_gain(told))
         found, variance = self._certain(stack, found, noise)
+        if not len(found.spots):
+            return np.zeros(0, SPOT)
         checked = _checked(stack, found, noise)
         if len(checked.spots) == len(found.spots) and not np.isnan(checked.sigma).any():
             return _rows(checked, variance, noise, len(stack))
@@ -198,42 +200,51 @@ class VolumeLocalizer:
 
 
 def _start(stack: Stack, seeds: Floats, sigma: float, noise: Noise) -> _Found:
-    """Fit each seed with widths of its own; then all with the usual widths of the brightest."""
+    """Fit each seed with widths of its own, then give all the usual ones; specks are left out."""
     spots = np.zeros((len(seeds), WIDTHS))
     spots[:, :3] = seeds[:, :3]
     spots[:, LIGHT] = np.maximum(seeds[:, 4], math.sqrt(noise.variance)) * 2 * math.pi * sigma**2
-    spots[:, SIGMA], spots[:, SIGMA_Z] = sigma, search.axial_width(stack, seeds, sigma)
-    usual = spots[0, SIGMA:].copy()
-    probes = spots[:POOL].copy()
-    fit(stack, light_of(probes, stack.shape), probes, WIDTHS, noise, FREE_TURNS)
-    whole = (np.abs(np.log(probes[:, SIGMA] / sigma)) < math.log(2)) & np.isfinite(
-        probes[:, SIGMA_Z]
-    )
-    if whole.any():
-        usual = np.median(probes[whole, SIGMA:], axis=0)
+    guess = np.array([sigma, search.axial_width(stack, seeds, sigma)])
+    spots[:, SIGMA:] = guess
+    own, deviation = _own(stack, spots, noise)
+    whole = (np.abs(np.log(own[:, SIGMA] / sigma)) < math.log(2)) & np.isfinite(deviation).all(1)
+    usual = np.median(own[whole, SIGMA:][:POOL], axis=0) if whole.any() else guess
+    kept = ~_narrow(own, deviation, usual)
+    fitted = kept & whole
+    spots[fitted] = own[fitted]
     spots[:, SIGMA:] = usual
-    unknown = np.full(len(seeds), np.nan)
-    return _Found(spots, seeds[:, 3], unknown, light_of(spots, stack.shape))
+    found = _Found(spots, seeds[:, 3], np.full(len(seeds), np.nan), np.empty_like(stack))
+    return found.take(kept)
+
+
+def _own(stack: Stack, spots: Floats, noise: Noise) -> tuple[Floats, Floats]:
+    """Fit each particle with widths of its own; SURE standard deviations of them (n, 2)."""
+    own = spots.copy()
+    light = light_of(own, stack.shape)
+    fit(stack, light, own, WIDTHS, noise, FREE_TURNS)
+    return own, SURE * np.sqrt(width_variances(stack, light, own, noise))
+
+
+def _narrow(own: Floats, deviation: Floats, usual: Floats) -> NDArray[np.bool_]:
+    """Which of them are too narrow to have come through the optics."""
+    narrow: NDArray[np.bool_] = (own[:, SIGMA:] + deviation < NARROW * usual).any(axis=1)
+    return narrow
 
 
 def _checked(stack: Stack, found: _Found, noise: Noise) -> _Found:
     """Particles with their own widths told: without the narrow, the tall as two."""
-    own, light = found.spots.copy(), found.light.copy()
-    fit(stack, light, own, WIDTHS, noise, FREE_TURNS)
-    deviation = SURE * np.sqrt(width_variances(stack, light, own, noise))
-    usual, widths = found.spots[:, SIGMA:], own[:, SIGMA:]
-    narrow = (widths + deviation < NARROW * usual).any(axis=1)
-    tall = widths[:, 1] - deviation[:, 1] > TALL * usual[:, 1]
-    tall &= ~narrow & (widths[:, 0] - deviation[:, 0] < usual[:, 0])
+    usual = found.spots[0, SIGMA:]
+    own, deviation = _own(stack, found.spots, noise)
+    narrow = _narrow(own, deviation, usual)
+    over = own[:, SIGMA:] - deviation > (1.0, TALL) * usual
+    tall = over[:, 1] & ~over[:, 0] & ~narrow
     found = found._replace(sigma=own[:, SIGMA])
     if not narrow.any() and not tall.any():
         return found
-    half = np.sqrt(np.maximum(widths[tall, 1] ** 2 - usual[tall, 1] ** 2, 0.0))
-    above, below = own[tall], own[tall]
-    above[:, Z] += half
-    below[:, Z] -= half
-    pairs = np.concatenate([above, below])
-    pairs[:, SIGMA:] = np.tile(usual[tall], (2, 1))
+    half = np.sqrt(own[tall, SIGMA_Z] ** 2 - usual[1] ** 2)
+    pairs = np.concatenate([own[tall], own[tall]])
+    pairs[:, Z] += np.concatenate([half, -half])
+    pairs[:, SIGMA:] = usual
     pairs[:, LIGHT] *= 0.6
     alone = ~narrow & ~tall
     spots = np.concatenate([found.spots[alone], pairs])
