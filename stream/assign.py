@@ -1,193 +1,132 @@
-"""Assignment: which point continues which track, at the least total cost, in one compiled call.
+"""Assignment: which point continues which track, at the least total cost.
 
-Minimizes the sum of squared distances of the links plus reach^2 for each track without one.
-Candidates come from a grid of cells of the reach; the assignment is exact, by shortest augmenting
-paths (Jonker and Volgenant, Computing 38, 325 (1987)) on the sparse graph of candidates. A search
-never leaves its connected component, and ends at cost reach^2 at the latest.
+Minimizes the sum of the costs of the links plus, for each track without one, its cost of staying
+alone. Exact, by shortest augmenting paths (Jonker and Volgenant, Computing 38, 325 (1987)) on the
+sparse graph of candidates; of rows with many candidates first only the cheapest ones are tried, and
+those that the duals then show to be missing are added (Volgenant, Computers Ops Res. 23, 917
+(1996)). A search never leaves its connected component, and ends at the cost of staying alone at the
+latest. The work of a frame is bounded: beyond `STEPS` each search is cut short, and the points that
+this may concern are counted.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
-# px: a distance equal to the reach links whatever its rounding, as in trackpy
-SLACK = 1e-7
+STEPS = 1 << 22  # candidates looked at in a frame; beyond them `FEW` for each row
+FEW = 1 << 7
+MANY = 48  # candidates beyond which a row tries `CORE` of them first
+CORE = 32
+MORE = 4  # candidates of a row added at a time
 
 
 @njit(cache=True, nogil=True)
-def match(old, last, oldest, new, reach):  # type: ignore[no-untyped-def]
-    """Assign points to tracks.
+def assign(first, col, cost, alone, capped, n):  # type: ignore[no-untyped-def]
+    """Choose among candidates.
 
     Parameters
     ----------
-    old
-        (m, 3) float64: where each track was last seen.
-    last, oldest
-        (m,) int64: frame it was seen in; tracks seen before `oldest` take no part.
-    new
-        (n, 3) float64: points of this frame, finite.
-    reach
-        Largest distance of a link.
+    first, col, cost
+        Candidates of row i: columns `col[first[i]:first[i + 1]]`, (pairs,) int32, at `cost`; put in
+        another order where there are many.
+    alone
+        (m,) float64: cost of a row without a column.
+    capped
+        (m,) bool: rows whose candidates are not all there.
+    n
+        Number of columns.
 
     Returns
     -------
-    (n,) int64: row in `old` of each point, -1 where it continues none. Of equally cheap answers one
-    is taken by rules that depend on the arguments alone; a link is preferred to none.
+    row_of
+        (n,) int64: row of each column, -1: none. Of equally cheap answers one is taken by rules
+        that depend on the arguments alone; a link is preferred to none.
+    degraded
+        Columns connected to a row that was capped or cut short: their links may not be the best.
     """
-    row_of = np.full(len(new), -1, np.int64)
-    if len(old) == 0 or len(new) == 0:
-        return row_of
-    first, col, cost = candidates(old, last, oldest, new, reach)
-    augment(first, col, cost, reach * reach, row_of)
-    return row_of
+    m = len(first) - 1
+    end = first[1:].copy()  # of the candidates tried
+    dense = False
+    for i in range(m):
+        if end[i] - first[i] > MANY:
+            _turn(cost[first[i] : end[i]], i / m)
+            _turn(col[first[i] : end[i]], i / m)
+            _select(cost, col, first[i], end[i], CORE)
+            end[i], dense = first[i] + CORE, True
+    row_of = np.full(n, -1, np.int64)
+    u, v, bounded = alone.copy(), np.zeros(n), capped.copy()
+    work = augment(first, end, col, cost, alone, row_of, u, v, bounded, 0)
+    while (
+        dense
+        and _price(first, end, col, cost, alone, u, v, bounded, work <= STEPS)
+        and work <= STEPS
+    ):
+        row_of[:], u[:], v[:] = -1, alone, 0.0
+        work = augment(first, end, col, cost, alone, row_of, u, v, bounded, work)
+    return row_of, _connected(first, col, bounded, n) if bounded.any() else 0
 
 
 @njit(cache=True, nogil=True)
-def candidates(old, last, oldest, new, reach):  # type: ignore[no-untyped-def]
-    """Pairs within reach: those of track i are `col[first[i]:first[i + 1]]`, squared distances."""
-    m = len(old)
-    per_px = 1.0 / (1.001 * reach + SLACK)  # a little wider: pairs stay in adjacent cells
-    grid = _grid(new, per_px)
-    cells = _sort(new, per_px, grid)
-    first = np.zeros(m + 1, np.int64)
-    col = np.empty(2 * m + 16, np.int32)
-    cost = np.empty(2 * m + 16, np.float64)
-    i = _fill(0, first, col, cost, old, last, oldest, reach, per_px, grid, cells)
-    while i < m:
-        col, cost = _longer(col), _longer(cost)
-        i = _fill(i, first, col, cost, old, last, oldest, reach, per_px, grid, cells)
-    return first, col[: first[m]], cost[: first[m]]
+def _turn(values, share):  # type: ignore[no-untyped-def]
+    """Begin elsewhere in a list, in each row elsewhere: points at one place are shared out."""
+    begin = int(share * len(values))
+    head = values[:begin].copy()
+    values[: len(values) - begin] = values[begin:].copy()
+    values[len(values) - begin :] = head
 
 
 @njit(cache=True, nogil=True)
-def _fill(  # type: ignore[no-untyped-def]
-    begin, first, col, cost, old, last, oldest, reach, per_px, grid, cells
-):
-    """Find the pairs of the tracks from `begin` on; stops at the track whose pairs may not fit."""
-    low, size, wraps = grid
-    start, order, place = cells
-    limit, most = (reach + SLACK) ** 2, reach * reach
-    for i in range(begin, len(old)):
-        found = first[i]
-        z, y, x = old[i, 0], old[i, 1], old[i, 2]
-        cz = _cell(z, per_px, low[0], size[0], wraps[0])
-        cy = _cell(y, per_px, low[1], size[1], wraps[1])
-        cx = _cell(x, per_px, low[2], size[2], wraps[2])
-        left, right, beyond = max(cx - 1, 0), min(cx + 1, size[2] - 1), -1
-        if wraps[2] and cx == 0:
-            beyond = size[2] - 1
-        elif wraps[2] and cx == size[2] - 1:
-            beyond = 0
-        for step in range(9 if last[i] >= oldest else 0):
-            nz = _beside(cz + step // 3 - 1, size[0], wraps[0])
-            ny = _beside(cy + step % 3 - 1, size[1], wraps[1])
-            if nz < 0 or ny < 0:
-                continue
-            row = (nz * size[1] + ny) * size[2]
-            a, b, rest = left, right, beyond
-            while 0 <= a <= b:  # cells of a row lie side by side: their points are one range
-                here, end = start[row + a], start[row + b + 1]
-                if found + end - here > len(col):
-                    return i
-                for k in range(here, end):
-                    square = (
-                        (place[k, 0] - z) ** 2 + (place[k, 1] - y) ** 2 + (place[k, 2] - x) ** 2
-                    )
-                    if square < limit:
-                        col[found], cost[found] = order[k], min(square, most)
-                        found += 1
-                a, b, rest = rest, rest, -1
-        first[i + 1] = found
-    return len(old)
+def _select(cost, col, begin, end, count):  # type: ignore[no-untyped-def]
+    """Bring the cheapest `count` candidates to the front (Hoare's selection)."""
+    at = begin + count - 1
+    end -= 1
+    while begin < end:
+        pivot = cost[(begin + end) >> 1]
+        i, j = begin, end
+        while i <= j:
+            while cost[i] < pivot:
+                i += 1
+            while cost[j] > pivot:
+                j -= 1
+            if i <= j:
+                cost[i], cost[j] = cost[j], cost[i]
+                col[i], col[j] = col[j], col[i]
+                i, j = i + 1, j - 1
+        if at <= j:
+            end = j
+        elif at >= i:
+            begin = i
+        else:
+            return
 
 
 @njit(cache=True, nogil=True)
-def _grid(new, per_px):  # type: ignore[no-untyped-def]
-    """Lowest cell, number of cells and whether they repeat, for each axis.
-
-    A field too wide for about 4 cells a point is wrapped like a torus: far points may then share a
-    cell, which costs a look but cannot link them.
-    """
-    low = np.empty(3)
-    width = np.empty(3)
-    for axis in range(3):
-        least = most = new[0, axis]
-        for j in range(1, len(new)):
-            least, most = min(least, new[j, axis]), max(most, new[j, axis])
-        low[axis] = np.floor(least * per_px)
-        width[axis] = np.floor(most * per_px) - low[axis] + 1.0
-    wraps = np.zeros(3, np.bool_)
-    while width[0] * width[1] * width[2] > 4.0 * len(new) + 64.0:
-        widest = width.argmax()
-        width[widest] = np.floor(width[widest] / 2.0)
-        low[widest], wraps[widest] = 0.0, True
-    size = width.astype(np.int64)
-    for axis in range(3):
-        # no small factors: the period of a lattice of points must not be that of the cells
-        while wraps[axis] and (size[axis] < 3 or math.gcd(size[axis], 210) > 1):
-            size[axis] += 1
-    return low, size, wraps
+def _price(first, end, col, cost, alone, u, v, bounded, add):  # type: ignore[no-untyped-def]
+    """Whether candidates not tried are cheaper than the duals allow; try them, or mark the rows."""
+    missing = False
+    for i in range(len(end)):
+        for _ in range(MORE):
+            least, at = u[i] - 1e-9 * alone[i], -1  # rounding apart
+            for e in range(end[i], first[i + 1]):
+                if cost[e] - v[col[e]] < least:
+                    least, at = cost[e] - v[col[e]], e
+            if at < 0:
+                break
+            missing = True
+            if not add:
+                bounded[i] = True
+                break
+            k = end[i]
+            cost[at], cost[k] = cost[k], cost[at]
+            col[at], col[k] = col[k], col[at]
+            end[i] = k + 1
+    return missing
 
 
 @njit(cache=True, nogil=True)
-def _cell(value, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
-    """Cell of a coordinate on one axis; -2 or size + 1 when it is far outside."""
-    cell = np.floor(value * per_px) - low
-    if wraps:
-        rest = cell - size * np.floor(cell / size)  # faster than %
-        return int(rest if 0 <= rest < size else cell % size)
-    return int(min(max(cell, -2.0), size + 1.0))
-
-
-@njit(cache=True, nogil=True)
-def _beside(cell, size, wraps):  # type: ignore[no-untyped-def]
-    """A neighbouring cell of an axis, -1 where there is none."""
-    if 0 <= cell < size:
-        return cell
-    if wraps:
-        return size - 1 if cell < 0 else 0
-    return -1
-
-
-@njit(cache=True, nogil=True)
-def _sort(new, per_px, grid):  # type: ignore[no-untyped-def]
-    """Points in the order of their cells: where each cell starts, their indices, their places."""
-    low, size, wraps = grid
-    n = len(new)
-    cells = size[0] * size[1] * size[2]
-    home = np.empty(n, np.int64)
-    start = np.zeros(cells + 2, np.int64)  # of cell c: first at c + 2, in the end at c
-    for j in range(n):
-        z = _cell(new[j, 0], per_px, low[0], size[0], wraps[0])
-        y = _cell(new[j, 1], per_px, low[1], size[1], wraps[1])
-        x = _cell(new[j, 2], per_px, low[2], size[2], wraps[2])
-        home[j] = (z * size[1] + y) * size[2] + x
-        start[home[j] + 2] += 1
-    for cell in range(2, cells + 2):
-        start[cell] += start[cell - 1]
-    order = np.empty(n, np.int32)
-    place = np.empty((n, 3))
-    for j in range(n):
-        k = start[home[j] + 1]
-        start[home[j] + 1] = k + 1
-        order[k] = j
-        place[k, 0], place[k, 1], place[k, 2] = new[j, 0], new[j, 1], new[j, 2]
-    return start, order, place
-
-
-@njit(cache=True, nogil=True)
-def _longer(array):  # type: ignore[no-untyped-def]
-    grown = np.empty(2 * len(array), array.dtype)
-    grown[: len(array)] = array
-    return grown
-
-
-@njit(cache=True, nogil=True)
-def augment(first, col, cost, alone, row_of):  # type: ignore[no-untyped-def]
-    """Fill `row_of`: the assignment of least total cost; a row without a column costs `alone`.
+def augment(first, end, col, cost, alone, row_of, u, v, bounded, work):  # type: ignore[no-untyped-def]
+    """Fill `row_of`; mark in `bounded` the rows whose search was cut short. Returns the work done.
 
     Rows come one by one. Each takes its cheapest column, and where that is taken, the cheapest
     chain of changes that ends at a free column or leaves a row alone. `u` and `v` are the duals:
@@ -195,17 +134,15 @@ def augment(first, col, cost, alone, row_of):  # type: ignore[no-untyped-def]
     """
     m, n = len(first) - 1, len(row_of)
     col_of = np.full(m, -1, np.int64)
-    u = np.full(m, alone)
-    v = np.zeros(n)
     far = np.empty(n)  # length of the shortest path to a column
     via = np.empty(n, np.int64)  # row it comes from
     seen = np.full(n, -1, np.int64)  # row whose search reached it
     done = np.full(n, -1, np.int64)  # ... and has its final length
     trail = np.empty(n, np.int64)  # columns done, in order
-    keys = np.empty(len(col))
-    items = np.empty(len(col), np.int64)
+    keys = np.empty(64)
+    items = np.empty(64, np.int64)
     for s in range(m):
-        best, end_row, end_col = _cheapest(first, col, cost, v, row_of, s, alone)
+        best, end_col = _cheapest(first, end, col, cost, v, row_of, s, alone[s])
         if end_col == -1:
             continue
         if row_of[end_col] < 0:
@@ -213,11 +150,15 @@ def augment(first, col, cost, alone, row_of):  # type: ignore[no-untyped-def]
             row_of[end_col] = s
             col_of[s] = end_col
             continue
-        best, end_row, end_col = alone, s, -1
+        most = work + FEW if work > STEPS else 2 * STEPS
+        best, end_row, end_col = alone[s], s, -1
         row, base, heap, steps = s, 0.0, 0, 0
         u[s] = 0.0
         while True:
-            for e in range(first[row], first[row + 1]):
+            work += end[row] - first[row]
+            while heap + end[row] - first[row] > len(keys):
+                keys, items = _longer(keys), _longer(items)
+            for e in range(first[row], end[row]):
                 j = col[e]
                 length = base + cost[e] - u[row] - v[j]
                 if length > best or done[j] == s:
@@ -233,32 +174,63 @@ def augment(first, col, cost, alone, row_of):  # type: ignore[no-untyped-def]
                 key, j, heap = _pop(keys, items, heap)
                 if done[j] != s and key == far[j]:
                     near = j
+            level = best
             if near < 0 or far[near] >= best:
+                break
+            if work > most:
+                bounded[s], level = True, far[near]
                 break
             done[near] = s
             trail[steps] = near
             steps += 1
             row, base = row_of[near], far[near]
-            if base + alone - u[row] < best:
-                best, end_row, end_col = base + alone - u[row], row, -1
-        u[s] = best
+            if base + alone[row] - u[row] < best:
+                best, end_row, end_col = base + alone[row] - u[row], row, -1
+        u[s] = level
         for k in range(steps):
             j = trail[k]
-            v[j] += far[j] - best
-            u[row_of[j]] += best - far[j]
+            v[j] += far[j] - level
+            u[row_of[j]] += level - far[j]
         _flip(row_of, col_of, via, s, end_row, end_col)
+    return work
 
 
 @njit(cache=True, nogil=True)
-def _cheapest(first, col, cost, v, row_of, s, alone):  # type: ignore[no-untyped-def]
+def _connected(first, col, marked, n):  # type: ignore[no-untyped-def]
+    """Columns in the connected components of the marked rows."""
+    root = np.arange(n)
+    bad = np.zeros(n, np.bool_)
+    for i in range(len(first) - 1):
+        for e in range(first[i], first[i + 1]):
+            a, b = _root(root, col[first[i]]), _root(root, col[e])
+            root[max(a, b)] = min(a, b)
+    for i in range(len(first) - 1):
+        if marked[i] and first[i + 1] > first[i]:
+            bad[_root(root, col[first[i]])] = True
+    count = 0
+    for j in range(n):
+        count += bad[_root(root, j)]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _root(root, j):  # type: ignore[no-untyped-def]
+    while root[j] != j:
+        root[j] = root[root[j]]
+        j = root[j]
+    return j
+
+
+@njit(cache=True, nogil=True)
+def _cheapest(first, end, col, cost, v, row_of, s, alone):  # type: ignore[no-untyped-def]
     """Cheapest column of a row, a free one where costs are equal; -1 when it has none."""
     best, at = alone, -1
-    for e in range(first[s], first[s + 1]):
+    for e in range(first[s], end[s]):
         j = col[e]
         length = cost[e] - v[j]
         if length < best or (length == best and (at < 0 or row_of[j] < 0)):
             best, at = length, j
-    return best, s, at
+    return best, at
 
 
 @njit(cache=True, nogil=True)
@@ -301,3 +273,10 @@ def _pop(keys, items, size):  # type: ignore[no-untyped-def]
         at = down
     keys[at], items[at] = key, last
     return top, item, size
+
+
+@njit(cache=True, nogil=True)
+def _longer(array):  # type: ignore[no-untyped-def]
+    grown = np.empty(2 * len(array), array.dtype)
+    grown[: len(array)] = array
+    return grown

@@ -16,8 +16,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from livespt.stream.assign import match
+from livespt.stream.assign import assign
 from livespt.stream.errors import InputError, SettingError
+from livespt.stream.neighbors import neighbors
 
 _MAGIC = b"livelnk1"
 _HEAD = struct.Struct("<8sd9q")  # magic, search range, nine integers
@@ -31,6 +32,7 @@ class Linked(NamedTuple):
     born: NDArray[np.int64]  # ids that start here, in the order of their points
     lost: NDArray[np.int64]  # ids given up here: they never come back
     lost_slot: NDArray[np.int32]  # their rows, free for other tracks from the next frame on
+    degraded: int = 0  # points in crowds too dense to be linked at the least cost in bounded time
 
 
 class Linker:
@@ -128,7 +130,8 @@ class Linker:
             raise InputError(f"frame {frame}: point {bad} is at ({row}); remove it or give numbers")
         self._reserve(self._slots + len(at))
         frame = int(frame)
-        row_of = match(self._at, self._last, frame - self.memory - 1, at, self.search_range)
+        oldest = frame - self.memory - 1
+        row_of, degraded = _nearest(self._at, self._last, oldest, at, self.search_range)
         (track, slot, born, lost, lost_slot, self._id, self._slot, self._last, self._at) = _follow(
             row_of, at, frame, self.memory, self.next_id, self._slots,
             self._free, self._n_free, self._id, self._slot, self._last, self._at,
@@ -138,7 +141,7 @@ class Linker:
         self._n_free += len(lost) - reused
         self.next_id += len(born)
         self.frame = frame
-        return Linked(track, slot, born, lost, lost_slot)
+        return Linked(track, slot, born, lost, lost_slot, degraded)
 
     def _reserve(self, slots: int) -> None:
         if slots > len(self._free):
@@ -191,6 +194,19 @@ class Linker:
         linker._id, linker._slot, linker._last = arrays[1:4]
         linker._at = arrays[4].reshape(n, 3)
         return linker
+
+
+@njit(cache=True, nogil=True)
+def _nearest(old, last, oldest, new, reach):  # type: ignore[no-untyped-def]
+    """Row in `old` of each point, and the points degraded: squared distances, `reach` for all."""
+    m = len(old)
+    if m == 0 or len(new) == 0:
+        return np.full(len(new), -1, np.int64), 0
+    radius = np.empty(m)
+    for i in range(m):
+        radius[i] = reach if last[i] >= oldest else -1.0
+    first, col, square, capped = neighbors(old, radius, new, reach)
+    return assign(first, col, square, np.full(m, reach * reach), capped, len(new))
 
 
 @njit(cache=True, nogil=True)

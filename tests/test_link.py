@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_each_frame_is_linked_at_the_least_cost(
 
 
 def state_of(linked: Linked) -> list[bytes]:
-    return [array.tobytes() for array in linked]
+    return [np.asarray(part).tobytes() for part in linked]
 
 
 @given(movie=movies(), memory=st.integers(0, 3), cut=st.integers(0, 6), jump=st.integers(1, 4))
@@ -308,6 +309,47 @@ def test_false_detections_by_the_thousand() -> None:
     assert len(linker.link(2, true).lost) == 50_000
 
 
+_crowd = np.random.default_rng(15)
+CROWDS: dict[str, tuple[list[Points], bool]] = {
+    # frames, whether they are too dense for the optimum in bounded time
+    "200 within reach of all": ([_crowd.uniform(0, 1, (200, 2)) for _ in range(3)], False),
+    "800 at one place": ([np.zeros((800, 2))] * 3, False),
+    "10 000 at one place": ([np.zeros((10_000, 2))] * 2, True),
+    "10 000 in one pixel": ([_crowd.uniform(0, 1, (10_000, 2)) for _ in range(2)], True),
+    "50 000 in a corner": ([_crowd.uniform(0, 30, (50_000, 2)) for _ in range(2)], True),
+}
+
+
+@pytest.mark.parametrize("name", CROWDS)
+def test_crowds_are_linked_in_bounded_time_and_counted(name: str) -> None:
+    movie, degraded = CROWDS[name]
+    linker = Linker(4.0)
+    before = linker.link(0, movie[0])
+    for frame, points in enumerate(movie[1:], 1):
+        begin = time.process_time()
+        linked = linker.link(frame, points)
+        assert time.process_time() - begin < 4  # 0.7 s where nothing else runs
+        assert (linked.degraded > 0.9 * len(points)) == degraded
+        assert (linked.degraded > 0) == degraded
+        assert len(linked.born) < 0.4 * len(points)
+        if not degraded:
+            square = cdist(movie[frame - 1], points) ** 2
+            order = np.argsort(linked.track)
+            cost = square[np.argsort(before.track)[:, None], order].diagonal().sum()
+            assert cost == pytest.approx(least_cost(movie[frame - 1], points, 4.0), abs=1e-6)
+        before = linked
+
+
+def test_a_crowd_does_not_degrade_its_neighbours() -> None:
+    crowd = _crowd.uniform(0, 1, (2000, 2))
+    alone = _crowd.uniform(50, 400, (300, 2))
+    linker = Linker(4.0)
+    linker.link(0, np.concatenate([crowd, alone]))
+    linked = linker.link(1, np.concatenate([crowd[::-1], alone + 0.1]))
+    assert linked.degraded == 2000
+    assert linked.track[2000:].tolist() == list(range(2000, 2300))
+
+
 BAD: dict[str, tuple[int, Any, str]] = {
     "not a number": (5, [[1, 2], [3, np.nan]], "point 1"),
     "infinite": (5, [[-np.inf, 2]], "point 0"),
@@ -365,7 +407,8 @@ def test_the_same_bytes_in_another_process() -> None:
         "linker, rng = Linker(4.0, 2), np.random.default_rng(1)\n"
         "points, digest = rng.integers(0, 60, (300, 2)) / 2, hashlib.sha256()\n"
         "for frame in range(12):\n"
-        "    for part in linker.link(frame, points[rng.random(300) < 0.9]): digest.update(part)\n"
+        "    seen = points[rng.random(300) < 0.9]\n"
+        "    for part in linker.link(frame, seen)[:5]: digest.update(part)\n"
         "    digest.update(linker.snapshot())\n"
         "    points = points + rng.integers(-2, 3, points.shape) / 2\n"
         "print(digest.hexdigest())\n"

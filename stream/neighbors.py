@@ -1,0 +1,288 @@
+"""Neighbors: which points of a frame lie near enough to which tracks, from a grid of cells.
+
+The work and the memory of a frame are bounded: where pairs are too many for `PAIRS`, each track
+keeps its nearest ones, and is marked. Nothing is left out before that.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+# px: a distance equal to the radius links whatever its rounding, as in trackpy
+SLACK = 1e-7
+PAIRS = 1 << 20  # of a frame; beyond them each track keeps its share of nearest points
+LOOKS = 1 << 24  # distances looked at for that
+
+
+@njit(cache=True, nogil=True)
+def neighbors(place, radius, new, cell):  # type: ignore[no-untyped-def]
+    """Pairs of tracks and points: those of track i are `[first[i]:first[i + 1]]`.
+
+    Parameters
+    ----------
+    place
+        (m, 3) float64: where each track is expected.
+    radius
+        (m,) float64: how far from there its point may be; negative: the track takes no part.
+    new
+        (n, 3) float64: points of this frame, finite.
+    cell
+        Side of the cells: of the order of the radii.
+
+    Returns
+    -------
+    first, col, square
+        (m + 1,) int64; columns (rows of `new`) int32 and squared distances float64, at most the
+        squared radius.
+    capped
+        (m,) bool: tracks that have more neighbors than were kept.
+    """
+    m = len(place)
+    per_px = 1.0 / (1.001 * cell + SLACK)  # a little wider: pairs stay in adjacent cells
+    grid = _grid(new, per_px)
+    cells = _sort(new, per_px, grid)
+    first = np.zeros(m + 1, np.int64)
+    col = np.empty(2 * m + 16, np.int32)
+    square = np.empty(2 * m + 16, np.float64)
+    capped = np.zeros(m, np.bool_)
+    begin = 0
+    while True:
+        begin, need = _fill(begin, first, col, square, place, radius, per_px, grid, cells)
+        if begin == m:
+            break
+        if need > PAIRS:
+            first, col, square = _nearest(place, radius, per_px, grid, cells, capped)
+            break
+        col, square = _longer(col, need), _longer(square, need)
+    return first, col[: first[m]], square[: first[m]], capped
+
+
+@njit(cache=True, nogil=True)
+def _fill(begin, first, col, square, place, radius, per_px, grid, cells):  # type: ignore[no-untyped-def]
+    """Find the pairs of the tracks from `begin` on; stops at the track whose pairs may not fit."""
+    start, order, where = cells
+    low, size, wraps = grid
+    planes, rows, columns = size[0], size[1], size[2]
+    for i in range(begin, len(place)):
+        found = first[i]
+        if radius[i] >= 0.0:
+            z, y, x = place[i, 0], place[i, 1], place[i, 2]
+            limit, most = (radius[i] + SLACK) ** 2, radius[i] * radius[i]
+            reach = 1.001 * radius[i] + SLACK
+            cz, nz = _span(z, reach, per_px, low[0], planes, wraps[0])
+            y0, ny = _span(y, reach, per_px, low[1], rows, wraps[1])
+            x0, nx = _span(x, reach, per_px, low[2], columns, wraps[2])
+            for _ in range(nz):
+                cy = y0
+                for _ in range(ny):
+                    row = (cz * rows + cy) * columns
+                    a, b, rest = x0, min(x0 + nx, columns), x0 + nx - columns
+                    while a < b:  # cells of a row lie side by side: their points are one range
+                        here, end = start[row + a], start[row + b]
+                        if found + end - here > len(col):
+                            return i, found + end - here
+                        for k in range(here, end):
+                            far = (
+                                (where[k, 0] - z) ** 2
+                                + (where[k, 1] - y) ** 2
+                                + (where[k, 2] - x) ** 2
+                            )
+                            if far < limit:
+                                col[found], square[found] = order[k], min(far, most)
+                                found += 1
+                        a, b, rest = 0, rest, 0
+                    cy = cy + 1 if cy + 1 < rows else 0
+                cz = cz + 1 if cz + 1 < planes else 0
+        first[i + 1] = found
+    return len(place), 0
+
+
+@njit(cache=True, nogil=True)
+def _nearest(place, radius, per_px, grid, cells, capped):  # type: ignore[no-untyped-def]
+    """The pairs of each track again, but at most its share of them: the nearest it looks at.
+
+    Where even the looks are too many, a track looks at a share of the points around, and each at
+    another: points at one place are shared out.
+    """
+    start, order, where = cells
+    m = len(place)
+    share, looks_each = max(16, PAIRS // m), max(64, LOOKS // m)
+    first = np.zeros(m + 1, np.int64)
+    col = np.empty(m * share, np.int32)
+    square = np.empty(m * share, np.float64)
+    lines = np.empty((16, 2), np.int64)
+    for i in range(m):
+        begin = found = first[i]
+        if radius[i] >= 0.0:
+            limit, most = (radius[i] + SLACK) ** 2, radius[i] * radius[i]
+            z, y, x = place[i, 0], place[i, 1], place[i, 2]
+            lines, n, looks = _lines(place[i], radius[i], per_px, grid, start, lines)
+            line = 0
+            skip = looks * i // m
+            while n > 0 and skip >= lines[line, 1] - lines[line, 0]:
+                skip -= lines[line, 1] - lines[line, 0]
+                line = (line + 1) % n
+            k = lines[line, 0] + skip if n > 0 else 0
+            capped[i] = looks > looks_each
+            for _ in range(min(looks, looks_each)):
+                far = (where[k, 0] - z) ** 2 + (where[k, 1] - y) ** 2 + (where[k, 2] - x) ** 2
+                if far < limit:
+                    far = min(far, most)
+                    if found - begin < share:
+                        col[found], square[found] = order[k], far
+                        found += 1
+                        if found - begin == share:
+                            _heap(square[begin:found], col[begin:found])
+                    else:
+                        capped[i] = True
+                        if far < square[begin]:
+                            square[begin], col[begin] = far, order[k]
+                            _sink(square[begin:found], col[begin:found], 0)
+                k += 1
+                while k == lines[line, 1]:  # the next line that is not empty, round and round
+                    line = (line + 1) % n
+                    k = lines[line, 0]
+                    if lines[line, 0] < lines[line, 1]:
+                        break
+        first[i + 1] = found
+    return first, col, square
+
+
+@njit(cache=True, nogil=True)
+def _heap(keys, items):  # type: ignore[no-untyped-def]
+    for at in range(len(keys) // 2 - 1, -1, -1):
+        _sink(keys, items, at)
+
+
+@njit(cache=True, nogil=True)
+def _sink(keys, items, at):  # type: ignore[no-untyped-def]
+    """Restore the order of a heap, the largest key on top, below `at`."""
+    key, item = keys[at], items[at]
+    while 2 * at + 1 < len(keys):
+        down = 2 * at + 1
+        if down + 1 < len(keys) and keys[down + 1] > keys[down]:
+            down += 1
+        if keys[down] <= key:
+            break
+        keys[at], items[at] = keys[down], items[down]
+        at = down
+    keys[at], items[at] = key, item
+
+
+@njit(cache=True, nogil=True)
+def _lines(place, radius, per_px, grid, start, lines):  # type: ignore[no-untyped-def]
+    """Ranges of points in the cells within a radius: cells of a row lie side by side.
+
+    Returns the ranges (first, end) not empty, their number and the number of points in them.
+    """
+    low, size, wraps = grid
+    reach = 1.001 * radius + SLACK
+    z0, nz = _span(place[0], reach, per_px, low[0], size[0], wraps[0])
+    y0, ny = _span(place[1], reach, per_px, low[1], size[1], wraps[1])
+    x0, nx = _span(place[2], reach, per_px, low[2], size[2], wraps[2])
+    n = points = 0
+    right = min(x0 + nx, size[2])
+    for dz in range(nz):
+        for dy in range(ny):
+            row = ((z0 + dz) % size[0] * size[1] + (y0 + dy) % size[1]) * size[2]
+            for piece in range(2):  # the second one from the other end of a row that wraps
+                a = x0 if piece == 0 else 0
+                b = right if piece == 0 else x0 + nx - size[2]
+                if b > a and start[row + b] > start[row + a]:
+                    if n == len(lines):
+                        more = np.empty((2 * n, 2), np.int64)
+                        more[:n] = lines
+                        lines = more
+                    lines[n, 0], lines[n, 1] = start[row + a], start[row + b]
+                    points += lines[n, 1] - lines[n, 0]
+                    n += 1
+    return lines, n, points
+
+
+@njit(cache=True, nogil=True)
+def _span(value, reach, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
+    """First cell of an axis within reach of a coordinate, and the number of them."""
+    a = np.floor((value - reach) * per_px) - low
+    b = np.floor((value + reach) * per_px) - low
+    if not wraps:
+        a, b = min(max(a, 0.0), float(size)), min(max(b, -1.0), size - 1.0)
+        return int(a), max(int(b - a) + 1, 0)
+    count = b - a + 1.0
+    if count >= size:
+        return 0, size
+    rest = a - size * np.floor(a / size)  # faster than %
+    return int(rest if 0 <= rest < size else a % size), int(count)
+
+
+@njit(cache=True, nogil=True)
+def _grid(new, per_px):  # type: ignore[no-untyped-def]
+    """Lowest cell, number of cells and whether they repeat, for each axis.
+
+    A field too wide for about 4 cells a point is wrapped like a torus: far points may then share a
+    cell, which costs a look but cannot link them.
+    """
+    low = np.empty(3)
+    width = np.empty(3)
+    for axis in range(3):
+        least = most = new[0, axis]
+        for j in range(1, len(new)):
+            least, most = min(least, new[j, axis]), max(most, new[j, axis])
+        low[axis] = np.floor(least * per_px)
+        width[axis] = np.floor(most * per_px) - low[axis] + 1.0
+    wraps = np.zeros(3, np.bool_)
+    while width[0] * width[1] * width[2] > 4.0 * len(new) + 64.0:
+        widest = width.argmax()
+        width[widest] = np.floor(width[widest] / 2.0)
+        low[widest], wraps[widest] = 0.0, True
+    size = width.astype(np.int64)
+    for axis in range(3):
+        # no small factors: the period of a lattice of points must not be that of the cells
+        while wraps[axis] and (size[axis] < 3 or math.gcd(size[axis], 210) > 1):
+            size[axis] += 1
+    return low, size, wraps
+
+
+@njit(cache=True, nogil=True)
+def _cell(value, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
+    """Cell of a coordinate on one axis; -2 or size + 1 when it is far outside."""
+    cell = np.floor(value * per_px) - low
+    if wraps:
+        rest = cell - size * np.floor(cell / size)  # faster than %
+        return int(rest if 0 <= rest < size else cell % size)
+    return int(min(max(cell, -2.0), size + 1.0))
+
+
+@njit(cache=True, nogil=True)
+def _sort(new, per_px, grid):  # type: ignore[no-untyped-def]
+    """Points in the order of their cells: where each cell starts, their indices, their places."""
+    low, size, wraps = grid
+    n = len(new)
+    cells = size[0] * size[1] * size[2]
+    home = np.empty(n, np.int64)
+    start = np.zeros(cells + 2, np.int64)  # of cell c: first at c + 2, in the end at c
+    for j in range(n):
+        z = _cell(new[j, 0], per_px, low[0], size[0], wraps[0])
+        y = _cell(new[j, 1], per_px, low[1], size[1], wraps[1])
+        x = _cell(new[j, 2], per_px, low[2], size[2], wraps[2])
+        home[j] = (z * size[1] + y) * size[2] + x
+        start[home[j] + 2] += 1
+    for cell in range(2, cells + 2):
+        start[cell] += start[cell - 1]
+    order = np.empty(n, np.int32)
+    place = np.empty((n, 3))
+    for j in range(n):
+        k = start[home[j] + 1]
+        start[home[j] + 1] = k + 1
+        order[k] = j
+        place[k, 0], place[k, 1], place[k, 2] = new[j, 0], new[j, 1], new[j, 2]
+    return start, order, place
+
+
+@njit(cache=True, nogil=True)
+def _longer(array, need):  # type: ignore[no-untyped-def]
+    grown = np.empty(max(2 * len(array), need), array.dtype)
+    grown[: len(array)] = array
+    return grown
