@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models.decode import decode
+from livespt.models.decode import decode, interleave
 from livespt.models.detect import detect, scores
 from livespt.models.radial import radial_symmetry
 from livespt.models.refine import gaussian
@@ -165,7 +165,8 @@ class Localizer:
         else:
             counts, scale = np.ascontiguousarray(image, dtype=np.uint16), 1.0
         field, noise = self.session.run(counts)
-        return field[0], float(noise) / scale
+        split = self.session.card.get("split", 1) == 2
+        return interleave(field[0]) if split else field[0], float(noise) / scale
 
     def _found(self, field: Floats, shape: tuple[int, int]) -> Found:
         """Particles of the answer whose positions lie in the frame, by y then x."""

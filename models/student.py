@@ -11,7 +11,7 @@ No background is estimated: the weights of each filter of the first layer sum to
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,8 @@ class Contrast(nn.Conv2d):
 
     def filters(self) -> Tensor:
         """(channels, 1, KERNEL, KERNEL), each of zero sum."""
-        return self.weight - self.weight.mean(dim=(2, 3), keepdim=True)
+        level: Tensor = self.weight.mean(dim=(2, 3), keepdim=True)
+        return self.weight - level
 
     def forward(self, flat: Tensor) -> Tensor:
         return self._conv_forward(flat, self.filters(), self.bias)
@@ -99,4 +100,4 @@ def loss(out: Tensor, truth: Tensor) -> Tensor:
     weight = counts * (1 + (POSITIVE - 1) * holds)
     wrong = functional.binary_cross_entropy_with_logits(out[:, 2], holds, weight)
     miss = functional.smooth_l1_loss(out[:, :2], offset, beta=0.5, reduction="none").sum(1)
-    return cast(Tensor, PROBABILITY * wrong + (miss * trust).mean())
+    return PROBABILITY * wrong + (miss * trust).mean()

@@ -20,6 +20,7 @@ from livespt.models.optics import photons_for_snr, shares
 
 Floats = NDArray[np.float64]
 OUTSIDE = 4.0  # pixels beyond the edges where spots still lie
+EMPTY = 0.06  # share of frames without particles, beside those that have none by chance
 ASKED = 2.0  # SNR below which a spot is neither asked for nor wrong to find
 TRUSTED = 8.0  # SNR at which the offset of a spot has weight 1
 BESIDE, NEAR = 1.2, 0.2  # strides to a cell beside a spot; weight of its offset
@@ -38,9 +39,9 @@ class Specks(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Frames (n, side, side) in counts and the particles in them."""
+    """Frames (n, side, side) in counts or noise units, and the particles in them."""
 
-    frames: NDArray[np.uint16]
+    frames: NDArray[Any]
     specks: Specks
 
 
@@ -49,7 +50,7 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> Batch:
     like = rng.random(n) < near
 
     def pick(target: Any, other: Any) -> Floats:
-        return np.where(like, target, other)
+        return np.asarray(np.where(like, target, other), np.float64)
 
     def log_uniform(low: float, high: float) -> Floats:
         return np.exp(rng.uniform(math.log(low), math.log(high), n))
@@ -63,6 +64,7 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> Batch:
     area = ((side + 2 * OUTSIDE) / 64) ** 2
     most = np.where(like, 14.0, np.where(ring, 4.0, 10.0)) * area
     count = np.floor(rng.uniform(0, most + 1, n)).astype(np.int64)
+    count[rng.random(n) < EMPTY] = 0
     which = np.repeat(np.arange(n), count)
     own_snr = snr[which] * np.exp(spread[which] * rng.standard_normal(len(which)))
     m = len(which)
@@ -76,7 +78,7 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> Batch:
     light = _light(rng, level, ~like & (rng.random(n) < 0.4), side)
     add(light, specks)
     unit = np.sqrt(level + read**2)
-    _intrude(rng, light, unit, pick(0.08, 0.25))
+    intrude(rng, light, unit, pick(0.08, 0.25))
     offset = pick(100.0, log_uniform(10, 30000))
     gain = pick(1.0, log_uniform(0.25, 4))
     return Batch(expose(rng, light, read, gain, offset), specks)
@@ -98,7 +100,7 @@ def _light(rng: Generator, level: Floats, uneven: NDArray[np.bool_], side: int) 
     return light
 
 
-def _intrude(rng: Generator, light: Any, unit: Floats, share: Floats) -> None:
+def intrude(rng: Generator, light: Any, unit: Floats, share: Floats) -> None:
     """Add hot pixels and cosmic rays to a `share` of the frames."""
     side = light.shape[-1]
     for k in np.flatnonzero(rng.random(len(light)) < share):

@@ -42,23 +42,26 @@ class _Graph:
         return output
 
 
-def serialize(net: nn.Sequential, shape: student.Shape) -> bytes:
+def serialize(net: nn.Sequential) -> bytes:
     """The `.onnx` file's content.
 
-    Input `frame` uint16 (y, x) counts; outputs `field` (1, 3, h', w') = dy, dx (pixels from
-    the cell's centre) and the logit, and `noise` (), counts.
+    Input `frame` uint16 (y, x) counts; outputs `field` (1, 3 split^2, h', w') = dy, dx (pixels
+    from the cell's centre) and the logit, each for all parts of a cell (`decode.interleave` sorts
+    them), and `noise` (), counts.
     """
     from onnx import TensorProto, checker, helper
 
     g = _Graph()
     _normalize(g)
-    _layers(g, net, shape)
+    _layers(g, net)
     graph = helper.make_graph(
         g.nodes,
         "student",
         [helper.make_tensor_value_info("frame", TensorProto.UINT16, ["y", "x"])],
         [
-            helper.make_tensor_value_info("field", TensorProto.FLOAT, [1, 3, "cells_y", "cells_x"]),
+            helper.make_tensor_value_info(
+                "field", TensorProto.FLOAT, [1, "parts", "cells_y", "cells_x"]
+            ),
             helper.make_tensor_value_info("noise", TensorProto.FLOAT, []),
         ],
         g.constants,
@@ -99,10 +102,11 @@ def _normalize(g: _Graph) -> None:
     g.add("Pad", ["contrast", g.constant("pads", np.array(pads))], "scaled", mode="edge")
 
 
-def _layers(g: _Graph, net: nn.Sequential, shape: student.Shape) -> None:
+def _layers(g: _Graph, net: nn.Sequential) -> None:
     """The network, from "scaled" to "field"."""
     first = net[0]
-    trunk = [layer for layer in net[1:] if hasattr(layer, "weight")]
+    assert isinstance(first, student.Contrast)
+    trunk = [layer for layer in list(net)[1:] if hasattr(layer, "weight")]
     names = [g.constant("weight_0", _array(first.filters())),
              g.constant("bias_0", _array(first.bias))]  # fmt: skip
     g.add("Conv", ["scaled", *names], "seen", kernel_shape=[student.KERNEL] * 2,
@@ -116,10 +120,7 @@ def _layers(g: _Graph, net: nn.Sequential, shape: student.Shape) -> None:
         source = g.add("Relu", [f"conv_{k}"], f"relu_{k}")
     names = [g.constant("weight_head", _array(trunk[-1].weight)),
              g.constant("bias_head", _array(trunk[-1].bias))]  # fmt: skip
-    last = "field" if shape.split == 1 else "answers"
-    g.add("Conv", [source, *names], last, kernel_shape=[1, 1])
-    if shape.split > 1:
-        g.add("DepthToSpace", ["answers"], "field", blocksize=shape.split, mode="CRD")
+    g.add("Conv", [source, *names], "field", kernel_shape=[1, 1])
 
 
 def _array(tensor: Any) -> NDArray[np.float32]:
@@ -138,7 +139,7 @@ def quantize(content: bytes, frames: list[NDArray[np.uint16]]) -> bytes:
     import onnx
     from onnxruntime import quantization
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self.left = iter(frames)
 

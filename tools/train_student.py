@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from livespt.models import student_frames
 from livespt.stream.errors import SettingError
-from livespt.tools import learning, localizer_files, student_card
+from livespt.tools import learning, localizer_card, localizer_files, student_card
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +25,7 @@ REUSE = 2  # steps with the same frames, otherwise turned
 RATE = 2e-3
 SIMULATED = "simulated"
 CHECKPOINT = ".checkpoint"
+CROP_STEPS = 12_000  # of a student of one particle: within three minutes
 
 Draw = Callable[[np.random.Generator, int, int], student_frames.Batch]
 
@@ -76,10 +77,12 @@ def train(
     start = time.perf_counter()
     net, history = fit(shape, student_frames.simulated, steps, seed, device,
                        out.with_suffix(CHECKPOINT), resume)  # fmt: skip
-    content = graph(net, shape, student_card.simulated_frames(seed, range(100, 112)))
-    keys, metrics = student_card.calibrate(content, shape.stride, student_card.SPOTS, seed)
-    facts = student_card.facts(shape, steps, device, history) | keys
-    facts["sigma_px"] = list(student_card.SIGMA_PX)
+    content = graph(net, student_card.simulated_frames(seed, range(100, 112)))
+    cases = student_card.simulated_cases(seed)
+    cutoff, metrics = student_card.calibrate(content, shape.split, cases, seed)
+    facts = student_card.facts(shape, steps, device, history, "bright spots of light")
+    facts |= {"cutoff": cutoff, "fwhm_px": student_card.FWHM_PX}
+    facts |= {"radius_px": student_card.RADIUS_PX, "sigma_px": list(student_card.SIGMA_PX)}
     facts |= {"seed": seed, "provenance": {
         "movie": SIMULATED,
         "command": f"livespt train localizer {SIMULATED} --fast --preset {preset} --steps {steps} "
@@ -141,8 +144,63 @@ def _batch(batch: student_frames.Batch, stride: int) -> tuple[Tensor, Tensor]:
     return student.normalize(counts)[0], torch.from_numpy(answers)
 
 
-def graph(net: nn.Sequential, shape: Shape, frames: list[NDArray[np.uint16]]) -> bytes:
+def graph(net: nn.Sequential, frames: list[NDArray[np.uint16]]) -> bytes:
     """The `.onnx` file's content, in 8-bit integers as far as that costs no precision."""
     from livespt.models import student_graph
 
-    return student_graph.quantize(student_graph.serialize(net, shape), frames)
+    return student_graph.quantize(student_graph.serialize(net), frames)
+
+
+class Made(NamedTuple):
+    """A student of one particle."""
+
+    content: bytes  # of the .onnx file
+    facts: dict[str, Any]  # for its card
+    metrics: dict[str, Any]
+
+
+def train_from_crop(
+    crop: Tensor,
+    particle: localizer_card.Particle,
+    centre: tuple[float, float],
+    *,
+    steps: int = CROP_STEPS,
+    seed: int = 1,
+    zoom: float = 1.15,
+    device: str = "cpu",
+    checkpoint: Path,
+) -> Made:
+    """Distil what a LodeSTAR teacher found in one crop into a small network.
+
+    The teacher says where in the crop its particle is; the student is trained on frames composed
+    of copies of it (`pasted`), whose places are hence known.
+
+    Parameters
+    ----------
+    crop : (s, s)
+        The particle alone, in noise units: `localizer_card.isolate`.
+    centre : (float, float)
+        y, x, pixels from the crop's middle: `centre_in_crop_px` of `localizer_card.calibrate`.
+    """
+    from livespt.models import pasted, student
+
+    one = pasted.pattern(crop.numpy(), centre, particle.fwhm_px)
+    size = PRESETS["fast"]
+    shape = student.Shape(size.channels, size.depth, size.split)
+
+    def draw(rng: np.random.Generator, n: int, side: int) -> student_frames.Batch:
+        return pasted.composed(rng, n, side, one, zoom=zoom)
+
+    net, history = fit(shape, draw, steps, seed, device, checkpoint)
+    scales = [student_card.counts(draw(np.random.default_rng((seed, 3, k)), 1, 256).frames[0])
+              for k in range(8)]  # fmt: skip
+    content = graph(net, scales)
+    checkpoint.unlink(missing_ok=True)
+    cases = student_card.pasted_cases(seed, one)
+    cutoff, metrics = student_card.calibrate(content, shape.split, cases, seed)
+    facts = student_card.facts(shape, steps, device, history, "particles like the one trained on")
+    kind = localizer_card.geometry(particle)
+    facts |= {"cutoff": cutoff, "fwhm_px": kind["fwhm_px"], "radius_px": kind["radius_px"]}
+    facts["training"] |= {"turns_averaged": one.fold, "contrast": round(one.peak, 2)}
+    facts["training"] |= {"zoom": zoom}
+    return Made(content, facts, metrics)
