@@ -1,0 +1,108 @@
+"""Shapes: images of one particle each, in the five shapes of the LodeSTAR paper's Fig. 1.
+
+The figure's image model: 64 x 64 pixels, one particle somewhere in the middle, seen in fluorescence
+(every point of it emits, the microscope blurs), scaled to 0..1, 0.1 added, and scaled so that
+Poisson counts have the wanted signal-to-noise ratio: lambda = (image + 0.1) (snr / 1.1)^2, that
+is a peak of snr^2 / 1.1 on a background of 0.083 snr^2. It is another ratio than that of `optics`,
+and there is no camera offset and no read noise.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from livespt.stream.errors import SettingError
+
+Floats = NDArray[np.float64]
+KINDS = ("point", "sphere", "annulus", "ellipse", "crescent")
+SIDE = 64  # pixels
+PLACE = (27.0, 37.0)  # of the particle, y and x
+BLUR_PX = 1.5  # standard deviation of the point spread function
+SPHERE_PX = 6.0  # radius
+ANNULUS_PX = (5.0, 8.0)  # inner and outer radius
+ELLIPSE_PX = (9.0, 4.5)  # half axes: of the ellipsoid, and of its two short ones
+CRESCENT_PX = (8.0, 6.5, 4.0)  # radius, radius of the disc cut out of it, its distance
+FLOOR, TOP = 0.1, 1.1  # of the scaled image
+FINE = 8  # samples a pixel of the master images
+REACH = 20  # pixels from the middle of a master to its edges
+
+
+class Image(NamedTuple):
+    """One particle and where it is."""
+
+    counts: NDArray[np.uint16]  # (SIDE, SIDE)
+    centre: Floats  # (2,) y, x; of a crescent: of the disc that it is cut from
+    axis: Floats  # (2,) unit vector y, x: long axis of an ellipse, symmetry axis of a crescent
+
+
+@cache
+def master(kind: str) -> Floats:
+    """(n, n) the blurred particle, FINE samples a pixel, its middle in the middle, maximum 1.
+
+    Raises
+    ------
+    SettingError : no such shape.
+    """
+    line = np.arange(-REACH * FINE, REACH * FINE + 1) / FINE
+    y, x = line[:, None], line[None, :]
+    r2 = y * y + x * x
+    if kind == "point":
+        emitted = (r2 == 0).astype(float)
+    elif kind == "sphere":  # as bright as it is thick
+        emitted = np.sqrt(np.maximum(SPHERE_PX**2 - r2, 0))
+    elif kind == "annulus":
+        emitted = ((r2 >= ANNULUS_PX[0] ** 2) & (r2 <= ANNULUS_PX[1] ** 2)).astype(float)
+    elif kind == "ellipse":
+        emitted = np.sqrt(np.maximum(1 - (x / ELLIPSE_PX[0]) ** 2 - (y / ELLIPSE_PX[1]) ** 2, 0))
+    elif kind == "crescent":
+        outer, inner, apart = CRESCENT_PX
+        emitted = ((r2 <= outer**2) & ((x - apart) ** 2 + y * y > inner**2)).astype(float)
+    else:
+        raise SettingError(f"unknown shape '{kind}': one of {', '.join(KINDS)}")
+    # blur and pixel area, both separable, by their transfer functions
+    frequency = np.fft.fftfreq(len(line), 1 / FINE)
+    transfer = np.exp(-2 * (math.pi * BLUR_PX * frequency) ** 2) * np.sinc(frequency)
+    spectrum = np.fft.fft2(emitted) * transfer[:, None] * transfer[None, :]
+    blurred = np.fft.ifft2(spectrum).real
+    return np.asarray(blurred / blurred.max())
+
+
+def expected(kind: str, centre: Any, angle: float, side: int = SIDE) -> Floats:
+    """(side, side) the particle without noise, 0..1, turned by `angle` (radians, x towards y)."""
+    image = master(kind)
+    cos, sin = math.cos(angle), math.sin(angle)
+    y = np.arange(side)[:, None] - float(centre[0])
+    x = np.arange(side)[None, :] - float(centre[1])
+    v = (cos * y - sin * x + REACH) * FINE
+    u = (sin * y + cos * x + REACH) * FINE
+    last = len(image) - 1.001
+    inside = (u >= 0) & (u <= last) & (v >= 0) & (v <= last)
+    v, u = np.clip(v, 0, last), np.clip(u, 0, last)
+    i, j = v.astype(int), u.astype(int)
+    f, g = v - i, u - j
+    upper = image[i, j] * (1 - g) + image[i, j + 1] * g
+    lower = image[i + 1, j] * (1 - g) + image[i + 1, j + 1] * g
+    seen = np.where(inside, upper * (1 - f) + lower * f, 0.0)
+    return np.asarray((seen - seen.min()) / (seen.max() - seen.min()))
+
+
+def draw(kind: str, snr: float, rng: Generator) -> Image:
+    """One noisy image of a particle at a random place, randomly turned.
+
+    Raises
+    ------
+    SettingError : no such shape, or a signal-to-noise ratio that is not above 0.
+    """
+    if not snr > 0:
+        raise SettingError(f"a signal-to-noise ratio must be above 0, not {snr:g}")
+    centre = rng.uniform(*PLACE, 2)
+    angle = rng.uniform(0, 2 * math.pi)
+    rate = (expected(kind, centre, angle) + FLOOR) * (snr / TOP) ** 2
+    axis = np.array([math.sin(angle), math.cos(angle)])
+    return Image(rng.poisson(rate).astype(np.uint16), centre, axis)
