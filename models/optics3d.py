@@ -95,23 +95,27 @@ def _information(
     z: Floats, photons: Floats, background: Floats, widths: Floats, planes: int, variance: float,
     window: int,
 ) -> Floats:  # fmt: skip
-    """Fisher information (n, 5, 5) of z, y, x, N, b; y and x in the middle of a pixel."""
+    """Fisher information (n, 5, 5) of z, y, x, N, b; `widths` (n, 3): sigma, sigma_z, depth."""
     out = np.zeros((len(z), 5, 5))
     slope = np.empty(5)
     for i in range(len(z)):
-        line = shares(0.0, widths[i, 0], -(window // 2), window)
+        sigma, sigma_z, depth = widths[i]
         for plane in range(planes):
-            off = (plane - z[i]) / widths[i, 1]
-            axial = math.exp(-0.5 * off * off)
+            off = plane - z[i]
+            axial = photons[i] * math.exp(-0.5 * (off / sigma_z) ** 2)
+            wide = sigma * math.sqrt(1.0 + (off / depth) ** 2)
+            line = shares(0.0, wide, -(window // 2), window)
+            grows = -off * (sigma / depth) ** 2 / wide  # of the width, to z
             for j in range(window):
                 for k in range(window):
-                    share = axial * line[0, j] * line[0, k]
-                    slope[0] = photons[i] * share * off / widths[i, 1]
-                    slope[1] = photons[i] * axial * line[1, j] * line[0, k]
-                    slope[2] = photons[i] * axial * line[0, j] * line[1, k]
-                    slope[3] = share
+                    share = line[0, j] * line[0, k]
+                    turned = line[2, j] * line[0, k] + line[0, j] * line[2, k]
+                    slope[0] = axial * (share * off / sigma_z**2 + turned * grows)
+                    slope[1] = axial * line[1, j] * line[0, k]
+                    slope[2] = axial * line[0, j] * line[1, k]
+                    slope[3] = axial * share / photons[i]
                     slope[4] = 1.0
-                    weight = 1.0 / (photons[i] * share + background[i] + variance)
+                    weight = 1.0 / (axial * share + background[i] + variance)
                     for a in range(5):
                         for b in range(5):
                             out[i, a, b] += weight * slope[a] * slope[b]
@@ -126,22 +130,23 @@ def stack_bound(
     sigma_z: ArrayLike,
     planes: int,
     *,
+    depth: ArrayLike = math.inf,
     read_noise_e: float = 0.0,
     window: int = 15,
 ) -> Floats:
     """Cramer-Rao bound in a stack: least standard deviation of z, y, x, N and b of a spot.
 
     Fisher information of independent Poisson voxels, sum (dmu/dtheta)^2 / mu over all planes and
-    `window` pixels a side, mu = N exp(-(k - z)^2 / (2 sigma_z^2)) E_y E_x + b with E the share of
-    the pixel-integrated Gaussian (optics.precision_bound with an axial factor); read noise is
-    added to the variance mu; the widths are known.
+    `window` pixels a side, mu = N f(k - z) E_y E_x + b with E the share of the pixel-integrated
+    Gaussian of width s(k - z) (optics.precision_bound, with the f and s of this module); read
+    noise is added to the variance mu; the widths are known.
 
     Parameters
     ----------
     z : (n,) or one for all
         Planes; y and x are in the middle of a pixel.
-    photons, background, sigma, sigma_z : (n,) or one for all
-        Of the spot in its plane; per voxel; pixels; planes.
+    photons, background, sigma, sigma_z, depth : (n,) or one for all
+        Of the spot in its plane; per voxel; pixels; planes; planes.
     planes : int
         Of the stack.
     read_noise_e : float
@@ -162,10 +167,10 @@ def stack_bound(
         raise SettingError(f"a window of {window} pixels has no middle: give an odd number")
     if planes < 2:
         raise SettingError(f"{planes} planes tell no z: give 2 or more")
-    place, counts, level, wide, tall = as_columns(z, photons, background, sigma, sigma_z)
-    if min(part.min(initial=1.0) for part in (counts, level, wide, tall)) <= 0:
+    place, *given = as_columns(z, photons, background, sigma, sigma_z, depth)
+    if min(part.min(initial=1.0) for part in given) <= 0:
         raise SettingError("photons, background and widths of a spot must be above 0")
-    widths = np.stack([wide, tall], axis=1)
-    information = _information(place, counts, level, widths, planes, read_noise_e**2, window)
+    widths = np.stack(given[2:], axis=1)
+    information = _information(place, *given[:2], widths, planes, read_noise_e**2, window)
     bound: Floats = np.sqrt(np.diagonal(np.linalg.inv(information), axis1=1, axis2=2))
     return bound

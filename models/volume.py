@@ -28,12 +28,13 @@ from livespt.models.volume_fit import (
     SIGMA,
     SIGMA_Z,
     WIDTHS,
-    Noise,
+    Model,
     Stack,
     Z,
     fit,
     gains,
     light_of,
+    misfits,
     neighbors,
     variances,
     width_variances,
@@ -51,15 +52,15 @@ SURE = 3.0  # standard deviations
 class _Found(NamedTuple):
     """Particles of a stack in work."""
 
-    spots: Floats  # (n, 7), columns of volume_fit
+    spots: Floats  # (n, 9), columns of volume_fit
     score: Floats  # (n,), the localizer's
     sigma: Floats  # (n,), a particle's own width, pixels; NaN: not fitted
     light: Stack  # of all of them
 
-    def take(self, rows: NDArray[Any]) -> _Found:
+    def take(self, rows: NDArray[Any], wide: bool) -> _Found:
         """Keep the particles of these rows alone."""
         spots = self.spots[rows]
-        light = light_of(spots, self.light.shape)
+        light = light_of(spots, self.light.shape, wide)
         return _Found(spots, self.score[rows], self.sigma[rows], light)
 
 
@@ -122,8 +123,8 @@ class VolumeLocalizer:
             return
         self._planes.warm_up(shape[1:], "float32")  # what smoothed planes are
         stack = np.random.default_rng(0).normal(100.0, 3.0, (9, 24, 24)).astype(np.float32)
-        two = np.array([[4.0, y, 12.0, 900.0, 0.0, 1.3, 1.5] for y in (8.0, 15.0)])
-        stack += light_of(two, stack.shape)
+        two = np.array([[4.0, y, 12.0, 900.0, 0.0, 0.0, 0.0, 1.3, 1.5] for y in (8.0, 15.0)])
+        stack += light_of(two, stack.shape, False)
         points = np.column_stack([two[:, :3], np.ones(len(two))])
         self._particles(stack, search.smoothed(stack), points)
 
@@ -147,25 +148,25 @@ class VolumeLocalizer:
         seeds = search.seeds(points, smooth, sigma, max(2.0, 1.5 * sigma))
         if not len(seeds):
             return np.zeros(0, SPOT)
-        noise = search.background(stack)
-        found = _start(stack, seeds, sigma, noise)
+        model = search.background(stack)
+        found, model = _start(stack, seeds, sigma, model)
         for _ in range(2):
-            fit(stack, found.light, found.spots, POSITION, noise, TURNS)
-            told = gains(stack, found.light, found.spots, noise)
-            noise = noise._replace(gain=search.usual_gain(told))
-        found, variance = self._certain(stack, found, noise)
+            fit(stack, found.light, found.spots, POSITION, model, TURNS)
+            told = gains(stack, found.light, found.spots, model)
+            model = model._replace(gain=search.usual_gain(told))
+        found, variance = self._certain(stack, found, model)
         if not len(found.spots):
             return np.zeros(0, SPOT)
-        checked = _checked(stack, found, noise)
+        checked = _checked(stack, found, model)
         if len(checked.spots) == len(found.spots) and not np.isnan(checked.sigma).any():
-            return _rows(checked, variance, noise, len(stack))
-        return _rows(*self._certain(stack, checked, noise), noise, len(stack))
+            return _rows(checked, variance, model, len(stack))
+        return _rows(*self._certain(stack, checked, model), model, len(stack))
 
-    def _certain(self, stack: Stack, found: _Found, noise: Noise) -> tuple[_Found, Floats]:
+    def _certain(self, stack: Stack, found: _Found, model: Model) -> tuple[_Found, Floats]:
         """Fit, and drop who has no light of its own, of neighbours the weakest first."""
         while True:
-            fit(stack, found.light, found.spots, POSITION, noise, TURNS)
-            variance = variances(stack, found.light, found.spots, noise)
+            fit(stack, found.light, found.spots, POSITION, model, TURNS)
+            variance = variances(stack, found.light, found.spots, model)
             sure = found.spots[:, LIGHT] / np.sqrt(variance[:, LIGHT])
             sure[~np.isfinite(sure)] = 0.0
             weak = np.flatnonzero(sure < self.significance)
@@ -180,7 +181,7 @@ class VolumeLocalizer:
             ]
             kept = np.ones(len(sure), np.bool_)
             kept[weakest] = False
-            found = found.take(kept)
+            found = found.take(kept, model.wide)
 
     def _detections(self, smooth: Stack) -> Floats:
         """What the localizer finds plane by plane: (n, 4) z, y, x, score."""
@@ -199,14 +200,23 @@ class VolumeLocalizer:
         return float(card.get("fwhm_px", card["radius_px"])) / 2.355
 
 
-def _start(stack: Stack, seeds: Floats, sigma: float, noise: Noise) -> _Found:
-    """Fit each seed with widths of its own, then give all the usual ones; specks are left out."""
+def _start(stack: Stack, seeds: Floats, sigma: float, model: Model) -> tuple[_Found, Model]:
+    """Fit each seed with widths of its own, then give all the usual ones; specks are left out.
+
+    Whether light out of focus fades or spreads is what fits the brightest better.
+    """
     spots = np.zeros((len(seeds), WIDTHS))
     spots[:, :3] = seeds[:, :3]
-    spots[:, LIGHT] = np.maximum(seeds[:, 4], math.sqrt(noise.variance)) * 2 * math.pi * sigma**2
+    spots[:, LIGHT] = np.maximum(seeds[:, 4], math.sqrt(model.variance)) * 2 * math.pi * sigma**2
     guess = np.array([sigma, search.axial_width(stack, seeds, sigma)])
     spots[:, SIGMA:] = guess
-    own, deviation = _own(stack, spots, noise)
+    probes, misfit = spots[:POOL], []
+    for wide in (False, True):
+        kind = model._replace(wide=wide)
+        own, light = _fit_widths(stack, probes, kind)
+        misfit.append(misfits(stack, light, own, probes, kind))
+    model = model._replace(wide=bool(np.median(misfit[0] - misfit[1]) > 0))
+    own, deviation = _own(stack, spots, model)
     whole = (np.abs(np.log(own[:, SIGMA] / sigma)) < math.log(2)) & np.isfinite(deviation).all(1)
     usual = np.median(own[whole, SIGMA:][:POOL], axis=0) if whole.any() else guess
     kept = ~_narrow(own, deviation, usual)
@@ -214,29 +224,34 @@ def _start(stack: Stack, seeds: Floats, sigma: float, noise: Noise) -> _Found:
     spots[fitted] = own[fitted]
     spots[:, SIGMA:] = usual
     found = _Found(spots, seeds[:, 3], np.full(len(seeds), np.nan), np.empty_like(stack))
-    return found.take(kept)
+    return found.take(kept, model.wide), model
 
 
-def _own(stack: Stack, spots: Floats, noise: Noise) -> tuple[Floats, Floats]:
-    """Fit each particle with widths of its own; SURE standard deviations of them (n, 2)."""
+def _fit_widths(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Stack]:
+    """Fit each particle with widths of its own; and the light of all."""
     own = spots.copy()
-    light = light_of(own, stack.shape)
-    fit(stack, light, own, WIDTHS, noise, FREE_TURNS)
-    return own, SURE * np.sqrt(width_variances(stack, light, own, noise))
+    light = light_of(own, stack.shape, model.wide)
+    fit(stack, light, own, WIDTHS, model, FREE_TURNS)
+    return own, light
+
+
+def _own(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Floats]:
+    """Particles with widths of their own; SURE standard deviations of these (n, 2)."""
+    own, light = _fit_widths(stack, spots, model)
+    return own, SURE * np.sqrt(width_variances(stack, light, own, model))
 
 
 def _narrow(own: Floats, deviation: Floats, usual: Floats) -> NDArray[np.bool_]:
     """Which of them are too narrow to have come through the optics."""
-    narrow: NDArray[np.bool_] = (own[:, SIGMA:] + deviation < NARROW * usual).any(axis=1)
-    return narrow
+    return np.asarray((own[:, SIGMA:] + deviation < NARROW * usual).any(axis=1))
 
 
-def _checked(stack: Stack, found: _Found, noise: Noise) -> _Found:
+def _checked(stack: Stack, found: _Found, model: Model) -> _Found:
     """Particles with their own widths told: without the narrow, the tall as two."""
     usual = found.spots[0, SIGMA:]
-    own, deviation = _own(stack, found.spots, noise)
+    own, deviation = _own(stack, found.spots, model)
     narrow = _narrow(own, deviation, usual)
-    over = own[:, SIGMA:] - deviation > (1.0, TALL) * usual
+    over = np.asarray(own[:, SIGMA:] - deviation > (1.0, TALL) * usual)
     tall = over[:, 1] & ~over[:, 0] & ~narrow
     found = found._replace(sigma=own[:, SIGMA])
     if not narrow.any() and not tall.any():
@@ -250,10 +265,10 @@ def _checked(stack: Stack, found: _Found, noise: Noise) -> _Found:
     spots = np.concatenate([found.spots[alone], pairs])
     score = np.concatenate([found.score[alone], np.tile(found.score[tall], 2)])
     sigma = np.concatenate([found.sigma[alone], np.full(len(pairs), np.nan)])
-    return _Found(spots, score, sigma, light_of(spots, stack.shape))
+    return _Found(spots, score, sigma, light_of(spots, stack.shape, model.wide))
 
 
-def _rows(found: _Found, variance: Floats, noise: Noise, planes: int) -> NDArray[np.void]:
+def _rows(found: _Found, variance: Floats, model: Model, planes: int) -> NDArray[np.void]:
     """SPOT rows of the particles within the stack."""
     height, width = found.light.shape[1:]
     points = found.spots[:, :3]
@@ -267,7 +282,7 @@ def _rows(found: _Found, variance: Floats, noise: Noise, planes: int) -> NDArray
     spots["dz"], spots["dy"], spots["dx"] = np.sqrt(variance[order, :3]).T
     plane = np.clip(np.rint(particles[:, Z]), 0, planes - 1).astype(np.int64)
     spots["intensity"] = particles[:, LIGHT]
-    spots["background"] = noise.levels[plane] + particles[:, LEVEL]
+    spots["background"] = model.levels[plane] + particles[:, LEVEL]
     spots["score"], spots["sigma"] = found.score[order], found.sigma[order]
     spots["variance"] = spots["polarizability_um3"] = np.nan
     return spots

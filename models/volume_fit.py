@@ -1,11 +1,13 @@
 """Volume fit: where in a stack the light of each particle comes from, and how well that is known.
 
-A particle is a Gaussian, pixel-integrated in y and x and sampled by the planes in z (`optics3d`,
-endless depth), on a background of its own. Light adds up: a particle is fitted to what the others
-leave, in turns, until none moves. A voxel weighs by the variance of its expected counts,
-noise^2 + gain (counts above the level at which the noise was measured), evaluated anew in each
-step: Fisher scoring, which reaches the Cramer-Rao bound `optics3d.stack_bound`. A particle's
-precision is that of a fit together with its neighbours.
+A particle is what `optics3d` draws, of one of two kinds: a Gaussian that fades out of focus
+(confocal, light sheet), or one that spreads there (wide field), pixel-integrated in y and x and
+sampled by the planes in z, on a sloping background of its own. Light adds up: a particle is fitted
+to what the others leave, in turns, until none moves. A voxel weighs by the variance of its
+expected counts, noise^2 + gain (counts above the level at which the noise was measured), evaluated
+anew in each step: Fisher scoring, which reaches the Cramer-Rao bound `optics3d.stack_bound` but
+for what the slopes cost (4% in y and x). A particle's precision is that of a fit together with its
+neighbours.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from livespt.models.optics import Floats, shares
 
 Stack = NDArray[np.float32]
 Indices = NDArray[np.int64]
-# columns of a table of particles: planes, pixels, pixels, counts in its plane, counts, widths
-Z, Y, X, LIGHT, LEVEL, SIGMA, SIGMA_Z = range(7)
-POSITION, WIDTHS = 5, 7  # how many columns are fitted: up to the level, or the widths too
+# columns of a table of particles: planes, pixels, pixels, counts in its plane, counts, counts per
+# pixel, counts per pixel, pixels, planes (of a wide field the depth of `optics3d`)
+Z, Y, X, LIGHT, LEVEL, SLOPE_Y, SLOPE_X, SIGMA, SIGMA_Z = range(9)
+POSITION, WIDTHS = 7, 9  # how many columns are fitted: up to the slopes, or the widths too
 REACH = 3.0  # widths: half the side of the box that a particle is fitted in
 FAR = 4.0  # widths: where its light ends
 NEAR = 5.0  # widths: particles closer than that know of each other
@@ -32,13 +35,14 @@ TOGETHER = 6  # of them, fitted with a particle to tell its precision
 STILL = 2e-3  # widths: who moves less has come to rest
 
 
-class Noise(NamedTuple):
-    """What a voxel's counts scatter by."""
+class Model(NamedTuple):
+    """What a stack's counts are, particles aside, and what they scatter by."""
 
     levels: Floats  # counts, the usual background of each plane
     variance: float  # counts^2, of a voxel at the level `reference`
     reference: float  # counts
     gain: float = 0.0  # counts per photo-electron
+    wide: bool = False  # a wide field: light spreads out of focus
 
 
 @njit(cache=True)
@@ -54,37 +58,53 @@ def _box(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
 
 
 @njit(cache=True)
-def _lines(spot: Floats, box: Indices) -> tuple[Floats, Floats, Floats]:
-    """Factors of a particle in z, y, x: share, its derivatives to centre and to width."""
-    axial = np.empty((3, box[0, 1] - box[0, 0]))
-    for k in range(axial.shape[1]):
+def _lines(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floats]:
+    """Axial (planes, 6), vertical and horizontal (planes, 3, n) factors of a particle.
+
+    Axial: light and lateral width of a plane, each with derivatives to z and to the axial width;
+    at 2 and 5. The others: share of each pixel, its derivatives to centre and to lateral width.
+    """
+    planes = box[0, 1] - box[0, 0]
+    axial = np.zeros((planes, 6))
+    down = np.empty((planes, 3, box[1, 1] - box[1, 0]))
+    across = np.empty((planes, 3, box[2, 1] - box[2, 0]))
+    for k in range(planes):
         u = (box[0, 0] + k - spot[Z]) / spot[SIGMA_Z]
-        axial[0, k] = math.exp(-0.5 * u * u)
-        axial[1, k] = axial[0, k] * u / spot[SIGMA_Z]
-        axial[2, k] = axial[1, k] * u
-    down = shares(spot[Y], spot[SIGMA], box[1, 0], box[1, 1] - box[1, 0])
-    across = shares(spot[X], spot[SIGMA], box[2, 0], box[2, 1] - box[2, 0])
+        if wide:
+            grown = math.sqrt(1.0 + u * u)
+            axial[k, 0], axial[k, 3] = 1.0, spot[SIGMA] * grown
+            axial[k, 4] = -spot[SIGMA] * u / (grown * spot[SIGMA_Z])
+            axial[k, 5] = axial[k, 4] * u
+        else:
+            axial[k, 0], axial[k, 3] = math.exp(-0.5 * u * u), spot[SIGMA]
+            axial[k, 1] = axial[k, 0] * u / spot[SIGMA_Z]
+            axial[k, 2] = axial[k, 1] * u
+        if wide or k == 0:
+            down[k] = shares(spot[Y], axial[k, 3], box[1, 0], down.shape[2])
+            across[k] = shares(spot[X], axial[k, 3], box[2, 0], across.shape[2])
+        else:
+            down[k], across[k] = down[0], across[0]
     return axial, down, across
 
 
 @njit(cache=True)
-def add_light(light: Stack, spot: Floats, times: float) -> None:
+def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
     """Add `times` a particle's expected counts to `light`."""
     box = _box(spot, light.shape, FAR)
-    axial, down, across = _lines(spot, box)
-    for k in range(axial.shape[1]):
-        for j in range(down.shape[1]):
-            part = times * spot[LIGHT] * axial[0, k] * down[0, j]
-            for i in range(across.shape[1]):
-                light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[0, i]
+    axial, down, across = _lines(spot, box, wide)
+    for k in range(down.shape[0]):
+        for j in range(down.shape[2]):
+            part = times * spot[LIGHT] * axial[k, 0] * down[k, 0, j]
+            for i in range(across.shape[2]):
+                light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[k, 0, i]
 
 
 @njit(cache=True)
-def light_of(spots: Floats, shape: tuple[int, int, int]) -> Stack:
-    """Expected counts of all `spots` (n, 7), without background."""
+def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
+    """Expected counts of all `spots` (n, 9), without background."""
     light = np.zeros(shape, np.float32)
     for spot in spots:
-        add_light(light, spot, 1.0)
+        add_light(light, spot, 1.0, wide)
     return light
 
 
@@ -116,38 +136,53 @@ def _solve(matrix: Floats, right: Floats) -> bool:
 
 
 @njit(cache=True)
-def _weight(mean: float, noise: Noise) -> float:
+def _weight(mean: float, model: Model) -> float:
     """One over the variance of a voxel that expects `mean` counts."""
-    variance: float = noise.variance + noise.gain * (mean - noise.reference)
-    return 1.0 / max(variance, 0.1 * noise.variance)
+    variance: float = model.variance + model.gain * (mean - model.reference)
+    return 1.0 / max(variance, 0.1 * model.variance)
+
+
+@njit(cache=True)
+def _slopes(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: Floats) -> None:
+    """Derivatives of a voxel's counts to z, y, x and light of a particle, and to its widths.
+
+    `axial` (6,) of the plane, `down` (3,) of the row, `across` (3,) of the column.
+    """
+    share = down[0] * across[0]
+    wider = spot[LIGHT] * axial[0] * (down[2] * across[0] + down[0] * across[2])
+    slope[0] = spot[LIGHT] * axial[1] * share + axial[4] * wider
+    slope[1] = spot[LIGHT] * axial[0] * down[1] * across[0]
+    slope[2] = spot[LIGHT] * axial[0] * down[0] * across[1]
+    slope[3] = axial[0] * share
+    slope[4] = axial[3] / spot[SIGMA] * wider
+    slope[5] = spot[LIGHT] * axial[2] * share + axial[5] * wider
 
 
 @njit(cache=True)
 def _score(
-    stack: Stack, others: Stack, spot: Floats, free: int, noise: Noise
+    stack: Stack, others: Stack, spot: Floats, free: int, model: Model
 ) -> tuple[Floats, Floats]:
     """Fisher information (free, free), lower half, and score (free, 1) of one particle."""
     box = _box(spot, stack.shape, REACH)
-    axial, down, across = _lines(spot, box)
-    information, right, slope = np.zeros((free, free)), np.zeros((free, 1)), np.empty(WIDTHS)
-    slope[LEVEL] = 1.0
-    for k in range(axial.shape[1]):
-        level = noise.levels[box[0, 0] + k] + spot[LEVEL]
-        here = spot[LIGHT] * axial[0, k]
-        for j in range(down.shape[1]):
-            for i in range(across.shape[1]):
+    axial, down, across = _lines(spot, box, model.wide)
+    information, right = np.zeros((free, free)), np.zeros((free, 1))
+    own, slope = np.empty(6), np.ones(WIDTHS)
+    for k in range(down.shape[0]):
+        level = model.levels[box[0, 0] + k] + spot[LEVEL]
+        for j in range(down.shape[2]):
+            slope[SLOPE_Y] = box[1, 0] + j - spot[Y]
+            for i in range(across.shape[2]):
                 seen = stack[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
                 if not math.isfinite(seen):
                     continue
-                share = down[0, j] * across[0, i]
-                mean = level + others[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] + here * share
-                slope[Z] = spot[LIGHT] * axial[1, k] * share
-                slope[Y] = here * down[1, j] * across[0, i]
-                slope[X] = here * down[0, j] * across[1, i]
-                slope[LIGHT] = axial[0, k] * share
-                slope[SIGMA] = here * (down[2, j] * across[0, i] + down[0, j] * across[2, i])
-                slope[SIGMA_Z] = spot[LIGHT] * axial[2, k] * share
-                weight = _weight(mean, noise)
+                slope[SLOPE_X] = box[2, 0] + i - spot[X]
+                _slopes(own, spot, axial[k], down[k, :, j], across[k, :, i])
+                slope[:LEVEL] = own[:4]
+                slope[SIGMA:] = own[4:]
+                mean = level + others[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
+                mean += spot[LIGHT] * own[LIGHT]
+                mean += spot[SLOPE_Y] * slope[SLOPE_Y] + spot[SLOPE_X] * slope[SLOPE_X]
+                weight = _weight(mean, model)
                 for m in range(free):
                     part = weight * slope[m]
                     right[m, 0] += part * (seen - mean)
@@ -157,9 +192,9 @@ def _score(
 
 
 @njit(cache=True)
-def _step(stack: Stack, others: Stack, spot: Floats, free: int, noise: Noise) -> float:
+def _step(stack: Stack, others: Stack, spot: Floats, free: int, model: Model) -> float:
     """Move one particle by one step of Fisher scoring; how far, in widths; -1: it cannot."""
-    information, right = _score(stack, others, spot, free, noise)
+    information, right = _score(stack, others, spot, free, model)
     if not _solve(information, right):
         return -1.0
     far: float = 0.0
@@ -171,7 +206,8 @@ def _step(stack: Stack, others: Stack, spot: Floats, free: int, noise: Noise) ->
     change = max(right[LIGHT, 0], -0.8 * spot[LIGHT])  # light stays above 0
     far = max(far, 0.1 * abs(change) / spot[LIGHT])
     spot[LIGHT] += change
-    spot[LEVEL] += right[LEVEL, 0]
+    for column in range(LEVEL, SIGMA):
+        spot[column] += right[column, 0]
     for axis in range(SIGMA, free):
         factor = min(max(1.0 + right[axis, 0] / spot[axis], 0.7), 1.4)
         spot[axis] *= factor
@@ -205,14 +241,14 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
 
 
 @njit(cache=True)
-def fit(stack: Stack, light: Stack, spots: Floats, free: int, noise: Noise, turns: int) -> None:
+def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turns: int) -> None:
     """Fit all particles, in place.
 
     Parameters
     ----------
     stack : (planes, y, x), counts; NaN: not seen
     light : (planes, y, x), of all `spots` together; follows them
-    spots : (n, 7)
+    spots : (n, 9)
     free : POSITION or WIDTHS
     turns : at most
     """
@@ -225,15 +261,15 @@ def fit(stack: Stack, light: Stack, spots: Floats, free: int, noise: Noise, turn
                 rests = rests and moved[other] < STILL
             if rests:
                 continue
-            add_light(light, spots[s], -1.0)
-            moved[s] = _step(stack, light, spots[s], free, noise)
-            add_light(light, spots[s], 1.0)
+            add_light(light, spots[s], -1.0, model.wide)
+            moved[s] = _step(stack, light, spots[s], free, model)
+            add_light(light, spots[s], 1.0, model.wide)
         if not (moved >= STILL).any():
             break
 
 
 @njit(cache=True)
-def variances(stack: Stack, light: Stack, spots: Floats, noise: Noise) -> Floats:
+def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
     """Variances (n, 5) of z, y, x, light, level of each particle, its neighbours fitted too."""
     first, entries = neighbors(spots, NEAR)
     out = np.empty((len(spots), 5))
@@ -243,42 +279,37 @@ def variances(stack: Stack, light: Stack, spots: Floats, noise: Noise) -> Floats
         group[0] = spots[s]
         for k in range(len(others)):
             group[1 + k] = spots[others[k]]
-        out[s] = _joint_variances(stack, light, group, noise)
+        out[s] = _joint_variances(stack, light, group, model)
     return out
 
 
 @njit(cache=True)
-def _joint_variances(stack: Stack, light: Stack, group: Floats, noise: Noise) -> Floats:
+def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) -> Floats:
     """Variances (5,) of the first of a group that shares one background; infinite: not told."""
     members = len(group)
-    n = 4 * members + 1
+    n = 4 * members + 3
     box = _box(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
-    axial = np.empty((members, 3, box[0, 1] - box[0, 0]))
-    down = np.empty((members, 3, box[1, 1] - box[1, 0]))
-    across = np.empty((members, 3, box[2, 1] - box[2, 0]))
-    for m in range(members):
-        axial[m], down[m], across[m] = _lines(group[m], box)
-    information, slope = np.zeros((n, n)), np.ones(n)
-    for k in range(axial.shape[2]):
-        level = noise.levels[box[0, 0] + k] + group[0, LEVEL]
-        for j in range(down.shape[2]):
-            for i in range(across.shape[2]):
+    parts = [_lines(spot, box, model.wide) for spot in group]
+    information, slope, own = np.zeros((n, n)), np.ones(n), np.empty(6)
+    for k in range(box[0, 1] - box[0, 0]):
+        level = model.levels[box[0, 0] + k] + group[0, LEVEL]
+        for j in range(box[1, 1] - box[1, 0]):
+            slope[n - 2] = box[1, 0] + j - group[0, Y]
+            for i in range(box[2, 1] - box[2, 0]):
                 if not math.isfinite(stack[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]):
                     continue
+                slope[n - 1] = box[2, 0] + i - group[0, X]
                 for m in range(members):
-                    here = group[m, LIGHT] * axial[m, 0, k]
-                    share = down[m, 0, j] * across[m, 0, i]
-                    slope[4 * m + Z] = group[m, LIGHT] * axial[m, 1, k] * share
-                    slope[4 * m + Y] = here * down[m, 1, j] * across[m, 0, i]
-                    slope[4 * m + X] = here * down[m, 0, j] * across[m, 1, i]
-                    slope[4 * m + LIGHT] = axial[m, 0, k] * share
+                    axial, down, across = parts[m]
+                    _slopes(own, group[m], axial[k], down[k, :, j], across[k, :, i])
+                    slope[4 * m : 4 * m + 4] = own[:4]
                 mean = level + light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
-                weight = _weight(mean, noise)
+                weight = _weight(mean, model)
                 for a in range(n):
                     part = weight * slope[a]
                     for b in range(a + 1):
                         information[a, b] += part * slope[b]
-    right, wanted = np.zeros((n, 5)), np.array([Z, Y, X, LIGHT, n - 1])
+    right, wanted = np.zeros((n, 5)), np.array([Z, Y, X, LIGHT, n - 3])
     for c in range(5):
         right[wanted[c], c] = 1.0
     out = np.full(5, np.inf)
@@ -289,13 +320,13 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, noise: Noise) ->
 
 
 @njit(cache=True)
-def width_variances(stack: Stack, light: Stack, spots: Floats, noise: Noise) -> Floats:
+def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
     """Variances (n, 2) of the two widths of particles that were fitted with free widths."""
     out = np.full((len(spots), 2), np.inf)
     for s in range(len(spots)):
-        add_light(light, spots[s], -1.0)
-        information, _ = _score(stack, light, spots[s], WIDTHS, noise)
-        add_light(light, spots[s], 1.0)
+        add_light(light, spots[s], -1.0, model.wide)
+        information, _ = _score(stack, light, spots[s], WIDTHS, model)
+        add_light(light, spots[s], 1.0, model.wide)
         right = np.zeros((WIDTHS, 2))
         right[SIGMA, 0] = right[SIGMA_Z, 1] = 1.0
         if _solve(information, right):
@@ -304,24 +335,45 @@ def width_variances(stack: Stack, light: Stack, spots: Floats, noise: Noise) -> 
 
 
 @njit(cache=True)
-def gains(stack: Stack, light: Stack, spots: Floats, noise: Noise) -> Floats:
+def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
     """How squared residuals grow with the light: gain that each particle tells, and its weight."""
     out = np.zeros((len(spots), 2))
     for s in range(len(spots)):
         box = _box(spots[s], stack.shape, REACH)
         top, bottom = 0.0, 0.0
         for k in range(box[0, 0], box[0, 1]):
-            level = noise.levels[k] + spots[s, LEVEL]
             for j in range(box[1, 0], box[1, 1]):
                 for i in range(box[2, 0], box[2, 1]):
-                    bright = level + light[k, j, i] - noise.reference
-                    if bright < 0.5 * math.sqrt(noise.variance):  # tells of the noise alone
-                        continue
-                    gap = stack[k, j, i] - level - light[k, j, i]
-                    if math.isfinite(gap):
-                        weight = bright * _weight(bright + noise.reference, noise) ** 2
-                        top += weight * (gap * gap - noise.variance)
+                    mean = _expected(light, spots[s], model, k, j, i)
+                    bright = mean - model.reference
+                    gap = stack[k, j, i] - mean
+                    # dimmer voxels tell of the noise alone
+                    if math.isfinite(gap) and bright > 0.5 * math.sqrt(model.variance):
+                        weight = bright * _weight(mean, model) ** 2
+                        top += weight * (gap * gap - model.variance)
                         bottom += weight * bright
         if bottom > 0:
             out[s] = top / bottom, bottom
     return out
+
+
+@njit(cache=True)
+def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Model) -> Floats:
+    """Sum (n,) of squared residuals of each particle over the box of `places`, in noises."""
+    out = np.zeros(len(spots))
+    for s in range(len(spots)):
+        box = _box(places[s], stack.shape, REACH)
+        for k in range(box[0, 0], box[0, 1]):
+            for j in range(box[1, 0], box[1, 1]):
+                for i in range(box[2, 0], box[2, 1]):
+                    gap = stack[k, j, i] - _expected(light, spots[s], model, k, j, i)
+                    if math.isfinite(gap):
+                        out[s] += gap * gap / model.variance
+    return out
+
+
+@njit(cache=True)
+def _expected(light: Stack, spot: Floats, model: Model, k: int, j: int, i: int) -> float:
+    """Counts that a voxel near a particle expects, `light` that of all."""
+    mean: float = model.levels[k] + spot[LEVEL] + light[k, j, i]
+    return mean + float(spot[SLOPE_Y] * (j - spot[Y]) + spot[SLOPE_X] * (i - spot[X]))

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.optics import Floats
-from livespt.models.volume_fit import Noise, Stack
+from livespt.models.volume_fit import Model, Stack
 
 KERNEL = (0.375, 0.25, 0.0625)  # binomial, over five planes
 APART = 2  # planes: of detections this near above each other the brightest counts
@@ -116,7 +116,7 @@ def axial_width(stack: Stack, found: Floats, sigma: float) -> float:
     return float(np.median(told)) if told else TALL
 
 
-def background(stack: Stack) -> Noise:
+def background(stack: Stack) -> Model:
     """Level of each plane and the noise of a voxel of it, counts; particles left out.
 
     From every third line and second column; the noise from second differences along a line, so
@@ -140,7 +140,7 @@ def background(stack: Stack) -> Noise:
     levels[~known] = usual
     noise = float(np.median(noises[1:])) if len(noises) > 1 else 0.0
     least = max(1e-6 * float(np.abs(levels).max()), 1e-30)  # of a stack without noise
-    return Noise(levels, max(noise, least) ** 2, usual)
+    return Model(levels, max(noise, least) ** 2, usual)
 
 
 def _clipped_scatter(values: NDArray[Any]) -> float:

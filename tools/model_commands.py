@@ -125,6 +125,17 @@ def evaluate_localizer(model: Path | None, **values: Any) -> None:
     report(evaluate(model or shipped("spots"), **values))
 
 
+@evaluate.command("stacks")
+@click.argument("model", type=PATH, required=False)
+@click.option("--stacks", type=click.IntRange(min=1), default=20, show_default=True, help="A case.")
+def evaluate_stacks(model: Path | None, **values: Any) -> None:
+    """Error in z, y, x on simulated stacks (MODEL.onnx; default: the shipped one)."""
+    from livespt.models.session import shipped
+    from livespt.tools.evaluate_stack import evaluate
+
+    report(evaluate(model or shipped("spots"), **values))
+
+
 @evaluate.command("bulk-water")
 @click.argument("run", type=PATH)
 @click.argument("movie", type=PATH)
@@ -162,3 +173,29 @@ def evaluate_uncoating(**values: Any) -> None:
     from livespt.tools.evaluate_motion import evaluate_uncoating
 
     report(evaluate_uncoating(**values))
+
+
+@evaluate.command("linker")
+@click.option(
+    "--judges/--no-judges", default=True, show_default=True, help="trackpy, laptrack, btrack too."
+)
+@click.option("--scenario", "scenarios", multiple=True, help="Only this one; may be repeated.")
+@click.option("--frames", type=click.IntRange(min=10), default=100, show_default=True)
+@click.option("--trackmate", type=PATH, help="Folder of TrackMate's spots and edges (.csv).")
+@click.option(
+    "--length",
+    type=click.IntRange(min=2200),
+    default=100_000,
+    show_default=True,
+    help="Frames of the run whose cost per frame is followed.",
+)
+@click.option("--report", "folder", type=PATH, help="Folder for every figure (.json, .csv).")
+@click.option("--tune", is_flag=True, help="Only search each linker's best range.")
+def evaluate_linker(folder: Path | None, tune: bool, **values: Any) -> None:
+    """Quality beside other linkers on simulated scenes, exactness and speed."""
+    from livespt.tools import evaluate_linker
+
+    if tune:
+        report(evaluate_linker.tune())
+    else:
+        report(evaluate_linker.evaluate(report=folder, **values))
