@@ -49,11 +49,11 @@ class Contrast(nn.Conv2d):
 
     def filters(self) -> Tensor:
         """(channels, 1, KERNEL, KERNEL), each of zero sum."""
-        level: Tensor = self.weight.mean(dim=(2, 3), keepdim=True)
-        return self.weight - level
+        return self.weight - self.weight.mean(dim=(2, 3), keepdim=True)
 
     def forward(self, flat: Tensor) -> Tensor:
-        return self._conv_forward(flat, self.filters(), self.bias)
+        seen: Tensor = self._conv_forward(flat, self.filters(), self.bias)
+        return seen
 
 
 def build(shape: Shape) -> nn.Sequential:
@@ -88,7 +88,7 @@ def normalize(frames: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def loss(out: Tensor, truth: Tensor) -> Tensor:
-    """Mean weighted cross-entropy of the probabilities and smooth L1 of the offsets.
+    """Weighted mean cross-entropy of the probabilities and smooth L1 of the offsets.
 
     Parameters
     ----------
@@ -100,4 +100,4 @@ def loss(out: Tensor, truth: Tensor) -> Tensor:
     weight = counts * (1 + (POSITIVE - 1) * holds)
     wrong = functional.binary_cross_entropy_with_logits(out[:, 2], holds, weight)
     miss = functional.smooth_l1_loss(out[:, :2], offset, beta=0.5, reduction="none").sum(1)
-    return PROBABILITY * wrong + (miss * trust).mean()
+    return PROBABILITY * wrong + (miss * trust).sum() / trust.sum().clamp(min=1.0)
