@@ -225,8 +225,9 @@ def _truth(
                     continue
                 if inside:
                     here[3, i, j] = here[4, i, j] = 1.0
-                if distance < nearest[image[k], i, j] and (inside or distance <= BESIDE * stride):
-                    nearest[image[k], i, j] = distance
+                rank = distance - 2.0 * stride if inside else distance  # one inside comes first
+                if rank < nearest[image[k], i, j] and rank <= BESIDE * stride:
+                    nearest[image[k], i, j] = rank
                     here[0, i, j], here[1, i, j] = dy, dx
                     here[2, i, j] = trust * (1.0 if inside else NEAR)
     return out
