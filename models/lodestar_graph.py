@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OPSET, IR = 17, 8  # ONNX Runtime 1.14 and later
 
 
-class _Graph:
+class Graph:
     """Nodes and constants as they come."""
 
     def __init__(self) -> None:
@@ -47,9 +47,9 @@ def serialize(net: nn.Sequential, normalize: lodestar.Normalize) -> bytes:
     """
     from onnx import TensorProto, checker, helper
 
-    g = _Graph()
+    g = Graph()
     _normalize(g, normalize)
-    _layers(g, net, _squash(g))
+    layers(g, net, _squash(g))
     kinds = TensorProto.FLOAT
     graph = helper.make_graph(
         g.nodes,
@@ -68,7 +68,7 @@ def serialize(net: nn.Sequential, normalize: lodestar.Normalize) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _normalize(g: _Graph, normalize: lodestar.Normalize) -> None:
+def _normalize(g: Graph, normalize: lodestar.Normalize) -> None:
     """`lodestar.Normalize`: "frame" to "flat" and "noise"."""
     n, half, coarse = normalize.taps, normalize.taps // 2, lodestar.COARSE
     g.add("Unsqueeze", ["frame", g.constant("front", np.array([0, 1]))], "x")
@@ -101,7 +101,7 @@ def _normalize(g: _Graph, normalize: lodestar.Normalize) -> None:
     g.add("Max", ["gauss", "floor"], "noise")
 
 
-def _squash(g: _Graph) -> str:
+def _squash(g: Graph) -> str:
     """`lodestar.squash` of "flat" in units of "noise"."""
     g.add("Mul", ["noise", g.constant("knee", np.float32(lodestar.KNEE))], "unit")
     g.add("Div", ["flat", "unit"], "u")
@@ -111,8 +111,8 @@ def _squash(g: _Graph) -> str:
     return g.add("Div", ["u", "u_root"], "squashed")
 
 
-def _layers(g: _Graph, net: nn.Sequential, source: str) -> None:
-    """The network, from `source` to "field"."""
+def layers(g: Graph, net: nn.Sequential, source: str, output: str = "field") -> None:
+    """The network, from `source` to `output`."""
     from torch import nn
 
     last = len(net) - 1
@@ -123,7 +123,7 @@ def _layers(g: _Graph, net: nn.Sequential, source: str) -> None:
             assert layer.bias is not None
             bias = g.constant(f"bias_{k}", layer.bias.detach().cpu().numpy())
             source = g.add(
-                "Conv", [source, weight, bias], "field" if k == last else f"conv_{k}",
+                "Conv", [source, weight, bias], output if k == last else f"conv_{k}",
                 kernel_shape=list(layer.kernel_size), strides=list(layer.stride), pads=pads,
                 dilations=list(layer.dilation),
             )  # fmt: skip

@@ -67,7 +67,7 @@ def peak(field: NDArray[Any]) -> float:
 
 
 def tamura(field: NDArray[Any]) -> float:
-    """Tamura coefficient of the intensity, sqrt(deviation / mean) (Memmolo, Opt. Lett. 36, 2011)."""
+    """Tamura coefficient of the intensity (Memmolo et al., Opt. Lett. 36, 1945, 2011)."""
     intensity = np.abs(field) ** 2
     mean = float(intensity.mean())
     return float(np.sqrt(intensity.std() / mean)) if mean > 0 else 0.0
