@@ -145,10 +145,11 @@ class VolumeLocalizer:
     def _particles(self, stack: Stack, smooth: Stack, points: Floats) -> NDArray[np.void]:
         """SPOT rows of a stack from `points` (n, 4), z, y, x, score of what planes show."""
         sigma = self._sigma()
-        seeds = search.seeds(points, smooth, sigma, max(2.0, 1.5 * sigma))
+        model = search.background(stack)
+        merge, scatter = max(2.0, 1.5 * sigma), math.sqrt(model.variance)
+        seeds = search.seeds(points, smooth, sigma, merge, scatter)
         if not len(seeds):
             return np.zeros(0, SPOT)
-        model = search.background(stack)
         found, model = _start(stack, seeds, sigma, model)
         for _ in range(2):
             fit(stack, found.light, found.spots, POSITION, model, TURNS)
@@ -210,21 +211,28 @@ def _start(stack: Stack, seeds: Floats, sigma: float, model: Model) -> tuple[_Fo
     spots[:, LIGHT] = np.maximum(seeds[:, 4], math.sqrt(model.variance)) * 2 * math.pi * sigma**2
     guess = np.array([sigma, search.axial_width(stack, seeds, sigma)])
     spots[:, SIGMA:] = guess
-    probes, misfit = spots[:POOL], []
-    for wide in (False, True):
-        kind = model._replace(wide=wide)
-        own, light = _fit_widths(stack, probes, kind)
-        misfit.append(misfits(stack, light, own, probes, kind))
-    model = model._replace(wide=bool(np.median(misfit[0] - misfit[1]) > 0))
     own, deviation = _own(stack, spots, model)
     whole = (np.abs(np.log(own[:, SIGMA] / sigma)) < math.log(2)) & np.isfinite(deviation).all(1)
     usual = np.median(own[whole, SIGMA:][:POOL], axis=0) if whole.any() else guess
     kept = ~_narrow(own, deviation, usual)
-    fitted = kept & whole
-    spots[fitted] = own[fitted]
+    spots[whole] = own[whole]
     spots[:, SIGMA:] = usual
+    if (kept & whole).any():
+        model, spots[:, SIGMA:] = _kind(stack, spots[kept & whole][:POOL], model)
     found = _Found(spots, seeds[:, 3], np.full(len(seeds), np.nan), np.empty_like(stack))
     return found.take(kept, model.wide), model
+
+
+def _kind(stack: Stack, probes: Floats, model: Model) -> tuple[Model, Floats]:
+    """Whether light out of focus fades or spreads: what fits `probes` better; their widths."""
+    misfit, widths = [], []
+    for wide in (False, True):
+        kind = model._replace(wide=wide)
+        own, light = _fit_widths(stack, probes, kind)
+        misfit.append(misfits(stack, light, own, probes, kind))
+        widths.append(np.median(own[:, SIGMA:], axis=0))
+    wide = bool(np.median(misfit[0] - misfit[1]) > 0)
+    return model._replace(wide=wide), widths[wide]
 
 
 def _fit_widths(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Stack]:
@@ -243,7 +251,8 @@ def _own(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Floats]:
 
 def _narrow(own: Floats, deviation: Floats, usual: Floats) -> NDArray[np.bool_]:
     """Which of them are too narrow to have come through the optics."""
-    return np.asarray((own[:, SIGMA:] + deviation < NARROW * usual).any(axis=1))
+    told = np.where(np.isfinite(deviation), deviation, 0.0)  # not told: of a single voxel
+    return np.asarray((own[:, SIGMA:] + told < NARROW * usual).any(axis=1))
 
 
 def _checked(stack: Stack, found: _Found, model: Model) -> _Found:

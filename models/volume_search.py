@@ -14,6 +14,7 @@ from livespt.models.volume_fit import Model, Stack
 
 KERNEL = (0.375, 0.25, 0.0625)  # binomial, over five planes
 APART = 2  # planes: of detections this near above each other the brightest counts
+SPECK = 0.4  # of the share that the pixels beside the brightest have of it
 TALL = 2.0  # planes, the axial width where nothing tells it
 PROBES = 64  # particles that tell it
 
@@ -38,8 +39,8 @@ def smoothed(stack: Stack) -> Stack:
     return out
 
 
-def seeds(points: Floats, smooth: Stack, sigma: float, merge: float) -> Floats:
-    """Detections that outshine those above and below them.
+def seeds(points: Floats, smooth: Stack, sigma: float, merge: float, noise: float) -> Floats:
+    """Detections that outshine those above and below them; single bright pixels are left out.
 
     Parameters
     ----------
@@ -51,12 +52,17 @@ def seeds(points: Floats, smooth: Stack, sigma: float, merge: float) -> Floats:
         Width of a particle, pixels, roughly.
     merge : float
         Pixels: detections of neighbouring planes closer than that are of one particle.
+    noise : float
+        Of a voxel of the stack before it was smoothed, counts.
 
     Returns
     -------
     array (m, 5)
         z, y, x, score, peak counts; the brightest first.
     """
+    least = SPECK * math.exp(-0.5 / sigma**2)
+    specks = [_is_speck(smooth[int(z)], y, x, least, noise) for z, y, x in points[:, :3]]
+    points = points[~np.array(specks, np.bool_)]
     bright = np.array([amplitude(smooth[int(z)], y, x, sigma) for z, y, x in points[:, :3]])
     found = np.column_stack([points, bright])[_outshine(points, bright, merge)]
     return found[np.argsort(-found[:, 4], kind="stable")]
@@ -80,6 +86,36 @@ def amplitude(plane: Stack, y: float, x: float, sigma: float) -> float:
                 sv += share * value
     below = n * ss - s * s
     return (n * sv - s * v) / below if below > 0.0 else 0.0
+
+
+@njit(cache=True)
+def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> bool:
+    """Whether the four pixels beside the brightest at (y, x) have surely less of it than `least`.
+
+    Counted above the mean of the square around, three pixels away.
+    """
+    height, width = plane.shape
+    j0 = min(max(math.floor(y + 0.5), 1), height - 2)
+    i0 = min(max(math.floor(x + 0.5), 1), width - 2)
+    top_j, top_i = j0, i0
+    for j in range(j0 - 1, j0 + 2):
+        for i in range(i0 - 1, i0 + 2):
+            if plane[j, i] > plane[top_j, top_i]:
+                top_j, top_i = j, i
+    level, count, beside, near = 0.0, 0, 0.0, 0
+    for j in range(max(top_j - 3, 0), min(top_j + 4, height)):
+        for i in range(max(top_i - 3, 0), min(top_i + 4, width)):
+            away = max(abs(j - top_j), abs(i - top_i))
+            if away == 3 and math.isfinite(plane[j, i]):
+                level += plane[j, i]
+                count += 1
+            if abs(j - top_j) + abs(i - top_i) == 1 and math.isfinite(plane[j, i]):
+                beside += plane[j, i]
+                near += 1
+    if count == 0 or near == 0:
+        return False
+    peak, mean = plane[top_j, top_i] - level / count, beside / near - level / count
+    return mean < least * peak - 2.0 * noise
 
 
 @njit(cache=True)
