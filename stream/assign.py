@@ -56,14 +56,13 @@ def assign(first, col, cost, alone, capped, n):  # type: ignore[no-untyped-def]
             end[i], dense = first[i] + CORE, True
     row_of = np.full(n, -1, np.int64)
     u, v, bounded = alone.copy(), np.zeros(n), capped.copy()
-    work = augment(first, end, col, cost, alone, row_of, u, v, bounded, 0)
-    while (
-        dense
-        and _price(first, end, col, cost, alone, u, v, bounded, work <= STEPS)
-        and work <= STEPS
-    ):
-        row_of[:], u[:], v[:] = -1, alone, 0.0
+    work = 0
+    while True:
         work = augment(first, end, col, cost, alone, row_of, u, v, bounded, work)
+        add = work <= STEPS
+        if not (dense and _price(first, end, col, cost, alone, u, v, bounded, add) and add):
+            break
+        row_of[:], u[:], v[:] = -1, alone, 0.0
     return row_of, _connected(first, col, bounded, n) if bounded.any() else 0
 
 

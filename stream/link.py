@@ -16,12 +16,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from livespt.stream import predict
 from livespt.stream.assign import assign
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.neighbors import neighbors
 
-_MAGIC = b"livelnk1"
-_HEAD = struct.Struct("<8sd9q")  # magic, search range, nine integers
+_MAGIC = b"livelnk2"
+# magic; search range, intensity weight, clock, time and interval in seconds; ten integers
+_HEAD = struct.Struct("<8s5d10q")
 
 
 class Linked(NamedTuple):
@@ -65,7 +67,15 @@ class Linker:
         ndim: int = 2,
         first_id: int = 0,
         capacity: int = 1024,
+        *,
+        motion: str = "none",
+        intensity_weight: float = 0.0,
     ) -> None:
+        if motion not in predict.MODELS:
+            known = ", ".join(predict.MODELS)
+            raise SettingError(f"no motion model {motion!r}; choose one of {known}")
+        if not (math.isfinite(intensity_weight) and intensity_weight >= 0):
+            raise SettingError(f"intensity_weight is {intensity_weight}; give 0 or more")
         if not (math.isfinite(search_range) and search_range > 0):
             raise SettingError(f"search_range is {search_range}; give a distance above 0 (pixels)")
         if memory < 0 or first_id < 0 or capacity < 1:
@@ -78,6 +88,8 @@ class Linker:
         self.search_range = float(search_range)
         self.memory = int(memory)
         self.ndim = int(ndim)
+        self.motion = motion
+        self.intensity_weight = float(intensity_weight)
         self.next_id = int(first_id)
         self.frame: int | None = None  # the last one linked
         self._slots = 0  # slots ever handed out
@@ -88,6 +100,13 @@ class Linker:
         self._slot = np.empty(0, np.int32)
         self._last = np.empty(0, np.int64)  # frame each was last seen in
         self._at = np.empty((0, 3))  # z, y, x there
+        # motion models: a row a slot, and what all tracks have in common
+        rows = 0 if motion == "none" else capacity
+        self._state = np.zeros((rows, predict.F))
+        self._common = predict.start(search_range)
+        self._clock = 0.0  # time of the last frame, in mean frame intervals
+        self._time_s = math.nan
+        self._interval_s = math.nan
 
     @property
     def capacity(self) -> int:
@@ -99,7 +118,15 @@ class Linker:
         """Tracks that can still be continued, gaps included."""
         return len(self._id)
 
-    def link(self, frame: int, points: ArrayLike) -> Linked:
+    def link(
+        self,
+        frame: int,
+        points: ArrayLike,
+        *,
+        time_s: float | None = None,
+        precision: ArrayLike | None = None,
+        intensity: ArrayLike | None = None,
+    ) -> Linked:
         """Continue, start and give up tracks with the points of one frame.
 
         Parameters
@@ -130,12 +157,37 @@ class Linker:
             raise InputError(f"frame {frame}: point {bad} is at ({row}); remove it or give numbers")
         self._reserve(self._slots + len(at))
         frame = int(frame)
-        oldest = frame - self.memory - 1
-        row_of, degraded = _nearest(self._at, self._last, oldest, at, self.search_range)
+        oldest, last = frame - self.memory - 1, self._last
+        if self.motion == "none":
+            reach = self.search_range
+            place, cell, alone = self._at, reach, np.full(len(last), reach * reach)
+            radius = np.where(last >= oldest, reach, -1.0)
+        else:
+            noise, light = self._measured(len(at), precision, intensity)
+            clock = self._tick(frame, time_s)
+            model = predict.MODELS.index(self.motion)
+            ahead, place, radius, alone, cell = predict.expect(
+                self._state, self._slot, last, frame, oldest, clock, noise, self._common, model,
+                self.ndim, self.search_range,
+            )  # fmt: skip
+        row_of, degraded = np.full(len(at), -1, np.int64), 0
+        if len(last) and len(at):
+            first, col, cost, capped = neighbors(place, radius, at, cell)
+            if self.motion != "none":
+                weight = self.intensity_weight if intensity is not None else 0.0
+                predict.price(
+                    ahead, at, noise, light, weight, self._common, first, col, cost, self.ndim
+                )
+            row_of, degraded = assign(first, col, cost, alone, capped, len(at))
         (track, slot, born, lost, lost_slot, self._id, self._slot, self._last, self._at) = _follow(
             row_of, at, frame, self.memory, self.next_id, self._slots,
             self._free, self._n_free, self._id, self._slot, self._last, self._at,
         )  # fmt: skip
+        if self.motion != "none":
+            predict.learn(
+                self._state, ahead, row_of, slot, last, frame, oldest, clock, at, noise, light,
+                self._common, model, self.ndim,
+            )  # fmt: skip
         reused = min(len(born), self._n_free)
         self._slots += len(born) - reused
         self._n_free += len(lost) - reused
@@ -143,11 +195,54 @@ class Linker:
         self.frame = frame
         return Linked(track, slot, born, lost, lost_slot, degraded)
 
+    def _tick(self, frame: int, time_s: float | None) -> float:
+        """The time of a frame in mean intervals between frames; their numbers where unknown."""
+        if self.frame is None:
+            self._clock = 0.0
+        else:
+            frames, seconds = frame - self.frame, math.nan
+            if time_s is not None:
+                seconds = time_s - self._time_s
+            if seconds > 0:
+                each = seconds / frames
+                if not self._interval_s > 0:
+                    self._interval_s = each
+                known = self._interval_s
+                self._clock += seconds / known
+                self._interval_s += 0.1 * (min(max(each, 0.5 * known), 2.0 * known) - known)
+            else:
+                self._clock += frames
+        self._time_s = math.nan if time_s is None else float(time_s)
+        return self._clock
+
+    def _measured(
+        self, n: int, precision: ArrayLike | None, intensity: ArrayLike | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Variances of the localizations (n, 2), lateral and axial; logarithms of intensities."""
+        usual = (0.04 * self.search_range) ** 2
+        noise = np.full((n, 2), usual)
+        if precision is not None and n:
+            sd = np.asarray(precision, np.float64).reshape(n, self.ndim)
+            noise[:, 0] = (sd[:, -1] ** 2 + sd[:, -2] ** 2) / 2
+            if self.ndim == 3:
+                noise[:, 1] = sd[:, 0] ** 2
+            noise[~(np.isfinite(noise) & (noise > 0))] = usual
+            noise = np.clip(noise, 1e-3 * usual, self.search_range**2)
+        light = np.zeros(n)
+        if intensity is not None and n:
+            bright = np.asarray(intensity, np.float64).reshape(n)
+            light = np.log(np.where(bright > 1e-9, bright, 1e-9))
+        return noise, light
+
     def _reserve(self, slots: int) -> None:
         if slots > len(self._free):
             grown = np.empty(max(slots, 2 * len(self._free)), np.int32)
             grown[: self._n_free] = self._free[: self._n_free]
             self._free = grown
+        if self.motion != "none" and len(self._state) < len(self._free):
+            state = np.zeros((len(self._free), predict.F))
+            state[: len(self._state)] = self._state
+            self._state = state
 
     def snapshot(self) -> bytes:
         """The whole state; equal states give equal bytes on any machine."""
@@ -155,7 +250,9 @@ class Linker:
         body = b"".join(
             (
                 _HEAD.pack(
-                    _MAGIC, self.search_range, self.memory, self.ndim, self.capacity,
+                    _MAGIC, self.search_range, self.intensity_weight,
+                    self._clock, self._time_s, self._interval_s,
+                    predict.MODELS.index(self.motion), self.memory, self.ndim, self.capacity,
                     self.next_id, *frame, self._slots, self._n_free, len(self._id),
                 ),
                 self._free[: self._n_free].astype("<i4").tobytes(),
@@ -163,9 +260,16 @@ class Linker:
                 self._slot.astype("<i4").tobytes(),
                 self._last.astype("<i8").tobytes(),
                 self._at.astype("<f8").tobytes(),
+                *self._models(),
             )
         )  # fmt: skip
         return body + struct.pack("<I", zlib.crc32(body))
+
+    def _models(self) -> tuple[bytes, ...]:
+        if self.motion == "none":
+            return ()
+        parts = (self._common, self._state[self._slot])
+        return tuple(part.astype("<f8").tobytes() for part in parts)
 
     @classmethod
     def restore(cls, data: bytes) -> Linker:
@@ -179,34 +283,29 @@ class Linker:
         body = data[:-4]
         if data[:8] != _MAGIC or struct.pack("<I", zlib.crc32(body)) != data[-4:]:
             raise InputError("these bytes are not a linker's snapshot, or are damaged")
-        _, reach, *rest = _HEAD.unpack_from(body)
-        memory, ndim, capacity, next_id, seen, frame, slots, n_free, n = rest
-        linker = cls(reach, memory, ndim, next_id, capacity)
+        _, reach, weight, clock, time_s, interval_s, *rest = _HEAD.unpack_from(body)
+        model, memory, ndim, capacity, next_id, seen, frame, slots, n_free, n = rest
+        motion = predict.MODELS[model]
+        linker = cls(reach, memory, ndim, next_id, capacity, motion=motion, intensity_weight=weight)
         linker.frame = frame if seen else None
+        linker._clock, linker._time_s, linker._interval_s = clock, time_s, interval_s
         linker._slots, linker._n_free = slots, n_free
         at = _HEAD.size
+        parts = [(n_free, "<i4"), (n, "<i8"), (n, "<i4"), (n, "<i8"), (3 * n, "<f8")]
+        if model:
+            parts += [(predict.P, "<f8"), (n * predict.F, "<f8")]
         arrays = []
-        for count, code in ((n_free, "<i4"), (n, "<i8"), (n, "<i4"), (n, "<i8"), (3 * n, "<f8")):
+        for count, code in parts:
             values = np.frombuffer(body, code, count, at)
             arrays.append(values.astype(values.dtype.newbyteorder("=")))
             at += values.nbytes
         linker._free[:n_free] = arrays[0]
         linker._id, linker._slot, linker._last = arrays[1:4]
         linker._at = arrays[4].reshape(n, 3)
+        if model:
+            linker._common = arrays[5]
+            linker._state[linker._slot] = arrays[6].reshape(n, predict.F)
         return linker
-
-
-@njit(cache=True, nogil=True)
-def _nearest(old, last, oldest, new, reach):  # type: ignore[no-untyped-def]
-    """Row in `old` of each point, and the points degraded: squared distances, `reach` for all."""
-    m = len(old)
-    if m == 0 or len(new) == 0:
-        return np.full(len(new), -1, np.int64), 0
-    radius = np.empty(m)
-    for i in range(m):
-        radius[i] = reach if last[i] >= oldest else -1.0
-    first, col, square, capped = neighbors(old, radius, new, reach)
-    return assign(first, col, square, np.full(m, reach * reach), capped, len(new))
 
 
 @njit(cache=True, nogil=True)

@@ -63,10 +63,17 @@ def link_table(
 
 
 def link_points(
-    frames: NDArray[np.int64], points: NDArray[np.float64], search_range: float, memory: int = 0
+    frames: NDArray[np.int64],
+    points: NDArray[np.float64],
+    search_range: float,
+    memory: int = 0,
+    **settings: Any,
 ) -> NDArray[np.int64]:
-    """Track id, (n,), of points in any order: (n,) frame numbers, (n, 2 or 3) coordinates."""
-    linker = Linker(search_range, memory, points.shape[1])
+    """Track id, (n,), of points in any order: (n,) frame numbers, (n, 2 or 3) coordinates.
+
+    `settings` are further ones of `Linker`.
+    """
+    linker = Linker(search_range, memory, points.shape[1], **settings)
     track = np.empty(len(frames), np.int64)
     order = np.argsort(frames, kind="stable")
     cuts = np.flatnonzero(np.diff(frames[order])) + 1
