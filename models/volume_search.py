@@ -115,7 +115,7 @@ def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> b
     if count == 0 or near == 0:
         return False
     peak, mean = plane[top_j, top_i] - level / count, beside / near - level / count
-    return mean < least * peak - 2.0 * noise
+    return bool(mean < least * peak - 2.0 * noise)
 
 
 @njit(cache=True)
@@ -161,6 +161,7 @@ def background(stack: Stack) -> Model:
     levels, noises = np.full(len(stack), np.nan), [0.0]
     for k, plane in enumerate(stack):
         sample = plane[::3].astype(np.float64)
+        sample[~np.isfinite(sample)] = np.nan
         values = sample[:, ::2]
         values = values[np.isfinite(values)]
         second = (sample[:, 2:] - 2 * sample[:, 1:-1] + sample[:, :-2]) / math.sqrt(6)
