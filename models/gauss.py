@@ -7,7 +7,7 @@ the box's first pixel), A, b (from the box's mean) and t = ln w^2.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -17,54 +17,99 @@ HALF = 4  # the box is 9 x 9 pixels
 SIDE = 2 * HALF + 1
 ROW = np.repeat(np.arange(SIDE, dtype=np.float32), SIDE)
 COLUMN = np.tile(np.arange(SIDE, dtype=np.float32), SIDE)
+NARROW, WIDE = math.log(0.04), math.log(36.0)  # of t: a fit looks no further
+SETTLED = 0.05  # squared step over its variance: the rest is lost in noise
 EXACT = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order, but NaN stays NaN
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 
-@njit(cache=True)
-def cut(frame: NDArray[Any], point: Floats, box: Singles, inside: Singles, corner: Floats) -> None:
-    """The box around `point`, less its mean; 0 outside the frame."""
+class Boxes(NamedTuple):
+    """The pixels around n spots, and what is fitted to them."""
+
+    values: Singles  # (n, SIDE * SIDE) counts above `corner`'s
+    inside: Singles  # (n, SIDE * SIDE) 1: the pixel counts, 0: outside the frame, or a neighbour's
+    corner: Floats  # (n, 3) of the box: y, x, counts
+    theta: Floats  # (n, 5) y, x, A, b, t; NaN: no fit
+    inverse: Floats  # (n, 5, 5) of the information on theta
+    square: Floats  # (n,) sum of squared residuals over their variance
+
+
+@njit(cache=True, error_model="numpy")
+def cut(frame: NDArray[Any], points: Floats, clear: float) -> Boxes:
+    """The boxes around `points`, without pixels within `clear` of another point.
+
+    `points` (n, 2) are in order of y.
+    """
+    n = len(points)
+    boxes = Boxes(
+        np.zeros((n, SIDE * SIDE), np.float32),
+        np.zeros((n, SIDE * SIDE), np.float32),
+        np.empty((n, 3)),
+        np.empty((n, 5)),
+        np.empty((n, 5, 5)),
+        np.zeros(n),
+    )
     height, width = frame.shape
-    top, left = round(point[0]) - HALF, round(point[1]) - HALF
-    total, count = 0.0, 0
-    k = 0
-    for y in range(top, top + SIDE):
-        for x in range(left, left + SIDE):
-            if 0 <= y < height and 0 <= x < width:
-                box[k], inside[k] = frame[y, x], 1.0
-                total += frame[y, x]
-                count += 1
-            else:
-                box[k], inside[k] = 0.0, 0.0
-            k += 1
-    mean = np.float32(total / max(count, 1))
-    for k in range(len(box)):
-        box[k] -= mean * inside[k]
-    corner[0], corner[1], corner[2] = top, left, mean
+    for p in range(n):
+        top, left = round(points[p, 0]) - HALF, round(points[p, 1]) - HALF
+        for y in range(max(top, 0), min(top + SIDE, height)):
+            for x in range(max(left, 0), min(left + SIDE, width)):
+                k = SIDE * (y - top) + x - left
+                boxes.values[p, k] = frame[y, x]
+                boxes.inside[p, k] = 1.0
+        for step in (-1, 1):
+            other = p + step
+            while 0 <= other < n and abs(points[other, 0] - points[p, 0]) < 2 * HALF + clear:
+                if abs(points[other, 1] - points[p, 1]) < 2 * HALF + clear:
+                    _clear(boxes.inside[p], points[other, 0] - top, points[other, 1] - left, clear)
+                other += step
+        total, count = np.float32(0.0), np.float32(0.0)
+        for k in range(SIDE * SIDE):
+            total += boxes.values[p, k] * boxes.inside[p, k]
+            count += boxes.inside[p, k]
+        mean = total / max(count, np.float32(1.0))
+        for k in range(SIDE * SIDE):
+            boxes.values[p, k] -= mean
+        boxes.corner[p, 0], boxes.corner[p, 1], boxes.corner[p, 2] = top, left, mean
+    return boxes
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+def _clear(inside: Singles, y: float, x: float, reach: float) -> None:
+    """0 where a neighbour at (y, x) of the box shines."""
+    for i in range(SIDE):
+        for j in range(SIDE):
+            if (i - y) ** 2 + (j - x) ** 2 < reach * reach:
+                inside[SIDE * i + j] = 0.0
+
+
+@njit(cache=True, error_model="numpy")
 def draw(theta: Floats, shape: Singles) -> None:
     """exp(-r^2 / 2 w^2) at the pixels of the box; along a line each is the last times a ratio."""
     half = 0.5 * math.exp(-theta[4])
-    across = np.empty(SIDE, np.float32)
-    for axis in range(1, -1, -1):
-        centre = theta[axis]
-        value = math.exp(-half * centre * centre)
-        ratio, change = math.exp(-half * (1.0 - 2.0 * centre)), math.exp(-2.0 * half)
-        for i in range(SIDE):
-            if axis == 1:
-                across[i] = value
-            else:
-                for j in range(SIDE):
-                    shape[SIDE * i + j] = value * across[j]
-            value *= ratio
-            ratio *= change
+    change = math.exp(-2.0 * half)
+    down = math.exp(-half * theta[0] * theta[0])
+    right = math.exp(-half * theta[1] * theta[1])
+    by_row = math.exp(-half * (1.0 - 2.0 * theta[0]))
+    by_column = math.exp(-half * (1.0 - 2.0 * theta[1]))
+    for j in range(SIDE):
+        shape[j] = right
+        right *= by_column
+        by_column *= change
+    first = np.float32(down)
+    for i in range(1, SIDE):
+        down *= by_row
+        by_row *= change
+        here = np.float32(down)
+        for j in range(SIDE):
+            shape[SIDE * i + j] = here * shape[j]
+    for j in range(SIDE):
+        shape[j] *= first
 
 
-@njit(cache=True, fastmath=EXACT)
+@njit(cache=True, error_model="numpy", fastmath=EXACT)
 def _sum(
     box: Singles,
     inside: Singles,
@@ -75,7 +120,6 @@ def _sum(
     sums: Floats,
 ) -> None:
     """Sums over the box that the normal equations are made of; w: 1 / variance of the pixel."""
-    draw(theta, shape)
     cy, cx = np.float32(theta[0]), np.float32(theta[1])
     amplitude, background = np.float32(theta[2]), np.float32(theta[3])
     gain = np.float32(camera[1])
@@ -120,52 +164,73 @@ def _sum(
     sums[14], sums[15], sums[16], sums[17], sums[18], sums[19] = r0, r1, r2, r3, r4, r5
 
 
-@njit(cache=True)
-def start(box: Singles, inside: Singles, theta: Floats, shape: Singles, sums: Floats) -> None:
-    """A and b of the first shape, least squares."""
-    theta[2] = theta[3] = 0.0
-    _sum(box, inside, theta, 0.0, np.array([1.0, 0.0, 0.0]), shape, sums)
-    ss, s1, n, sr, r1 = sums[0], sums[9], sums[13], sums[14], sums[18]
+@njit(cache=True, error_model="numpy", fastmath=EXACT)
+def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> None:
+    """A and b of a given shape, least squares; NaN if the box does not tell."""
+    ss = s1 = n = sr = r1 = np.float32(0.0)
+    for k in range(SIDE * SIDE):
+        w, m = inside[k], shape[k]
+        n += w
+        s1 += w * m
+        r1 += w * box[k]
+        ss += w * m * m
+        sr += w * m * box[k]
     determinant = ss * n - s1 * s1
     theta[2] = (sr * n - r1 * s1) / determinant if determinant > 0 else np.nan
     theta[3] = (r1 - s1 * theta[2]) / n if n > 0 else np.nan
 
 
-@njit(cache=True)
-def iterate(
-    box: Singles,
-    inside: Singles,
-    theta: Floats,
-    counts: float,
-    camera: Floats,
-    prior: Floats,
-    steps: int,
-    shape: Singles,
-    sums: Floats,
-    inverse: Floats,
-) -> None:
-    """Fisher scoring: `steps` steps of `theta`; then the inverse of the information there."""
-    right = np.empty(5)
-    for step in range(steps + 1):
-        _sum(box, inside, theta, counts, camera, shape, sums)
-        _normal(sums, theta, prior, inverse, right)
-        if not _invert(inverse):
-            theta[0] = np.nan
-            return
-        if step == steps:
-            return
-        for a in range(5):
-            change = 0.0
-            for b in range(5):
-                change += inverse[a, b] * right[b]
-            if a == 4:
-                change = min(max(change, -0.7), 0.7)
-            elif a < 2:
-                change = min(max(change, -1.0), 1.0)
-            theta[a] += change
+@njit(cache=True, error_model="numpy")
+def start(boxes: Boxes, points: Floats, t: float) -> None:
+    """Begin the fits at `points`, with one width and the heights that suit it best."""
+    shape = np.empty(SIDE * SIDE, np.float32)
+    for p in range(len(points)):
+        theta = boxes.theta[p]
+        theta[0] = points[p, 0] - boxes.corner[p, 0]
+        theta[1] = points[p, 1] - boxes.corner[p, 1]
+        theta[4] = t
+        draw(theta, shape)
+        _heights(boxes.values[p], boxes.inside[p], shape, theta)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+def iterate(boxes: Boxes, every: int, camera: Floats, prior: Floats, steps: int) -> None:
+    """Fisher scoring of each `every`th spot, at most `steps` steps.
+
+    The last step is a small one, or the last allowed: what is left beside theta belongs to where
+    it began. A theta without information becomes NaN.
+
+    Parameters
+    ----------
+    camera : variance of a background pixel, counts per photo-electron, counts of the background
+    prior : middle and standard deviation of t
+    """
+    shape = np.empty(SIDE * SIDE, np.float32)
+    sums, right = np.empty(20), np.empty(5)
+    for p in range(0, len(boxes.theta), every):
+        theta, inverse = boxes.theta[p], boxes.inverse[p]
+        moved = 0.0
+        for _ in range(steps):
+            draw(theta, shape)
+            counts = boxes.corner[p, 2]
+            _sum(boxes.values[p], boxes.inside[p], theta, counts, camera, shape, sums)
+            _normal(sums, theta, prior, inverse, right)
+            moved = _solve(inverse, right)
+            if not moved >= 0.0:
+                break
+            for a in range(4):
+                theta[a] += min(max(right[a], -1.0), 1.0) if a < 2 else right[a]
+            theta[4] = min(max(theta[4] + min(max(right[4], -0.7), 0.7), NARROW), WIDE)
+            if moved < SETTLED:
+                break
+        if moved >= 0.0:
+            _invert(inverse)
+            boxes.square[p] = sums[19]
+        else:
+            theta[:] = np.nan
+
+
+@njit(cache=True, error_model="numpy")
 def _normal(sums: Floats, theta: Floats, prior: Floats, matrix: Floats, right: Floats) -> None:
     """Information and score of y, x, A, b, t, with what is known of t beforehand."""
     a, w = theta[2], math.exp(-theta[4])
@@ -185,11 +250,14 @@ def _normal(sums: Floats, theta: Floats, prior: Floats, matrix: Floats, right: F
     right[3], right[4] = sums[18], t * sums[17] - known * (theta[4] - prior[0])
 
 
-@njit(cache=True)
-def _invert(matrix: Floats) -> bool:
-    """The inverse of a positive definite matrix (its lower triangle) in its place, if it is one."""
-    n = len(matrix)
-    for i in range(n):  # Cholesky
+@njit(cache=True, error_model="numpy")
+def _solve(matrix: Floats, right: Floats) -> float:
+    """Cholesky factor and solution in place (lower triangle; the diagonal holds reciprocals).
+
+    Returns the squared step over its variance, of y, x and t, neighbours apart; -1: no solution.
+    """
+    one, two, five = matrix[0, 0], matrix[1, 1], matrix[4, 4]
+    for i in range(5):
         for j in range(i + 1):
             value = matrix[i, j]
             for k in range(j):
@@ -199,18 +267,31 @@ def _invert(matrix: Floats) -> bool:
             elif value > 1e-30:
                 matrix[i, i] = 1.0 / math.sqrt(value)
             else:
-                return False
-    for i in range(n):  # of the triangle
+                return -1.0
+    for i in range(5):
+        for k in range(i):
+            right[i] -= matrix[i, k] * right[k]
+        right[i] *= matrix[i, i]
+    for i in range(4, -1, -1):
+        for k in range(i + 1, 5):
+            right[i] -= matrix[k, i] * right[k]
+        right[i] *= matrix[i, i]
+    return one * right[0] ** 2 + two * right[1] ** 2 + five * right[4] ** 2
+
+
+@njit(cache=True, error_model="numpy")
+def _invert(matrix: Floats) -> None:
+    """From the factor that `_solve` leaves, the inverse of the matrix, in place."""
+    for i in range(5):
         for j in range(i):
             value = 0.0
             for k in range(j, i):
                 value -= matrix[i, k] * matrix[k, j]
             matrix[i, j] = value * matrix[i, i]
-    for i in range(n):
+    for i in range(5):
         for j in range(i + 1):
             value = 0.0
-            for k in range(i, n):
+            for k in range(i, 5):
                 value += matrix[k, i] * matrix[k, j]
             matrix[i, j] = value
             matrix[j, i] = value
-    return True

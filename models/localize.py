@@ -30,7 +30,7 @@ KEYS = {
     "student": (*COMMON, "stride_px"),
 }
 REFINE = ("auto", "gauss", "radial", "none")
-EXTRAS = {"z": "z", "polarizability": "polarizability_um3"}  # names on a card: columns of SPOT
+EXTRAS = {"z": "z", "polarizability": "polarizability_um3"} | {n: n for n in ("dz", "dy", "dx")}
 STEPS, ROOM = 50.0, 10_000  # of uint16 made from float32: steps a noise unit; where its median lies
 
 Floats = NDArray[np.float32]

@@ -20,12 +20,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models.gauss import COLUMN, ROW, SIDE, cut, draw, iterate, start
+from livespt.models.gauss import COLUMN, ROW, SIDE, Boxes, cut, draw, iterate, start
 
 APART = 5.0  # pixels to the nearest neighbour, from which on a spot is fitted alone
-FIRST, SECOND = 4, 3  # steps before and after the frame's width and gain are known
+ASKED = 64  # spots, at most, that are asked for the gain and the width
+FIRST, SECOND = 6, 4  # steps, at most, before and after the frame's width and gain are known
 AWAY = 2.0  # pixels: a fit that goes further has left its spot
 SHARPEST = 0.6  # pixels: no objective makes a spot narrower on a camera that samples it
+CLEAR = 2.6  # widths around a neighbour that are left out of a fit
 PIXEL = 1 / 12  # variance of a pixel, pixels^2
 
 Floats = NDArray[np.float64]
@@ -68,21 +70,34 @@ def gaussian(
     """
     low, high = (math.log(s * s + PIXEL) for s in sigma_px)
     prior = np.array([(low + high) / 2, max(high - low, 0.2) / 2])
-    alone = nearest(points, apart) >= apart
-    table = np.full((len(points), 9), np.nan)
-    used = _fit(frame, points, alone, noise, prior, -1.0 if gain is None else gain, table)
-    width2 = np.exp(table[:, 4])
-    with np.errstate(invalid="ignore"):
-        away = np.abs(table[:, :2] - points).max(axis=1, initial=0.0)
-        good = alone & (away <= AWAY) & (table[:, 5:7] > 0).all(axis=1) & (table[:, 2] != 0)
-        spread = np.sqrt(table[:, 5:7])
+    order = np.argsort(points[:, 0], kind="stable")
+    boxes = cut(frame, points[order], CLEAR * math.sqrt(sigma_px[0] * sigma_px[1]))
+    alone = nearest(points[order], apart) >= apart
+    boxes.inside[~alone] = 0.0
+    used = _fit(boxes, points[order], noise, prior, -1.0 if gain is None else gain)
+    back = np.argsort(order)
+    theta, corner = boxes.theta[back], boxes.corner[back]
+    count = boxes.inside.sum(axis=1)[back]
+    width2 = np.exp(theta[:, 4])
     sigma = np.sqrt(np.maximum(width2 - PIXEL, 0.0))
-    speck = good & (sigma < SHARPEST)
-    intensity = 2 * np.pi * width2 * table[:, 2]
-    return Fits(good, table[:, :2], spread, sigma, intensity, table[:, 3], speck, table[:, 8], used)
+    with np.errstate(invalid="ignore"):
+        away = np.abs(theta[:, :2] + corner[:, :2] - points).max(axis=1, initial=0.0)
+        spread = np.sqrt(np.diagonal(boxes.inverse, axis1=1, axis2=2)[back, :2])
+    good = alone[back] & (away <= AWAY) & np.isfinite(spread).all(axis=1)
+    return Fits(
+        good=good,
+        points=theta[:, :2] + corner[:, :2],
+        spread=spread,
+        sigma=sigma,
+        intensity=2 * np.pi * width2 * theta[:, 2],
+        background=theta[:, 3] + corner[:, 2],
+        speck=good & (sigma < SHARPEST),
+        misfit=boxes.square[back] / np.maximum(count - 5, 1),
+        gain=used,
+    )
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def nearest(points: Floats, reach: float) -> Floats:
     """(n,) distance to the nearest other point; `reach` where it is not nearer."""
     n = len(points)
@@ -101,116 +116,64 @@ def nearest(points: Floats, reach: float) -> Floats:
     return distance
 
 
-@njit(cache=True)
-def _fit(
-    frame: NDArray[Any],
-    points: Floats,
-    alone: NDArray[np.bool_],
-    noise: float,
-    prior: Floats,
-    gain: float,
-    table: Floats,
-) -> float:
-    """Rows y, x, A, b, t = ln(width^2), variances of y, x, t, misfit; the gain used."""
-    which = np.flatnonzero(alone)
-    n = len(which)
-    boxes = np.empty((n, SIDE * SIDE), np.float32)
-    inside = np.empty((n, SIDE * SIDE), np.float32)
-    corner = np.empty((n, 3))  # of the box: y, x, counts
-    theta = np.empty((n, 5))
-    sums = np.empty((n, 20))
-    shape = np.empty(SIDE * SIDE, np.float32)
-    for p in range(n):
-        cut(frame, points[which[p]], boxes[p], inside[p], corner[p])
-        theta[p, :2] = points[which[p]] - corner[p, :2]
-        theta[p, 4] = prior[0]
-    # variance of a pixel of the background, counts per photo-electron, counts of the background
-    camera = np.array([noise * noise, 0.0, 0.0])
-    for p in range(n):
-        start(boxes[p], inside[p], theta[p], shape, sums[p])
-    if n:
-        camera[2] = np.median(corner[:, 2] + theta[:, 3])
-    likely = camera[0] / max(abs(camera[2]), 4.0 * noise, 1e-30)
-    camera[1] = likely if gain < 0 else gain
-    inverse = np.empty((n, 5, 5))
-    for p in range(n):
-        iterate(
-            boxes[p],
-            inside[p],
-            theta[p],
-            corner[p, 2],
-            camera,
-            prior,
-            FIRST,
-            shape,
-            sums[p],
-            inverse[p],
-        )
+@njit(cache=True, error_model="numpy")
+def _fit(boxes: Boxes, points: Floats, noise: float, prior: Floats, gain: float) -> float:
+    """Fit all `boxes`; the gain that was used."""
+    n = len(points)
+    start(boxes, points, prior[0])
+    level = _level(boxes, 1)
+    likely = noise * noise / max(abs(level), 4.0 * noise, 1e-30)
+    camera = np.array([noise * noise, likely if gain < 0 else gain, level])
+    every = max(-(-n // ASKED), 1)
+    iterate(boxes, every, camera, prior, FIRST)
+    level = _level(boxes, every)
+    if np.isfinite(level):
+        camera[2] = level
     if gain < 0:
-        camera[1] = _gain(boxes, inside, theta, corner, camera, inverse, likely, shape)
-    common = _pool(theta[:, 4], inverse[:, 4, 4], prior)
-    for p in range(n):
-        iterate(
-            boxes[p],
-            inside[p],
-            theta[p],
-            corner[p, 2],
-            camera,
-            common,
-            SECOND,
-            shape,
-            sums[p],
-            inverse[p],
-        )
-        row = table[which[p]]
-        row[:2] = theta[p, :2] + corner[p, :2]
-        row[2] = theta[p, 2]
-        row[3] = theta[p, 3] + corner[p, 2]
-        row[4] = theta[p, 4]
-        row[5], row[6], row[7] = inverse[p, 0, 0], inverse[p, 1, 1], inverse[p, 4, 4]
-        row[8] = sums[p, 19] / max(inside[p].sum() - 5.0, 1.0)
+        camera[1] = _gain(boxes, every, camera, likely)
+    iterate(boxes, 1, camera, _pool(boxes, every, prior), SECOND)
     return float(camera[1])
 
 
-@njit(cache=True)
-def _gain(
-    boxes: Singles,
-    inside: Singles,
-    theta: Floats,
-    corner: Floats,
-    camera: Floats,
-    inverse: Floats,
-    likely: float,
-    shape: Singles,
-) -> float:
+@njit(cache=True, error_model="numpy")
+def _level(boxes: Boxes, every: int) -> float:
+    """Counts of the background, the middle of those around the spots."""
+    return float(np.nanmedian((boxes.corner[:, 2] + boxes.theta[:, 3])[::every]))
+
+
+@njit(cache=True, error_model="numpy")
+def _gain(boxes: Boxes, every: int, camera: Floats, likely: float) -> float:
     """Counts per photo-electron: the slope of the variance over the signal, near `likely`.
 
-    A fit takes part of the noise with it: a residual's variance is that of its pixel less
-    slopes' inverse slopes, both of the fit before.
+    A fit takes part of the noise with it: what is left of a pixel's variance is 1 - slopes'
+    inverse slopes / variance, with the slopes of its model and the inverse of the information.
     """
     # as if `likely` had been seen, to within itself
     above = 1.0 / max(likely, 1e-30)
     below = above / max(likely, 1e-30)
+    shape = np.empty(SIDE * SIDE, np.float32)
     slope = np.empty(5)
-    for p in range(min(len(theta), 256)):
-        if not np.isfinite(theta[p]).all():
+    for p in range(0, len(boxes.theta), every):
+        theta, inverse = boxes.theta[p], boxes.inverse[p]
+        if not np.isfinite(theta).all():
             continue
-        draw(theta[p], shape)
-        a, w = theta[p, 2], math.exp(-theta[p, 4])
+        draw(theta, shape)
+        a, w = theta[2], math.exp(-theta[4])
         for k in range(SIDE * SIDE):
-            if inside[p, k] == 0.0:
+            m = shape[k]
+            if boxes.inside[p, k] == 0.0 or m < 0.1:  # nothing to see of the gain
                 continue
-            u, v, m = ROW[k] - theta[p, 0], COLUMN[k] - theta[p, 1], shape[k]
+            u, v = ROW[k] - theta[0], COLUMN[k] - theta[1]
             slope[0], slope[1], slope[2], slope[3] = a * w * m * u, a * w * m * v, m, 1.0
             slope[4] = 0.5 * a * w * m * (u * u + v * v)
             taken = 0.0
             for i in range(5):
                 for j in range(5):
-                    taken += slope[i] * inverse[p, i, j] * slope[j]
-            light = a * m + theta[p, 3] + corner[p, 2] - camera[2]
+                    taken += slope[i] * inverse[i, j] * slope[j]
+            light = a * m + theta[3] + boxes.corner[p, 2] - camera[2]
             variance = max(camera[0] + camera[1] * light, 0.25 * camera[0])
             left = max(1.0 - taken / variance, 0.05)
-            residual = boxes[p, k] - theta[p, 3] - a * m
+            residual = boxes.values[p, k] - theta[3] - a * m
             square = min(residual * residual / left, 16.0 * variance) - camera[0]
             weight = 0.5 * (left / variance) ** 2
             above += weight * square * light
@@ -218,10 +181,11 @@ def _gain(
     return max(above / below, 0.0)
 
 
-@njit(cache=True)
-def _pool(widths: Floats, variances: Floats, prior: Floats) -> Floats:
-    """Middle and spread of t = ln(width^2) of the frame's spots."""
-    good = np.isfinite(widths) & (variances > 0)
+@njit(cache=True, error_model="numpy")
+def _pool(boxes: Boxes, every: int, prior: Floats) -> Floats:
+    """Middle and standard deviation of t = ln(width^2) of the frame's spots."""
+    widths, variances = boxes.theta[::every, 4], boxes.inverse[::every, 4, 4]
+    good = np.isfinite(widths)
     t, v = widths[good], variances[good]
     if len(t) == 0:
         return prior
