@@ -20,8 +20,8 @@ from livespt.models.optics import photons_for_snr, shares
 
 Floats = NDArray[np.float64]
 OUTSIDE = 4.0  # pixels beyond the edges where spots still lie
-EMPTY = 0.06  # share of frames without particles, beside those that have none by chance
-ASKED = 2.0  # SNR below which a spot is neither asked for nor wrong to find
+EMPTY = 0.1  # share of frames without particles, beside those that have none by chance
+ASKED = 2.5  # SNR below which a spot is neither asked for nor wrong to find
 TRUSTED = 8.0  # SNR at which the offset of a spot has weight 1
 BESIDE, NEAR = 1.2, 0.2  # strides to a cell beside a spot; weight of its offset
 

@@ -118,7 +118,7 @@ def calibrate(
     Measured on frames of other seeds than evaluation uses; frames of noise alone raise the cutoff
     above whatever they score.
     """
-    field, stride = _runner(content, split), 4 / split
+    field, stride = runner(content, split), 4 / split
     each = []
     for image, points in cases:
         found = decode(field(image), float(CUTOFFS[0]), stride, MERGE_PX)
@@ -161,7 +161,7 @@ def jaccard(truth: Floats, found: Floats) -> float:
     return hit / max(int(true.sum()) + int((seen & ~yours).sum()), 1)
 
 
-def _runner(content: bytes, split: int) -> Any:
+def runner(content: bytes, split: int) -> Any:
     """Callable from a frame to the network's answer (3, h', w')."""
     from livespt.models.session import open_session, write_card
 

@@ -90,7 +90,7 @@ def train(
         "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
     }}  # fmt: skip
     image, at = student_card.sample(seed)
-    report = localizer_files.write(out, content, facts, metrics, True, image, at)
+    report = localizer_files.write(out, content, facts, metrics, True, image, [at])
     out.with_suffix(CHECKPOINT).unlink(missing_ok=True)
     shown = {"model": str(out), "seconds": round(time.perf_counter() - start, 1)}
     return shown | {"cutoff": facts["cutoff"]} | report
