@@ -46,7 +46,7 @@ class Microscope(NamedTuple):
 
     def lateral(self, shape: tuple[int, int]) -> tuple[Floats, Floats]:
         """Wave numbers (h, 1) and (1, w) of the cells of a discrete Fourier transform."""
-        ky, kx = (2 * np.pi * np.fft.fftfreq(n, self.pixel_um) for n in shape)
+        ky, kx = (np.asarray(2 * np.pi * np.fft.fftfreq(n, self.pixel_um), float) for n in shape)
         return ky[:, None], kx[None, :]
 
     def pupil(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -62,7 +62,7 @@ class Sphere(NamedTuple):
     x: float
     z_um: float  # from the focal plane
     radius_um: float
-    index: float  # refractive index
+    refractive_index: float
 
 
 def coefficients(size: float, relative: float) -> tuple[Complexes, Complexes]:
@@ -82,8 +82,8 @@ def coefficients(size: float, relative: float) -> tuple[Complexes, Complexes]:
     inner = relative * size
     start = int(max(terms, abs(inner))) + 16
     derivative = np.zeros(start + 1, np.complex128)  # of ln psi_n at `inner`
-    for n in range(start, 0, -1):
-        derivative[n - 1] = n / inner - 1 / (derivative[n] + n / inner)
+    for k in range(start, 0, -1):
+        derivative[k - 1] = k / inner - 1 / (derivative[k] + k / inner)
     n = np.arange(terms + 1)
     psi, chi = np.empty(terms + 2), np.empty(terms + 2)  # of orders -1, 0, 1, ...
     psi[:2], chi[:2] = (np.cos(size), np.sin(size)), (-np.sin(size), np.cos(size))
@@ -149,7 +149,11 @@ def render(
     for s in spheres:
         y, x = (s.y + margin) * m.pixel_um, (s.x + margin) * m.pixel_um
         shift = np.exp(-1j * ky * y) * np.exp(-1j * kx * x)
-        total += _spectrum(m, s.radius_um, s.index, wide) * shift * np.exp(-1j * slow * s.z_um)
+        total += (
+            _spectrum(m, s.radius_um, s.refractive_index, wide)
+            * shift
+            * np.exp(-1j * slow * s.z_um)
+        )
     field = np.fft.ifft2(total)[margin : margin + shape[0], margin : margin + shape[1]]
     return field.astype(np.complex64)
 
@@ -205,4 +209,5 @@ def noise(
     spectrum = np.zeros(shape, np.complex128)
     n = np.count_nonzero(inside)
     spectrum[inside] = rng.standard_normal(n) + 1j * rng.standard_normal(n)
-    return (np.fft.ifft2(spectrum) * (level * inside.size / np.sqrt(n))).astype(np.complex64)
+    grain = np.fft.ifft2(spectrum) * (level * inside.size / np.sqrt(n))
+    return np.asarray(grain, np.complex64)

@@ -112,11 +112,11 @@ class HologramNet(nn.Module):
         amplitude = torch.sqrt(local + LEAST)
         seen = [waves.real, waves.imag, torch.sqrt(energy)]
         u = torch.stack([part / amplitude for part in seen], dim=2) * SCALE
-        out = self.net(u.flatten(0, 1)).unflatten(0, u.shape[:2])
+        flat = self.net(u.flatten(0, 1))
+        out = flat.reshape(*u.shape[:2], *flat.shape[1:])
         z = out[:, :, 3] * SPACING_UM + self.planes.planes_um[:, None, None]
         s = out[:, :, 4] + torch.log(amplitude)
         return torch.stack([out[:, :, 0], out[:, :, 1], out[:, :, 2], z, s], dim=2)
-
 
     def noise(self, field: Tensor) -> Tensor:
         """(n,) standard deviation of the noise in either part, on the scale of the field.
@@ -225,7 +225,8 @@ def losses(
     kept = torch.rand(rho.shape, generator=generator) >= 0.01
     weight = torch.sigmoid(rho) * kept + EPSILON
     weight = (weight / weight.sum(dim=(1, 2, 3), keepdim=True))[:, :, None]
-    points = lodestar.positions(out.flatten(0, 1)).unflatten(0, out.shape[:2])
+    flat = lodestar.positions(out.flatten(0, 1))
+    points = flat.reshape(*out.shape[:2], *flat.shape[1:])
     says = torch.cat([points, out[:, :, 3:4] * Z_WEIGHT, out[:, :, 4:] * S_WEIGHT], dim=2)
     middle = (says * weight).sum(dim=(1, 3, 4))  # (n, 4)
     known = torch.stack([copies.z_um * Z_WEIGHT, copies.log_s * S_WEIGHT], dim=1)

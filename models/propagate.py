@@ -92,7 +92,7 @@ def refocus(
     field : (y, x) complex, less its background, one particle in it.
     within_um : lowest and highest z to look at.
     """
-    factors = transfer(field.shape, microscope)  # type: ignore[arg-type]
+    factors = transfer(field.shape, microscope)
     spectrum = np.fft.fft2(field)
 
     def value(z: float) -> float:
