@@ -65,7 +65,7 @@ def test_a_crowd_of_200_is_one_component() -> None:
 
 
 def test_restarted_goes_on_identically() -> None:
-    (row,) = checks.restart((17,))
+    (row,) = checks.restart(motion="auto")
     assert row["identical"] is True
     assert row["bytes"] > 5000
 

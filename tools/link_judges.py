@@ -11,6 +11,7 @@ import ctypes
 import logging
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,13 @@ Linked = Callable[[Ints, Floats, float, int], Ints]
 
 def judges() -> dict[str, Linked]:
     """The linkers that run here, by name."""
-    known: dict[str, Linked] = {"trackpy": by_trackpy, "laptrack": by_laptrack, "btrack": by_btrack}
-    return {name: linker for name, linker in known.items() if missing(name) is None}
+    known: dict[str, Linked] = {
+        "trackpy": by_trackpy,
+        "laptrack": by_laptrack,
+        "btrack": by_btrack,
+        "btrack_brownian": partial(by_btrack, brownian=True),
+    }
+    return {name: one for name, one in known.items() if missing(name.split("_")[0]) is None}
 
 
 def missing(name: str) -> str | None:
