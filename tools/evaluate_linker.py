@@ -31,6 +31,7 @@ ERRORS = (0.05, 0.10)  # share of localizations missed, and of false ones
 TRIED = (1.0, 1.25, 1.5, 2.0, 2.5)
 LEVELS = ("low", "medium", "high")
 MOVIES = (4, 1, 1)  # of a cell: where particles are few, one exchange weighs much
+FRAMES = (100, 60, 40)  # of each movie; laptrack's time grows faster than both
 SETTINGS: dict[str, Any] = {"motion": "auto"}  # of the linker
 # times the 99.9 % quantile of steps, at low, medium and high density
 FACTORS: dict[str, dict[str, tuple[float, float, float]]] = {
@@ -106,14 +107,15 @@ def largest_step(movie: Scene) -> float:
 
 
 def cell(
-    scenario: str, level: int, errors: float, seed: int, frames: int, judges: bool
+    scenario: str, level: int, errors: float, seed: int, frames: int | None, judges: bool
 ) -> list[dict[str, Any]]:
     """All linkers on `MOVIES[level]` scenes of a kind; the first row is of perfect links."""
     density = DENSITIES[scenario][level]
     rows: dict[str, list[dict[str, Any]]] = {}
     for number in range(MOVIES[level]):
+        length = frames or FRAMES[level]
         unseen = 100 * seed + number
-        movie = scene(scenario, density, unseen, missed=errors, false=errors, frames=frames)
+        movie = scene(scenario, density, unseen, missed=errors, false=errors, frames=length)
         reach = largest_step(movie)
         truth = partial(_truth, movie)
         rows.setdefault(PERFECT, []).append(judged(PERFECT, truth, movie, reach))
@@ -186,7 +188,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def evaluate(
     judges: bool = True,
     scenarios: tuple[str, ...] = (),
-    frames: int = 100,
+    frames: int | None = None,
     trackmate: Path | None = None,
     length: int = 100_000,
     report: Path | None = None,
@@ -199,8 +201,8 @@ def evaluate(
         Beside the other linkers that are installed (most of the time goes to them).
     scenarios : tuple of str
         Of `models.scenes`; none: all four.
-    frames : int
-        Of each movie.
+    frames : int, optional
+        Of each movie; default: `FRAMES`.
     trackmate : Path, optional
         Folder of TrackMate's tables to compare links with.
     length : int
@@ -237,7 +239,7 @@ def evaluate(
 def tune(seed: int = 1) -> dict[str, Any]:
     """Search for `FACTORS`: JSC_theta of every linker at every factor, on development scenes."""
     table = []
-    for level, frames in enumerate((100, 50, 30)):
+    for level, frames in enumerate(FRAMES):
         for scenario in MOTION:
             movie = scene(scenario, DENSITIES[scenario][level], seed, frames=frames)
             reach = largest_step(movie)

@@ -180,7 +180,7 @@ def evaluate_uncoating(**values: Any) -> None:
     "--judges/--no-judges", default=True, show_default=True, help="trackpy, laptrack, btrack too."
 )
 @click.option("--scenario", "scenarios", multiple=True, help="Only this one; may be repeated.")
-@click.option("--frames", type=click.IntRange(min=10), default=100, show_default=True)
+@click.option("--frames", type=click.IntRange(min=10), help="Of each movie. Default: 100, 60, 40.")
 @click.option("--trackmate", type=PATH, help="Folder of TrackMate's spots and edges (.csv).")
 @click.option(
     "--length",
