@@ -37,38 +37,28 @@ class Boxes(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy")
-def cut(frame: NDArray[Any], points: Floats, clear: float) -> Boxes:
-    """The boxes around `points`, without pixels within `clear` of another point.
-
-    `points` (n, 2) are in order of y.
-    """
+def cut(frame: NDArray[Any], points: Floats) -> Boxes:
+    """The boxes around `points`, (n, 2)."""
     n = len(points)
     boxes = Boxes(
         np.zeros((n, SIDE * SIDE), np.float32),
         np.zeros((n, SIDE * SIDE), np.float32),
         np.empty((n, 3)),
-        np.empty((n, 5)),
-        np.empty((n, 5, 5)),
+        np.full((n, 5), np.nan),
+        np.full((n, 5, 5), np.nan),
         np.zeros(n),
     )
     height, width = frame.shape
     for p in range(n):
         top, left = round(points[p, 0]) - HALF, round(points[p, 1]) - HALF
+        total, count = np.float32(0.0), np.float32(0.0)
         for y in range(max(top, 0), min(top + SIDE, height)):
             for x in range(max(left, 0), min(left + SIDE, width)):
                 k = SIDE * (y - top) + x - left
                 boxes.values[p, k] = frame[y, x]
                 boxes.inside[p, k] = 1.0
-        for step in (-1, 1):
-            other = p + step
-            while 0 <= other < n and abs(points[other, 0] - points[p, 0]) < 2 * HALF + clear:
-                if abs(points[other, 1] - points[p, 1]) < 2 * HALF + clear:
-                    _clear(boxes.inside[p], points[other, 0] - top, points[other, 1] - left, clear)
-                other += step
-        total, count = np.float32(0.0), np.float32(0.0)
-        for k in range(SIDE * SIDE):
-            total += boxes.values[p, k] * boxes.inside[p, k]
-            count += boxes.inside[p, k]
+                total += boxes.values[p, k]
+                count += 1
         mean = total / max(count, np.float32(1.0))
         for k in range(SIDE * SIDE):
             boxes.values[p, k] -= mean
@@ -77,12 +67,20 @@ def cut(frame: NDArray[Any], points: Floats, clear: float) -> Boxes:
 
 
 @njit(cache=True, error_model="numpy")
-def _clear(inside: Singles, y: float, x: float, reach: float) -> None:
-    """0 where a neighbour at (y, x) of the box shines."""
-    for i in range(SIDE):
-        for j in range(SIDE):
-            if (i - y) ** 2 + (j - x) ** 2 < reach * reach:
-                inside[SIDE * i + j] = 0.0
+def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
+    """Leave pixels within `reach` of a neighbour out of a box; `points` are in order of y."""
+    n = len(points)
+    for p in range(n):
+        for step in (-1, 1):
+            other = p + step
+            while 0 <= other < n and abs(points[other, 0] - points[p, 0]) < HALF + 1 + reach:
+                if abs(points[other, 1] - points[p, 1]) < HALF + 1 + reach:
+                    y, x = points[other] - boxes.corner[p, :2]
+                    for i in range(SIDE):
+                        for j in range(SIDE):
+                            if (i - y) ** 2 + (j - x) ** 2 < reach * reach:
+                                boxes.inside[p, SIDE * i + j] = 0.0
+                other += step
 
 
 @njit(cache=True, error_model="numpy")
@@ -181,10 +179,10 @@ def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> No
 
 
 @njit(cache=True, error_model="numpy")
-def start(boxes: Boxes, points: Floats, t: float) -> None:
-    """Begin the fits at `points`, with one width and the heights that suit it best."""
+def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> None:
+    """Begin fits at `points`, with one width and the heights that suit it best."""
     shape = np.empty(SIDE * SIDE, np.float32)
-    for p in range(len(points)):
+    for p in which:
         theta = boxes.theta[p]
         theta[0] = points[p, 0] - boxes.corner[p, 0]
         theta[1] = points[p, 1] - boxes.corner[p, 1]
@@ -194,8 +192,10 @@ def start(boxes: Boxes, points: Floats, t: float) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def iterate(boxes: Boxes, every: int, camera: Floats, prior: Floats, steps: int) -> None:
-    """Fisher scoring of each `every`th spot, at most `steps` steps.
+def iterate(
+    boxes: Boxes, which: NDArray[np.int64], camera: Floats, prior: Floats, steps: int
+) -> None:
+    """Fisher scoring of the boxes `which`, at most `steps` steps.
 
     The last step is a small one, or the last allowed: what is left beside theta belongs to where
     it began. A theta without information becomes NaN.
@@ -207,7 +207,7 @@ def iterate(boxes: Boxes, every: int, camera: Floats, prior: Floats, steps: int)
     """
     shape = np.empty(SIDE * SIDE, np.float32)
     sums, right = np.empty(20), np.empty(5)
-    for p in range(0, len(boxes.theta), every):
+    for p in which:
         theta, inverse = boxes.theta[p], boxes.inverse[p]
         moved = 0.0
         for _ in range(steps):

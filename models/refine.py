@@ -20,11 +20,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models.gauss import COLUMN, ROW, SIDE, Boxes, cut, draw, iterate, start
+from livespt.models.gauss import COLUMN, ROW, SIDE, Boxes, cut, draw, iterate, leave_out, start
 
-APART = 5.0  # pixels to the nearest neighbour, from which on a spot is fitted alone
+APART = 3.75  # widths to the nearest neighbour from which on a spot is fitted (5 px at 1.3)
+FAR = 12.0  # pixels: a neighbour that is further does not matter
 ASKED = 64  # spots, at most, that are asked for the gain and the width
-FIRST, SECOND = 6, 4  # steps, at most, before and after the frame's width and gain are known
+FIRST, SECOND = 6, 6  # steps, at most, before and after the frame's width and gain are known
 AWAY = 2.0  # pixels: a fit that goes further has left its spot
 SHARPEST = 0.6  # pixels: no objective makes a spot narrower on a camera that samples it
 CLEAR = 2.6  # widths around a neighbour that are left out of a fit
@@ -46,6 +47,7 @@ class Fits(NamedTuple):
     speck: NDArray[np.bool_]  # (n,) too sharp for any optics: a hot pixel or a cosmic ray
     misfit: Floats  # (n,) mean squared residual over the expected variance: 1 is a Gaussian
     gain: float  # counts per photo-electron, of the frame
+    width: float  # most spots have, with what a pixel adds, pixels
 
 
 def gaussian(
@@ -55,7 +57,6 @@ def gaussian(
     *,
     sigma_px: tuple[float, float] = (0.8, 2.5),
     gain: float | None = None,
-    apart: float = APART,
 ) -> Fits:
     """Fit every spot that has no neighbour.
 
@@ -66,15 +67,14 @@ def gaussian(
     noise : standard deviation of a background pixel, counts.
     sigma_px : widths to expect; a spot may well be outside.
     gain : counts per photo-electron; from the frame's own fits unless given.
-    apart : distance to the nearest neighbour below which a spot is left alone, pixels.
     """
     low, high = (math.log(s * s + PIXEL) for s in sigma_px)
     prior = np.array([(low + high) / 2, max(high - low, 0.2) / 2])
     order = np.argsort(points[:, 0], kind="stable")
-    boxes = cut(frame, points[order], CLEAR * math.sqrt(sigma_px[0] * sigma_px[1]))
-    alone = nearest(points[order], apart) >= apart
-    boxes.inside[~alone] = 0.0
-    used = _fit(boxes, points[order], noise, prior, -1.0 if gain is None else gain)
+    ordered = np.ascontiguousarray(points[order])
+    boxes = cut(frame, ordered)
+    gap = nearest(ordered, FAR)
+    used, width = _fit(boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain)
     back = np.argsort(order)
     theta, corner = boxes.theta[back], boxes.corner[back]
     count = boxes.inside.sum(axis=1)[back]
@@ -83,7 +83,7 @@ def gaussian(
     with np.errstate(invalid="ignore"):
         away = np.abs(theta[:, :2] + corner[:, :2] - points).max(axis=1, initial=0.0)
         spread = np.sqrt(np.diagonal(boxes.inverse, axis1=1, axis2=2)[back, :2])
-    good = alone[back] & (away <= AWAY) & np.isfinite(spread).all(axis=1)
+    good = (away <= AWAY) & np.isfinite(spread).all(axis=1)
     return Fits(
         good=good,
         points=theta[:, :2] + corner[:, :2],
@@ -94,6 +94,7 @@ def gaussian(
         speck=good & (sigma < SHARPEST),
         misfit=boxes.square[back] / np.maximum(count - 5, 1),
         gain=used,
+        width=width,
     )
 
 
@@ -117,74 +118,96 @@ def nearest(points: Floats, reach: float) -> Floats:
 
 
 @njit(cache=True, error_model="numpy")
-def _fit(boxes: Boxes, points: Floats, noise: float, prior: Floats, gain: float) -> float:
-    """Fit all `boxes`; the gain that was used."""
-    n = len(points)
-    start(boxes, points, prior[0])
-    level = _level(boxes, 1)
+def _fit(
+    boxes: Boxes, points: Floats, gap: Floats, noise: float, prior: Floats, gain: float
+) -> tuple[float, float]:
+    """Fit what stands alone of `points`, in order of y; the gain and the width that were used."""
+    lonely = np.argsort(-gap, kind="mergesort")[:ASKED]  # what stands freest is asked first
+    start(boxes, lonely, points, prior[0])
+    level = _level(boxes, lonely)
     likely = noise * noise / max(abs(level), 4.0 * noise, 1e-30)
     camera = np.array([noise * noise, likely if gain < 0 else gain, level])
-    every = max(-(-n // ASKED), 1)
-    iterate(boxes, every, camera, prior, FIRST)
-    level = _level(boxes, every)
-    if np.isfinite(level):
-        camera[2] = level
+    iterate(boxes, lonely, camera, prior, FIRST)
+    camera[2] = _level(boxes, lonely)
     if gain < 0:
-        camera[1] = _gain(boxes, every, camera, likely)
-    iterate(boxes, 1, camera, _pool(boxes, every, prior), SECOND)
-    return float(camera[1])
+        camera[1] = _gain(boxes, lonely, camera, likely)
+    common = _pool(boxes, lonely, prior)
+    width = math.exp(0.5 * common[0])
+    leave_out(boxes, points, CLEAR * width)
+    alone = gap >= APART * width
+    boxes.theta[~alone] = np.nan
+    which = np.flatnonzero(alone)
+    start(boxes, which, points, common[0])
+    iterate(boxes, which, camera, common, SECOND)
+    return float(camera[1]), width
 
 
 @njit(cache=True, error_model="numpy")
-def _level(boxes: Boxes, every: int) -> float:
-    """Counts of the background, the middle of those around the spots."""
-    return float(np.nanmedian((boxes.corner[:, 2] + boxes.theta[:, 3])[::every]))
+def _level(boxes: Boxes, which: NDArray[np.int64]) -> float:
+    """Counts of the background, the middle of those around the spots; 0 without any."""
+    levels = (boxes.corner[:, 2] + boxes.theta[:, 3])[which]
+    levels = levels[np.isfinite(levels)]
+    return float(np.median(levels)) if len(levels) else 0.0
 
 
 @njit(cache=True, error_model="numpy")
-def _gain(boxes: Boxes, every: int, camera: Floats, likely: float) -> float:
+def _gain(boxes: Boxes, which: NDArray[np.int64], camera: Floats, likely: float) -> float:
     """Counts per photo-electron: the slope of the variance over the signal, near `likely`.
 
     A fit takes part of the noise with it: what is left of a pixel's variance is 1 - slopes'
     inverse slopes / variance, with the slopes of its model and the inverse of the information.
     """
     # as if `likely` had been seen, to within itself
-    above = 1.0 / max(likely, 1e-30)
-    below = above / max(likely, 1e-30)
-    shape = np.empty(SIDE * SIDE, np.float32)
-    slope = np.empty(5)
-    for p in range(0, len(boxes.theta), every):
-        theta, inverse = boxes.theta[p], boxes.inverse[p]
-        if not np.isfinite(theta).all():
-            continue
-        draw(theta, shape)
-        a, w = theta[2], math.exp(-theta[4])
-        for k in range(SIDE * SIDE):
-            m = shape[k]
-            if boxes.inside[p, k] == 0.0 or m < 0.1:  # nothing to see of the gain
-                continue
-            u, v = ROW[k] - theta[0], COLUMN[k] - theta[1]
-            slope[0], slope[1], slope[2], slope[3] = a * w * m * u, a * w * m * v, m, 1.0
-            slope[4] = 0.5 * a * w * m * (u * u + v * v)
-            taken = 0.0
-            for i in range(5):
-                for j in range(5):
-                    taken += slope[i] * inverse[i, j] * slope[j]
-            light = a * m + theta[3] + boxes.corner[p, 2] - camera[2]
-            variance = max(camera[0] + camera[1] * light, 0.25 * camera[0])
-            left = max(1.0 - taken / variance, 0.05)
-            residual = boxes.values[p, k] - theta[3] - a * m
-            square = min(residual * residual / left, 16.0 * variance) - camera[0]
-            weight = 0.5 * (left / variance) ** 2
-            above += weight * square * light
-            below += weight * light * light
+    above, below = 1.0 / max(likely, 1e-30), 1.0 / max(likely, 1e-30) ** 2
+    n = len(boxes.theta)
+    slope, weight = np.zeros(n), np.zeros(n)
+    for p in which:
+        if np.isfinite(boxes.theta[p]).all():
+            slope[p], weight[p] = _gain_of(boxes, p, camera)
+    asked = np.flatnonzero(weight > 0)
+    asked = asked[np.argsort(slope[asked])]
+    half = np.searchsorted(np.cumsum(weight[asked]), 0.5 * weight.sum())
+    for p in asked:  # but those far from the (weighted) median: two spots that pass for one
+        if weight[p] * (slope[p] - slope[asked[half]]) ** 2 < 16.0:
+            above += weight[p] * slope[p]
+            below += weight[p]
     return max(above / below, 0.0)
 
 
 @njit(cache=True, error_model="numpy")
-def _pool(boxes: Boxes, every: int, prior: Floats) -> Floats:
+def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
+    """What one spot says of the gain, and the inverse of its variance."""
+    theta, inverse = boxes.theta[p], boxes.inverse[p]
+    shape, slope = np.empty(SIDE * SIDE, np.float32), np.empty(5)
+    above, below = 0.0, 0.0
+    draw(theta, shape)
+    a, w = theta[2], math.exp(-theta[4])
+    for k in range(SIDE * SIDE):
+        m = shape[k]
+        if boxes.inside[p, k] == 0.0 or m < 0.1:  # nothing to see of the gain
+            continue
+        u, v = ROW[k] - theta[0], COLUMN[k] - theta[1]
+        slope[0], slope[1], slope[2], slope[3] = a * w * m * u, a * w * m * v, m, 1.0
+        slope[4] = 0.5 * a * w * m * (u * u + v * v)
+        taken = 0.0
+        for i in range(5):
+            for j in range(5):
+                taken += slope[i] * inverse[i, j] * slope[j]
+        light = a * m + theta[3] + boxes.corner[p, 2] - camera[2]
+        variance = max(camera[0] + camera[1] * light, 0.25 * camera[0])
+        left = max(1.0 - taken / variance, 0.05)
+        residual = boxes.values[p, k] - theta[3] - a * m
+        square = min(residual * residual / left, 16.0 * variance) - camera[0]
+        weight = 0.5 * (left / variance) ** 2
+        above += weight * square * light
+        below += weight * light * light
+    return (above / below, below) if below > 0 else (0.0, 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
     """Middle and standard deviation of t = ln(width^2) of the frame's spots."""
-    widths, variances = boxes.theta[::every, 4], boxes.inverse[::every, 4, 4]
+    widths, variances = boxes.theta[:, 4][which], boxes.inverse[:, 4, 4][which]
     good = np.isfinite(widths)
     t, v = widths[good], variances[good]
     if len(t) == 0:
