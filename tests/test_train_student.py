@@ -76,10 +76,12 @@ def test_one_crop_makes_a_localizer_for_dimmer_particles(tmp_path: Path) -> None
     image = optics.camera(light, np.random.default_rng(31))
     crop = lodestar.normalized(lodestar.Normalize(25), image)[116:141, 116:141].contiguous()
     particle = localizer_card.describe(crop.numpy())
-    made = train_student.train_from_crop(
-        localizer_card.isolate(crop, particle), particle, (-0.2, 0.1),
+    made = train_student.train_from_crops(
+        [localizer_card.isolate(crop, particle)], particle, [(-0.2, 0.1)],
+        {"training": {"size_px": 25}, "seed": 1, "alpha": 0.5},
         steps=6000, checkpoint=tmp_path / "student.checkpoint",
     )  # fmt: skip
+    assert made.facts["seed"] == 1 and "alpha" not in made.facts
     (tmp_path / "m.onnx").write_bytes(made.content)
     run = student_card.runner(made.content, 1)
     for snr, least in ((5.0, 0.94), (10.0, 0.96), (20.0, 0.96)):

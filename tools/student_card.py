@@ -79,11 +79,10 @@ def simulated_frames(seed: int, numbers: range) -> list[Image]:
     return made
 
 
-def sample(seed: int) -> tuple[Image, tuple[float, float]]:
-    """The frame of the picture beside the card, and a particle in it."""
+def sample(seed: int) -> tuple[Image, list[tuple[float, float]]]:
+    """The frame of the picture beside the card, and its particles."""
     image, points = spots(np.random.default_rng((seed, 4)), 8.0, 60)
-    middle = np.hypot(*(points - SIDE / 2).T).argmin()
-    return image, (float(points[middle, 0]), float(points[middle, 1]))
+    return image, [(float(y), float(x)) for y, x in points]
 
 
 def simulated_cases(seed: int, frames: int = 2) -> Iterator[tuple[Image, Floats]]:

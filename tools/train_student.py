@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +25,7 @@ REUSE = 2  # steps with the same frames, otherwise turned
 RATE = 2e-3
 SIMULATED = "simulated"
 CHECKPOINT = ".checkpoint"
+TEACHERS_OWN = ("alpha", "variance_px2", "border_px", "offset_px", "precision_px", "quantile")
 CROP_STEPS = 12_000  # of a student of one particle: within three minutes
 
 Draw = Callable[[np.random.Generator, int, int], student_frames.Batch]
@@ -40,8 +41,8 @@ class Preset(NamedTuple):
 
 
 PRESETS = {
-    "fast": Preset(16, 4, 1, 60_000),
-    "crowd": Preset(32, 4, 2, 40_000),
+    "fast": Preset(16, 3, 1, 40_000),
+    "crowd": Preset(32, 4, 2, 22_000),
 }
 
 
@@ -89,8 +90,8 @@ def train(
         f"--seed {seed} --out {out.name}",
         "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
     }}  # fmt: skip
-    image, at = student_card.sample(seed)
-    report = localizer_files.write(out, content, facts, metrics, True, image, [at])
+    image, places = student_card.sample(seed)
+    report = localizer_files.write(out, content, facts, metrics, True, image, places)
     out.with_suffix(CHECKPOINT).unlink(missing_ok=True)
     shown = {"model": str(out), "seconds": round(time.perf_counter() - start, 1)}
     return shown | {"cutoff": facts["cutoff"]} | report
@@ -159,48 +160,54 @@ class Made(NamedTuple):
     metrics: dict[str, Any]
 
 
-def train_from_crop(
-    crop: Tensor,
+def train_from_crops(
+    crops: Sequence[Tensor],
     particle: localizer_card.Particle,
-    centre: tuple[float, float],
+    centres: Sequence[Sequence[float]],
+    teacher: dict[str, Any],
     *,
+    checkpoint: Path,
     steps: int = CROP_STEPS,
     seed: int = 1,
     zoom: float = 1.15,
     device: str = "cpu",
-    checkpoint: Path,
 ) -> Made:
-    """Distil what a LodeSTAR teacher found in one crop into a small network.
+    """Distil what a LodeSTAR teacher found in its crops into a small network.
 
-    The teacher says where in the crop its particle is; the student is trained on frames composed
+    The teacher says where in each crop the particle is; the student is trained on frames composed
     of copies of it (`pasted`), whose places are hence known.
 
     Parameters
     ----------
-    crop : (s, s)
+    crops : (s, s) each
         The particle alone, in noise units: `localizer_card.isolate`.
-    centre : (float, float)
-        y, x, pixels from the crop's middle: `centre_in_crop_px` of `localizer_card.calibrate`.
+    centres : (2,) each
+        y, x, pixels from the crop's middle.
+    teacher : dict
+        Its card's facts; provenance, seed, size of the crops and the like are the student's too.
     """
     from livespt.models import pasted, student
 
-    one = pasted.pattern(crop.numpy(), centre, particle.fwhm_px)
+    ones = [pasted.pattern(crop.numpy(), (float(at[0]), float(at[1])), particle.fwhm_px)
+            for crop, at in zip(crops, centres, strict=True)]  # fmt: skip
     size = PRESETS["fast"]
     shape = student.Shape(size.channels, size.depth, size.split)
 
     def draw(rng: np.random.Generator, n: int, side: int) -> student_frames.Batch:
-        return pasted.composed(rng, n, side, one, zoom=zoom)
+        return pasted.composed(rng, n, side, ones[rng.integers(len(ones))], zoom=zoom)
 
     net, history = fit(shape, draw, steps, seed, device, checkpoint)
     scales = [student_card.counts(draw(np.random.default_rng((seed, 3, k)), 1, 256).frames[0])
               for k in range(8)]  # fmt: skip
     content = graph(net, scales)
     checkpoint.unlink(missing_ok=True)
-    cases = student_card.pasted_cases(seed, one)
+    cases = student_card.pasted_cases(seed, ones[0])
     cutoff, metrics = student_card.calibrate(content, shape.split, cases, seed)
     facts = student_card.facts(shape, steps, device, history, "particles like the one trained on")
-    kind = localizer_card.geometry(particle)
-    facts |= {"cutoff": cutoff, "fwhm_px": kind["fwhm_px"], "radius_px": kind["radius_px"]}
-    facts["training"] |= {"turns_averaged": one.fold, "contrast": round(one.peak, 2)}
-    facts["training"] |= {"zoom": zoom}
-    return Made(content, facts, metrics)
+    geometry = localizer_card.geometry(particle)
+    facts |= {"cutoff": cutoff, "fwhm_px": geometry["fwhm_px"], "radius_px": geometry["radius_px"]}
+    kept = {k: v for k, v in teacher.items() if k not in facts and k not in TEACHERS_OWN}
+    facts["training"] |= {"turns_averaged": [one.fold for one in ones], "zoom": zoom}
+    facts["training"] |= {"teacher": teacher["training"]}
+    facts["training"]["size_px"] = teacher["training"]["size_px"]
+    return Made(content, kept | facts, metrics)
