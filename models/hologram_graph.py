@@ -46,7 +46,7 @@ def serialize(model: nets.HologramNet, half: int, scale: Scale) -> bytes:
     planes_um = (nets.SPACING_UM * np.arange(-half, half + 1)).astype(np.float32)
     _constants(g, model, planes_um)
     _planes(g)
-    _noise(g)
+    _noise(g, half)
     _see(g)
     layers(g, model.net, "seen", "cells")
     _pool(g, scale)
@@ -178,7 +178,7 @@ def _rotate(
     g.add("Add" if sign > 0 else "Sub", [times(im, cos), times(re, sin)], f"{output}_im")
 
 
-def _noise(g: Graph) -> None:
+def _noise(g: Graph, half: int) -> None:
     """`HologramNet.noise`: "cell_re", "cell_im" to "energy" (p, 1, h', w') and "noise"."""
     for part in ("re", "im"):
         g.add("Unsqueeze", [f"cell_{part}", "second"], part + "_cells")
@@ -189,9 +189,15 @@ def _noise(g: Graph) -> None:
         limit = g.add("Mul", [mean, "clip"], f"limit_{k}")
         clipped = g.add("Min", ["energy", limit], f"clipped_{k}")
         mean = g.add("ReduceMean", [clipped], f"mean_{k + 1}", axes=[2, 3])
-    g.add("ReduceMin", [mean], "quiet", keepdims=0)
-    g.add("Div", ["quiet", "parts"], "variance")
-    g.add("Sqrt", ["variance"], "noise")
+    g.add("Add", ["mean_0", "least"], "whole")
+    g.add("Div", [mean, "whole"], "shares")
+    g.add("ReduceMin", ["shares"], "share", keepdims=0)
+    g.add("Gather", ["mean_0", g.constant("focal", np.array(half))], "here", axis=0)
+    g.add("Div", ["here", "parts"], "half_here")
+    g.add("Mul", ["half_here", "share"], "variance")
+    g.add("Add", ["variance", "least"], "variance_some")
+    g.add("Sqrt", ["variance_some"], "spread")
+    g.add("ReduceMax", ["spread"], "noise", keepdims=0)
 
 
 def _see(g: Graph) -> None:

@@ -121,15 +121,19 @@ class HologramNet(nn.Module):
     def noise(self, field: Tensor) -> Tensor:
         """(n,) standard deviation of the noise in either part, on the scale of the field.
 
-        The mean energy of each plane, clipped so that particles in focus hardly count; the plane
-        with the least has most of the light in few cells.
+        The mean energy of each plane, clipped so that particles in focus hardly count; in the
+        plane where clipping takes the largest share, most of their light is in few cells. Far
+        planes have lost some of the noise over the frame's edges: the share is taken of the focal
+        plane's energy.
         """
         waves = self.planes(field)
         energy = waves.real**2 + waves.imag**2
-        level = energy.mean(dim=(2, 3), keepdim=True)
+        whole = level = energy.mean(dim=(2, 3), keepdim=True)
         for _ in range(ROUNDS):
             level = torch.minimum(energy, CLIP * level).mean(dim=(2, 3), keepdim=True)
-        return torch.sqrt(level.amin(dim=1)[:, 0, 0] / (2 * CLIPPED_MEAN))
+        share = (level / (whole + LEAST)).amin(dim=1)[:, 0, 0]
+        here = whole[:, whole.shape[1] // 2, 0, 0]
+        return torch.sqrt(share * here / (2 * CLIPPED_MEAN) + LEAST)
 
 
 def pool(out: Tensor) -> Tensor:

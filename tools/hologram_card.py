@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PLANES = 6  # on each side of the focal plane
 ALPHA, VARIANCE_PX2, BORDER = 0.5, 0.5, 2  # of the score; see `models.detect`
 MERGE_PX, RADIUS_PX = 4.0, 6.0
-COPIES, BATCH = 256, 16
+COPIES, BATCH, CELLS = 128, 16, 40
 Floats = NDArray[np.float64]
 
 
@@ -106,14 +106,14 @@ def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> See
     for first in range(0, COPIES, BATCH):
         copies = copier.draw(BATCH, generator)
         with torch.no_grad():
-            fields = nets.pool(model(copies.field)).numpy()
+            fields = nets.pool(model(copies.field, CELLS)).numpy()
         for k, field in enumerate(fields):
             here = first + k
             matrix[here] = copies.plane.matrix[k].numpy()
             shift = copies.plane.shift[k].numpy()
             ratio[here] = level * np.sqrt(max(1 / float(copies.contrast[k]) ** 2 - 1, 0))
             rows = detect(field, 1e-3, ALPHA, VARIANCE_PX2, MERGE_PX, BORDER)
-            rows[:, :2] -= (study.size - 1) / 2 + shift
+            rows[:, :2] -= (nets.STRIDE * CELLS - 1) / 2 + shift
             rows = rows[np.hypot(rows[:, 0], rows[:, 1]) <= 8]
             if len(rows):
                 best = rows[rows[:, 2].argmax()]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from livespt.models.hologram_net import HologramNet
 
 SIMULATED = "simulated"  # instead of a file's path
-STEPS, BATCH, RATE = 5000, 8, 2.5e-3
+STEPS, BATCH, RATE = 4000, 8, 2.5e-3
 LEAST_STEPS = 40
 CELLS = 24  # of a copy that the network looks at in training, a side
 SEARCH_UM = (-6.0, 6.0)  # where the crop's particle is looked for
@@ -57,6 +57,7 @@ def train(
     size: int = 64,
     out: str | Path,
     z_um: float | None = None,
+    noise: float | None = None,
     radius_um: float = Reference().radius_um,
     refractive_index: float = Reference().refractive_index,
     microscope: Microscope | None = None,
@@ -74,6 +75,7 @@ def train(
         or "simulated", a polystyrene sphere in its middle.
     size : side of the crop, pixels.
     z_um : where the particle is, seen from the focal plane; found by refocusing unless given.
+    noise : standard deviation of either part in the field; measured unless given.
     radius_um, refractive_index : of the population it belongs to, whose polarizability (Clausius
         and Mossotti) the others are measured by.
 
@@ -94,7 +96,8 @@ def train(
     if at is None:
         raise SettingError("say where the particle is: --at Y,X")
     start = time.perf_counter()
-    level = float(nets.HologramNet(nets.build(), m).noise(hologram_card.as_parts(whole)[None]))
+    parts = hologram_card.as_parts(whole)[None]
+    level = float(nets.HologramNet(nets.build(), m).noise(parts)) if noise is None else noise
     crop, plane_um = cut(whole, at, size, z_um, m)
     model, history = fit(crop, level, steps, seed, m)
     scale, keys, metrics = hologram_card.calibrate(model, crop, level, seed)
@@ -108,14 +111,24 @@ def train(
         "law": "Clausius-Mossotti",
     }  # fmt: skip
     card["training"] = {
-        "steps": steps, "batch": BATCH, "rate": RATE, "size_px": size, "noise": round(level, 5),
+        "steps": steps, "batch": BATCH, "rate": RATE, "size_px": size, "noise": level,
         "crop_z_um": round(plane_um, 4), "calibration": scale._asdict(),
         "study": nets.Study()._asdict(), "losses": history,
     }  # fmt: skip
     card["provenance"] = {
         "field": source,
-        "command": _command(source, at, size, z_um, steps, seed, out.name)
-        + f" --radius-um {radius_um:g} --refractive-index {refractive_index:g}",
+        "command": _command(
+            source,
+            at,
+            size,
+            z_um,
+            noise,
+            Reference(radius_um, refractive_index),
+            m,
+            steps,
+            seed,
+            out.name,
+        ),
         "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
     }
     _write(out, _serialize(model, scale), card | {"metrics": metrics})
@@ -271,15 +284,20 @@ def _command(
     at: tuple[float, float],
     size: int,
     z_um: float | None,
+    noise: float | None,
+    reference: Reference,
+    microscope: Microscope,
     steps: int,
     seed: int,
     name: str,
 ) -> str:
-    """What makes this model again."""
-    where = "" if source == SIMULATED else f" --at {at[0]:g},{at[1]:g}"
-    if source != SIMULATED and z_um is not None:
-        where += f" --z-um {z_um:g}"
-    return (
-        f"livespt train hologram {source}{where} --size {size} --steps {steps} --seed {seed} "
-        f"--out {name}"
-    )
+    """What makes this model again; numbers that are the command's own go without saying."""
+    given = [f"--size {size}", f"--steps {steps}", f"--seed {seed}", f"--out {name}"]
+    if source != SIMULATED:
+        given.append(f"--at {at[0]:g},{at[1]:g}")
+        given += [f"--z-um {z_um:g}"] if z_um is not None else []
+    given += [f"--noise {noise!r}"] if noise is not None else []
+    for values, usual in ((reference, Reference()), (microscope, Microscope())):
+        named = zip(values._fields, values, usual, strict=True)
+        given += [f"--{k.replace('_', '-')} {v:g}" for k, v, own in named if v != own]
+    return f"livespt train hologram {source} {' '.join(given)}"
