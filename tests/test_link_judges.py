@@ -9,7 +9,7 @@ from livespt.models.scenes import scene
 from livespt.stream.errors import MissingError
 from livespt.tools import link_judges
 from livespt.tools.link import link_points
-from livespt.tools.link_judges import by_trackpy, judges, missing
+from livespt.tools.link_judges import by_trackpy, judges, missing, versions
 from livespt.tools.link_score import mistakes
 
 
@@ -54,5 +54,6 @@ def test_frames_without_points_count() -> None:
 def test_what_is_not_installed_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_judges, "find_spec", lambda name: None)
     assert judges() == {}
+    assert "pip install laptrack" in versions()["laptrack"]
     with pytest.raises(MissingError, match="pip install trackpy"):
         by_trackpy(np.array([0]), np.zeros((1, 2)), 3.0, 0)

@@ -210,6 +210,7 @@ def evaluate(
     report : Path, optional
         Folder for `linker.json` and `linker.csv`, every figure of every cell.
     """
+    link_judges.need("scipy")  # pairs tracks
     for name in scenarios:
         if name not in MOTION:
             raise SettingError(f"no scenario '{name}': choose of {', '.join(MOTION)}")
@@ -221,6 +222,7 @@ def evaluate(
             rows += cell(scenario, level, errors, UNSEEN + index, frames, judges)
     result: dict[str, Any] = {"quality": compared(rows), "mean": summary(rows)}
     if judges:
+        result["linkers"] = link_judges.versions()
         result["exact"] = checks.exactness()
     if trackmate is not None:
         result["trackmate"] = checks.trackmate(trackmate)
@@ -238,6 +240,7 @@ def evaluate(
 
 def tune(seed: int = 1) -> dict[str, Any]:
     """Search for `FACTORS`: JSC_theta of every linker at every factor, on development scenes."""
+    link_judges.need("scipy")
     table = []
     for level, frames in enumerate(FRAMES):
         for scenario in MOTION:

@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def judges() -> dict[str, Linked]:
         "btrack_brownian": partial(by_btrack, brownian=True),
     }
     return {name: one for name, one in known.items() if missing(name.split("_")[0]) is None}
+
+
+def versions() -> dict[str, str]:
+    """Version of each linker, or why it does not run here."""
+    return {name: missing(name) or version(name) for name in ("trackpy", "laptrack", "btrack")}
 
 
 def missing(name: str) -> str | None:
@@ -64,18 +70,24 @@ def by_trackpy(frame: Ints, points: Floats, search_range: float, memory: int) ->
     memory : int
         Frames that a particle may be missing.
     """
-    _need("trackpy")
+    need("trackpy")
     import trackpy
 
     trackpy.quiet()
-    linked = trackpy.link_iter(iter(_movie(frame, points)), search_range, memory=memory)
+    linked = trackpy.link_iter(
+        iter(_movie(frame, points)),
+        search_range,
+        memory=memory,
+        adaptive_stop=0.25 * search_range,  # only where it would give up (SubnetOversizeException)
+        adaptive_step=0.9,
+    )
     tracks = [np.asarray(ids, np.int64) for _, ids in linked]
     return np.concatenate([np.empty(0, np.int64), *tracks])
 
 
 def by_laptrack(frame: Ints, points: Floats, search_range: float, memory: int) -> Ints:
     """Track of each point, by `laptrack.LapTrack`; gaps closed within the same range."""
-    _need("laptrack")
+    need("laptrack")
     from laptrack import LapTrack
 
     settings: dict[str, Any] = {
@@ -105,7 +117,7 @@ def by_btrack(
     chosen for cells, follow the search range. `brownian`: no velocity, and the tolerant choice of
     `accuracy` and `prob_not_assign` that random steps need (of twelve tried).
     """
-    _need("btrack")
+    need("btrack")
     from btrack import BayesianTracker
     from btrack.constants import BayesianUpdates
     from btrack.io.utils import localizations_to_objects
@@ -172,7 +184,8 @@ def _hypothesis_model(search_range: float, memory: int) -> dict[str, Any]:
     }
 
 
-def _need(name: str) -> None:
+def need(name: str) -> None:
+    """Refuse to go on without a package."""
     reason = missing(name)
     if reason is not None:
         raise MissingError(reason)
