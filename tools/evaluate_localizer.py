@@ -1,29 +1,31 @@
-"""Evaluate a localizer: on simulated spots against the bound, on a recording against trackpy.
+"""Evaluate a localizer on simulated spots, beside the bound and other people's localizers.
 
-Simulated frames hold spots of known place; the error is set against the Cramer-Rao bound of an
-isolated spot (`optics.precision_bound`). `bulk_water` is trackpy's published walkthrough: the
-spheres' mean squared displacement must come out, with the same linking and the same selection.
+Tables: `crowd` (100 and 500 spots that walk over 512 x 512 pixels), `robust` (other widths,
+backgrounds, cameras; rings, hot pixels, cosmic rays), `cases` (spots that stand apart), `speed`.
+What is wanted of the figures are the `targets`, each met or not.
 """
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import optics
 from livespt.models.localize import Localizer
 from livespt.models.session import read_card, write_card
-from livespt.stream.errors import InputError, MissingError
-from livespt.tools import score
-from livespt.tools.spot_frames import SHAPE, Case, spot_frame
+from livespt.tools import accuracy, spot_targets
+from livespt.tools.accuracy import Floats, Tally
+from livespt.tools.judges import Set, judges, skipped, tune
+from livespt.tools.localizer_report import write_report
+from livespt.tools.localizer_speed import speed
+from livespt.tools.spot_frames import Case, bound, movie, spot_frame
 
 SEED = 20_000  # of evaluation frames: no training or tuning used it
-UM_PER_PX, FRAMES_PER_S = 100 / 285, 24.0  # of the bulk_water recording
-PUBLISHED = {"exponent": 1.08, "4D_um2_s": 1.60}
+TUNING = 30_000  # of the movies that the judges' thresholds are chosen on
+TUNED_ON = 4  # frames
+WIDE = (512, 512)
 CASES = (
     Case(snr=5), Case(snr=7), Case(snr=10), Case(snr=20),
     Case(snr=5, sigma_px=1.0), Case(snr=20, sigma_px=1.0),
@@ -34,192 +36,175 @@ CASES = (
     Case(spread=0.3), Case(n=100, apart_px=5.0), Case(snr=5, n=100, apart_px=5.0),
     Case(n=100, apart_px=0.0), Case(snr=5, n=100, apart_px=0.0),
 )  # fmt: skip
-TRUTH = np.dtype([("frame", "<i8"), ("y", "<f8"), ("x", "<f8"), ("visible", "u1")])
+CROWD = {
+    f"{n} spots, SNR {snr}": Case(snr=snr, n=n, apart_px=0.0, shape=WIDE)
+    for n in (100, 500)
+    for snr in (3, 5, 10)
+}
+PLAIN = Case(snr=5, n=100, apart_px=0.0, shape=WIDE)
+ROBUST = {
+    **{
+        f"sigma {sigma}, SNR {snr}": PLAIN._replace(snr=snr, sigma_px=sigma)
+        for sigma in (1.0, 1.6, 2.0)
+        for snr in (3, 5, 10)
+    },
+    **{f"uneven, SNR {snr}": PLAIN._replace(snr=snr, uneven=True) for snr in (3, 5, 10)},
+    **{f"40 defocus rings, SNR {snr}": PLAIN._replace(snr=snr, rings=40) for snr in (3, 5, 10)},
+    "defocused by 0.4 waves": PLAIN._replace(snr=10, defocus=0.4),
+    "SNR 4": PLAIN._replace(snr=4),
+    "SNR 20": PLAIN._replace(snr=20),
+    "SNR 40": PLAIN._replace(snr=40),
+    "background 20": PLAIN._replace(background=20.0),
+    "background 1000": PLAIN._replace(background=1000.0),
+    "0.25 e/count, offset 1000": PLAIN._replace(gain_e_per_count=0.25, offset=1000.0),
+    "4 e/count, offset 10": PLAIN._replace(gain_e_per_count=4.0, offset=10.0),
+    "brightness x exp(0.5 normal)": PLAIN._replace(snr=10, spread=0.5),
+    "100 hot pixels": PLAIN._replace(hot=100),
+    "20 cosmic rays": PLAIN._replace(cosmic=20),
+}
+EMPTY = {
+    "noise": Case(n=0, shape=WIDE),
+    "background 1000": Case(n=0, background=1000.0, shape=WIDE),
+    "uneven": Case(n=0, uneven=True, shape=WIDE),
+    "100 hot pixels": Case(n=0, hot=100, shape=WIDE),
+    "20 cosmic rays": Case(n=0, cosmic=20, shape=WIDE),
+}
 
 
 def evaluate(
-    model: str | Path, *, frames: int = 10, provider: str = "cpu", write: bool = False
+    model: str | Path,
+    *,
+    frames: int = 10,
+    provider: str = "cpu",
+    write: bool = False,
+    judges: bool = False,
+    report: Path | None = None,
 ) -> dict[str, Any]:
-    """Recall, precision and error on simulated spots, a row a case; `write`: into the card.
+    """Figures of a localizer, tables of lines; see `accuracy.figures` for their meaning.
 
-    `bound` is the Cramer-Rao bound of an isolated spot, `ratio` the error over it, `claimed` the
-    median of the localizer's own precision over the error. All in pixels per axis.
+    Parameters
+    ----------
+    model : path of the `.onnx` file.
+    frames : of each crowded movie and each of the `cases`; a quarter of it of each `robust` one.
+    write : put the figures, less the judges', on the model's card.
+    judges : run other localizers on the same frames.
+    report : folder for `report.md` and pictures.
+
+    Raises
+    ------
+    ModelError : the model cannot be opened or is none for localizing.
     """
     localizer = Localizer(model, provider=provider)
+    crowd, seen = _table(localizer, CROWD, frames, judges, 1)
+    robust, _ = _table(localizer, ROBUST, max(frames // 4, 1), judges, 2)
     rows = [_case(localizer, k, case, frames) for k, case in enumerate(CASES)]
-    metrics = {
+    empty = _empty(localizer, frames)
+    timing = speed(localizer, _movie(CROWD["100 spots, SNR 10"], 6, (TUNING, 9))[0], judges)
+    metrics: dict[str, Any] = {
+        "crowd": crowd,
+        "robust": robust,
         "cases": rows,
         "least_recall": min(r["recall"] for r in rows if r["apart_px"] > 0),
         "least_precision": min(r["precision"] for r in rows),
-        "false_per_megapixel": _false(localizer, frames),
+        "false_per_megapixel": empty["noise"],
+        "false_per_megapixel_of": empty,
         "frames_per_case": frames,
-        "command": "livespt evaluate localizer",
+        "command": f"livespt evaluate localizer --frames {frames}",
     }
     if write:
-        _put_on_card(Path(model), {"simulated": metrics})
-    return metrics | {"milliseconds_512": _speed(localizer)}
-
-
-def evaluate_bulk_water(
-    model_or_run: str | Path, movie: str | Path, *, write: bool = False
-) -> dict[str, Any]:
-    """The walkthrough on `movie`, with our localizations (a run's, or a model's) for trackpy's.
-
-    Exponent and 4D (um^2/s at a lag of 1 s) of the ensemble mean squared displacement: tracks (a
-    run's own, or a model's spots linked with 5 px, memory 3) of 25 frames and more, of these the
-    spots within 3 px of trackpy's own in-focus selection, drift subtracted, a line through the
-    first 100 lags on logarithmic axes. trackpy judges only; it is no part of the localizer.
-    """
-    from livespt.acquisition.replay import open_movie
-
-    judge = _trackpy()
-    path = Path(model_or_run)
-    frames = [np.asarray(frame.image) for frame in open_movie(movie)]
-    if frames[0].dtype != np.uint8:
-        raise InputError(f"{movie} holds {frames[0].dtype}: this judge knows bulk_water, uint8")
-    spots = _spots_of_run(path) if path.is_dir() else _spots_of_model(path, frames)
-    if not len(spots):
-        raise InputError(f"{path} has no spots in {movie}")
-    metrics = walkthrough(judge, spots, frames) | {"published": PUBLISHED}
-    if write and not path.is_dir():
-        _put_on_card(path, {"bulk_water": metrics})
+        put_on_card(Path(model), {"simulated": _small(metrics) | {"speed": timing}})
+    metrics |= {"speed": timing, "milliseconds_512": timing["milliseconds_512"]}
+    metrics["targets"] = spot_targets.check(localizer.session.name, crowd, timing)
+    if judges:
+        metrics["judges_skipped"] = skipped()
+    if report is not None:
+        write_report(report, localizer, metrics, seen, CROWD)
     return metrics
 
 
-def _spots_of_model(model: Path, frames: list[NDArray[Any]]) -> NDArray[np.void]:
-    localizer = Localizer(model, provider="cpu")
-    found = []
-    for number, image in enumerate(frames):
-        spots = localizer(image)
-        spots["frame"] = number
-        found.append(spots)
-    return np.concatenate(found)
-
-
-def _spots_of_run(path: Path) -> NDArray[np.void]:
-    from livespt.stream.store import open_run
-
-    return open_run(path).spots
-
-
-def walkthrough(judge: Any, spots: NDArray[np.void], frames: list[NDArray[Any]]) -> dict[str, Any]:
-    """What the published analysis gives for `spots` (SPOT rows of all `frames`)."""
-    import pandas
-
-    judge.quiet()
-    reference = _in_focus(judge, frames)
-    ours = pandas.DataFrame({k: spots[k].astype(float) for k in ("y", "x")})
-    ours["frame"] = spots["frame"].astype(int)
-    recall = _near(reference, ours, 3.0).mean()
-    if (spots["track"] >= 0).all():  # linked by a run
-        ours["particle"] = spots["track"].astype(int)
-    else:
-        ours = judge.link(ours, 5, memory=3)
-    kept = judge.filter_stubs(ours, 25).reset_index(drop=True)
-    near = _near(kept, reference, 3.0)
-    kept = kept[near].reset_index(drop=True)
-    moved = judge.subtract_drift(kept.copy(), judge.compute_drift(kept))
-    em = judge.emsd(moved, UM_PER_PX, FRAMES_PER_S)
-    fit = judge.utils.fit_powerlaw(em, plot=False)
-    return {
-        "exponent": round(float(fit["n"].iloc[0]), 4),
-        "4D_um2_s": round(float(fit["A"].iloc[0]), 4),
-        "tracks": int(kept["particle"].nunique()),
-        "spots_per_frame": round(len(ours) / len(frames), 1),
-        "recall_in_focus": round(float(recall), 4),
-        "share_in_focus": round(float(near.mean()), 4),
-    }
-
-
-def _case(localizer: Localizer, number: int, case: Case, frames: int) -> dict[str, Any]:
-    truth, spots = [], []
-    for k in range(frames):
-        rng = np.random.default_rng((SEED, number, k))
-        image, points = spot_frame(rng, case)
-        here = np.zeros(len(points), TRUTH)
-        here["frame"], here["visible"] = k, 1
-        here["y"], here["x"] = points.T
-        found = localizer(image)
-        found["frame"] = k
-        truth.append(here)
-        spots.append(found)
-    all_truth, all_spots = np.concatenate(truth), np.concatenate(spots)
-    seen = score.detection(all_truth, all_spots, shape=SHAPE)
-    photons = optics.photons_for_snr(case.snr, case.background, case.sigma_px)
-    bound = float(
-        optics.precision_bound(
-            photons, case.background, case.sigma_px, read_noise_e=case.read_noise_e
-        )[0, 0]
-    )
-    claimed = float(np.median(all_spots["dy"])) if len(all_spots) else float("nan")
-    facts = {k: getattr(case, k) for k in ("snr", "sigma_px", "background", "n", "apart_px")}
-    return facts | {
-        "uneven": case.uneven,
-        "gain": case.gain_e_per_count,
-        "recall": round(seen["recall"], 4),
-        "precision": round(seen["precision"], 4),
-        "rmse_px": round(seen["rmse_px"], 4),
-        "bound": round(bound, 4),
-        "ratio": round(seen["rmse_px"] / bound, 3),
-        "claimed": round(claimed / seen["rmse_px"], 3),
-    }
-
-
-def _false(localizer: Localizer, frames: int) -> float:
-    """Detections a million pixels where there is noise alone."""
-    rng = np.random.default_rng((SEED, 999))
-    empty = Case(n=0)
-    count = sum(len(localizer(spot_frame(rng, empty)[0])) for _ in range(frames))
-    return round(count / (frames * SHAPE[0] * SHAPE[1]) * 1e6, 3)
-
-
-def _speed(localizer: Localizer) -> float:
-    """CPU milliseconds a frame of 512 x 512 with 120 spots (median of 20), decoding included."""
-    image = np.tile(spot_frame(np.random.default_rng(SEED), Case())[0], (2, 2))
-    localizer.warm_up((512, 512))
-    times = []
-    for _ in range(20):
-        start = time.process_time()
-        localizer(image)
-        times.append(time.process_time() - start)
-    return round(1e3 * float(np.median(times)), 2)
-
-
-def _trackpy() -> Any:
-    try:
-        import trackpy
-    except ImportError as error:
-        raise MissingError("this judge needs trackpy: pip install trackpy") from error
-    return trackpy
-
-
-def _in_focus(judge: Any, frames: list[NDArray[Any]]) -> Any:
-    """trackpy's own localizations of dark particles in focus, as the walkthrough selects them."""
-    dark = [255 - image for image in frames]
-    with np.errstate(divide="ignore"):  # spots without mass, filtered out below
-        found = judge.batch(dark, 11, minmass=20, processes=1)
-    linked = judge.filter_stubs(judge.link(found, 5, memory=3), 25).reset_index(drop=True)
-    good = (linked["mass"] > 50) & (linked["size"] < 2.6) & (linked["ecc"] < 0.3)
-    return linked[good].reset_index(drop=True)
-
-
-def _near(rows: Any, others: Any, radius: float) -> Any:
-    """Which rows have one of `others` within `radius` pixels in the same frame."""
-    import pandas
-
-    near = pandas.Series(False, index=rows.index)
-    groups = dict(list(others.groupby("frame")))
-    for number, part in rows.groupby("frame"):
-        if number in groups:
-            there = groups[number]
-            square = np.subtract.outer(part["y"].to_numpy(), there["y"].to_numpy()) ** 2
-            square += np.subtract.outer(part["x"].to_numpy(), there["x"].to_numpy()) ** 2
-            near.loc[part.index] = square.min(axis=1) <= radius**2
-    return near
-
-
-def _put_on_card(model: Path, metrics: dict[str, Any]) -> None:
+def put_on_card(model: Path, metrics: dict[str, Any]) -> None:
+    """Add metrics to a model's card."""
     card = read_card(model)
     card["metrics"] = card["metrics"] | metrics
     card.pop("sha256")
     write_card(model, **card)
+
+
+def localize(localizer: Localizer, image: NDArray[Any]) -> Floats:
+    """y, x and their precision (n, 4) of a frame, pixels."""
+    spots = localizer(image)
+    return np.stack([spots[k].astype(np.float64) for k in ("y", "x", "dy", "dx")], axis=1)
+
+
+def _movie(
+    case: Case, frames: int, seed: tuple[int, ...] = (SEED,)
+) -> tuple[list[NDArray[np.uint16]], list[Floats]]:
+    return movie((*seed, case.n, round(10 * case.snr)), case, frames)
+
+
+def _table(
+    localizer: Localizer, scenes: dict[str, Case], frames: int, with_judges: bool, number: int
+) -> tuple[list[dict[str, Any]], dict[str, Tally]]:
+    """Lines of all scenes and localizers; the tally of ours in each scene."""
+    rows, ours = [], {}
+    for k, (name, case) in enumerate(scenes.items()):
+        images, truth = _movie(case, frames, (SEED, number, k))
+        own = [accuracy.compare(at, localize(localizer, image), case.shape, frame=i)
+               for i, (image, at) in enumerate(zip(images, truth, strict=True))]  # fmt: skip
+        ours[name] = accuracy.together(own)
+        limit = float("nan") if case.defocus or case.spread else bound(case)
+        facts = {"scene": name, "n": case.n, "snr": case.snr}
+        line = accuracy.figures(ours[name], limit)
+        rows.append(facts | {"localizer": localizer.session.name} | line | {"common": None})
+        for judge in _tuned(case, (TUNING, number, k)) if with_judges else []:
+            found = [accuracy.compare(at, judge(image), case.shape, frame=i)
+                     for i, (image, at) in enumerate(zip(images, truth, strict=True))]  # fmt: skip
+            tally = accuracy.together(found)
+            mine, theirs = accuracy.common(ours[name], tally)
+            line = accuracy.figures(tally, limit) | {"common": round(mine / theirs, 3)}
+            rows.append(facts | {"localizer": judge.judge.name} | line)
+    return rows, ours
+
+
+def _tuned(case: Case, seed: tuple[int, ...]) -> list[Set]:
+    images, truth = _movie(case, TUNED_ON, seed)
+    return [tune(judge, images, truth) for judge in judges(case)]
+
+
+def _case(localizer: Localizer, number: int, case: Case, frames: int) -> dict[str, Any]:
+    tallies = []
+    for k in range(frames):
+        image, points = spot_frame(np.random.default_rng((SEED, number, k)), case)
+        tallies.append(accuracy.compare(points, localize(localizer, image), case.shape))
+    tally, limit = accuracy.together(tallies), bound(case)
+    line = accuracy.figures(tally, limit)
+    facts = {k: getattr(case, k) for k in ("snr", "sigma_px", "background", "n", "apart_px")}
+    return facts | {
+        "uneven": case.uneven,
+        "gain": case.gain_e_per_count,
+        **{k: line[k] for k in ("recall", "precision", "rmse_px")},
+        "bound": line["bound_px"],
+        "ratio": round(line["rmse_px"] / limit, 3),
+        "claimed": line["claimed_all"],
+    }
+
+
+def _empty(localizer: Localizer, frames: int) -> dict[str, float]:
+    """Detections a million pixels where there is no particle."""
+    found = {}
+    for k, (name, case) in enumerate(EMPTY.items()):
+        images, _ = movie((SEED, 999, k), case, frames)
+        count = sum(len(localizer(image)) for image in images)
+        found[name] = round(count / (frames * case.shape[0] * case.shape[1]) * 1e6, 3)
+    return found
+
+
+def _small(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What a card holds of them: our own lines, without what the command tells again."""
+    kept = ("scene", "jaccard", "recall", "precision", "rmse_px", "isolated_px", "ratio", "claimed")
+    own = metrics["crowd"][0]["localizer"]
+    small = {
+        table: [{k: row[k] for k in kept} for row in metrics[table] if row["localizer"] == own]
+        for table in ("crowd", "robust")
+    }
+    return metrics | small

@@ -117,12 +117,33 @@ def evaluate() -> None:
 @click.argument("model", type=PATH, required=False)
 @click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True, help="A case.")
 @click.option("--write", is_flag=True, help="Put the figures on the model's card.")
-def evaluate_localizer(model: Path | None, **values: Any) -> None:
-    """Recall, precision and error on simulated spots (MODEL.onnx; default: the shipped one)."""
+@click.option("--report", "folder", type=PATH, help="Folder for tables and pictures.")
+@click.option(
+    "--judges/--no-judges", default=True, show_default=True, help="Run others' localizers too."
+)
+@click.option("--provider", type=click.Choice(["cpu", "cuda", "auto"]), default="cpu")
+def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -> None:
+    """Spots found, error and precision beside the bound and others (MODEL.onnx; default: shipped).
+
+    Frames are simulated: crowds, widths, backgrounds, cameras, rings, cosmic rays.
+    """
     from livespt.models.session import shipped
     from livespt.tools.evaluate_localizer import evaluate
 
-    report(evaluate(model or shipped("spots"), **values))
+    report(evaluate(model or shipped("spots"), report=folder, **values))
+
+
+@evaluate.command("beads")
+@click.argument("movie", type=PATH)
+@click.argument("model", type=PATH, required=False)
+@click.option("--diameter", type=click.IntRange(min=3), default=7, help="Of trackpy, odd. [7]")
+@click.option("--report", "folder", type=PATH, help="Folder for a picture.")
+def evaluate_beads(movie: Path, model: Path | None, folder: Path | None, **values: Any) -> None:
+    """How far stuck beads in MOVIE seem to move, beside the stated precision and trackpy."""
+    from livespt.models.session import shipped
+    from livespt.tools.evaluate_beads import evaluate
+
+    report(evaluate(movie, model or shipped("spots"), report=folder, **values))
 
 
 @evaluate.command("stacks")
@@ -141,7 +162,7 @@ def evaluate_stacks(model: Path | None, **values: Any) -> None:
 @click.argument("movie", type=PATH)
 def evaluate_bulk_water(run: Path, movie: Path) -> None:
     """Diffusion of microspheres in RUN.zarr, a replay of trackpy's bulk-water MOVIE."""
-    from livespt.tools.evaluate_localizer import evaluate_bulk_water
+    from livespt.tools.evaluate_bulk_water import evaluate_bulk_water
 
     report(evaluate_bulk_water(run, movie))
 

@@ -1,0 +1,73 @@
+"""Spot targets: what is wanted of a localizer's figures, and whether they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+JACCARD = {(100, 3): 0.96, (100, 5): 0.99, (100, 10): 0.99,
+           (500, 3): 0.95, (500, 5): 0.97, (500, 10): 0.98}  # fmt: skip
+RATIO = 1.10  # error of isolated spots over the bound
+CROWDED_PX = 0.11  # error of all, 500 spots, SNR 10
+CLAIMED = 0.15  # share by which the stated precision may miss the error
+MILLISECONDS = {"fast": 2.0, "crowd": 8.0}
+FASTER = 9.0  # than trackpy; in place of the milliseconds of "fast"
+LARGER = 17.0  # cost of 2048 x 2048 pixels over that of 512 x 512
+WORSE = 1.02  # error over a judge's on the same spots that counts as equal to it
+
+
+def check(model: str, crowd: list[dict[str, Any]], speed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Lines of `target`, `value`, `met`; the model "fast" is held to 100 spots and its speed.
+
+    Other models but "crowd" are held to everything, with the speed of "crowd".
+    """
+    own = crowd[0]["localizer"]
+    lines = []
+    for row in crowd:
+        if row["localizer"] == own and (row["n"] == 100 or model != "fast"):
+            others = [r for r in crowd if r["scene"] == row["scene"] and r is not row]
+            lines += _accuracy(row) + _beside(row, others)
+    lines += _speed(model, speed)
+    return lines
+
+
+def _line(
+    what: str, value: float | None, least: float | None, most: float | None
+) -> dict[str, Any]:
+    wanted = f">= {least}" if most is None else f"<= {most}" if least is None else f"{least}-{most}"
+    low, high = least if least is not None else -1e9, most if most is not None else 1e9
+    met = value is not None and low <= value <= high
+    return {"what": what, "value": value, "target": wanted, "met": met}
+
+
+def _accuracy(row: dict[str, Any]) -> list[dict[str, Any]]:
+    name, key = row["scene"], (row["n"], round(row["snr"]))
+    low, high = 1 - CLAIMED, 1 + CLAIMED
+    lines = [
+        _line(f"{name}: Jaccard", row["jaccard"], JACCARD[key], None),
+        _line(f"{name}: isolated error / bound", row["ratio"], None, RATIO),
+        _line(f"{name}: stated precision / error, isolated", row["claimed"], low, high),
+        _line(f"{name}: stated precision / error, all", row["claimed_all"], low, high),
+    ]
+    if key == (500, 10):
+        lines.append(_line(f"{name}: error of all, px", row["rmse_px"], None, CROWDED_PX))
+    return lines
+
+
+def _beside(row: dict[str, Any], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    lines = []
+    for other in others:
+        name = f"{row['scene']}: beside {other['localizer']}"
+        lines.append(_line(f"{name}: Jaccard", row["jaccard"], other["jaccard"], None))
+        lines.append(_line(f"{name}: error / its, same spots", other["common"], None, WORSE))
+    return lines
+
+
+def _speed(model: str, speed: dict[str, Any]) -> list[dict[str, Any]]:
+    limit = MILLISECONDS.get(model, MILLISECONDS["crowd"])
+    line = _line("CPU ms, 512 x 512, 100 spots", speed["milliseconds_512"], None, limit)
+    faster = speed.get("trackpy_over_ours")
+    if model == "fast" and faster is not None:
+        line["target"] += f" or {FASTER:g} x faster than trackpy ({faster} x)"
+        line["met"] = line["met"] or faster >= FASTER
+    larger = speed.get("larger_frame_ratio")
+    return [line, _line("2048 x 2048 / 512 x 512, as dense", larger, None, LARGER)]
