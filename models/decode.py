@@ -33,27 +33,20 @@ def decode(field: Floats, cutoff: float, stride: float, merge: float) -> NDArray
     merge : float
         Cells that point to places within so many pixels mean the same particle.
     """
-    height, width = field.shape[1:]
+    width = field.shape[2]
     floor = min(LEAST, cutoff / 2)
     least = math.log(floor / (1.0 - floor))
     half = 0.5 * (stride - 1.0)
-    found = np.empty((64, 4))
+    sure = np.flatnonzero(field[2] > np.float32(least))
+    found = np.empty((len(sure), 4))
     n = 0
-    logits = field[2]
-    for i in range(height):
-        for j in range(width):
-            if not logits[i, j] > least:
-                continue
-            if n == len(found):
-                more = np.empty((2 * n, found.shape[1]))
-                more[:n] = found
-                found = more
-            if _gather(field, i, j, stride, merge * merge, found[n]):
-                if found[n, 2] >= cutoff:
-                    found[n, 0] += stride * i + half
-                    found[n, 1] += stride * j + half
-                    found[n, 2] = min(found[n, 2], 1.0)
-                    n += 1
+    for cell in sure:
+        i, j = cell // width, cell % width
+        if _gather(field, i, j, stride, merge * merge, found[n]) and found[n, 2] >= cutoff:
+            found[n, 0] += stride * i + half
+            found[n, 1] += stride * j + half
+            found[n, 2] = min(found[n, 2], 1.0)
+            n += 1
     return found[:n]
 
 

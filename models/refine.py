@@ -21,6 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.gauss import COLUMN, ROW, SIDE, Boxes, cut, draw, iterate, leave_out, start
+from livespt.models.joint import clusters, fit_together
 
 APART = 3.75  # widths to the nearest neighbour from which on a spot is fitted (5 px at 1.3)
 FAR = 12.0  # pixels: a neighbour that is further does not matter
@@ -41,7 +42,7 @@ class Fits(NamedTuple):
     good: NDArray[np.bool_]  # (n,)
     points: Floats  # (n, 2) y, x, pixels
     spread: Floats  # (n, 2) standard deviation of y and of x, pixels
-    sigma: Floats  # (n,) width, pixels
+    sigma: Floats  # (n,) width, pixels; NaN: fitted with the width of the others
     intensity: Floats  # (n,) counts above background
     background: Floats  # (n,) counts per pixel
     speck: NDArray[np.bool_]  # (n,) too sharp for any optics: a hot pixel or a cosmic ray
@@ -58,7 +59,7 @@ def gaussian(
     sigma_px: tuple[float, float] = (0.8, 2.5),
     gain: float | None = None,
 ) -> Fits:
-    """Fit every spot that has no neighbour.
+    """Fit every spot: alone if it stands alone, else together with its neighbours.
 
     Parameters
     ----------
@@ -74,26 +75,32 @@ def gaussian(
     ordered = np.ascontiguousarray(points[order])
     boxes = cut(frame, ordered)
     gap = nearest(ordered, FAR)
-    used, width = _fit(boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain)
-    back = np.argsort(order)
-    theta, corner = boxes.theta[back], boxes.corner[back]
-    count = boxes.inside.sum(axis=1)[back]
+    camera, width, height = _fit(boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain)
+    root = clusters(ordered, APART * width)
+    overlap = fit_together(frame, ordered, root, camera, width, height, CLEAR * width)
+    theta, corner = boxes.theta, boxes.corner
     width2 = np.exp(theta[:, 4])
     sigma = np.sqrt(np.maximum(width2 - PIXEL, 0.0))
+    together = np.isfinite(overlap[:, 0])[:, None]
+    place = np.where(together, overlap[:, :2], theta[:, :2] + corner[:, :2])
     with np.errstate(invalid="ignore"):
-        away = np.abs(theta[:, :2] + corner[:, :2] - points).max(axis=1, initial=0.0)
-        spread = np.sqrt(np.diagonal(boxes.inverse, axis1=1, axis2=2)[back, :2])
-    good = (away <= AWAY) & np.isfinite(spread).all(axis=1)
+        variance = np.diagonal(boxes.inverse, axis1=1, axis2=2)[:, :2]
+        spread = np.sqrt(np.where(together, overlap[:, 2:4], variance))
+        near = np.abs(place - ordered).max(axis=1, initial=0.0) <= AWAY
+    total = np.where(together[:, 0], overlap[:, 4] * width**2, theta[:, 2] * width2)
+    level = np.where(together[:, 0], overlap[:, 5], theta[:, 3] + corner[:, 2])
+    good = near & np.isfinite(spread).all(axis=1) & (total * height > 0)
+    back = np.argsort(order)
     return Fits(
-        good=good,
-        points=theta[:, :2] + corner[:, :2],
-        spread=spread,
-        sigma=sigma,
-        intensity=2 * np.pi * width2 * theta[:, 2],
-        background=theta[:, 3] + corner[:, 2],
-        speck=good & (sigma < SHARPEST),
-        misfit=boxes.square[back] / np.maximum(count - 5, 1),
-        gain=used,
+        good=good[back],
+        points=place[back],
+        spread=spread[back],
+        sigma=sigma[back],
+        intensity=2 * np.pi * total[back],
+        background=level[back],
+        speck=(good & (sigma < SHARPEST))[back],
+        misfit=(boxes.square / np.maximum(boxes.inside.sum(axis=1) - 5, 1))[back],
+        gain=float(camera[1]),
         width=width,
     )
 
@@ -120,34 +127,39 @@ def nearest(points: Floats, reach: float) -> Floats:
 @njit(cache=True, error_model="numpy")
 def _fit(
     boxes: Boxes, points: Floats, gap: Floats, noise: float, prior: Floats, gain: float
-) -> tuple[float, float]:
-    """Fit what stands alone of `points`, in order of y; the gain and the width that were used."""
+) -> tuple[Floats, float, float]:
+    """Fit what stands alone of `points`, in order of y.
+
+    Returns the camera (variance of a background pixel, counts per photo-electron, counts of the
+    background), the width and the height of most spots.
+    """
     lonely = np.argsort(-gap, kind="mergesort")[:ASKED]  # what stands freest is asked first
     start(boxes, lonely, points, prior[0])
-    level = _level(boxes, lonely)
+    level = _middle(boxes.corner[:, 2] + boxes.theta[:, 3], lonely)
     likely = noise * noise / max(abs(level), 4.0 * noise, 1e-30)
     camera = np.array([noise * noise, likely if gain < 0 else gain, level])
     iterate(boxes, lonely, camera, prior, FIRST)
-    camera[2] = _level(boxes, lonely)
+    camera[2] = _middle(boxes.corner[:, 2] + boxes.theta[:, 3], lonely)
     if gain < 0:
         camera[1] = _gain(boxes, lonely, camera, likely)
     common = _pool(boxes, lonely, prior)
     width = math.exp(0.5 * common[0])
+    height = _middle(boxes.theta[:, 2], lonely)
     leave_out(boxes, points, CLEAR * width)
     alone = gap >= APART * width
     boxes.theta[~alone] = np.nan
     which = np.flatnonzero(alone)
     start(boxes, which, points, common[0])
     iterate(boxes, which, camera, common, SECOND)
-    return float(camera[1]), width
+    return camera, width, height
 
 
 @njit(cache=True, error_model="numpy")
-def _level(boxes: Boxes, which: NDArray[np.int64]) -> float:
-    """Counts of the background, the middle of those around the spots; 0 without any."""
-    levels = (boxes.corner[:, 2] + boxes.theta[:, 3])[which]
-    levels = levels[np.isfinite(levels)]
-    return float(np.median(levels)) if len(levels) else 0.0
+def _middle(values: Floats, which: NDArray[np.int64]) -> float:
+    """Median of the numbers among some values; 0 without any."""
+    some = values[which]
+    some = some[np.isfinite(some)]
+    return float(np.median(some)) if len(some) else 0.0
 
 
 @njit(cache=True, error_model="numpy")
