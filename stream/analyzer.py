@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.decide import DEFAULT_RULE, Decisions, Rule
+from livespt.stream.lineage import Kin, Lineage
 from livespt.stream.link import Linked, Linker
 from livespt.stream.states import Infer, Settled, States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
@@ -33,6 +34,9 @@ class Settings:
     abstain_below: float = 0.0
     rule: Rule = DEFAULT_RULE
     z_scale: float = 1.0  # z step in units of a pixel
+    motion: str = "none"  # how the linker foresees motion, see `stream.predict`
+    intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
+    lineage: bool = False  # tell tracks that merge and split
 
 
 @dataclass
@@ -40,6 +44,7 @@ class _Lane:
     """One channel at one position: particles of different lanes never meet."""
 
     linker: Linker
+    lineage: Lineage | None
     states: States
     decisions: Decisions
 
@@ -68,7 +73,7 @@ class Analyzer:
 
     def __call__(self, frame: Frame) -> Update:
         """Analyze one frame; frames come in the order of their numbers."""
-        lane = self._lane(frame.channel, frame.position)
+        lane = self._lane(frame.channel, frame.position, frame.image.ndim)
         lost = frame.number - self._number - 1
         self._number, self._last = frame.number, frame._replace(image=frame.image[:0])
 
@@ -77,7 +82,7 @@ class Analyzer:
         spots["channel"], spots["position"] = frame.channel, frame.position
         points = _points(spots)
 
-        linked = self._link(lane, frame.t, points)
+        linked = self._link(lane, frame, points, spots)
         spots["track"] = linked.track
 
         overdue = lane.states.settle_overdue(frame.t)
@@ -94,6 +99,7 @@ class Analyzer:
             _events("born", frame, linked.track[new], np.full(new.sum(), frame.t), points[new])
         )
         events.append(lane.decisions(due, frame.t))
+        events += self._kin(lane, frame, linked, points, spots)
         return self._update(frame, lost, spots, [now, overdue.rows, ended.rows, due.rows], events)
 
     def finish(self) -> Update | None:
@@ -107,7 +113,7 @@ class Analyzer:
             events.append(lane.decisions(settled, self._last.t))
         return self._update(self._last, 0, np.zeros(0, SPOT), states, events)
 
-    def _lane(self, channel: int, position: int) -> _Lane:
+    def _lane(self, channel: int, position: int, ndim: int) -> _Lane:
         key = (channel, position)
         if key not in self._lanes:
             s = self.settings
@@ -120,16 +126,52 @@ class Analyzer:
                 channel=channel,
                 position=position,
             )
-            linker = Linker(s.search_range, memory=s.memory, ndim=3)
-            self._lanes[key] = _Lane(linker, states, Decisions(s.rule))
+            linker = Linker(
+                s.search_range,
+                memory=s.memory,
+                ndim=ndim,
+                motion=s.motion,
+                intensity_weight=s.intensity_weight,
+            )
+            lineage = Lineage(s.search_range, s.memory) if s.lineage else None
+            self._lanes[key] = _Lane(linker, lineage, states, Decisions(s.rule))
         return self._lanes[key]
 
-    def _link(self, lane: _Lane, t: int, points: NDArray[np.float64]) -> Linked:
+    def _link(
+        self, lane: _Lane, frame: Frame, points: NDArray[np.float64], spots: NDArray[np.void]
+    ) -> Linked:
         """Link in this lane with ids that no other lane has used."""
-        lane.linker.next_id = self._next_track
-        linked = lane.linker.link(t, points * (self.settings.z_scale, 1.0, 1.0))
-        self._next_track = lane.linker.next_id
+        linker, scale = lane.linker, (self.settings.z_scale, 1.0, 1.0)
+        precision = np.stack([spots["dz"], spots["dy"], spots["dx"]], axis=1) * scale
+        linker.next_id = self._next_track
+        linked = linker.link(
+            frame.t,
+            (points * scale)[:, 3 - linker.ndim :],
+            time_s=frame.time_s if frame.clock and np.isfinite(frame.time_s) else None,
+            precision=precision[:, 3 - linker.ndim :],
+            intensity=spots["intensity"],
+        )
+        self._next_track = linker.next_id
         return linked
+
+    def _kin(
+        self,
+        lane: _Lane,
+        frame: Frame,
+        linked: Linked,
+        points: NDArray[np.float64],
+        spots: NDArray[np.void],
+    ) -> list[NDArray[np.void]]:
+        """Events of tracks that merged or split."""
+        if lane.lineage is None:
+            return []
+        scale = np.array([self.settings.z_scale, 1.0, 1.0])
+        intensity = spots["intensity"].astype(np.float64)
+        kinds = ("merged", "split")
+        found = lane.lineage(frame.t, linked, points * scale, intensity)
+        return [
+            _kin_events(kind, frame, kin, scale) for kind, kin in zip(kinds, found, strict=True)
+        ]
 
     def _update(
         self,
@@ -177,6 +219,13 @@ def _events(
     events["z"], events["y"], events["x"] = points.T
     events["probability"] = 1
     events["delay"] = frame.t - at
+    return events
+
+
+def _kin_events(kind: str, frame: Frame, kin: Kin, scale: NDArray[np.float64]) -> NDArray[np.void]:
+    events = _events(kind, frame, kin.track, kin.frame, kin.point / scale)
+    events["other"] = kin.other
+    events["probability"] = kin.probability
     return events
 
 

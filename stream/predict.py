@@ -73,13 +73,13 @@ def start(search_range: float) -> np.ndarray:
     return pop
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _standing(seen, missed):  # type: ignore[no-untyped-def]
     age = 0 if seen < 2.0 else 1 if seen < 3.0 else 2
     return KEEP + 2 * (age * GAPS + min(missed, GAPS - 1))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def expect(state, slot, last, frame, oldest, clock, noise, pop, model, ndim, reach):  # type: ignore[no-untyped-def]
     """Predict every track to `clock`, and where to look for its point.
 
@@ -96,158 +96,155 @@ def expect(state, slot, last, frame, oldest, clock, noise, pop, model, ndim, rea
     """
     m = len(slot)
     ahead, place, radius, alone = np.empty((m, F)), np.zeros((m, 3)), np.empty(m), np.zeros(m)
-    worst = np.zeros(2)
+    loud, loud_z = 0.0, 0.0
     for j in range(len(noise)):
-        worst[0], worst[1] = max(worst[0], noise[j, 0]), max(worst[1], noise[j, 1])
+        loud, loud_z = max(loud, noise[j, 0]), max(loud_z, noise[j, 1])
+    least, none = _odds(pop, ndim, reach)
+    q_all, fast, wild = pop[STEP] / pop[STEPS], pop[FAST] / pop[FASTS], pop[NOISE]
+    share = min(max(pop[DIRECTED] / pop[TRACKS], 0.05), 0.95)
     cell = 0.0
-    volume = 1.0
-    for axis in range(3 - ndim, 3):
-        volume *= max(pop[HIGH + axis] - pop[LOW + axis], reach)
-    fresh = max(pop[NEW] / max(pop[FRAMES], 1.0), 0.5) / volume
-    q_all = pop[STEP] / pop[STEPS]
-    fast = pop[FAST] / pop[FASTS]
-    noise = pop[NOISE]
-    tau = (2.0 * math.pi) ** (0.5 * ndim)
     for i in range(m):
         radius[i] = -1.0
         if last[i] < oldest:
             continue
-        old, new = state[slot[i]], ahead[i]
-        dt = max(clock - old[CLOCK], 1e-3)
-        q = max((PRIOR * q_all + old[SQ]) / (PRIOR + old[SN]), FLOOR * q_all)
-        _mix(old, new, dt, model, fast)
-        new[SEEN], new[CLOCK], new[LIGHT] = old[SEEN], old[CLOCK], old[LIGHT]
-        new[SQ], new[SN] = old[SQ], old[SN]
-        for part in range(2):
-            new[BP + part] += q * dt
-            at = VP + 3 * part
-            new[at] += dt * (2.0 * new[at + 1] + dt * new[at + 2]) + noise * dt * (
-                1.0 + WANDER * dt * dt / 3.0
-            )
-            new[at + 1] += dt * new[at + 2] + WANDER * noise * dt * dt / 2.0
-            new[at + 2] += WANDER * noise * dt
-        for axis in range(3):
-            new[VX + axis] += new[V + axis] * dt
-        at = _standing(old[SEEN], frame - last[i] - 1)
-        back = min(max(pop[at] / pop[at + 1], 0.01), 0.98)
-        least = fresh * (1.0 - back) / back
-        alone[i] = -2.0 * math.log(least)
+        s = slot[i]
+        dt = max(clock - state[s, CLOCK], 1e-3)
+        mu = state[s, MU]
+        to_v = to_b = 0.0
+        if model == 3:
+            change = SWITCH * dt / (1.0 + SWITCH * dt)
+            later = mu + change * (share - mu)
+            to_v = (1.0 - mu) * change * share / later  # part of the directed that was Brownian
+            to_b = mu * change * (1.0 - share) / (1.0 - later)  # ... and the other way round
+            mu = later
+        ahead[i, MU] = mu
+        for k in range(SQ, F):
+            ahead[i, k] = state[s, k]
+        q = max((PRIOR * q_all + state[s, SQ]) / (PRIOR + state[s, SN]), FLOOR * q_all)
+        gap = _mix(state, s, ahead, i, to_v, to_b, 0, dt, q, fast, wild)
+        if ndim == 3:
+            gap += _mix(state, s, ahead, i, to_v, to_b, 1, dt, q, fast, wild)
+        kind = _standing(state[s, SEEN], frame - last[i] - 1) - KEEP
+        alone[i] = none[kind >> 1]
         far = reach * math.sqrt(max(dt, 1.0))
-        b = _radius(
-            1.0 - new[MU], new[BP] + worst[0], new[BP + 1] + worst[1], least, tau, ndim, far
-        )
-        v = _radius(new[MU], new[VP] + worst[0], new[VP + 3] + worst[1], least, tau, ndim, far)
-        _ball(new, b, v, place[i], radius, i)
+        b = v = -1.0
+        floor = least[kind >> 1]
+        if mu < 1.0:
+            b = _radius(
+                (1.0 - mu) / floor, ahead[i, BP] + loud, ahead[i, BP + 1] + loud_z, ndim, far
+            )
+        if mu > 0.0:
+            v = _radius(mu / floor, ahead[i, VP] + loud, ahead[i, VP + 3] + loud_z, ndim, far)
+        radius[i], part = _ball(math.sqrt(gap), b, v)
+        for axis in range(3 - ndim, 3):
+            here = ahead[i, BX + axis]
+            place[i, axis] = here + part * (ahead[i, VX + axis] - here)
         cell += max(radius[i], 0.0)
     return ahead, place, radius, alone, max(cell / max(m, 1), 0.1 * reach)
 
 
-@njit(cache=True, nogil=True)
-def _mix(old, new, dt, model, fast):  # type: ignore[no-untyped-def]
-    """States of the two filters after a possible change of motion; `new` is filled."""
-    mu = old[MU]
-    change = 0.0
-    if model == 1:
-        mu = 0.0
-    elif model == 2:
-        mu = 1.0
-    else:
-        change = SWITCH * dt / (1.0 + 2.0 * SWITCH * dt)
-    ahead = mu * (1.0 - change) + (1.0 - mu) * change
-    new[MU] = ahead
-    to_v = (1.0 - mu) * change / ahead if ahead > 0.0 else 0.0  # share of the Brownian past
-    to_b = mu * change / (1.0 - ahead) if ahead < 1.0 else 0.0  # share of the directed past
-    spread_b = np.zeros(2)
-    spread_x = np.zeros(2)
-    spread_xv = np.zeros(2)
-    spread_v = np.zeros(2)
-    for axis in range(3):
-        part = 1 if axis == 0 else 0
-        share = 1.0 if axis == 0 else 0.5
-        gap = old[VX + axis] - old[BX + axis]
-        speed = old[V + axis]
-        new[BX + axis] = old[BX + axis] + to_b * gap
-        new[VX + axis] = old[VX + axis] - to_v * gap
-        new[V + axis] = (1.0 - to_v) * speed
-        spread_b[part] += share * to_b * (1.0 - to_b) * gap * gap
-        spread_x[part] += share * to_v * (1.0 - to_v) * gap * gap
-        spread_xv[part] += share * to_v * (1.0 - to_v) * gap * speed
-        spread_v[part] += share * to_v * (1.0 - to_v) * speed * speed
-    for part in range(2):
-        at = VP + 3 * part
-        b, x, xv, v = old[BP + part], old[at], old[at + 1], old[at + 2]
-        new[BP + part] = (1.0 - to_b) * b + to_b * x + spread_b[part]
-        new[at] = (1.0 - to_v) * x + to_v * b + spread_x[part]
-        new[at + 1] = (1.0 - to_v) * xv + spread_xv[part]
-        new[at + 2] = (1.0 - to_v) * v + to_v * fast + spread_v[part]
+@njit(cache=True, nogil=True, error_model="numpy")
+def _odds(pop, ndim, reach):  # type: ignore[no-untyped-def]
+    """For each standing, the density at which a link pays, and the cost of none."""
+    volume = 1.0
+    for axis in range(3 - ndim, 3):
+        volume *= max(pop[HIGH + axis] - pop[LOW + axis], reach)
+    fresh = max(pop[NEW] / max(pop[FRAMES], 1.0), 0.5) / volume
+    least = np.empty(GAPS * AGES)
+    for k in range(GAPS * AGES):
+        back = min(max(pop[KEEP + 2 * k] / pop[KEEP + 2 * k + 1], 0.01), 0.98)
+        least[k] = fresh * (1.0 - back) / back
+    return least * (2.0 * math.pi) ** (0.5 * ndim), -2.0 * np.log(least)
 
 
-@njit(cache=True, nogil=True)
-def _radius(mu, lateral, axial, least, tau, ndim, far):  # type: ignore[no-untyped-def]
-    """How far from its prediction a model alone may pay for a link; -1 nowhere."""
-    root = lateral * math.sqrt(axial) if ndim == 3 else lateral
-    odds = 2.0 * mu / (least * tau * root)
-    if odds <= 1.0:
-        return -1.0
-    return min(
-        math.sqrt(2.0 * math.log(odds) * (max(lateral, axial) if ndim == 3 else lateral)), far
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mix(state, s, ahead, i, to_v, to_b, part, dt, q, fast, wild):  # type: ignore[no-untyped-def]
+    """Both filters after a possible change of motion and a time, along y, x or (part 1) z.
+
+    Returns the squared distance of their positions.
+    """
+    between = with_speed = speeds = distance = 0.0
+    for axis in range(1 - part, 3 - 2 * part):
+        b, x, v = state[s, BX + axis], state[s, VX + axis], state[s, V + axis]
+        between += (x - b) * (x - b)
+        with_speed += (x - b) * v
+        speeds += v * v
+        x, v, b = x - to_v * (x - b), (1.0 - to_v) * v, b + to_b * (x - b)
+        x += v * dt
+        ahead[i, BX + axis], ahead[i, VX + axis], ahead[i, V + axis] = b, x, v
+        distance += (x - b) * (x - b)
+    each = 1.0 if part == 1 else 0.5
+    b, p = state[s, BP + part], VP + 3 * part
+    x, xv, v = state[s, p], state[s, p + 1], state[s, p + 2]
+    spread = each * to_v * (1.0 - to_v)
+    ahead[i, BP + part] = (
+        (1.0 - to_b) * b + to_b * x + each * to_b * (1.0 - to_b) * between + q * dt
     )
+    x = (1.0 - to_v) * x + to_v * b + spread * between
+    xv = (1.0 - to_v) * xv + spread * with_speed
+    v = (1.0 - to_v) * v + to_v * fast + spread * speeds
+    turn = WANDER * wild * dt
+    ahead[i, p] = x + dt * (2.0 * xv + dt * v + wild + turn * dt / 3.0)
+    ahead[i, p + 1] = xv + dt * (v + turn / 2.0)
+    ahead[i, p + 2] = v + turn
+    return distance
 
 
-@njit(cache=True, nogil=True)
-def _ball(new, b, v, place, radius, i):  # type: ignore[no-untyped-def]
-    """Smallest ball around the balls of both models."""
-    gap = 0.0
-    for axis in range(3):
-        gap += (new[VX + axis] - new[BX + axis]) ** 2
-    gap = math.sqrt(gap)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _radius(odds, lateral, axial, ndim, far):  # type: ignore[no-untyped-def]
+    """How far from its prediction a model alone may pay for a link; -1 nowhere."""
+    odds, widest = 2.0 * odds / lateral, lateral
+    if ndim == 3:
+        odds, widest = odds / math.sqrt(axial), max(lateral, axial)
+    return min(math.sqrt(2.0 * math.log(odds) * widest), far) if odds > 1.0 else -1.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ball(gap, b, v):  # type: ignore[no-untyped-def]
+    """Smallest ball around the balls of both models: radius, and where from one to the other."""
     if b < 0.0 or v >= gap + b:
-        share, radius[i] = 1.0, v
-    elif v < 0.0 or b >= gap + v:
-        share, radius[i] = 0.0, b
-    else:
-        radius[i] = 0.5 * (gap + b + v)
-        share = (radius[i] - b) / gap
-    for axis in range(3):
-        place[axis] = new[BX + axis] + share * (new[VX + axis] - new[BX + axis])
+        return v, 1.0
+    if v < 0.0 or b >= gap + v:
+        return b, 0.0
+    radius = 0.5 * (gap + b + v)
+    return radius, (radius - b) / gap
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def price(ahead, at, noise, light, weight, pop, first, col, cost, ndim):  # type: ignore[no-untyped-def]
     """Replace the squared distances of the candidates by their costs."""
-    tau = (2.0 * math.pi) ** (0.5 * ndim)
+    scale = (2.0 * math.pi) ** (-0.5 * ndim)
     change = pop[LIGHTS] / pop[LIGHTS_N]
     for i in range(len(ahead)):
-        new = ahead[i]
+        mu = ahead[i, MU]
         for e in range(first[i], first[i + 1]):
             j = col[e]
             density = 0.0
-            if new[MU] < 1.0:
-                density += (1.0 - new[MU]) * _density(
-                    new, BX, new[BP] + noise[j, 0], new[BP + 1] + noise[j, 1], at[j], ndim
-                )
-            if new[MU] > 0.0:
-                density += new[MU] * _density(
-                    new, VX, new[VP] + noise[j, 0], new[VP + 3] + noise[j, 1], at[j], ndim
-                )
-            cost[e] = -2.0 * math.log(max(density / tau, 1e-300))
+            if mu < 1.0:
+                density += (1.0 - mu) * _density(ahead, i, BX, BP, BP + 1, at, noise, j, ndim)
+            if mu > 0.0:
+                density += mu * _density(ahead, i, VX, VP, VP + 3, at, noise, j, ndim)
+            cost[e] = -2.0 * math.log(max(density * scale, 1e-300))
             if weight > 0.0:
-                cost[e] += weight * min((light[j] - new[LIGHT]) ** 2 / change, 25.0)
+                cost[e] += weight * min((light[j] - ahead[i, LIGHT]) ** 2 / change, 25.0)
 
 
-@njit(cache=True, nogil=True)
-def _density(new, x, lateral, axial, at, ndim):  # type: ignore[no-untyped-def]
-    square = ((at[1] - new[x + 1]) ** 2 + (at[2] - new[x + 2]) ** 2) / lateral
+@njit(cache=True, nogil=True, error_model="numpy")
+def _density(ahead, i, x, lateral, axial, at, noise, j, ndim):  # type: ignore[no-untyped-def]
+    """Normal density of a filter at a point, but for the power of 2 pi."""
+    variance = ahead[i, lateral] + noise[j, 0]
+    square = ((at[j, 1] - ahead[i, x + 1]) ** 2 + (at[j, 2] - ahead[i, x + 2]) ** 2) / variance
     if ndim == 3:
-        square += (at[0] - new[x]) ** 2 / axial
-        return math.exp(-0.5 * square) / (lateral * math.sqrt(axial))
-    return math.exp(-0.5 * square) / lateral
+        deep = ahead[i, axial] + noise[j, 1]
+        square += (at[j, 0] - ahead[i, x]) ** 2 / deep
+        return math.exp(-0.5 * square) / (variance * math.sqrt(deep))
+    return math.exp(-0.5 * square) / variance
 
 
-@njit(cache=True, nogil=True)
-def learn(
+@njit(cache=True, nogil=True, error_model="numpy")
+def learn(  # type: ignore[no-untyped-def]
     state, ahead, row_of, point_slot, last, frame, oldest, clock, at, noise, light, pop, model, ndim
-):  # type: ignore[no-untyped-def]
+):
     """Take in the points of a frame: filters of the tracks linked, rows of new ones, averages."""
     for k in range(P):
         if k in (STEP, FAST, KAPPA, NEW, DIRECTED, LIGHTS) or (k >= KEEP and (k - KEEP) % 2 == 0):
@@ -264,13 +261,13 @@ def learn(
         for axis in range(3):
             pop[LOW + axis] = min(pop[LOW + axis], at[j, axis])
             pop[HIGH + axis] = max(pop[HIGH + axis], at[j, axis])
-        row, i = state[point_slot[j]], row_of[j]
+        i, s = row_of[j], point_slot[j]
         if i < 0:
             new_points += 1.0
-            _begin(row, at[j], noise[j], light[j], clock, fast, model, pop)
+            _begin(state, s, at, noise, light, j, clock, fast, model, pop)
             continue
         pop[_standing(ahead[i, SEEN], frame - last[i] - 1)] += 1.0
-        _update(row, ahead[i], at[j], noise[j], light[j], clock, model, ndim, q_all, pop)
+        _update(state, s, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop)
     if pop[FRAMES] == 0.0:  # all are new in the first frame: a tenth is usual
         pop[NEW], pop[FRAMES] = 0.5 * new_points, 5.0
     else:
@@ -280,66 +277,77 @@ def learn(
     pop[NOISE] *= min(max(surprise, 0.5), 2.0) ** 0.1
 
 
-@njit(cache=True, nogil=True)
-def _begin(row, at, noise, light, clock, fast, model, pop):  # type: ignore[no-untyped-def]
-    row[:] = 0.0
+@njit(cache=True, nogil=True, error_model="numpy")
+def _begin(state, s, at, noise, light, j, clock, fast, model, pop):  # type: ignore[no-untyped-def]
+    for k in range(F):
+        state[s, k] = 0.0
     for axis in range(3):
-        row[BX + axis] = row[VX + axis] = at[axis]
+        state[s, BX + axis] = state[s, VX + axis] = at[j, axis]
     for part in range(2):
-        row[BP + part] = row[VP + 3 * part] = noise[part]
-        row[VP + 3 * part + 2] = fast
+        state[s, BP + part] = state[s, VP + 3 * part] = noise[j, part]
+        state[s, VP + 3 * part + 2] = fast
     share = min(max(pop[DIRECTED] / pop[TRACKS], 0.05), 0.95)
-    row[MU] = 0.0 if model == 1 else 1.0 if model == 2 else share
-    row[SEEN], row[CLOCK], row[LIGHT] = 1.0, clock, light
+    state[s, MU] = 0.0 if model == 1 else 1.0 if model == 2 else share
+    state[s, SEEN], state[s, CLOCK], state[s, LIGHT] = 1.0, clock, light[j]
 
 
-@njit(cache=True, nogil=True)
-def _update(row, new, at, noise, light, clock, model, ndim, q_all, pop):  # type: ignore[no-untyped-def]
-    """Both filters take in the point, and say how well they had foreseen it."""
-    dt = max(clock - new[CLOCK], 1e-3)
-    like_b = _density(new, BX, new[BP] + noise[0], new[BP + 1] + noise[1], at, ndim)
-    like_v = _density(new, VX, new[VP] + noise[0], new[VP + 3] + noise[1], at, ndim)
-    total = (1.0 - new[MU]) * like_b + new[MU] * like_v
-    mu = new[MU] * like_v / total if total > 1e-300 else new[MU]
-    q = max((PRIOR * q_all + new[SQ]) / (PRIOR + new[SN]), FLOOR * q_all)
-    step = surprise = 0.0
-    for axis in range(3 - ndim, 3):
-        part = 1 if axis == 0 else 0
-        error = at[axis] - new[BX + axis]
-        step += error * error - (new[BP + part] - q * dt + noise[part])
-        gain = new[BP + part] / (new[BP + part] + noise[part])
-        row[BX + axis] = new[BX + axis] + gain * error
-        p = VP + 3 * part
-        all_v = new[p] + noise[part]
-        error = at[axis] - new[VX + axis]
-        surprise += error * error / all_v
-        row[VX + axis] = new[VX + axis] + new[p] / all_v * error
-        row[V + axis] = new[V + axis] + new[p + 1] / all_v * error
-    for part in range(2):
-        p = VP + 3 * part
-        all_b, all_v = new[BP + part] + noise[part], new[p] + noise[part]
-        row[BP + part] = new[BP + part] * noise[part] / all_b
-        row[p + 2] = new[p + 2] - new[p + 1] * new[p + 1] / all_v
-        row[p + 1] = new[p + 1] * noise[part] / all_v
-        row[p] = new[p] * noise[part] / all_v
+@njit(cache=True, nogil=True, error_model="numpy")
+def _update(state, s, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop):  # type: ignore[no-untyped-def]
+    """Both filters take in a point; how well they had foreseen it tells which motion it is."""
+    dt = max(clock - ahead[i, CLOCK], 1e-3)
+    mu = ahead[i, MU]
+    if model == 3:
+        brownian = (1.0 - mu) * _density(ahead, i, BX, BP, BP + 1, at, noise, j, ndim)
+        directed = mu * _density(ahead, i, VX, VP, VP + 3, at, noise, j, ndim)
+        if brownian + directed > 1e-300:
+            mu = min(max(directed / (brownian + directed), 1e-3), 1.0 - 1e-3)
+    q = max((PRIOR * q_all + ahead[i, SQ]) / (PRIOR + ahead[i, SN]), FLOOR * q_all)
+    step = surprise = speed = 0.0
+    for part in range(ndim - 1):
+        more = _correct(state, s, ahead, i, at, j, noise[j, part], part, q * dt)
+        step, surprise, speed = step + more[0], surprise + more[1], speed + more[2]
     step /= ndim * dt
-    mu = 0.0 if model == 1 else 1.0 if model == 2 else min(max(mu, 1e-3), 1.0 - 1e-3)
-    row[MU] = mu
-    row[SQ] = OWN * new[SQ] + (1.0 - mu) * step
-    row[SN] = OWN * new[SN] + (1.0 - mu)
+    state[s, MU] = mu
+    state[s, SQ] = OWN * ahead[i, SQ] + (1.0 - mu) * step
+    state[s, SN] = OWN * ahead[i, SN] + (1.0 - mu)
     pop[STEP] = max(pop[STEP] + (1.0 - mu) * step, 1e-6 * q_all * pop[STEPS])
     pop[STEPS] += 1.0 - mu
     pop[DIRECTED] += mu
     pop[TRACKS] += 1.0
-    if new[SEEN] >= 3.0:
-        speed = 0.0
-        for axis in range(3 - ndim, 3):
-            speed += row[V + axis] ** 2
+    if ahead[i, SEEN] >= 3.0:
         pop[FAST] += mu * speed / ndim
         pop[FASTS] += mu
         pop[KAPPA] += mu * surprise / ndim
         pop[KAPPAS] += mu
-    pop[LIGHTS] += (light - new[LIGHT]) ** 2
+    change = light[j] - ahead[i, LIGHT]
+    pop[LIGHTS] += change * change
     pop[LIGHTS_N] += 1.0
-    row[LIGHT] = new[LIGHT] + 0.3 * (light - new[LIGHT])
-    row[SEEN], row[CLOCK] = new[SEEN] + 1.0, clock
+    state[s, LIGHT] = ahead[i, LIGHT] + 0.3 * change
+    state[s, SEEN], state[s, CLOCK] = ahead[i, SEEN] + 1.0, clock
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _correct(state, s, ahead, i, at, j, noise, part, own):  # type: ignore[no-untyped-def]
+    """Kalman update of the lateral axes or of the axial one.
+
+    Returns squares summed over axes: of the step beyond what else explains it, of the directed
+    filter's error over what it expects, of the velocity.
+    """
+    p = VP + 3 * part
+    b, x, xv = ahead[i, BP + part], ahead[i, p], ahead[i, p + 1]
+    all_b, all_x = b + noise, x + noise
+    step = surprise = speed = 0.0
+    for axis in range(1 - part, 3 - 2 * part):
+        error = at[j, axis] - ahead[i, BX + axis]
+        step += error * error - (all_b - own)
+        state[s, BX + axis] = ahead[i, BX + axis] + b / all_b * error
+        error = at[j, axis] - ahead[i, VX + axis]
+        surprise += error * error / all_x
+        v = ahead[i, V + axis] + xv / all_x * error
+        speed += v * v
+        state[s, VX + axis], state[s, V + axis] = ahead[i, VX + axis] + x / all_x * error, v
+    state[s, BP + part] = b * noise / all_b
+    state[s, p] = x * noise / all_x
+    state[s, p + 1] = xv * noise / all_x
+    state[s, p + 2] = ahead[i, p + 2] - xv * xv / all_x
+    return step, surprise, speed

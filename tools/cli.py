@@ -20,6 +20,8 @@ from livespt.stream.wire import ENDPOINT
 from livespt.tools.command import FINITE, PATH, POSITIVE, SEED, Finite, Group, Kept, report
 from livespt.tools.model_commands import evaluate, train
 
+MOTION = click.Choice(["none", "brownian", "velocity", "auto"])
+
 
 def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of every command that analyzes frames."""
@@ -29,6 +31,8 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped."),
         click.option("--search-range", type=FINITE, help="Pixels a particle may move a frame. [5]"),
         click.option("--memory", type=int, help="Frames a particle may be missed. [3]"),
+        click.option("--motion", type=MOTION, help="How the linker foresees motion. [none]"),
+        click.option("--lineage/--no-lineage", default=None, help="Tell merges and splits. [no]"),
         click.option(
             "--provider",
             type=click.Choice(["cpu", "cuda", "auto"]),
@@ -163,6 +167,7 @@ def export(run: Path, out: Path, overwrite: bool) -> None:
 @click.argument("out", type=PATH)
 @click.option("--search-range", type=FINITE, default=5.0, show_default=True)
 @click.option("--memory", type=int, default=0, show_default=True)
+@click.option("--motion", type=MOTION, default="none", show_default=True, help="What is foreseen.")
 @click.option("--overwrite", is_flag=True)
 def link(spots: Path, out: Path, **values: Any) -> None:
     """Link the localizations of SPOTS.csv (frame, y, x[, z]): adds `particle`."""

@@ -39,6 +39,8 @@ class Options:
     uncoating: Path | None = None
     search_range: float | None = None  # pixels
     memory: int | None = None  # frames
+    motion: str | None = None  # one of `stream.predict.MODELS`
+    lineage: bool | None = None  # tell tracks that merge and split
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
     threads: int = 1
 
@@ -203,7 +205,8 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
             abstain_below=infer.abstain_below,
             rule=Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"]),
         )
-    chosen: dict[str, Any] = {"search_range": options.search_range, "memory": options.memory}
+    names = ("search_range", "memory", "motion", "lineage")
+    chosen = {name: getattr(options, name) for name in names}
     return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
 
 

@@ -18,6 +18,7 @@ def link_table(
     *,
     search_range: float = 5.0,
     memory: int = 0,
+    motion: str = "none",
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Add `particle` to a CSV of localizations (frame, y, x[, z]; other columns are kept).
@@ -32,6 +33,9 @@ def link_table(
         Largest distance of a link, in the unit of the coordinates; `z` counts like the others.
     memory : int
         Frames that a particle may be missing and still keep its id.
+    motion : str
+        "none": the least squared distances within the range, as trackpy; "brownian", "velocity" or
+        "auto": what each track is foreseen to do, see `stream.predict`.
 
     Returns
     -------
@@ -47,12 +51,13 @@ def link_table(
     StoreError
         `out` exists or cannot be written.
     """
-    Linker(search_range, memory)  # refuses bad values before a large file is read
+    Linker(search_range, memory, motion=motion)  # refuses bad values before a large file is read
     check_out(Path(out), overwrite=overwrite)
     table = read_table(src, ("frame", "y", "x"), optional=("z",), adds=("particle",))
     axes = [name for name in ("z", "y", "x") if name in table.values]
     points = np.stack([table.values[name] for name in axes], axis=1)
-    particle = link_points(table.values["frame"], points, search_range, memory)
+    frames = table.values["frame"]
+    particle = link_points(frames, points, search_range, memory, motion=motion)
     write_table(out, table, {"particle": particle}, overwrite=overwrite)
     return {
         "rows": len(table),
