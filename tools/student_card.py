@@ -17,7 +17,7 @@ from livespt.models.localize import DTYPES, MIN_SIZE
 if TYPE_CHECKING:
     from livespt.models.student import Shape
 
-MERGE_PX = 1.5  # cells that point to places so close mean one particle
+MERGE_PX = 1.25  # cells that point to places so close mean one particle
 MATCH_PX = 2.0
 EDGE_PX = 6.0
 SIGMA_PX = (0.95, 2.1)  # of simulated spots

@@ -210,4 +210,5 @@ def train_from_crops(
     facts["training"] |= {"turns_averaged": [one.fold for one in ones], "zoom": zoom}
     facts["training"] |= {"teacher": teacher["training"]}
     facts["training"]["size_px"] = teacher["training"]["size_px"]
+    facts["refine"] = teacher.get("refine", "none")
     return Made(content, kept | facts, metrics)
