@@ -79,12 +79,18 @@ def _lines(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floa
             axial[k, 0], axial[k, 3] = math.exp(-0.5 * u * u), spot[SIGMA]
             axial[k, 1] = axial[k, 0] * u / spot[SIGMA_Z]
             axial[k, 2] = axial[k, 1] * u
-        if wide or k == 0:
-            down[k] = shares(spot[Y], axial[k, 3], box[1, 0], down.shape[2])
-            across[k] = shares(spot[X], axial[k, 3], box[2, 0], across.shape[2])
-        else:
-            down[k], across[k] = down[0], across[0]
+        _fill(down, k, spot[Y], axial[k, 3], box[1, 0], wide or k == 0)
+        _fill(across, k, spot[X], axial[k, 3], box[2, 0], wide or k == 0)
     return axial, down, across
+
+
+@njit(cache=True)
+def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew: bool) -> None:
+    """Shares of a plane, the first plane's unless `anew`; slices would take seconds to compile."""
+    line = shares(centre, width, first, out.shape[2]) if anew else out[0]
+    for row in range(3):
+        for i in range(out.shape[2]):
+            out[plane, row, i] = line[row, i]
 
 
 @njit(cache=True)
@@ -103,8 +109,8 @@ def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
 def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
     """Expected counts of all `spots` (n, 9), without background."""
     light = np.zeros(shape, np.float32)
-    for spot in spots:
-        add_light(light, spot, 1.0, wide)
+    for s in range(len(spots)):
+        add_light(light, spots[s], 1.0, wide)
     return light
 
 
@@ -177,8 +183,9 @@ def _score(
                     continue
                 slope[SLOPE_X] = box[2, 0] + i - spot[X]
                 _slopes(own, spot, axial[k], down[k, :, j], across[k, :, i])
-                slope[:LEVEL] = own[:4]
-                slope[SIGMA:] = own[4:]
+                for m in range(4):
+                    slope[m] = own[m]
+                slope[SIGMA], slope[SIGMA_Z] = own[4], own[5]
                 mean = level + others[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
                 mean += spot[LIGHT] * own[LIGHT]
                 mean += spot[SLOPE_Y] * slope[SLOPE_Y] + spot[SLOPE_X] * slope[SLOPE_X]
@@ -220,9 +227,9 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
     """Who lies within `near` widths of whom: first entry of each (n + 1,), entries by distance."""
     n = len(spots)
     first, entries = np.zeros(n + 1, np.int64), np.empty(MOST * n, np.int64)
-    found, apart = np.empty(n, np.int64), np.empty(n)
+    apart = np.empty(MOST)
     for a in range(n):
-        count = 0
+        begin = end = first[a]
         for b in range(n):
             wide = near * 0.5 * (spots[a, SIGMA] + spots[b, SIGMA])
             dy = (spots[a, Y] - spots[b, Y]) / wide
@@ -231,12 +238,15 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
             dx = (spots[a, X] - spots[b, X]) / wide
             tall = near * 0.5 * (spots[a, SIGMA_Z] + spots[b, SIGMA_Z])
             square = dy * dy + dx * dx + ((spots[a, Z] - spots[b, Z]) / tall) ** 2
-            if square < 1.0:
-                found[count], apart[count] = b, square
-                count += 1
-        order = np.argsort(apart[:count], kind="mergesort")[:MOST]
-        first[a + 1] = first[a] + len(order)
-        entries[first[a] : first[a + 1]] = found[:count][order]
+            if not square < 1.0 or (end - begin == MOST and square >= apart[MOST - 1]):
+                continue
+            place = min(end, begin + MOST - 1)  # the furthest makes room
+            end = place + 1
+            while place > begin and apart[place - begin - 1] > square:
+                entries[place], apart[place - begin] = entries[place - 1], apart[place - begin - 1]
+                place -= 1
+            entries[place], apart[place - begin] = b, square
+        first[a + 1] = end
     return first, entries[: first[n]]
 
 
@@ -264,7 +274,7 @@ def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turn
             add_light(light, spots[s], -1.0, model.wide)
             moved[s] = _step(stack, light, spots[s], free, model)
             add_light(light, spots[s], 1.0, model.wide)
-        if not (moved >= STILL).any():
+        if moved.size == 0 or moved.max() < STILL:
             break
 
 
@@ -276,9 +286,10 @@ def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats
     for s in range(len(spots)):
         others = entries[first[s] : first[s + 1]][:TOGETHER]
         group = np.empty((1 + len(others), WIDTHS))
-        group[0] = spots[s]
-        for k in range(len(others)):
-            group[1 + k] = spots[others[k]]
+        for column in range(WIDTHS):
+            group[0, column] = spots[s, column]
+            for k in range(len(others)):
+                group[1 + k, column] = spots[others[k], column]
         out[s] = _joint_variances(stack, light, group, model)
     return out
 
@@ -289,7 +300,7 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
     members = len(group)
     n = 4 * members + 3
     box = _box(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
-    parts = [_lines(spot, box, model.wide) for spot in group]
+    parts = [_lines(group[m], box, model.wide) for m in range(members)]
     information, slope, own = np.zeros((n, n)), np.ones(n), np.empty(6)
     for k in range(box[0, 1] - box[0, 0]):
         level = model.levels[box[0, 0] + k] + group[0, LEVEL]
@@ -302,7 +313,8 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
                 for m in range(members):
                     axial, down, across = parts[m]
                     _slopes(own, group[m], axial[k], down[k, :, j], across[k, :, i])
-                    slope[4 * m : 4 * m + 4] = own[:4]
+                    for c in range(4):
+                        slope[4 * m + c] = own[c]
                 mean = level + light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
                 weight = _weight(mean, model)
                 for a in range(n):
@@ -325,7 +337,7 @@ def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> 
     out = np.full((len(spots), 2), np.inf)
     for s in range(len(spots)):
         add_light(light, spots[s], -1.0, model.wide)
-        information, _ = _score(stack, light, spots[s], WIDTHS, model)
+        information, _ = _score(stack, light, spots[s], spots.shape[1], model)
         add_light(light, spots[s], 1.0, model.wide)
         right = np.zeros((WIDTHS, 2))
         right[SIGMA, 0] = right[SIGMA_Z, 1] = 1.0
@@ -353,7 +365,7 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
                         top += weight * (gap * gap - model.variance)
                         bottom += weight * bright
         if bottom > 0:
-            out[s] = top / bottom, bottom
+            out[s, 0], out[s, 1] = top / bottom, bottom
     return out
 
 
