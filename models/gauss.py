@@ -276,7 +276,7 @@ def _solve(matrix: Floats, right: Floats) -> float:
         for k in range(i + 1, 5):
             right[i] -= matrix[k, i] * right[k]
         right[i] *= matrix[i, i]
-    return one * right[0] ** 2 + two * right[1] ** 2 + five * right[4] ** 2
+    return float(one * right[0] ** 2 + two * right[1] ** 2 + five * right[4] ** 2)
 
 
 @njit(cache=True, error_model="numpy")

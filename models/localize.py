@@ -194,22 +194,23 @@ class Localizer:
             spots[unknown] = np.nan
         spots["y"], spots["x"] = found.points.T
         spots["score"], spots["variance"] = found.score, found.variance
-        total, background, pixels = measure(frame, found.points, self._radius)
-        spots["intensity"], spots["background"] = total, background
-        spots["dy"] = spots["dx"] = self._precision(total, pixels, noise)
-        self._put_extras(spots, found.extras)
+        rest = np.ones(len(spots), np.bool_)
+        speck = ~rest
         if self.refine == "radial":
             spots["y"], spots["x"] = radial_symmetry(frame, found.points, self._radius).T
         elif self.refine == "gauss":
             fit = gaussian(frame, found.points, noise, sigma_px=self._width)
-            good = fit.good
+            good, speck, rest = fit.good, fit.speck, ~fit.good
             spots["y"][good], spots["x"][good] = fit.points[good].T
             spots["dy"][good], spots["dx"][good] = fit.spread[good].T
             for name in ("sigma", "intensity", "background"):
                 spots[name][good] = getattr(fit, name)[good]
-            spots = spots[~fit.speck]
-            spots = spots[np.lexsort((spots["x"], spots["y"]))]
-        return spots
+        total, background, pixels = measure(frame, found.points[rest], self._radius)
+        spots["intensity"][rest], spots["background"][rest] = total, background
+        spots["dy"][rest] = spots["dx"][rest] = self._precision(total, pixels, noise)
+        self._put_extras(spots, found.extras)
+        spots = spots[~speck]
+        return spots[np.lexsort((spots["x"], spots["y"]))]
 
     def _precision(self, total: Floats, pixels: Floats, noise: float) -> Floats:
         """Standard deviation of the network's positions, pixels, from the noise of the disc.

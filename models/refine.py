@@ -30,6 +30,7 @@ FIRST, SECOND = 6, 6  # steps, at most, before and after the frame's width and g
 AWAY = 2.0  # pixels: a fit that goes further has left its spot
 SHARPEST = 0.6  # pixels: no objective makes a spot narrower on a camera that samples it
 CLEAR = 2.6  # widths around a neighbour that are left out of a fit
+WIDER = 3.0  # standard deviations of the frame's widths: what is wider is no single spot
 PIXEL = 1 / 12  # variance of a pixel, pixels^2
 
 Floats = NDArray[np.float64]
@@ -75,7 +76,8 @@ def gaussian(
     ordered = np.ascontiguousarray(points[order])
     boxes = cut(frame, ordered)
     gap = nearest(ordered, FAR)
-    camera, width, height = _fit(boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain)
+    camera, common, height = _fit(boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain)
+    width = math.exp(0.5 * common[0])
     root = clusters(ordered, APART * width)
     overlap = fit_together(frame, ordered, root, camera, width, height, CLEAR * width)
     theta, corner = boxes.theta, boxes.corner
@@ -85,7 +87,9 @@ def gaussian(
     place = np.where(together, overlap[:, :2], theta[:, :2] + corner[:, :2])
     with np.errstate(invalid="ignore"):
         variance = np.diagonal(boxes.inverse, axis1=1, axis2=2)[:, :2]
-        spread = np.sqrt(np.where(together, overlap[:, 2:4], variance))
+        # much wider than the others: two spots d apart, d^2 / 8 wider, each d^2 / 8 away
+        excess = np.where(theta[:, 4] > common[0] + WIDER * common[1], width2 - width**2, 0.0)
+        spread = np.sqrt(np.where(together, overlap[:, 2:4], variance + excess[:, None]))
         near = np.abs(place - ordered).max(axis=1, initial=0.0) <= AWAY
     total = np.where(together[:, 0], overlap[:, 4] * width**2, theta[:, 2] * width2)
     level = np.where(together[:, 0], overlap[:, 5], theta[:, 3] + corner[:, 2])
@@ -127,11 +131,11 @@ def nearest(points: Floats, reach: float) -> Floats:
 @njit(cache=True, error_model="numpy")
 def _fit(
     boxes: Boxes, points: Floats, gap: Floats, noise: float, prior: Floats, gain: float
-) -> tuple[Floats, float, float]:
+) -> tuple[Floats, Floats, float]:
     """Fit what stands alone of `points`, in order of y.
 
     Returns the camera (variance of a background pixel, counts per photo-electron, counts of the
-    background), the width and the height of most spots.
+    background), the middle and the standard deviation of t, the height of most spots.
     """
     lonely = np.argsort(-gap, kind="mergesort")[:ASKED]  # what stands freest is asked first
     start(boxes, lonely, points, prior[0])
@@ -151,7 +155,7 @@ def _fit(
     which = np.flatnonzero(alone)
     start(boxes, which, points, common[0])
     iterate(boxes, which, camera, common, SECOND)
-    return camera, width, height
+    return camera, common, height
 
 
 @njit(cache=True, error_model="numpy")
