@@ -41,7 +41,7 @@ class Preset(NamedTuple):
 
 
 PRESETS = {
-    "fast": Preset(16, 3, 1, 40_000),
+    "fast": Preset(16, 3, 1, 28_000),
     "crowd": Preset(32, 4, 2, 22_000),
 }
 
