@@ -1,6 +1,6 @@
 """The ONNX graph of a hologram network: complex field in, every cell's answer and the noise out.
 
-Mirrors `hologram_net.HologramNet`, its `noise` and `hologram_net.pool`, as `models.lodestar_graph`
+Mirrors `hologram_net.HologramNet.answer`, as `models.lodestar_graph`
 does its network; `tests/test_train_hologram.py` holds both to the same numbers. Complex matrices
 are pairs of real ones.
 """
@@ -218,26 +218,36 @@ def _see(g: Graph) -> None:
 
 
 def _pool(g: Graph, scale: Scale) -> None:
-    """`hologram_net.pool` of "cells" (p, 5, h', w'), corrected by `scale`, to "answer"."""
+    """What stands out of "cells" (p, 5, h', w'), pooled, corrected by `scale`: "answer"."""
     for k, name in enumerate(("said_dy", "said_dx", "said_rho", "said_z", "said_s")):
         g.add("Gather", ["cells", g.constant(f"pick_{k}", np.array([k]))], name, axis=1)
     g.add("Mul", ["said_z", "spacing"], "apart_z")
     g.add("Add", ["apart_z", "planes_z"], "true_z")
     g.add("Log", ["amplitude"], "amplitude_log")
     g.add("Add", ["said_s", "amplitude_log"], "true_s")
-    g.add("ArgMax", ["said_rho"], "best", axis=0)
+    half = nets.PEAK // 2
+    g.add("MaxPool", ["energy"], "strongest", kernel_shape=[nets.PEAK] * 2, pads=[half] * 4)
+    g.add("Mul", ["noise", "noise"], "noise_square")
+    g.add(
+        "Mul", ["noise_square", g.constant("both", np.float32(2))], "noise_energy"
+    )  # of both parts
+    g.add("Div", ["strongest", "noise_energy"], "stands_out")
+    g.add("Sub", [g.constant("clear", np.float32(nets.CLEAR)), "stands_out"], "unclear")
+    g.add("Relu", ["unclear"], "lacks")
+    g.add("Sub", ["said_rho", "lacks"], "clear_rho")
+    g.add("ArgMax", ["clear_rho"], "best", axis=0)
     g.add("Sub", ["numbers", "best"], "from_best")
     g.add("Abs", ["from_best"], "distance")
     g.add("Less", ["distance", g.constant("two", np.int64(2))], "is_near")
     g.add("Cast", ["is_near"], "near", to=FLOAT)
-    g.add("Sigmoid", ["said_rho"], "likely")
+    g.add("Sigmoid", ["clear_rho"], "likely")
     g.add("Mul", ["likely", "near"], "weight")
     g.add("ReduceSum", ["weight", "front"], "weights")
     g.add("Div", ["weight", "weights"], "normal")
     for source, name in (("said_dy", "dy"), ("said_dx", "dx"), ("true_z", "z"), ("true_s", "ln")):
         g.add("Mul", [source, "normal"], f"{name}_share")
         g.add("ReduceSum", [f"{name}_share", "front"], f"{name}_mean")
-    g.add("ReduceMax", ["said_rho"], "rho", axes=[0])
+    g.add("ReduceMax", ["clear_rho"], "rho", axes=[0])
     g.add("Sub", ["z_mean", g.constant("z_offset", np.float32(scale.z_um))], "z_um")
     g.add("Div", ["z_um", "pixel_um"], "z_px")
     g.add("Sub", ["ln_mean", g.constant("ln_offset", np.float32(scale.ln_s))], "ln_s")

@@ -34,6 +34,7 @@ ROUNDS, CLIP = 4, 2.5  # of the noise's energy: means, and mean energies at whic
 # mean of energy clipped so over its mean, where it is exponential: the fixed point of
 # t = 1 - exp(-CLIP t), from 1, ROUNDS of it
 CLIPPED_MEAN = 0.8931
+PEAK, CLEAR = 7, 12.0  # noise alone is as strong in one of exp(CLEAR) cells
 OUTPUTS = 5  # dy, dx (pixels), rho, z (micrometres), ln s
 EPSILON = 1e-4  # of the weights, shared by more cells than the paper's
 Z_WEIGHT, S_WEIGHT = 4.0, 4.0  # pixels that a micrometre and a factor of e count for in the losses
@@ -134,6 +135,23 @@ class HologramNet(nn.Module):
         share = (level / (whole + LEAST)).amin(dim=1)[:, 0, 0]
         here = whole[:, whole.shape[1] // 2, 0, 0]
         return torch.sqrt(share * here / (2 * CLIPPED_MEAN) + LEAST)
+
+    def answer(self, field: Tensor, cells: int | None = None) -> Tensor:
+        """(n, 5, h', w'): `forward`, pooled, where light stands out of the noise.
+
+        What is divided by its own amplitude looks alike at any strength, noise too: rho falls by
+        what the strongest light within PEAK cells lacks to CLEAR times the noise's energy.
+        """
+        out = self(field, cells)
+        waves = self.planes(field)
+        energy = waves.real**2 + waves.imag**2
+        strongest = functional.max_pool2d(energy, PEAK, 1, PEAK // 2)
+        if cells is not None:
+            first = (waves.shape[-1] - cells) // 2
+            strongest = strongest[..., first : first + cells, first : first + cells]
+        ratio = strongest / (2 * self.noise(field)[:, None, None, None] ** 2)
+        out[:, :, 2] -= (CLEAR - ratio).clamp(min=0)
+        return pool(out)
 
 
 def pool(out: Tensor) -> Tensor:

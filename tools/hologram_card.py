@@ -62,7 +62,7 @@ def calibrate(
     low = float(np.quantile(seen.score, 0.02))
     keys: dict[str, Any] = {
         "offset_px": [round(float(v), 4) for v in offset[0]],
-        "cutoff": round(max(0.6 * low, min(1.5 * quiet, 0.9 * low), 0.05), 4),
+        "cutoff": round(max(0.6 * low, min(1.1 * quiet, 0.9 * low), 0.05), 4),
         "precision_px": [round(v, 4) for v in scale.dy],
         "alpha": ALPHA,
         "variance_px2": VARIANCE_PX2,
@@ -92,12 +92,12 @@ def has_converged(metrics: dict[str, Any]) -> bool:
 
 
 def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> Seen:
-    """Detect the particle in fresh copies of the crop, up to 4 um out of focus."""
+    """Detect the particle in fresh copies of the crop, up to 5 um out of focus."""
     import torch
 
     from livespt.models import hologram_net as nets
 
-    study = nets.Study(size=128, z_um=4.0, gain=(0.25, 2.0), blur_um2=0.0, turn=0.0)
+    study = nets.Study(size=128, z_um=5.0, gain=(0.25, 2.0), blur_um2=0.0, turn=0.0)
     copier = nets.Copier(crop, level, study, model.microscope)
     generator = torch.Generator().manual_seed(seed)
     model.look(PLANES, nets.MARGIN)
@@ -106,7 +106,7 @@ def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> See
     for first in range(0, COPIES, BATCH):
         copies = copier.draw(BATCH, generator)
         with torch.no_grad():
-            fields = nets.pool(model(copies.field, CELLS)).numpy()
+            fields = model.answer(copies.field, CELLS).numpy()
         for k, field in enumerate(fields):
             here = first + k
             matrix[here] = copies.plane.matrix[k].numpy()
@@ -128,13 +128,11 @@ def noise_score(model: HologramNet, level: float, seed: int, frames: int = 4) ->
     """The highest score in fields of 256 x 256 pixels that hold noise alone."""
     import torch
 
-    from livespt.models import hologram_net as nets
-
     best, rng = 0.0, np.random.default_rng((seed, 78))
     for _ in range(frames):
         field = noise((256, 256), level, rng, model.microscope)
         with torch.no_grad():
-            out = nets.pool(model(as_parts(field)[None]))[0].numpy()
+            out = model.answer(as_parts(field)[None])[0].numpy()
         rows = detect(out, 1e-3, ALPHA, VARIANCE_PX2, MERGE_PX, BORDER)
         best = max(best, float(rows[:, 2].max(initial=0.0)))
     return best
@@ -167,11 +165,17 @@ def _robust(error: Floats) -> float:
     return 1.4826 * float(np.median(np.abs(error)))
 
 
+def _spread(error: Floats) -> float:
+    """Root of the mean square, what is no error of this kind (beyond 5 deviations) apart."""
+    kept = error[np.abs(error) <= 5 * _robust(error)]
+    return float(np.sqrt(np.mean(kept**2)))
+
+
 def _precision(error: Floats, ratio: Floats) -> tuple[float, float]:
     """Floor (pixels) and slope (pixels a noise of s) of the errors' standard deviation."""
     order = np.argsort(ratio)
     low, high = order[: len(order) // 2], order[len(order) // 2 :]
-    e = [_robust(error[part]) ** 2 for part in (low, high)]
+    e = [_spread(error[part]) ** 2 for part in (low, high)]
     r = [float(np.median(ratio[part])) ** 2 for part in (low, high)]
     slope = max((e[1] - e[0]) / max(r[1] - r[0], 1e-12), 0.0)
     return float(np.sqrt(max(e[0] - slope * r[0], 1e-4))), float(np.sqrt(slope))
