@@ -102,7 +102,9 @@ def find_trackpy(
         table = trackpy.locate(
             image, diameter, minmass=threshold, separation=separation, engine="numba"
         )
-    return _top(table[["y", "x", "ep", "ep", "mass"]].to_numpy(np.float64), most)
+    # a frame without particles has fewer columns
+    found = table.reindex(columns=["y", "x", "ep", "ep", "mass"])
+    return _top(found.to_numpy(np.float64), most)
 
 
 def _picasso(case: Case, image: NDArray[Any], threshold: float, most: int | None) -> Floats:

@@ -87,8 +87,8 @@ def _crowd(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes
 
 def _error(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes: Any) -> None:
     """Error of every localizer against SNR, with the bound."""
-    for place, n in enumerate((100, 500)):
-        axes = figure.add_subplot(1, 2, place + 1)
+    counts = sorted({row["n"] for row in metrics["crowd"]})
+    for n, axes in zip(counts, figure.subplots(1, len(counts), squeeze=False)[0], strict=True):
         rows = [row for row in metrics["crowd"] if row["n"] == n]
         for name in dict.fromkeys(row["localizer"] for row in rows):
             mine = [row for row in rows if row["localizer"] == name]
