@@ -31,6 +31,7 @@ AWAY = 2.0  # pixels: a fit that goes further has left its spot
 SHARPEST = 0.6  # pixels: no objective makes a spot narrower on a camera that samples it
 CLEAR = 2.6  # widths around a neighbour that are left out of a fit
 WIDER = 3.0  # standard deviations of the frame's widths: what is wider is no single spot
+MEDIAN = 0.455  # of the square of a normal deviate
 PIXEL = 1 / 12  # variance of a pixel, pixels^2
 
 Floats = NDArray[np.float64]
@@ -138,6 +139,8 @@ def _fit(
     background), the middle and the standard deviation of t, the height of most spots.
     """
     lonely = np.argsort(-gap, kind="mergesort")[:ASKED]  # what stands freest is asked first
+    whole = boxes.inside.copy()
+    leave_out(boxes, points, CLEAR * math.exp(0.5 * prior[0]))
     start(boxes, lonely, points, prior[0])
     level = _middle(boxes.corner[:, 2] + boxes.theta[:, 3], lonely)
     likely = noise * noise / max(abs(level), 4.0 * noise, 1e-30)
@@ -149,6 +152,7 @@ def _fit(
     common = _pool(boxes, lonely, prior)
     width = math.exp(0.5 * common[0])
     height = _middle(boxes.theta[:, 2], lonely)
+    boxes.inside[:] = whole
     leave_out(boxes, points, CLEAR * width)
     alone = gap >= APART * width
     boxes.theta[~alone] = np.nan
@@ -229,12 +233,10 @@ def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
     if len(t) == 0:
         return prior
     middle = np.median(t)
-    # the scatter that the fits' own errors leave unexplained, as if seen 4 times at the prior's
-    above, below = 4.0 * (0.5 * prior[1]) ** 2, 4.0
-    for k in range(len(t)):
-        away = min((t[k] - middle) ** 2, 9.0 * (v[k] + prior[1] ** 2))
-        weight = 1.0 / (1.0 + v[k] / 0.02) ** 2
-        above += weight * (away - v[k])
-        below += weight
-    spread = math.sqrt(max(above / below, 0.03**2))
+    # the scatter that the fits' own errors leave unexplained (a median: a few pairs that pass for
+    # single spots do not count), beside half of the prior's as if seen 4 times
+    scatter = max(np.median((t - middle) ** 2) / MEDIAN - np.median(v), 0.0)
+    telling = (1.0 / (1.0 + v / 0.02) ** 2).sum()
+    known = 4.0 * (0.5 * prior[1]) ** 2
+    spread = math.sqrt(max((telling * scatter + known) / (telling + 4.0), 0.03**2))
     return np.array([middle, spread])
