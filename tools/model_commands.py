@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from livespt.tools.command import PATH, SEED, Finite, Group, report
+from livespt.tools.command import PATH, POSITIVE, SEED, Finite, Group, report
 
 
 def _pair(
@@ -108,6 +108,33 @@ def train_uncoating(**values: Any) -> None:
     report(train(**values))
 
 
+@train.command("hologram")
+@click.argument("field", type=PATH)
+@click.option("--at", callback=_pair, metavar="Y,X", help="Centre of the particle.")
+@click.option("--size", type=click.IntRange(min=32), default=64, show_default=True, help="Pixels.")
+@click.option("--z-um", type=Finite(), help="Where it is. Default: found by refocusing.")
+@click.option("--noise", type=POSITIVE, help="Of either part. Default: measured in the field.")
+@click.option("--radius-um", type=POSITIVE, default=0.228, show_default=True)
+@click.option("--refractive-index", type=POSITIVE, default=1.58, show_default=True)
+@click.option("--pixel-um", type=POSITIVE, default=0.115, show_default=True)
+@click.option("--wavelength-um", type=POSITIVE, default=0.633, show_default=True)
+@click.option("--na", type=POSITIVE, default=1.3, show_default=True)
+@click.option("--medium", type=Finite(min=1), default=1.333, show_default=True, help="Its index.")
+@click.option("--steps", type=click.IntRange(min=40), default=4000, show_default=True)
+@click.option("--out", type=PATH, required=True, help="Model to write (.onnx).")
+@click.option("--seed", type=SEED, default=1, show_default=True)
+@click.option("--overwrite", is_flag=True)
+def train_hologram(field: Path, **values: Any) -> None:
+    """A localizer of height and polarizability from one particle of FIELD.npy ("simulated")."""
+    from livespt.models.hologram import Microscope
+    from livespt.tools.train_hologram import train
+
+    optics = Microscope(
+        values.pop("wavelength_um"), values.pop("na"), values.pop("medium"), values.pop("pixel_um")
+    )
+    report(train(field, microscope=optics, **values))
+
+
 @click.group(cls=Group)
 def evaluate() -> None:
     """Judge models on data they were not made with."""
@@ -155,6 +182,18 @@ def evaluate_stacks(model: Path | None, **values: Any) -> None:
     from livespt.tools.evaluate_stack import evaluate
 
     report(evaluate(model or shipped("spots"), **values))
+
+
+@evaluate.command("holograms")
+@click.argument("model", type=PATH, required=False)
+@click.option("--frames", type=click.IntRange(min=2), default=200, show_default=True)
+@click.option("--write", is_flag=True, help="Put the figures on the model's card.")
+def evaluate_holograms(model: Path | None, **values: Any) -> None:
+    """Height and polarizability of simulated spheres (MODEL.onnx; default: the shipped one)."""
+    from livespt.models.session import shipped
+    from livespt.tools.evaluate_hologram import evaluate
+
+    report(evaluate(model or shipped("hologram"), **values))
 
 
 @evaluate.command("bulk-water")
