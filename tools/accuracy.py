@@ -6,6 +6,7 @@ those the nearest (the Hungarian method). Errors are per axis, pixels.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,7 +116,7 @@ def figures(tally: Tally, bound: float) -> dict[str, Any]:
     the median of the absolute errors of all over 0.6745; `ratio` is `isolated_px` over the bound.
     `claimed` is the root mean square of the stated precisions over the root mean square error of
     the isolated spots, `claimed_all` that of all spots; spots without a stated precision take no
-    part in either.
+    part in either. None: nothing to tell it from.
     """
     alone = tally.error[tally.isolated]
     found = len(tally.error)
@@ -123,11 +124,11 @@ def figures(tally: Tally, bound: float) -> dict[str, Any]:
         "jaccard": round(jaccard(tally), 4),
         "recall": round(_share(found, tally.true), 4),
         "precision": round(_share(found, found + tally.false), 4),
-        "rmse_px": round(rmse(tally.error), 4),
-        "isolated_px": round(rmse(alone), 4),
+        "rmse_px": _rounded(rmse(tally.error), 4),
+        "isolated_px": _rounded(rmse(alone), 4),
         "robust_px": round(float(np.median(np.abs(tally.error))) / 0.6745, 4) if found else None,
-        "bound_px": round(bound, 4),
-        "ratio": round(rmse(alone) / bound, 3),
+        "bound_px": _rounded(bound, 4),
+        "ratio": _rounded(rmse(alone) / bound, 3),
         "claimed": _claimed(alone, tally.claimed[tally.isolated]),
         "claimed_all": _claimed(tally.error, tally.claimed),
     }
@@ -150,6 +151,11 @@ def _claimed(error: Floats, claimed: Floats) -> float | None:
 def _inside(places: Floats, shape: tuple[int, int]) -> NDArray[np.bool_]:
     at, last = places[:, :2], np.array(shape) - 1
     return np.asarray(((at >= EDGE) & (at <= last - EDGE)).all(axis=1))
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """None in place of NaN, which no card can hold."""
+    return round(value, digits) if math.isfinite(value) else None
 
 
 def _share(part: float, whole: float) -> float:

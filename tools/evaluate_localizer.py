@@ -161,7 +161,8 @@ def _table(
                      for i, (image, at) in enumerate(zip(images, truth, strict=True))]  # fmt: skip
             tally = accuracy.together(found)
             mine, theirs = accuracy.common(ours[name], tally)
-            line = accuracy.figures(tally, limit) | {"common": round(mine / theirs, 3)}
+            ratio = round(mine / theirs, 3) if theirs > 0 else None
+            line = accuracy.figures(tally, limit) | {"common": ratio}
             rows.append(facts | {"localizer": judge.judge.name} | line)
     return rows, ours
 
@@ -184,7 +185,7 @@ def _case(localizer: Localizer, number: int, case: Case, frames: int) -> dict[st
         "gain": case.gain_e_per_count,
         **{k: line[k] for k in ("recall", "precision", "rmse_px")},
         "bound": line["bound_px"],
-        "ratio": round(line["rmse_px"] / limit, 3),
+        "ratio": round(line["rmse_px"] / limit, 3) if line["rmse_px"] is not None else None,
         "claimed": line["claimed_all"],
     }
 
