@@ -12,6 +12,7 @@ background and noise, so that gain, offset and exposure do not matter.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -26,6 +27,7 @@ EPSILON = 1e-3  # the paper has 1e-6, which leaves the weight of a particle anyw
 KNEE = 3.0  # noise units at which the squashing turns from linear to a root
 CLIP = 2.5  # mean deviations at which the noise estimate clips: particles are no noise
 ROUNDS = 3
+APART = 100.0  # variance of answers to what is not the particle over that of answers to it
 NOISELESS, ROUNDING, LEAST = 2e-2, 1e-6, 1e-9  # floors of the noise; see `Normalize`
 # mean of |l| clipped so, over its standard deviation, for Gaussian noise: the fixed point of
 # a = sqrt(2/pi) (1 - exp(-c^2/2)) + c erfc(c/sqrt(2)), c = CLIP a, from sqrt(2/pi), 3 rounds
@@ -36,6 +38,7 @@ LAPLACE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))  # gain 6 on w
 class Normalize(nn.Module):
     """Frame (h, w) in counts to (1, 1, h, w) above the local background, in units of the noise.
 
+    Of a frame with channels (c, h, w) each has its own background and noise: (1, c, h, w).
     The background is a box mean over about `window` pixels, on a grid of COARSE pixels. The noise
     is Immerkaer's (Comput. Vis. Image Underst. 64, 300, 1996): the mean absolute response to a
     mask that plane backgrounds do not excite, here clipped so that particles hardly count.
@@ -50,6 +53,8 @@ class Normalize(nn.Module):
         self.register_buffer("laplace", torch.tensor(LAPLACE)[None, None] / 6.0)
 
     def forward(self, frame: Tensor) -> Tensor:
+        if frame.dim() == 3:
+            return torch.cat([self(channel) for channel in frame], dim=1)
         x = frame[None, None]
         coarse = functional.avg_pool2d(x, COARSE, COARSE, ceil_mode=True, count_include_pad=False)
         flat = x - self.background(coarse, x.shape[-2:])
@@ -84,8 +89,8 @@ def build(net: str, channels: int = 1, extra: int = 0) -> nn.Sequential:
     The first three outputs are dy, dx and rho; `extra` ones follow, one a further symmetry.
 
     "paper" is the network of the paper's Methods: three 3x3 layers of 32 channels, 2x2 maximum,
-    eight 3x3 of 32, 1x1 to 3. "light" costs a tenth: one 6x6 layer of stride 2, three 3x3, the
-    middle one dilated by 2, all of 16 channels, 1x1 to 3; a cell sees 22 pixels.
+    eight 3x3 of 32, 1x1 to 3. "light" costs an eighth: one 6x6 layer of stride 2, four 3x3
+    dilated by 1, 2, 3 and 1, all of 16 channels, 1x1 to 3. A cell of "light" sees 34 pixels.
     """
     layers: list[nn.Module] = []
     if net == "paper":
@@ -97,7 +102,7 @@ def build(net: str, channels: int = 1, extra: int = 0) -> nn.Sequential:
         layers.append(nn.Conv2d(32, 3 + extra, 1))
     elif net == "light":
         layers += [nn.Conv2d(channels, 16, 6, stride=2, padding=2), nn.ReLU()]
-        for apart in (1, 2, 1):
+        for apart in (1, 2, 3, 1):
             layers += [nn.Conv2d(16, 16, 3, padding=apart, dilation=apart), nn.ReLU()]
         layers.append(nn.Conv2d(16, 3 + extra, 1))
     else:
@@ -144,7 +149,10 @@ def draw_copies(n: int, shift_px: float, zoom: float, generator: torch.Generator
 
 
 def transform(crop: Tensor, copies: Copies, size: int, padding: str = "reflection") -> Tensor:
-    """(n, 1, size, size): copies of `crop` (s, s), bicubic, by default mirrored at its edges."""
+    """(n, c, size, size): copies of `crop` (c, s, s) or (s, s), bicubic.
+
+    By default mirrored at its edges.
+    """
     n = copies.shift.shape[0]
     # output pixel q (from the middle) shows p = inv(matrix) (q - shift); affine_grid wants x
     # before y and lengths in half widths between the outermost pixel centres
@@ -154,16 +162,21 @@ def transform(crop: Tensor, copies: Copies, size: int, padding: str = "reflectio
     theta = torch.cat([inverse * (half_out / half_in), offset / half_in], dim=2)
     theta = theta[:, [1, 0]][:, :, [1, 0, 2]]
     grid = functional.affine_grid(theta, [n, 1, size, size], align_corners=True)
-    source = crop[None, None].expand(n, 1, -1, -1)
+    source = crop.reshape(-1, *crop.shape[-2:]).expand(n, -1, -1, -1)
     return functional.grid_sample(
         source, grid, mode="bicubic", padding_mode=padding, align_corners=True
     )
 
 
 def intrude(
-    views: Tensor, crop: Tensor, copies: Copies, nearest_px: float, generator: torch.Generator
+    views: Tensor,
+    crop: Tensor,
+    copies: Copies,
+    nearest_px: float,
+    generator: torch.Generator,
+    share: float = 0.5,
 ) -> tuple[Tensor, Tensor]:
-    """Copies with a second particle in half of them, and the cells (n, h', w') left to the first.
+    """Copies with a second particle in a `share` of them, and the cells (n, h', w') of the first.
 
     The second is the crop again, otherwise turned, from `nearest_px` to half a view away from the
     first, brighter or dimmer. A cell belongs to the nearer one. So the network learns to
@@ -183,13 +196,25 @@ def intrude(
     r = torch.linspace(-1, 1, crop.shape[-1])
     disc = torch.clamp(half * (1 - torch.sqrt(r[:, None] ** 2 + r**2)) / 2, 0, 1).to(crop)
     second = transform(crop * disc, other, size, padding="zeros")
-    present = (uniform(n, 1, 1, 1) < 0.5).to(views)
+    present = (uniform(n, 1, 1, 1) < share).to(views)
     ratio = torch.exp(0.5 * torch.randn(n, 1, 1, 1, generator=generator)).to(views)
     cells = positions(views.new_zeros(n, 3, size // STRIDE, size // STRIDE))  # (n, 2, h', w')
     to_first = ((cells - copies.shift.to(views)[:, :, None, None]) ** 2).sum(dim=1)
     to_second = ((cells - there.to(views)[:, :, None, None]) ** 2).sum(dim=1)
     own = torch.maximum((to_first <= to_second).to(views), 1 - present[:, 0])
     return views + present * ratio * second, own
+
+
+def smooth(views: Tensor, sigma: float) -> Tensor:
+    """(n, c, h, w) blurred by a Gaussian of `sigma` pixels, mirrored at the edges."""
+    reach = min(int(3 * sigma) + 1, min(views.shape[-2:]) - 1)
+    line = torch.arange(-reach, reach + 1, device=views.device)
+    kernel = torch.exp(-(line**2) / (2 * sigma**2)).to(views)
+    kernel = kernel / kernel.sum()
+    flat = views.reshape(-1, 1, *views.shape[-2:])
+    flat = functional.pad(flat, (reach, reach, reach, reach), mode="reflect")
+    flat = functional.conv2d(flat, kernel[None, None, :, None])
+    return functional.conv2d(flat, kernel[None, None, None, :]).reshape(views.shape)
 
 
 class Varied(NamedTuple):
@@ -200,23 +225,32 @@ class Varied(NamedTuple):
 
 
 def vary(
-    views: Tensor, generator: torch.Generator, gain: tuple[float, float], noise: float
+    views: Tensor,
+    generator: torch.Generator,
+    gain: tuple[float, float],
+    noise: float,
+    shot: float = 0.0,
+    kept: Tensor | None = None,
 ) -> Varied:
     """Amplitude log-uniform in `gain`, white noise, an offset.
 
     Frames are normalized by their noise, so a dimmer particle stands in as much noise as the
     crop: what the gain takes from the crop's own noise (1 unit) is put back, and up to `noise`
-    units more.
+    units more. `shot` is the variance that a contrast of 1 adds to the noise's 1 (photon noise);
+    `kept` (n, 1, h, w) the share of the frame's noise that the views still hold.
     """
     n = views.shape[0]
     low, high = torch.log(torch.tensor(gain))
     times = torch.exp(low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator))
     more = noise * torch.rand(n, 1, 1, 1, generator=generator)
     added = torch.sqrt((1 - times**2).clamp(min=0) + more**2)
-    grain = torch.randn(views.shape, generator=generator)
+    lack = (1 - (times if kept is None else times * kept) ** 2).clamp(min=0)
+    grain = torch.sqrt(lack + more**2) * torch.randn(views.shape, generator=generator)
+    if shot > 0:
+        grain = grain * torch.sqrt(1 + shot * smooth(views, 0.7).cpu().abs())
     offset = 0.3 * torch.randn(n, 1, 1, 1, generator=generator)
     trust = (times / torch.sqrt(times**2 + added**2))[:, 0, 0, 0]
-    varied = views * times.to(views) + (added * grain + offset).to(views)
+    varied = views * times.to(views) + (grain + offset).to(views)
     return Varied(varied, (trust / trust.mean()).to(views))
 
 
@@ -242,7 +276,33 @@ def losses(
     return between, (spread * trust).mean()
 
 
+def scatter(out: Tensor, own: Tensor | None = None) -> Tensor:
+    """(n,) weighted variance of the positions that the cells predict, both axes, pixels^2.
+
+    The paper's measure of "is this my particle" (Table 1), with weights that sum to 1; of cells
+    in `own` (n, h', w') only.
+    """
+    weight = torch.sigmoid(out[:, 2])
+    if own is not None:
+        weight = weight * own
+    weight = (weight / (weight.sum(dim=(1, 2), keepdim=True) + 1e-12))[:, None]
+    points = positions(out)
+    middle = (points * weight).sum(dim=(2, 3), keepdim=True)
+    return ((points - middle) ** 2 * weight).sum(dim=(1, 2, 3))
+
+
+def confusion(out: Tensor, own: Tensor, strange: Tensor) -> Tensor:
+    """Loss of answers to what is not the particle, `strange`, beside those to copies of it, `out`.
+
+    0 where they vary APART times as much; cells may disagree on the place, or share the weight.
+    A ratio, as a network that puts some weight far away always would vary much and tell nothing.
+    """
+    mine = torch.log(scatter(out, own) + 1e-3).mean()
+    return functional.relu(math.log(APART) + mine - torch.log(scatter(strange) + 1e-3)).mean()
+
+
 def normalized(normalize: Normalize, frame: NDArray[Any]) -> Tensor:
-    """(h, w): a frame in noise units above its background."""
+    """A frame (h, w) or (c, h, w) in noise units above its background."""
     with torch.no_grad():
-        return cast(Tensor, normalize(torch.from_numpy(frame.astype("float32")))[0, 0])
+        flat = cast(Tensor, normalize(torch.from_numpy(frame.astype("float32"))))
+    return flat.reshape(frame.shape)

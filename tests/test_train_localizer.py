@@ -15,9 +15,9 @@ from livespt.models import lodestar
 from livespt.models.localize import Localizer
 from livespt.models.session import read_card, shipped
 from livespt.stream.errors import InputError, LiveSptError, ModelError, SettingError
-from livespt.tools import evaluate_localizer, localizer_card
+from livespt.tools import evaluate_bulk_water, localizer_card
 from livespt.tools.spot_frames import Case, spot_frame, training_frame
-from livespt.tools.train_localizer import train
+from livespt.tools.train_localizer import Recipe, fit, train
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def quick(movie: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     """A model of a few seconds of training."""
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("model") / "dark.onnx"
-    return out, train(movie, frame=2, at=(60.4, 79.7), size=17, out=out, steps=250)
+    return out, train(movie, frame=2, at=(60.4, 79.7), size=17, out=out, steps=300)
 
 
 def test_model_card_and_picture_lie_together(quick: tuple[Path, dict[str, Any]]) -> None:
@@ -46,7 +46,7 @@ def test_model_card_and_picture_lie_together(quick: tuple[Path, dict[str, Any]])
     assert names == ["dark.json", "dark.onnx", "dark.png"]
     card = read_card(out)
     assert card["task"] == "localize" and card["name"] == "dark" and card["seed"] == 1
-    assert card["training"]["steps"] == 250 and card["provenance"]["at"] == [60.4, 79.7]
+    assert card["training"]["steps"] == 300 and card["provenance"]["at"] == [60.4, 79.7]
     assert card["contrast"] < 0 and 2 < card["fwhm_px"] < 6
     assert report["converged"] == card["converged"]
     assert card["provenance"]["command"].startswith("livespt train localizer dark.tif --frame 2")
@@ -85,6 +85,76 @@ def test_no_convergence_is_said(movie: Path, tmp_path: Path) -> None:
     json.dumps(report, allow_nan=False)
 
 
+def test_noise_teaches_nothing_and_it_says_so(tmp_path: Path) -> None:
+    noise = np.random.default_rng(4).normal(500, 10, (96, 96)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "noise.tif", noise)
+    report = train(
+        tmp_path / "noise.tif", frame=0, at=(48, 48), size=21, out=tmp_path / "n.onnx", steps=200
+    )
+    assert not report["converged"] and "did not converge" in report["warning"]
+
+
+def comets(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    """Spots with a tail downwards, as coma makes, on a background of 100."""
+    y, x = np.mgrid[:160, :160]
+    image = np.full((160, 160), 100.0)
+    for at in points:
+        for down, sigma, peak in ((0.0, 1.3, 2000.0), (2.5, 1.8, 900.0), (5.0, 2.3, 400.0)):
+            away = (y - at[0] - down) ** 2 + (x - at[1]) ** 2
+            image += peak * np.exp(-away / (2 * sigma**2))
+    return rng.poisson(image).astype(np.uint16)
+
+
+def test_a_click_fixes_the_centre_of_a_lopsided_particle(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    points = np.array([[y, x] for y in (30, 80, 130) for x in (30, 80, 130)], float)
+    points += rng.uniform(-1, 1, points.shape)
+    tifffile.imwrite(tmp_path / "coma.tif", comets(rng, points))
+    out = tmp_path / "coma.onnx"
+    at = tuple(points[4].round(2).tolist())
+    report = train(
+        tmp_path / "coma.tif", frame=0, at=at, size=27, out=out, steps=400, others=0, zoom=1.0
+    )
+    card = read_card(out)
+    assert report["converged"] and card["centre"]["method"] == "click"
+    points += rng.uniform(-1, 1, points.shape)
+    spots = Localizer(out, provider="cpu", refine="none")(comets(rng, points))
+    gap = spots["y"][:, None] - points[:, 0], spots["x"][:, None] - points[:, 1]
+    near = np.hypot(*gap).argmin(axis=0)
+    error = np.array([part[near, range(9)] for part in gap]).mean(axis=1)
+    before = error + card["centre"]["taken_off_px"]
+    assert np.abs(error).max() < 0.1 and np.abs(before).max() > 0.3
+
+
+def test_several_crops_and_clicked_frames(movie: Path, tmp_path: Path) -> None:
+    clicks = tmp_path / "clicks.csv"
+    clicks.write_text("y,frame,x\n60.2,0,80.1\n200,2,199.5\n", encoding="utf-8")
+    out = tmp_path / "many.onnx"
+    train(movie, frame=1, at=[(60, 80), (130, 40)], clicks=clicks, size=17, out=out, steps=10)
+    card = read_card(out)
+    assert card["training"]["crops"] == 4 and card["provenance"]["frame"] == 1
+    assert card["provenance"]["clicks"][2:] == [[0, 60.2, 80.1], [2, 200.0, 199.5]]
+    assert card["centre"]["method"] == "symmetry" and card["centre"]["crops"] == 4
+    assert np.shape(card["crop"]) == (17, 17) and card["crop"][8][8] < card["crop"][0][0]
+    for text, words in (("y,x\n1,2\n", "lacks frame"), ("frame,y,x\n", "no rows"),
+                        ("frame,y,x\n0,a,2\n", "no number"), ("", "no table")):  # fmt: skip
+        clicks.write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=words):
+            train(movie, clicks=clicks, size=17, out=tmp_path / "x.onnx")
+
+
+def test_crops_of_several_channels_are_learned_from() -> None:
+    """A particle that is bright in one channel and dark in the other."""
+    generator = torch.Generator().manual_seed(0)
+    line = torch.arange(21) - 10.0
+    spot = 25 * torch.exp(-(line[:, None] ** 2 + line**2) / 6)
+    crops = torch.stack([spot, -spot])[None] + torch.randn(2, 2, 21, 21, generator=generator)
+    particle = localizer_card.Particle(4.0, 25.0)
+    recipe = Recipe("light", 60, (0.5, 2.0), 1.1, 0.5, "cpu")
+    net, history = fit(crops, particle, recipe, 1)
+    assert net[0].in_channels == 2 and history[-1]["within_px"] < 0.7 * history[0]["within_px"]
+
+
 REFUSED: dict[str, tuple[dict[str, Any], type[LiveSptError], str]] = {
     "frame": ({"frame": 3}, InputError, "frames 0 to 2, not 3"),
     "outside": ({"at": (300, 20)}, SettingError, "lies outside the frame of 256 x 256"),
@@ -96,6 +166,12 @@ REFUSED: dict[str, tuple[dict[str, Any], type[LiveSptError], str]] = {
     "device": ({"device": "tpu"}, SettingError, "unknown device"),
     "folder": ({"out": "none/x.onnx"}, SettingError, "there is no folder"),
     "name": ({"out": "x.pt"}, ModelError, r"no \.onnx file"),
+    "centre": ({"centre": "eye"}, SettingError, "unknown centre 'eye'"),
+    "alpha": ({"alpha": 0.0}, SettingError, "alpha must lie"),
+    "quantile": ({"quantile": 1.5}, SettingError, "quantile must lie"),
+    "neighbours": ({"neighbours": 2.0}, SettingError, "neighbours must lie"),
+    "particle": ({"frame": None, "at": ()}, SettingError, "no particle to learn from"),
+    "place": ({"at": ()}, SettingError, "both its frame and its place"),
     "movie": ({"movie": "missing.tif"}, InputError, "missing.tif"),
 }
 
@@ -175,15 +251,6 @@ def test_the_shipped_model_says_how_to_make_it_again() -> None:
     assert np.hypot(spots["y"] - y, spots["x"] - x).min() < 1
 
 
-def test_evaluation_judges_against_the_bound() -> None:
-    metrics = evaluate_localizer.evaluate(shipped("spots"), frames=1)
-    apart = [row for row in metrics["cases"] if row["apart_px"] >= 10]
-    assert min(row["recall"] for row in apart) > 0.9
-    assert min(row["precision"] for row in apart) > 0.9
-    assert 0.6 < np.median([row["ratio"] for row in apart]) < 1.6
-    assert metrics["false_per_megapixel"] < 60
-
-
 @pytest.mark.slow
 def test_real_spheres_diffuse_as_published(real_data: Path, tmp_path: Path) -> None:
     movie = real_data / "bulk_water" / "bulk_water.ome.tif"
@@ -191,6 +258,6 @@ def test_real_spheres_diffuse_as_published(real_data: Path, tmp_path: Path) -> N
         pytest.skip("no bulk_water in LIVESPT_DATA")
     out = tmp_path / "spheres.onnx"
     assert train(movie, frame=100, at=(319, 187), size=35, out=out)["converged"]
-    found = evaluate_localizer.evaluate_bulk_water(out, movie)
+    found = evaluate_bulk_water.evaluate_bulk_water(out, movie)
     assert found["exponent"] == pytest.approx(1.08, abs=0.08)
     assert found["4D_um2_s"] == pytest.approx(1.60, rel=0.1)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ALPHA, VARIANCE_PX2 = 0.5, 0.5  # of the score; see `models.localize`
 BORDER = 2  # cells at the edge of a frame that see too little of a particle
 COPIES = 128
+SHIFT_PX = 2.5  # of copies, at least
+SEES = 36  # pixels: what a cell of a network sees, about
+FRAME_PX = 72  # side of the views that a network is measured on: none of its cells sees an edge
 Floats = NDArray[np.float64]
 
 
@@ -30,6 +33,8 @@ class Particle(NamedTuple):
 
     fwhm_px: float  # diameter of the disc as large as the part above half of the contrast
     contrast: float  # peak above background, noise units; negative: dark
+    shot: float = 0.0  # variance that a contrast of 1 adds to the noise's 1: photon noise
+    level: float = 0.0  # of the background beside it, noise units: it counts as background itself
 
 
 class Seen(NamedTuple):
@@ -47,7 +52,8 @@ def describe(crop: NDArray[Any]) -> Particle:
     smooth = np.mean(
         [padded[i : i + size, j : j + size] for i in range(3) for j in range(3)], axis=0
     )
-    smooth -= np.median(smooth)
+    level = float(np.median(smooth))
+    smooth -= level
     half = (size - 1) / 2
     line = np.arange(size) - half
     r = np.hypot(line[:, None], line)
@@ -55,7 +61,23 @@ def describe(crop: NDArray[Any]) -> Particle:
     top = np.unravel_index(int(near.argmax()), near.shape)
     above = np.sign(smooth[top]) * smooth >= near.max() / 2
     area = np.count_nonzero(above & (r <= size / 3))
-    return Particle(2 * float(np.sqrt(area / np.pi)), float(smooth[top]))
+    return Particle(
+        2 * float(np.sqrt(area / np.pi)), float(smooth[top]), _shot(crop, smooth), level
+    )
+
+
+def _shot(crop: NDArray[Any], smooth: NDArray[np.float64]) -> float:
+    """Variance per contrast, from fourth differences, which see noise and hardly the particle."""
+    mask = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
+    fine = np.asarray(crop, np.float64)
+    for _ in range(2):
+        fine = sum(w * fine[k : len(fine) - 4 + k] for k, w in enumerate(mask)).T
+    excess = fine**2 / (mask @ mask) ** 2 - 1
+    level = np.abs(smooth[2:-2, 2:-2])
+    level = np.where(level > 0.2 * level.max(), level, 0)
+    slope = float((excess * level).sum() / max(float((level**2).sum()), 1e-9))
+    # a spot as sharp as one pixel is no noise: photons leave a peak of z at most z^2 / 9 of it
+    return float(np.clip(slope, 0.0, level.max() / 9))
 
 
 def isolate(crop: torch.Tensor, particle: Particle) -> torch.Tensor:
@@ -65,28 +87,69 @@ def isolate(crop: torch.Tensor, particle: Particle) -> torch.Tensor:
     """
     import torch
 
-    half = (crop.shape[0] - 1) / 2
-    reach = min(max(2 * particle.fwhm_px, 5.0), half)
-    line = torch.arange(crop.shape[0]) - half
+    size = crop.shape[-1]
+    line = torch.arange(size) - (size - 1) / 2
     r = torch.hypot(line[:, None], line[None, :])
-    fade = 0.5 + 0.5 * torch.cos(torch.pi * ((r - 0.75 * reach) / (0.25 * reach)).clamp(0, 1))
-    return (crop - crop.median()) * fade
+    return (crop - crop.median()) * _fade(r, particle, size)
 
 
-def geometry(particle: Particle) -> dict[str, Any]:
+def _fade(r: torch.Tensor, particle: Particle, size: int) -> torch.Tensor:
+    """What `isolate` leaves at distances `r` from the middle of a crop of `size` pixels."""
+    import torch
+
+    reach = min(max(2 * particle.fwhm_px, 5.0), (size - 1) / 2)
+    return 0.5 + 0.5 * torch.cos(torch.pi * ((r - 0.75 * reach) / (0.25 * reach)).clamp(0, 1))
+
+
+def farthest(crop: torch.Tensor, particle: Particle) -> float:
+    """How far copies are shifted, pixels: as far as the particle stays in a view whole."""
+    return float(np.clip(view_size(crop) / 2 - 1.2 * particle.fwhm_px, SHIFT_PX, 3 * SHIFT_PX))
+
+
+def view_size(crop: torch.Tensor) -> int:
+    """Side of the copies of a crop, pixels, even; no less than a cell sees.
+
+    In smaller views every cell would see an edge, and there are none in a frame.
+    """
+    return max(crop.shape[-1] // 2 * 2, SEES)
+
+
+def views(
+    crop: torch.Tensor, copies: Any, particle: Particle, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, c, size, size): copies of an isolated crop, and the share of noise that they hold."""
+    import torch
+
+    from livespt.models import lodestar
+
+    line = torch.arange(size) - (size - 1) / 2
+    scale = torch.sqrt(torch.linalg.det(copies.matrix).abs())[:, None, None]
+    y = line[None, :, None] - copies.shift[:, 0, None, None]
+    x = line[None, None, :] - copies.shift[:, 1, None, None]
+    kept = _fade(torch.hypot(y, x) / scale, particle, crop.shape[-1])
+    copied = lodestar.transform(crop, copies, size, padding="zeros")
+    return copied + particle.level, kept[:, None]
+
+
+def geometry(particle: Particle, alpha: float = ALPHA) -> dict[str, Any]:
     """The card's lengths that follow from the particle's size alone."""
     return {
         "fwhm_px": round(particle.fwhm_px, 3),
         "merge_px": round(max(1.2, 0.4 * particle.fwhm_px), 3),
         "radius_px": round(max(2.0, particle.fwhm_px), 3),
         "border_px": BORDER,
-        "alpha": ALPHA,
+        "alpha": alpha,
         "variance_px2": VARIANCE_PX2,
     }
 
 
 def calibrate(
-    net: nn.Module, crop: torch.Tensor, particle: Particle, gain: tuple[float, float], seed: int
+    net: nn.Module,
+    crop: torch.Tensor,
+    particle: Particle,
+    gain: tuple[float, float],
+    seed: int,
+    alpha: float = ALPHA,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keys of the card (offset, cutoff, precision), and metrics of the copies.
 
@@ -99,14 +162,15 @@ def calibrate(
     import torch
 
     generator = torch.Generator().manual_seed(seed + 77)
-    geometric = geometry(particle)
+    geometric = geometry(particle, alpha)
     middle, offset = np.zeros(2), np.zeros(2)
     for _ in range(2):  # the second time around what the first found
-        plain = look(net, crop, geometric, (1.0, 1.0), generator)
+        plain = look(net, crop, particle, geometric, (1.0, 1.0), generator)
         middle, offset = _fit(plain.copies, plain.points, middle, offset)
     levels = [(g, g) for g in (max(gain[0], 0.25), min(gain[1], 2.0))] + [(1.0, 1.0), gain]
     dim, bright, same, all_ = (
-        _judge(look(net, crop, geometric, level, generator), middle, offset) for level in levels
+        _judge(look(net, crop, particle, geometric, level, generator), middle, offset)
+        for level in levels
     )
     noise = noise_score(net, geometric, generator)
     low = float(np.quantile(all_.score, 0.02))
@@ -114,6 +178,7 @@ def calibrate(
     cutoff = max(0.6 * low, min(1.5 * noise, 0.9 * low), 0.05)
     floor, slope = _precision(dim, bright)
     keys: dict[str, Any] = {
+        "alpha": alpha,
         "offset_px": [round(float(v), 4) for v in offset],
         "cutoff": round(cutoff, 4),
         "precision_px": [round(floor, 4), round(slope, 4)],
@@ -146,6 +211,7 @@ class Look(NamedTuple):
 def look(
     net: nn.Module,
     crop: torch.Tensor,
+    particle: Particle,
     geometric: dict[str, Any],
     gain: tuple[float, float],
     generator: torch.Generator,
@@ -155,17 +221,17 @@ def look(
 
     from livespt.models import lodestar
 
-    size = crop.shape[0] // 2 * 2
+    size = max(view_size(crop), FRAME_PX)
     copies = lodestar.draw_copies(COPIES, 2.0, 1.0, generator)
-    views = lodestar.transform(crop, copies, size)
-    varied = lodestar.vary(views, generator, gain, 0.3).views
+    seen, kept = views(crop, copies, particle, size)
+    varied = lodestar.vary(seen, generator, gain, 0.3, particle.shot, kept).views
     with torch.no_grad():
         fields = net(lodestar.squash(varied)).numpy()
     middle = (size - 1) / 2
     reach = max(3.0, geometric["fwhm_px"])
     points, score = np.full((COPIES, 2), np.nan), np.zeros(COPIES)
     for k, field in enumerate(fields):
-        found = detect(field, 1e-3, ALPHA, VARIANCE_PX2, geometric["merge_px"], 0)
+        found = detect(field, 1e-3, geometric["alpha"], VARIANCE_PX2, geometric["merge_px"], 0)
         away = np.hypot(*(found[:, :2] - middle - copies.shift[k].numpy()).T)
         found = found[away <= reach + size / 8]
         if len(found):
@@ -193,7 +259,7 @@ def noise_score(
         z = torch.randn(1, 1, 256, 256, generator=generator)
         with torch.no_grad():
             field = net(lodestar.squash(z))[0].numpy()
-        found = detect(field, 1e-3, ALPHA, VARIANCE_PX2, geometric["merge_px"], BORDER)
+        found = detect(field, 1e-3, geometric["alpha"], VARIANCE_PX2, geometric["merge_px"], BORDER)
         best = max(best, float(found[:, 2].max(initial=0.0)))
     return max(best, 0.02)
 

@@ -14,6 +14,8 @@ from livespt.models.localize import Localizer
 from livespt.models.session import card_path, write_card
 from livespt.stream.errors import SettingError
 
+LABELLED = 300  # spots whose scores are written
+
 
 def check(out: Path, overwrite: bool) -> None:
     """Refuse a place that cannot be written to, before the work.
@@ -38,19 +40,22 @@ def write(
     metrics: dict[str, Any],
     converged: bool,
     image: NDArray[Any],
-    at: tuple[float, float],
+    places: list[tuple[float, float]],
 ) -> dict[str, Any]:
-    """Model, card and picture, complete before the first appears; the card's metrics."""
+    """Model, card and picture, complete before the first appears; the card's metrics.
+
+    `image` holds the particles at `places` (y, x) that the model learned from: it must find them.
+    """
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".training-") as folder:
         model = Path(folder) / out.name
         model.write_bytes(content)
         write_card(model, metrics=metrics, converged=converged, **facts)
         spots = Localizer(model, provider="cpu")(image)
-        near = np.hypot(spots["y"] - at[0], spots["x"] - at[1])
-        itself = bool((near <= max(3.0, facts["fwhm_px"])).any())
+        near = [np.hypot(spots["y"] - y, spots["x"] - x).min(initial=1e9) for y, x in places]
+        itself = bool(np.mean(np.array(near) <= max(3.0, facts["fwhm_px"])) > 0.5)
         metrics = metrics | {"found_in_frame": len(spots), "found_itself": itself}
         write_card(model, metrics=metrics, converged=converged and itself, **facts)
-        _picture(model.with_suffix(".png"), image, spots, at, facts)
+        _picture(model.with_suffix(".png"), image, spots, places, facts)
         for path in (model, model.with_suffix(".json"), model.with_suffix(".png")):
             os.replace(path, out.with_name(path.name))
     return metrics | {"converged": converged and itself}
@@ -60,26 +65,43 @@ def _picture(
     path: Path,
     image: NDArray[Any],
     spots: NDArray[np.void],
-    at: tuple[float, float],
+    places: list[tuple[float, float]],
     facts: dict[str, Any],
 ) -> None:
-    """The frame with a ring around every particle found and a square around the crop."""
+    """The frame: a ring and the score of every particle found, squares around crops; the crop."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     height, width = image.shape
-    figure = Figure(figsize=(10, 10 * height / width + 0.4), dpi=100)
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1 - 0.4 / (10 * height / width + 0.4)))
+    tall = 10 * height / width + 0.4
+    figure = Figure(figsize=(10, tall), dpi=100)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1 - 0.4 / tall))
     low, high = np.percentile(image, [0.5, 99.8])
     axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6))
     diameter_pt = 2 * facts["radius_px"] * 720 / width
     axes.scatter(spots["x"], spots["y"], s=diameter_pt**2, lw=0.9, edgecolors="tab:orange",
                  facecolors="none")  # fmt: skip
+    for spot in spots[:LABELLED]:
+        axes.annotate(
+            f"{spot['score']:.2f}", (spot["x"], spot["y"]), (0, diameter_pt / 2 + 1), fontsize=6,
+            textcoords="offset points", ha="center", color="tab:orange", annotation_clip=True,
+        )  # fmt: skip
     size = facts["training"]["size_px"]
-    corner = (round(at[1]) - size // 2 - 0.5, round(at[0]) - size // 2 - 0.5)
-    axes.add_patch(Rectangle(corner, size, size, ec="tab:cyan", fc="none"))
+    for y, x in places:
+        corner = (round(x) - size // 2 - 0.5, round(y) - size // 2 - 0.5)
+        axes.add_patch(Rectangle(corner, size, size, ec="tab:cyan", fc="none"))
     axes.set_axis_off()
-    figure.suptitle(f"{path.stem}: {len(spots)} particles found; square: trained on", y=0.995)
+    if facts.get("crop") is not None:
+        inset = figure.add_axes((0.0, 0.0, 0.2, 0.2 * 10 / tall))
+        inset.imshow(facts["crop"], cmap="gray")
+        inset.set(xticks=[], yticks=[])
+        for edge in inset.spines.values():
+            edge.set_color("tab:cyan")
+    figure.suptitle(
+        f"{path.stem}: {len(spots)} particles found, with scores (cutoff {facts['cutoff']:.2f}); "
+        "square: trained on",
+        y=0.995,
+    )
     FigureCanvasAgg(figure)
     figure.savefig(path)

@@ -27,6 +27,13 @@ def _pair(
     return first, second
 
 
+def _pairs(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> list[tuple[float, float]]:
+    found = (_pair(ctx, param, text) for text in texts)
+    return [pair for pair in found if pair is not None]
+
+
 @click.group(cls=Group)
 def train() -> None:
     """Make models."""
@@ -34,8 +41,15 @@ def train() -> None:
 
 @train.command("localizer")
 @click.argument("movie", type=PATH)
-@click.option("--frame", type=click.IntRange(min=0), required=True, help="Counted from 0.")
-@click.option("--at", required=True, callback=_pair, metavar="Y,X", help="Centre of the particle.")
+@click.option("--frame", type=click.IntRange(min=0), help="Of the particles, counted from 0.")
+@click.option(
+    "--at",
+    multiple=True,
+    callback=_pairs,
+    metavar="Y,X",
+    help="Centre of the particle; may be repeated for several.",
+)
+@click.option("--clicks", type=PATH, help="Particles in whole frames: CSV with frame, y, x.")
 @click.option("--size", type=click.IntRange(min=5), required=True, help="Side of the crop, pixels.")
 @click.option("--out", type=PATH, required=True, help="Model to write (.onnx).")
 @click.option("--net", type=click.Choice(["light", "paper"]), default="light", show_default=True)
@@ -62,11 +76,35 @@ def train() -> None:
     show_default=True,
     help="Noise to expect beyond the crop's, in units of it.",
 )
+@click.option(
+    "--neighbours",
+    type=Finite(min=0, max=1),
+    default=0.5,
+    show_default=True,
+    help="Share of copies with another particle near; 0 is more precise for single ones.",
+)
+@click.option(
+    "--others",
+    type=Finite(min=0),
+    default=0.1,
+    show_default=True,
+    help="How much to learn of what is not the particle; 0: nothing, the paper's way.",
+)
+@click.option(
+    "--centre",
+    type=click.Choice(["auto", "symmetry", "click", "none"]),
+    default="auto",
+    show_default=True,
+    help="What the particle's centre is.",
+)
+@click.option("--alpha", type=Finite(min=0), default=0.5, show_default=True, help="Of the score.")
+@click.option("--cutoff", type=Finite(min=0), help="Least score. Default: as measured.")
+@click.option("--quantile", type=Finite(min=0), help="Cutoff by a quantile of a frame's scores.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--overwrite", is_flag=True)
 def train_localizer(movie: Path, **values: Any) -> None:
-    """A localizer from one particle of MOVIE ("simulated": how the shipped one is made)."""
+    """A localizer from a particle of MOVIE, or several ("simulated": as the shipped one is)."""
     from livespt.tools.train_localizer import train
 
     report(train(movie, **values))
@@ -182,6 +220,19 @@ def evaluate_stacks(model: Path | None, **values: Any) -> None:
     from livespt.tools.evaluate_stack import evaluate
 
     report(evaluate(model or shipped("spots"), **values))
+
+
+@evaluate.command("shapes")
+@click.option("--images", type=click.IntRange(min=35), default=10_000, show_default=True)
+@click.option("--net", type=click.Choice(["light", "paper"]), default="light", show_default=True)
+@click.option("--steps", type=click.IntRange(min=10), default=5000, show_default=True)
+@click.option("--out", type=PATH, help="Folder for the models; those already there are judged.")
+@click.option("--seed", type=SEED, default=1, show_default=True)
+def evaluate_shapes(**values: Any) -> None:
+    """LodeSTAR on five shapes as in its paper: error against SNR, and self-consistency."""
+    from livespt.tools.evaluate_shapes import evaluate
+
+    report(evaluate(**values))
 
 
 @evaluate.command("holograms")

@@ -1,30 +1,33 @@
-"""Train a localizer: one particle of one frame in; model, card and picture out."""
+"""Train a localizer: particles clicked in a movie in; model, card and picture out."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from livespt.models.localize import DTYPES, MIN_SIZE
-from livespt.stream.errors import InputError, MissingError, SettingError
-from livespt.tools import localizer_card, localizer_files
-from livespt.tools.spot_frames import training_frame
+from livespt.stream.errors import MissingError, SettingError
+from livespt.tools import localizer_card, localizer_centre, localizer_crops, localizer_files
+from livespt.tools.localizer_crops import Click, Source
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 STEPS = {"light": 5000, "paper": 3000}
-BATCH, RATE = 8, 1e-3
-SHIFT_PX = 2.5
+BATCH, STRANGE = 8, 4  # copies a step, and views of what is not the particle
+RATES = {"light": 3e-3, "paper": 1e-3}
 SMALLEST = 9  # pixels: a crop must show background around its particle
-SIMULATED = "simulated"  # instead of a movie's path
+LARGEST = 64  # pixels: a larger crop is not copied onto the card
+JUDGED = 4  # crops, at most, that the card is measured on
+
+At = tuple[float, float] | Sequence[tuple[float, float]]
 
 
 class Recipe(NamedTuple):
@@ -36,28 +39,55 @@ class Recipe(NamedTuple):
     zoom: float  # sizes, times and over that of the crop
     noise: float  # most white noise added, noise units
     device: str
+    neighbours: float = 0.5  # share of copies with another particle beside the first
+    others: float = 0.1  # weight of the loss of answers to what is not the particle; 0: none
+
+
+class Detection(NamedTuple):
+    """How particles are told from background, where not measured."""
+
+    alpha: float = localizer_card.ALPHA  # of score = w^alpha c^(1 - alpha)
+    cutoff: float | None = None  # least score
+    quantile: float | None = None  # of a frame's scores, instead
 
 
 def train(
     movie: str | Path,
     *,
-    frame: int,
-    at: tuple[float, float],
     size: int,
     out: str | Path,
+    frame: int | None = None,
+    at: At = (),
+    clicks: str | Path | None = None,
     seed: int = 1,
     net: str = "light",
     steps: int | None = None,
     gain: tuple[float, float] = (0.4, 2.5),
     zoom: float = 1.15,
     noise: float = 1.0,
+    neighbours: float = 0.5,
+    others: float = 0.1,
+    centre: str = "auto",
+    alpha: float = localizer_card.ALPHA,
+    cutoff: float | None = None,
+    quantile: float | None = None,
     device: str = "auto",
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Train on the crop of `size` pixels around `at` (y, x) in one frame; return what was made.
+    """Train on crops of `size` pixels around clicked particles; return what was made.
 
-    Writes `out`, its card (.json) and a picture (.png) of what it finds in that frame, all or
-    none. `movie` may be "simulated": a frame of bright spots, one near (128, 128).
+    Writes `out`, its card (.json) and a picture (.png) of what it finds in the first frame, all
+    or none.
+
+    Parameters
+    ----------
+    movie : path, or "simulated": a frame of bright spots, one near (128, 128).
+    frame, at : one frame and one or several places (y, x) in it, pixels.
+    clicks : CSV file with the columns frame, y, x, instead of these or besides.
+    gain, zoom, noise : brightness, size and noise to expect, times those of the crop.
+    neighbours, others : see `Recipe`.
+    centre : what the particle's centre is: see `localizer_centre.find`.
+    alpha, cutoff, quantile : see `Detection`.
 
     Raises
     ------
@@ -70,41 +100,141 @@ def train(
     size += 1 - size % 2  # a crop has a middle pixel
     if size < SMALLEST:
         raise SettingError(f"the crop must be at least {SMALLEST} pixels wide, not {size}")
-    image, source = _image(movie, frame, seed)
-    y, x = _corner(image, at, size)
+    if centre not in localizer_centre.METHODS:
+        raise SettingError(f"unknown centre '{centre}': {', '.join(localizer_centre.METHODS)}")
+    source = localizer_crops.read(movie, _clicks(frame, at, clicks), seed)
+    for click in source.clicks:
+        localizer_crops.corner(source.images[click.frame], (click.y, click.x), size)
     lodestar = _lodestar()
     steps = STEPS.get(net, 0) if steps is None else steps
-    recipe = Recipe(net, steps, gain, zoom, noise, _device(device))
-    _check_recipe(recipe, lodestar.NETS)
+    recipe = Recipe(net, steps, gain, zoom, noise, _device(device), neighbours, others)
+    _check(recipe, Detection(alpha, cutoff, quantile), lodestar.NETS)
     start = time.perf_counter()
     normalize = lodestar.Normalize(max(size, 24))
-    crop = lodestar.normalized(normalize, image)[y : y + size, x : x + size].contiguous()
-    particle = localizer_card.describe(crop.numpy())
-    crop = localizer_card.isolate(crop, particle)
+    crops, particle = _crops(source, size, normalize)
+    centres = [
+        localizer_centre.find(crop.numpy(), particle, np.subtract(click[1:], np.round(click[1:])),
+                              centre)
+        for crop, click in zip(crops[:JUDGED], source.clicks, strict=False)
+    ]  # fmt: skip
+    centres = [one for one in centres if one.method == centres[0].method]
     for attempt in (seed, seed + 1000):
-        network, history = fit(crop, particle, recipe, attempt)
-        keys, metrics = localizer_card.calibrate(network, crop, particle, gain, attempt)
+        network, history = fit(_stacked(crops), particle, recipe, attempt)
+        keys, metrics = _measure(network, crops, particle, gain, attempt, alpha, centres)
         converged = localizer_card.has_converged(metrics, particle)
         if converged:
             break
     facts = _facts(recipe, particle) | keys | {"seed": seed}
+    facts |= {"cutoff": cutoff} if cutoff is not None else {}
+    facts |= {"quantile": quantile} if quantile is not None else {}
     facts["training"] |= {"attempt_seed": attempt, "losses": history}
-    facts["training"] |= {"size_px": size, "window_px": normalize.window}
-    facts["provenance"] = {
-        "movie": source,
-        "frame": frame,
-        "at": [float(v) for v in at],
-        "size": size,
-        "command": _command(source, frame, at, size, seed, recipe, out.name),
-        "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
-    }
+    facts["training"] |= {"size_px": size, "window_px": normalize.window, "crops": len(crops)}
+    facts |= {"refine": _refinement(source, normalize, particle), "crop": _raw(source, size)}
+    facts["provenance"] = _provenance(source, size, seed, recipe, centre, out.name)
     content = _serialize(network, normalize)
-    report = localizer_files.write(out, content, facts, metrics, converged, image, at)
+    places = source.places
+    report = localizer_files.write(out, content, facts, metrics, converged, source.image, places)
     if not report["converged"]:
         report["warning"] = "training did not converge: take a clearer particle or more steps"
     seconds = round(time.perf_counter() - start, 1)
     shown = {"model": str(out), "seconds": seconds, "fwhm_px": facts["fwhm_px"]}
+    shown |= {"centre": facts["centre"]["method"], "refine": facts["refine"]}
     return shown | {"cutoff": facts["cutoff"]} | report
+
+
+def _clicks(frame: int | None, at: At, clicks: str | Path | None) -> list[Click]:
+    """All places asked for, as `--at` and a file give them."""
+    pairs: Any = [at] if len(at) == 2 and not isinstance(at[0], Sequence) else list(at)
+    if bool(pairs) != (frame is not None):
+        raise SettingError("a particle needs both its frame and its place: give --frame and --at")
+    found = [Click(int(frame or 0), float(y), float(x)) for y, x in pairs]
+    found += localizer_crops.read_clicks(clicks) if clicks is not None else []
+    if not found:
+        raise SettingError("no particle to learn from: give --frame and --at, or --clicks")
+    return found
+
+
+def _crops(
+    source: Source, size: int, normalize: Any
+) -> tuple[list[torch.Tensor], localizer_card.Particle]:
+    """Every click's particle alone in a crop (size, size), noise units; what it is like."""
+    from livespt.models import lodestar
+
+    flat = {k: lodestar.normalized(normalize, image) for k, image in source.images.items()}
+    cuts = []
+    for click in source.clicks:
+        y, x = localizer_crops.corner(source.images[click.frame], (click.y, click.x), size)
+        cuts.append(flat[click.frame][y : y + size, x : x + size].contiguous())
+    each = [localizer_card.describe(crop.numpy()) for crop in cuts]
+    particle = localizer_card.Particle(*np.median(np.array(each), axis=0).tolist())
+    return [localizer_card.isolate(crop, particle) for crop in cuts], particle
+
+
+def _stacked(crops: list[torch.Tensor]) -> torch.Tensor:
+    import torch
+
+    return crops[0] if len(crops) == 1 else torch.stack(crops)[:, None]
+
+
+def _measure(
+    network: nn.Module,
+    crops: list[torch.Tensor],
+    particle: localizer_card.Particle,
+    gain: tuple[float, float],
+    seed: int,
+    alpha: float,
+    centres: list[localizer_centre.Centre],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keys of the card and metrics, of the crop that is told worst; the centre of all."""
+    each = [
+        localizer_card.calibrate(network, crop, particle, gain, seed, alpha)
+        for crop in crops[: len(centres)]
+    ]
+    keys, metrics = min(each, key=lambda one: float(one[0]["cutoff"]))
+    places = [np.array(other["centre_in_crop_px"]) for _, other in each]
+    scatter = float(metrics["copies_scatter_px"])
+    return localizer_centre.calibrate(keys, places, scatter, centres), metrics
+
+
+def _refinement(source: Source, normalize: Any, particle: localizer_card.Particle) -> str:
+    """ "gauss" where the first particle is a Gaussian within its noise, else "none"."""
+    from livespt.models import lodestar
+    from livespt.models.refine import gaussian
+
+    frame = np.ascontiguousarray(source.image, np.float32)
+    flat = lodestar.normalized(normalize, frame).numpy()
+    y, x = (round(v) for v in source.places[0])
+    patch = np.s_[max(y - 8, 0) : y + 9, max(x - 8, 0) : x + 9]
+    noise = float(np.ptp(frame[patch]) / max(float(np.ptp(flat[patch])), 1e-9))
+    fits = gaussian(frame, np.array([source.places[0]]), noise, gain=particle.shot * noise)
+    # bright ones show what a Gaussian is not: within a twentieth of the peak is near enough
+    allowed = 1.5 + (particle.contrast / 20) ** 2
+    narrow = fits.sigma[0] <= 2.5 and fits.misfit[0] <= allowed and not fits.speck[0]
+    return "gauss" if fits.good[0] and narrow else "none"
+
+
+def _raw(source: Source, size: int) -> list[list[float]] | None:
+    """The first crop as recorded, for the card."""
+    if size > LARGEST:
+        return None
+    crop = localizer_crops.cut(source.image, source.places[0], size)
+    rounded: list[list[float]] = (crop if crop.dtype.kind in "ui" else crop.round(4)).tolist()
+    return rounded
+
+
+def _provenance(
+    source: Source, size: int, seed: int, recipe: Recipe, centre: str, name: str
+) -> dict[str, Any]:
+    first = source.clicks[0]
+    return {
+        "movie": source.name,
+        "frame": first.frame,
+        "at": [first.y, first.x],
+        "clicks": [list(click) for click in source.clicks],
+        "size": size,
+        "command": _command(source, size, seed, recipe, centre, name),
+        "software": {part: version(part) for part in ("livespt", "torch", "onnx", "numpy")},
+    }
 
 
 def _facts(recipe: Recipe, particle: localizer_card.Particle) -> dict[str, Any]:
@@ -123,52 +253,83 @@ def _facts(recipe: Recipe, particle: localizer_card.Particle) -> dict[str, Any]:
         "stride_px": lodestar.STRIDE,
         "contrast": round(particle.contrast, 3),
         **localizer_card.geometry(particle),
-        "training": recipe._asdict()
-        | {"batch": BATCH, "learning_rate": RATE, "shift_px": SHIFT_PX},
+        "training": recipe._asdict() | {"batch": BATCH, "learning_rate": RATES[recipe.net]},
     }
 
 
 def fit(
     crop: torch.Tensor, particle: localizer_card.Particle, recipe: Recipe, seed: int
 ) -> tuple[nn.Sequential, list[dict[str, float]]]:
-    """A trained network on the CPU, and its losses along the way (pixels)."""
+    """A trained network on the CPU, and its losses along the way.
+
+    `crop` is (s, s), or (k, c, s, s): k crops, of which every step draws one, of c channels.
+    """
     import torch
     from tqdm import tqdm
 
     from livespt.models import lodestar
 
+    many = crop.dim() == 4
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = lodestar.build(recipe.net)
+        net = lodestar.build(recipe.net, channels=crop.shape[1] if many else 1)
     net = net.to(recipe.device)
-    optimizer = torch.optim.Adam(net.parameters(), RATE)
+    rate = RATES[recipe.net]
+    optimizer = torch.optim.Adam(net.parameters(), rate)
     rates = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, RATE, total_steps=recipe.steps, pct_start=0.05, final_div_factor=100
+        optimizer, rate, total_steps=recipe.steps, pct_start=0.05, final_div_factor=100
     )
-    size = crop.shape[0] // 2 * 2
-    nearest = min(particle.fwhm_px, size / 3)
-    history, sums, every = [], np.zeros(2), max(1, recipe.steps // 10)
+    history, sums, every = [], np.zeros(3), max(1, recipe.steps // 10)
+    names = ("between_px", "within_px", "others")
     for step in tqdm(range(1, recipe.steps + 1), "training", disable=not sys.stderr.isatty()):
-        copies = lodestar.draw_copies(BATCH, SHIFT_PX, recipe.zoom, generator)
-        views = lodestar.transform(crop, copies, size)
-        views, own = lodestar.intrude(views, crop, copies, nearest, generator)
-        varied = lodestar.vary(views, generator, recipe.gain, recipe.noise)
-        out = net(lodestar.squash(varied.views).to(recipe.device)).cpu()
-        between, within = lodestar.losses(out, copies, varied.trust, own, generator)
+        one = crop[int(torch.randint(len(crop), (), generator=generator))] if many else crop
+        found = _losses(net, one, particle, recipe, generator)
         optimizer.zero_grad()
-        (between + within).backward()  # type: ignore[no-untyped-call]
+        (found[0] + found[1] + recipe.others * found[2]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         rates.step()
-        sums += float(between.detach()), float(within.detach())
+        sums += [float(loss.detach()) for loss in found]
         if step % every == 0:
-            mean = (sums / every).round(4)
-            history.append({"step": step, "between_px": mean[0], "within_px": mean[1]})
+            mean = (sums / every).round(4).tolist()
+            history.append({"step": step} | dict(zip(names, mean, strict=True)))
             sums[:] = 0
     return net.cpu().eval(), history
 
 
-def _check_recipe(recipe: Recipe, nets: tuple[str, ...]) -> None:
+def _losses(
+    net: nn.Module,
+    crop: torch.Tensor,
+    particle: localizer_card.Particle,
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of one batch: between copies, within copies (pixels), of what is not the particle."""
+    import torch
+
+    from livespt.models import lodestar, strangers
+
+    size, shift = localizer_card.view_size(crop), localizer_card.farthest(crop, particle)
+    nearest = min(particle.fwhm_px, crop.shape[-1] / 3)
+    copies = lodestar.draw_copies(BATCH, shift, recipe.zoom, generator)
+    views, kept = localizer_card.views(crop, copies, particle, size)
+    views, own = lodestar.intrude(views, crop, copies, nearest, generator, recipe.neighbours)
+    varied = lodestar.vary(views, generator, recipe.gain, recipe.noise, particle.shot, kept)
+    views = varied.views
+    if recipe.others > 0:
+        odd = strangers.draw(crop, STRANGE, particle.fwhm_px, shift, size, generator)
+        odd = lodestar.vary(
+            odd + particle.level, generator, recipe.gain, recipe.noise, particle.shot
+        ).views
+        views = torch.cat([views, odd])
+    out = net(lodestar.squash(views).to(recipe.device)).cpu()
+    between, within = lodestar.losses(out[:BATCH], copies, varied.trust, own, generator)
+    if recipe.others == 0:
+        return between, within, torch.zeros(())
+    return between, within, lodestar.confusion(out[:BATCH], own, out[BATCH:])
+
+
+def _check(recipe: Recipe, detection: Detection, nets: tuple[str, ...]) -> None:
     low, high = recipe.gain
     if recipe.net not in nets:
         raise SettingError(f"unknown net '{recipe.net}': one of {', '.join(nets)}")
@@ -178,42 +339,14 @@ def _check_recipe(recipe: Recipe, nets: tuple[str, ...]) -> None:
         raise SettingError(f"gain must be LOW,HIGH with 0 < LOW <= HIGH, not {low},{high}")
     if not 1 <= recipe.zoom <= 3 or recipe.noise < 0:
         raise SettingError("zoom must lie from 1 to 3, noise must not be negative")
-
-
-def _image(movie: str | Path, frame: int, seed: int) -> tuple[NDArray[Any], str]:
-    """The training frame (y, x) and what it is from."""
-    if str(movie) == SIMULATED:
-        return training_frame(seed), SIMULATED
-    from livespt.acquisition.replay import open_movie
-
-    opened = open_movie(movie)
-    if not 0 <= frame < opened.n_frames:
-        raise InputError(f"{movie} has frames 0 to {opened.n_frames - 1}, not {frame}")
-    image = np.asarray(opened.frame(frame).image)
-    if image.ndim != 2:
-        raise InputError(f"{movie} has frames {opened.axes}: a localizer learns from yx frames")
-    if image.dtype.name not in DTYPES:
-        raise InputError(f"{movie} holds {image.dtype.name}: a localizer takes {DTYPES}")
-    if not np.isfinite(image).all():
-        raise InputError(f"frame {frame} of {movie} holds NaN or infinity: choose another")
-    return image, Path(movie).name
-
-
-def _corner(image: NDArray[Any], at: tuple[float, float], size: int) -> tuple[int, int]:
-    """First pixel of the crop around `at`."""
-    height, width = image.shape
-    if not (0 <= at[0] <= height - 1 and 0 <= at[1] <= width - 1):
-        raise SettingError(f"{at[0]:g},{at[1]:g} lies outside the frame of {height} x {width}")
-    y, x = (round(v) - size // 2 for v in at)
-    if y < 0 or x < 0 or y + size > height or x + size > width:
-        raise SettingError(
-            f"a crop of {size} pixels around {at[0]:g},{at[1]:g} leaves the frame of {height} x "
-            f"{width}: choose a particle further inside or a smaller size"
-        )
-    crop = image[y : y + size, x : x + size]
-    if crop.min() == crop.max():
-        raise SettingError(f"nothing to see at {at[0]:g},{at[1]:g}: all pixels are {crop.min():g}")
-    return y, x
+    if not 0 <= recipe.neighbours <= 1 or recipe.others < 0:
+        raise SettingError("neighbours must lie from 0 to 1, others must not be negative")
+    if not 0 < detection.alpha <= 1:
+        raise SettingError(f"alpha must lie between 0 and 1, not {detection.alpha:g}")
+    for name in ("cutoff", "quantile"):
+        value = getattr(detection, name)
+        if value is not None and not 0 < value < 1:
+            raise SettingError(f"{name} must lie between 0 and 1, not {value:g}")
 
 
 def _lodestar() -> Any:
@@ -243,13 +376,17 @@ def _serialize(network: nn.Sequential, normalize: Any) -> bytes:
     return serialize(network, normalize)
 
 
-def _command(
-    movie: str, frame: int, at: tuple[float, float], size: int, seed: int, recipe: Recipe, out: str
-) -> str:
-    """What makes this model again."""
+def _command(source: Source, size: int, seed: int, recipe: Recipe, centre: str, name: str) -> str:
+    """What makes this model again; particles of several frames need the card's clicks in a file."""
+    if len(source.images) > 1:
+        places = "--clicks CLICKS.csv"
+    else:
+        each = " ".join(f"--at {y:g},{x:g}" for y, x in source.places)
+        places = f"--frame {source.clicks[0].frame} {each}"
     return (
-        f"livespt train localizer {movie} --frame {frame} --at {at[0]:g},{at[1]:g} --size {size} "
-        f"--seed {seed} --net {recipe.net} --steps {recipe.steps} "
+        f"livespt train localizer {source.name} {places} --size {size} --seed {seed} "
+        f"--net {recipe.net} --steps {recipe.steps} "
         f"--gain {recipe.gain[0]:g},{recipe.gain[1]:g} --zoom {recipe.zoom:g} "
-        f"--noise {recipe.noise:g} --out {out}"
+        f"--noise {recipe.noise:g} --neighbours {recipe.neighbours:g} --others {recipe.others:g} "
+        f"--centre {centre} --out {name}"
     )
