@@ -124,12 +124,24 @@ def _picasso(case: Case, image: NDArray[Any], threshold: float, most: int | None
         table = table.astype({"y": int, "x": int}).assign(frame=0)
         facts = {"Baseline": case.offset, "Sensitivity": case.gain_e_per_count, "Gain": 1}
         spots = localize.get_spots(image[None], table, BOX, facts)
-        theta, bound, _, _ = gaussmle.gaussmle(spots, 1e-3, 100, "sigma")
+        theta, bound = _fit(gaussmle.gaussmle, spots)
     with np.errstate(invalid="ignore"):
         precision = np.sqrt(bound[:, 1::-1].astype(np.float64))
     at = places[:, :2] - BOX // 2 + theta[:, 1::-1]
     found = np.column_stack([at, precision, places[:, 2]])
     return np.asarray(found[np.isfinite(at).all(axis=1)])
+
+
+def _fit(gaussmle: Any, spots: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Parameters x, y, ... and variances of each square; NaN where the fit divides by zero."""
+    try:
+        theta, bound, _, _ = gaussmle(spots, 1e-3, 100, "sigma")
+    except ZeroDivisionError:
+        if len(spots) == 1:
+            return np.full((1, 6), np.nan), np.full((1, 6), np.nan)
+        halves = [_fit(gaussmle, part) for part in np.array_split(spots, 2)]
+        theta, bound = (np.concatenate(part) for part in zip(*halves, strict=True))
+    return theta, bound
 
 
 def _blobs(sigma: float, image: NDArray[Any], threshold: float, most: int | None) -> Floats:
