@@ -100,9 +100,8 @@ class Linker:
         self._slot = np.empty(0, np.int32)
         self._last = np.empty(0, np.int64)  # frame each was last seen in
         self._at = np.empty((0, 3))  # z, y, x there
-        # motion models: a row a slot, and what all tracks have in common
-        rows = 0 if motion == "none" else capacity
-        self._state = np.zeros((rows, predict.F))
+        # motion models: a row a living track, and what all have in common
+        self._state = np.empty((0, predict.F))
         self._common = predict.start(search_range)
         self._clock = 0.0  # time of the last frame, in mean frame intervals
         self._time_s = math.nan
@@ -167,7 +166,7 @@ class Linker:
             clock = self._tick(frame, time_s)
             model = predict.MODELS.index(self.motion)
             ahead, place, radius, alone, cell = predict.expect(
-                self._state, self._slot, last, frame, oldest, clock, noise, self._common, model,
+                self._state, last, frame, oldest, clock, noise, self._common, model,
                 self.ndim, self.search_range,
             )  # fmt: skip
         row_of, degraded = np.full(len(at), -1, np.int64), 0
@@ -184,9 +183,9 @@ class Linker:
             self._free, self._n_free, self._id, self._slot, self._last, self._at,
         )  # fmt: skip
         if self.motion != "none":
-            predict.learn(
-                self._state, ahead, row_of, slot, last, frame, oldest, clock, at, noise, light,
-                self._common, model, self.ndim,
+            self._state = predict.learn(
+                self._state, ahead, row_of, last, frame, oldest, len(self._id), clock, at, noise,
+                light, self._common, model, self.ndim,
             )  # fmt: skip
         reused = min(len(born), self._n_free)
         self._slots += len(born) - reused
@@ -239,10 +238,6 @@ class Linker:
             grown = np.empty(max(slots, 2 * len(self._free)), np.int32)
             grown[: self._n_free] = self._free[: self._n_free]
             self._free = grown
-        if self.motion != "none" and len(self._state) < len(self._free):
-            state = np.zeros((len(self._free), predict.F))
-            state[: len(self._state)] = self._state
-            self._state = state
 
     def snapshot(self) -> bytes:
         """The whole state; equal states give equal bytes on any machine."""
@@ -268,7 +263,7 @@ class Linker:
     def _models(self) -> tuple[bytes, ...]:
         if self.motion == "none":
             return ()
-        parts = (self._common, self._state[self._slot])
+        parts = (self._common, self._state)
         return tuple(part.astype("<f8").tobytes() for part in parts)
 
     @classmethod
@@ -304,7 +299,7 @@ class Linker:
         linker._at = arrays[4].reshape(n, 3)
         if model:
             linker._common = arrays[5]
-            linker._state[linker._slot] = arrays[6].reshape(n, predict.F)
+            linker._state = arrays[6].reshape(n, predict.F)
         return linker
 
 

@@ -9,7 +9,8 @@ the odds that a track like this one is not seen. What tracks have in common (ste
 how often one is missed or ends, how many points are new) is learned on the way, as one average with
 a memory of some ten frames, from a start that follows from the search range.
 
-State of a track, one row of `F` numbers in its slot; lateral (y, x) and axial (z) variances:
+State of a track: one row of `F` numbers, in the order of the linker's living tracks. Variances are
+lateral (y, x) and axial (z).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _standing(seen, missed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def expect(state, slot, last, frame, oldest, clock, noise, pop, model, ndim, reach):  # type: ignore[no-untyped-def]
+def expect(state, last, frame, oldest, clock, noise, pop, model, ndim, reach):  # type: ignore[no-untyped-def]
     """Predict every track to `clock`, and where to look for its point.
 
     Returns
@@ -94,7 +95,7 @@ def expect(state, slot, last, frame, oldest, clock, noise, pop, model, ndim, rea
     cell
         Side of cells to look in.
     """
-    m = len(slot)
+    m = len(last)
     ahead, place, radius, alone = np.empty((m, F)), np.zeros((m, 3)), np.empty(m), np.zeros(m)
     loud, loud_z = 0.0, 0.0
     for j in range(len(noise)):
@@ -107,9 +108,8 @@ def expect(state, slot, last, frame, oldest, clock, noise, pop, model, ndim, rea
         radius[i] = -1.0
         if last[i] < oldest:
             continue
-        s = slot[i]
-        dt = max(clock - state[s, CLOCK], 1e-3)
-        mu = state[s, MU]
+        dt = max(clock - state[i, CLOCK], 1e-3)
+        mu = state[i, MU]
         to_v = to_b = 0.0
         if model == 3:
             change = SWITCH * dt / (1.0 + SWITCH * dt)
@@ -119,12 +119,12 @@ def expect(state, slot, last, frame, oldest, clock, noise, pop, model, ndim, rea
             mu = later
         ahead[i, MU] = mu
         for k in range(SQ, F):
-            ahead[i, k] = state[s, k]
-        q = max((PRIOR * q_all + state[s, SQ]) / (PRIOR + state[s, SN]), FLOOR * q_all)
-        gap = _mix(state, s, ahead, i, to_v, to_b, 0, dt, q, fast, wild)
+            ahead[i, k] = state[i, k]
+        q = max((PRIOR * q_all + state[i, SQ]) / (PRIOR + state[i, SN]), FLOOR * q_all)
+        gap = _mix(state, ahead, i, to_v, to_b, 0, dt, q, fast, wild)
         if ndim == 3:
-            gap += _mix(state, s, ahead, i, to_v, to_b, 1, dt, q, fast, wild)
-        kind = _standing(state[s, SEEN], frame - last[i] - 1) - KEEP
+            gap += _mix(state, ahead, i, to_v, to_b, 1, dt, q, fast, wild)
+        kind = _standing(state[i, SEEN], frame - last[i] - 1) - KEEP
         alone[i] = none[kind >> 1]
         far = reach * math.sqrt(max(dt, 1.0))
         b = v = -1.0
@@ -158,14 +158,14 @@ def _odds(pop, ndim, reach):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mix(state, s, ahead, i, to_v, to_b, part, dt, q, fast, wild):  # type: ignore[no-untyped-def]
+def _mix(state, ahead, i, to_v, to_b, part, dt, q, fast, wild):  # type: ignore[no-untyped-def]
     """Both filters after a possible change of motion and a time, along y, x or (part 1) z.
 
     Returns the squared distance of their positions.
     """
     between = with_speed = speeds = distance = 0.0
     for axis in range(1 - part, 3 - 2 * part):
-        b, x, v = state[s, BX + axis], state[s, VX + axis], state[s, V + axis]
+        b, x, v = state[i, BX + axis], state[i, VX + axis], state[i, V + axis]
         between += (x - b) * (x - b)
         with_speed += (x - b) * v
         speeds += v * v
@@ -174,8 +174,8 @@ def _mix(state, s, ahead, i, to_v, to_b, part, dt, q, fast, wild):  # type: igno
         ahead[i, BX + axis], ahead[i, VX + axis], ahead[i, V + axis] = b, x, v
         distance += (x - b) * (x - b)
     each = 1.0 if part == 1 else 0.5
-    b, p = state[s, BP + part], VP + 3 * part
-    x, xv, v = state[s, p], state[s, p + 1], state[s, p + 2]
+    b, p = state[i, BP + part], VP + 3 * part
+    x, xv, v = state[i, p], state[i, p + 1], state[i, p + 2]
     spread = each * to_v * (1.0 - to_v)
     ahead[i, BP + part] = (
         (1.0 - to_b) * b + to_b * x + each * to_b * (1.0 - to_b) * between + q * dt
@@ -232,20 +232,25 @@ def price(ahead, at, noise, light, weight, pop, first, col, cost, ndim):  # type
 @njit(cache=True, nogil=True, error_model="numpy")
 def _density(ahead, i, x, lateral, axial, at, noise, j, ndim):  # type: ignore[no-untyped-def]
     """Normal density of a filter at a point, but for the power of 2 pi."""
-    variance = ahead[i, lateral] + noise[j, 0]
-    square = ((at[j, 1] - ahead[i, x + 1]) ** 2 + (at[j, 2] - ahead[i, x + 2]) ** 2) / variance
+    sharp = 1.0 / (ahead[i, lateral] + noise[j, 0])
+    square = ((at[j, 1] - ahead[i, x + 1]) ** 2 + (at[j, 2] - ahead[i, x + 2]) ** 2) * sharp
     if ndim == 3:
-        deep = ahead[i, axial] + noise[j, 1]
-        square += (at[j, 0] - ahead[i, x]) ** 2 / deep
-        return math.exp(-0.5 * square) / (variance * math.sqrt(deep))
-    return math.exp(-0.5 * square) / variance
+        deep = 1.0 / (ahead[i, axial] + noise[j, 1])
+        square += (at[j, 0] - ahead[i, x]) ** 2 * deep
+        sharp *= math.sqrt(deep)
+    return math.exp(-0.5 * square) * sharp
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def learn(  # type: ignore[no-untyped-def]
-    state, ahead, row_of, point_slot, last, frame, oldest, clock, at, noise, light, pop, model, ndim
+    state, ahead, row_of, last, frame, oldest, alive, clock, at, noise, light, pop, model, ndim
 ):
-    """Take in the points of a frame: filters of the tracks linked, rows of new ones, averages."""
+    """Take in the points of a frame, in filters and averages.
+
+    Returns the rows (alive, F) of the tracks that live on: those of the points, then the gaps.
+    """
+    new = np.zeros((alive, F))
+    linked = np.zeros(len(last), np.bool_)
     for k in range(P):
         if k in (STEP, FAST, KAPPA, NEW, DIRECTED, LIGHTS) or (k >= KEEP and (k - KEEP) % 2 == 0):
             if pop[k + 1] > 1.0:
@@ -261,13 +266,14 @@ def learn(  # type: ignore[no-untyped-def]
         for axis in range(3):
             pop[LOW + axis] = min(pop[LOW + axis], at[j, axis])
             pop[HIGH + axis] = max(pop[HIGH + axis], at[j, axis])
-        i, s = row_of[j], point_slot[j]
+        i = row_of[j]
         if i < 0:
             new_points += 1.0
-            _begin(state, s, at, noise, light, j, clock, fast, model, pop)
+            _begin(new, at, noise, light, j, clock, fast, model, pop)
             continue
+        linked[i] = True
         pop[_standing(ahead[i, SEEN], frame - last[i] - 1)] += 1.0
-        _update(state, s, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop)
+        _update(new, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop)
     if pop[FRAMES] == 0.0:  # all are new in the first frame: a tenth is usual
         pop[NEW], pop[FRAMES] = 0.5 * new_points, 5.0
     else:
@@ -275,24 +281,28 @@ def learn(  # type: ignore[no-untyped-def]
         pop[FRAMES] += 1.0
     surprise = pop[KAPPA] / pop[KAPPAS]
     pop[NOISE] *= min(max(surprise, 0.5), 2.0) ** 0.1
+    k = len(at)
+    for i in range(len(last)):
+        if last[i] > oldest and not linked[i]:
+            new[k] = state[i]
+            k += 1
+    return new
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _begin(state, s, at, noise, light, j, clock, fast, model, pop):  # type: ignore[no-untyped-def]
-    for k in range(F):
-        state[s, k] = 0.0
+def _begin(state, at, noise, light, j, clock, fast, model, pop):  # type: ignore[no-untyped-def]
     for axis in range(3):
-        state[s, BX + axis] = state[s, VX + axis] = at[j, axis]
+        state[j, BX + axis] = state[j, VX + axis] = at[j, axis]
     for part in range(2):
-        state[s, BP + part] = state[s, VP + 3 * part] = noise[j, part]
-        state[s, VP + 3 * part + 2] = fast
+        state[j, BP + part] = state[j, VP + 3 * part] = noise[j, part]
+        state[j, VP + 3 * part + 2] = fast
     share = min(max(pop[DIRECTED] / pop[TRACKS], 0.05), 0.95)
-    state[s, MU] = 0.0 if model == 1 else 1.0 if model == 2 else share
-    state[s, SEEN], state[s, CLOCK], state[s, LIGHT] = 1.0, clock, light[j]
+    state[j, MU] = 0.0 if model == 1 else 1.0 if model == 2 else share
+    state[j, SEEN], state[j, CLOCK], state[j, LIGHT] = 1.0, clock, light[j]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _update(state, s, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop):  # type: ignore[no-untyped-def]
+def _update(state, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop):  # type: ignore[no-untyped-def]
     """Both filters take in a point; how well they had foreseen it tells which motion it is."""
     dt = max(clock - ahead[i, CLOCK], 1e-3)
     mu = ahead[i, MU]
@@ -304,12 +314,12 @@ def _update(state, s, ahead, i, at, noise, light, j, clock, model, ndim, q_all, 
     q = max((PRIOR * q_all + ahead[i, SQ]) / (PRIOR + ahead[i, SN]), FLOOR * q_all)
     step = surprise = speed = 0.0
     for part in range(ndim - 1):
-        more = _correct(state, s, ahead, i, at, j, noise[j, part], part, q * dt)
+        more = _correct(state, ahead, i, at, j, noise[j, part], part, q * dt)
         step, surprise, speed = step + more[0], surprise + more[1], speed + more[2]
     step /= ndim * dt
-    state[s, MU] = mu
-    state[s, SQ] = OWN * ahead[i, SQ] + (1.0 - mu) * step
-    state[s, SN] = OWN * ahead[i, SN] + (1.0 - mu)
+    state[j, MU] = mu
+    state[j, SQ] = OWN * ahead[i, SQ] + (1.0 - mu) * step
+    state[j, SN] = OWN * ahead[i, SN] + (1.0 - mu)
     pop[STEP] = max(pop[STEP] + (1.0 - mu) * step, 1e-6 * q_all * pop[STEPS])
     pop[STEPS] += 1.0 - mu
     pop[DIRECTED] += mu
@@ -322,12 +332,12 @@ def _update(state, s, ahead, i, at, noise, light, j, clock, model, ndim, q_all, 
     change = light[j] - ahead[i, LIGHT]
     pop[LIGHTS] += change * change
     pop[LIGHTS_N] += 1.0
-    state[s, LIGHT] = ahead[i, LIGHT] + 0.3 * change
-    state[s, SEEN], state[s, CLOCK] = ahead[i, SEEN] + 1.0, clock
+    state[j, LIGHT] = ahead[i, LIGHT] + 0.3 * change
+    state[j, SEEN], state[j, CLOCK] = ahead[i, SEEN] + 1.0, clock
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _correct(state, s, ahead, i, at, j, noise, part, own):  # type: ignore[no-untyped-def]
+def _correct(state, ahead, i, at, j, noise, part, own):  # type: ignore[no-untyped-def]
     """Kalman update of the lateral axes or of the axial one.
 
     Returns squares summed over axes: of the step beyond what else explains it, of the directed
@@ -335,19 +345,21 @@ def _correct(state, s, ahead, i, at, j, noise, part, own):  # type: ignore[no-un
     """
     p = VP + 3 * part
     b, x, xv = ahead[i, BP + part], ahead[i, p], ahead[i, p + 1]
-    all_b, all_x = b + noise, x + noise
+    gain = b / (b + noise)
+    sharp = 1.0 / (x + noise)
+    gain_x, gain_v = x * sharp, xv * sharp
     step = surprise = speed = 0.0
     for axis in range(1 - part, 3 - 2 * part):
         error = at[j, axis] - ahead[i, BX + axis]
-        step += error * error - (all_b - own)
-        state[s, BX + axis] = ahead[i, BX + axis] + b / all_b * error
+        step += error * error - (b + noise - own)
+        state[j, BX + axis] = ahead[i, BX + axis] + gain * error
         error = at[j, axis] - ahead[i, VX + axis]
-        surprise += error * error / all_x
-        v = ahead[i, V + axis] + xv / all_x * error
+        surprise += error * error * sharp
+        v = ahead[i, V + axis] + gain_v * error
         speed += v * v
-        state[s, VX + axis], state[s, V + axis] = ahead[i, VX + axis] + x / all_x * error, v
-    state[s, BP + part] = b * noise / all_b
-    state[s, p] = x * noise / all_x
-    state[s, p + 1] = xv * noise / all_x
-    state[s, p + 2] = ahead[i, p + 2] - xv * xv / all_x
+        state[j, VX + axis], state[j, V + axis] = ahead[i, VX + axis] + gain_x * error, v
+    state[j, BP + part] = gain * noise
+    state[j, p] = gain_x * noise
+    state[j, p + 1] = gain_v * noise
+    state[j, p + 2] = ahead[i, p + 2] - gain_v * xv
     return step, surprise, speed
