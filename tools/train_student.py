@@ -80,9 +80,9 @@ def train(
                        out.with_suffix(CHECKPOINT), resume)  # fmt: skip
     content = graph(net, student_card.simulated_frames(seed, range(100, 112)))
     cases = student_card.simulated_cases(seed)
-    cutoff, metrics = student_card.calibrate(content, shape.split, cases, seed)
+    keys, metrics = student_card.calibrate(content, shape.split, cases, seed)
     facts = student_card.facts(shape, steps, device, history, "bright spots of light")
-    facts |= {"cutoff": cutoff, "fwhm_px": student_card.FWHM_PX}
+    facts |= keys | {"fwhm_px": student_card.FWHM_PX}
     facts |= {"radius_px": student_card.RADIUS_PX, "sigma_px": list(student_card.SIGMA_PX)}
     facts |= {"seed": seed, "provenance": {
         "movie": SIMULATED,
@@ -202,10 +202,10 @@ def train_from_crops(
     content = graph(net, scales)
     checkpoint.unlink(missing_ok=True)
     cases = student_card.pasted_cases(seed, ones[0])
-    cutoff, metrics = student_card.calibrate(content, shape.split, cases, seed)
+    keys, metrics = student_card.calibrate(content, shape.split, cases, seed)
     facts = student_card.facts(shape, steps, device, history, "particles like the one trained on")
     geometry = localizer_card.geometry(particle)
-    facts |= {"cutoff": cutoff, "fwhm_px": geometry["fwhm_px"], "radius_px": geometry["radius_px"]}
+    facts |= keys | {"fwhm_px": geometry["fwhm_px"], "radius_px": geometry["radius_px"]}
     kept = {k: v for k, v in teacher.items() if k not in facts and k not in TEACHERS_OWN}
     facts["training"] |= {"turns_averaged": [one.fold for one in ones], "zoom": zoom}
     facts["training"] |= {"teacher": teacher["training"]}
