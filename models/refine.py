@@ -234,9 +234,9 @@ def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
         return prior
     middle = np.median(t)
     # the scatter that the fits' own errors leave unexplained (a median: a few pairs that pass for
-    # single spots do not count), beside half of the prior's as if seen 4 times
+    # single spots do not count), beside 0.4 of the prior's as if seen once
     scatter = max(np.median((t - middle) ** 2) / MEDIAN - np.median(v), 0.0)
     telling = (1.0 / (1.0 + v / 0.02) ** 2).sum()
-    known = 4.0 * (0.5 * prior[1]) ** 2
-    spread = math.sqrt(max((telling * scatter + known) / (telling + 4.0), 0.03**2))
+    known = (0.4 * prior[1]) ** 2
+    spread = math.sqrt(max((telling * scatter + known) / (telling + 1.0), 0.03**2))
     return np.array([middle, spread])

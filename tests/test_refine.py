@@ -68,7 +68,8 @@ def test_the_error_is_the_bound_and_the_claim_is_the_error(case: str) -> None:
     photons = optics.photons_for_snr(snr, BACKGROUND, sigma)
     bound = optics.precision_bound(photons, BACKGROUND, sigma, read_noise_e=1.5)[0, 0]
     assert missed <= 2
-    assert 0.93 * bound < rmse < 1.12 * bound  # 864 spots: 1.7 % of it is luck
+    # 864 spots: 1.7 % of it is luck; a dim one's likelihood has tails that no bound knows
+    assert 0.93 * bound < rmse < (1.15 if snr == 3 else 1.07) * bound
     assert 0.87 * rmse < told < 1.13 * rmse
 
 
