@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from livespt.models.localize import Localizer, measure
 from livespt.models.session import shipped
@@ -167,3 +169,105 @@ def test_cutoff_and_quantile_choose_how_many() -> None:
 def test_a_model_of_another_task_is_refused(tmp_path: object) -> None:
     with pytest.raises(ModelError, match="no model file"):
         Localizer(f"{tmp_path}/none.onnx")
+
+
+@pytest.fixture(scope="module")
+def fast_model() -> Localizer:
+    localizer = Localizer(shipped("fast"), provider="cpu")
+    localizer.warm_up((64, 64))
+    localizer.warm_up((64, 64), "float32")
+    return localizer
+
+
+@pytest.mark.parametrize("case", QUIET)
+def test_a_student_finds_nothing_where_nothing_is(fast_model: Localizer, case: str) -> None:
+    spots = fast_model(QUIET[case])
+    assert len(spots) == 0 and spots.dtype == SPOT
+
+
+def test_a_student_takes_any_memory_layout_and_number(fast_model: Localizer) -> None:
+    image, points = spot_frame(np.random.default_rng(31), Case(snr=15))
+    plain = fast_model(image)
+    assert len(plain) >= len(points) - 3 and np.isfinite(plain["sigma"]).mean() > 0.9
+    turned = np.stack([image, image], 2)[:, :, 1]
+    for same in (np.asfortranarray(image), turned, image.astype(">u2"), image[::-1][::-1]):
+        assert fast_model(same).tobytes() == plain.tobytes()
+    others = {
+        "float32": image.astype(np.float32),
+        "big-endian float": image.astype(">f4"),
+        "scaled": image.astype(np.float32) * 3e-4 - 7,
+        "gain and offset": image * np.uint16(7) + np.uint16(3000),
+        "uint8": np.clip(image // 3, 0, 255).astype(np.uint8),
+    }
+    for name, other in others.items():
+        spots = fast_model(other)
+        gap = np.hypot(
+            np.subtract.outer(plain["y"], spots["y"]), np.subtract.outer(plain["x"], spots["x"])
+        )
+        assert len(spots) == pytest.approx(len(plain), abs=1), name
+        assert np.median(gap.min(axis=1)) < 0.02, name
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(-6, 6), st.integers(-6, 6))
+def test_a_shift_by_whole_cells_shifts_a_students_spots(seed: int, down: int, right: int) -> None:
+    localizer = Localizer(shipped("fast"), provider="cpu")
+    image, _ = spot_frame(np.random.default_rng(seed), Case(snr=12))
+    here = localizer(image)
+    for step in (4, 1):  # whole cells, and any pixels
+        there = localizer(np.roll(image, (step * down, step * right), (0, 1)))
+        inner = (np.abs(here["y"] - 127.5) < 80) & (np.abs(here["x"] - 127.5) < 80)
+        gap = np.hypot(
+            np.subtract.outer(here["y"] + step * down, there["y"]),
+            np.subtract.outer(here["x"] + step * right, there["x"]),
+        )
+        away = gap[inner].min(axis=1)
+        if step == 4:
+            assert away.max(initial=0.0) < 0.15
+        else:
+            assert np.median(away) < 0.03 if len(away) else True
+
+
+def test_hot_pixels_and_cosmic_rays_are_no_particles(fast_model: Localizer) -> None:
+    rng = np.random.default_rng(33)
+    for share in (1e-4, 1e-3, 1e-2):
+        image, _ = spot_frame(rng, Case(n=0))
+        hot = rng.choice(image.size, int(share * image.size), replace=False)
+        image.flat[hot] = np.clip(image.flat[hot] + rng.exponential(1500, len(hot)), 0, 65535)
+        assert len(fast_model(image)) <= 3
+    image, _ = spot_frame(rng, Case(n=0))
+    for k in range(8):
+        y = np.arange(20, 40)
+        image[y + 25 * k, 20 + 25 * k + (y * k) // 20] += np.uint16(2000)
+    assert len(fast_model(image)) <= 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_hide_nothing_else(fast_model: Localizer, bad: float) -> None:
+    image, _ = spot_frame(np.random.default_rng(34), Case(snr=15))
+    plain = fast_model(image.astype(np.float32))
+    hurt = image.astype(np.float32)
+    hurt[::40, ::40] = bad
+    spots = fast_model(hurt)
+    assert abs(len(spots) - len(plain)) <= 2 and np.isfinite(spots["y"]).all()
+
+
+@pytest.mark.parametrize("refine", ["gauss", "radial", "none"])
+def test_a_user_chooses_how_positions_are_refined(refine: str) -> None:
+    localizer = Localizer(shipped("spots"), provider="cpu", refine=refine)
+    error = []
+    for seed in range(4):
+        image, points = spot_frame(np.random.default_rng(40 + seed), Case(snr=10))
+        spots = localizer(image)
+        gap = np.hypot(
+            np.subtract.outer(points[:, 0], spots["y"]), np.subtract.outer(points[:, 1], spots["x"])
+        )
+        near = gap.min(axis=1) < 1
+        at = spots[gap.argmin(axis=1)][near]
+        error.append(np.stack([at["y"], at["x"]], 1) - points[near])
+        assert np.isfinite(spots["sigma"]).any() == (refine == "gauss")
+    assert np.sqrt(np.mean(np.concatenate(error) ** 2)) < {"gauss": 0.071, "radial": 0.13}.get(
+        refine, 0.11
+    )
+    with pytest.raises(SettingError, match="refine must be one of"):
+        Localizer(shipped("spots"), provider="cpu", refine="best")
