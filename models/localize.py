@@ -7,6 +7,7 @@ light, or the user asks for it, those without a neighbour are refined (`models.r
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from livespt.models.session import Session, open_session
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
 
+CLEAR = 4.5  # standard deviations of noise: less light than that is no particle
 MIN_SIZE = 16  # pixels; fewer hold no background to compare with
 DTYPES = ("uint8", "uint16", "float32")
 COMMON = ("cutoff", "merge_px", "radius_px")
@@ -202,7 +204,10 @@ class Localizer:
             spots["y"], spots["x"] = radial_symmetry(frame, found.points, self._radius).T
         elif self.refine == "gauss":
             fit = gaussian(frame, found.points, noise, sigma_px=self._width)
-            good, speck, rest = fit.good, fit.speck, ~fit.good
+            # the light of a spot over what noise alone gives a filter of its shape
+            clear = fit.intensity / (2 * math.sqrt(math.pi) * fit.width * max(noise, 1e-9))
+            good, rest = fit.good, ~fit.good
+            speck = fit.speck | (good & (np.abs(clear) < CLEAR))
             spots["y"][good], spots["x"][good] = fit.points[good].T
             spots["dy"][good], spots["dx"][good] = fit.spread[good].T
             for name in ("sigma", "intensity", "background"):
@@ -210,6 +215,8 @@ class Localizer:
         total, background, pixels = measure(frame, found.points[rest], self._radius)
         spots["intensity"][rest], spots["background"][rest] = total, background
         spots["dy"][rest] = spots["dx"][rest] = self._precision(total, pixels, noise)
+        if self.refine == "gauss":  # no spot fits, and little light there: hot pixels, streaks
+            speck[rest] = np.abs(total) < CLEAR * noise * np.sqrt(pixels)
         self._put_extras(spots, found.extras)
         spots = spots[~speck]
         return spots[np.lexsort((spots["x"], spots["y"]))]

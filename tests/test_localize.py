@@ -230,11 +230,11 @@ def test_a_shift_by_whole_cells_shifts_a_students_spots(seed: int, down: int, ri
 
 def test_hot_pixels_and_cosmic_rays_are_no_particles(fast_model: Localizer) -> None:
     rng = np.random.default_rng(33)
-    for share in (1e-4, 1e-3, 1e-2):
+    for share, most in ((1e-4, 0), (1e-3, 2), (1e-2, 16)):  # of many, some lie side by side
         image, _ = spot_frame(rng, Case(n=0))
         hot = rng.choice(image.size, int(share * image.size), replace=False)
         image.flat[hot] = np.clip(image.flat[hot] + rng.exponential(1500, len(hot)), 0, 65535)
-        assert len(fast_model(image)) <= 3
+        assert len(fast_model(image)) <= most
     image, _ = spot_frame(rng, Case(n=0))
     for k in range(8):
         y = np.arange(20, 40)

@@ -154,7 +154,7 @@ def load_localizer(
     from livespt.models.session import shipped
     from livespt.models.volume import VolumeLocalizer
 
-    path = options.localizer or _original("localizer", origin) or shipped("spots")
+    path = options.localizer or _original("localizer", origin) or shipped("fast")
     kind = VolumeLocalizer if stack else Localizer
     return kind(path, provider=options.provider, threads=options.threads)
 

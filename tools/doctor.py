@@ -253,7 +253,7 @@ def try_providers() -> None:
 
     runs, cuda = "cuda", ""
     try:
-        path = shipped("spots")
+        path = shipped("fast")
         open_session(path, "cpu")
     except ModelError as error:
         print(json.dumps({"refused": str(error)}))

@@ -50,8 +50,15 @@ def train() -> None:
     help="Centre of the particle; may be repeated for several.",
 )
 @click.option("--clicks", type=PATH, help="Particles in whole frames: CSV with frame, y, x.")
-@click.option("--size", type=click.IntRange(min=5), required=True, help="Side of the crop, pixels.")
+@click.option("--size", type=click.IntRange(min=5), help="Side of the crop, pixels.")
 @click.option("--out", type=PATH, required=True, help="Model to write (.onnx).")
+@click.option("--fast", is_flag=True, help="A small network that takes a tenth of the time.")
+@click.option(
+    "--preset",
+    type=click.Choice(["fast", "crowd"]),
+    help="Of spots of light instead of a particle: MOVIE is 'simulated', with --fast.",
+)
+@click.option("--resume", is_flag=True, help="With --preset: go on from the checkpoint.")
 @click.option("--net", type=click.Choice(["light", "paper"]), default="light", show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), help="Of training. Default: as the net needs.")
 @click.option(
@@ -103,11 +110,24 @@ def train() -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--overwrite", is_flag=True)
-def train_localizer(movie: Path, **values: Any) -> None:
-    """A localizer from a particle of MOVIE, or several ("simulated": as the shipped one is)."""
+def train_localizer(
+    movie: Path, size: int | None, preset: str | None, resume: bool, **values: Any
+) -> None:
+    """A localizer from a particle of MOVIE, or several ("simulated": as the shipped ones are)."""
+    if preset is not None:
+        given = [key for key in ("frame", "at", "clicks") if values[key] not in (None, [])]
+        if str(movie) != "simulated" or not values["fast"] or given or size is not None:
+            raise click.UsageError("--preset goes with 'simulated --fast' and with no particle")
+        from livespt.tools import train_student
+
+        own = {key: values[key] for key in ("out", "steps", "seed", "device", "overwrite")}
+        report(train_student.train(preset=preset, resume=resume, **own))
+        return
+    if size is None or resume:
+        raise click.UsageError("--resume goes with --preset" if resume else "Missing option --size")
     from livespt.tools.train_localizer import train
 
-    report(train(movie, **values))
+    report(train(movie, size=size, **values))
 
 
 def _preset_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -195,7 +215,7 @@ def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -
     from livespt.models.session import shipped
     from livespt.tools.evaluate_localizer import evaluate
 
-    report(evaluate(model or shipped("spots"), report=folder, **values))
+    report(evaluate(model or shipped("fast"), report=folder, **values))
 
 
 @evaluate.command("beads")
@@ -208,7 +228,7 @@ def evaluate_beads(movie: Path, model: Path | None, folder: Path | None, **value
     from livespt.models.session import shipped
     from livespt.tools.evaluate_beads import evaluate
 
-    report(evaluate(movie, model or shipped("spots"), report=folder, **values))
+    report(evaluate(movie, model or shipped("fast"), report=folder, **values))
 
 
 @evaluate.command("stacks")
@@ -219,7 +239,7 @@ def evaluate_stacks(model: Path | None, **values: Any) -> None:
     from livespt.models.session import shipped
     from livespt.tools.evaluate_stack import evaluate
 
-    report(evaluate(model or shipped("spots"), **values))
+    report(evaluate(model or shipped("fast"), **values))
 
 
 @evaluate.command("shapes")
