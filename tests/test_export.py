@@ -27,8 +27,8 @@ UNKNOWN = replace(START, pixel_size_um=None, frame_interval_s=None)
 EXTENSIONS = (".csv", ".parquet", ".xml", ".geff")
 COLUMNS = [
     "frame", "particle", "y", "x", "intensity", "background", "score", "dy", "dx", "sigma",
-    "channel", "position", "p_normal", "p_directed", "p_confined", "p_subdiffusive", "state", "p_uncoated",
-    "lag",
+    "channel", "position", "p_normal", "p_directed", "p_confined", "p_subdiffusive", "state",
+    "p_uncoated", "lag",
 ]  # fmt: skip
 
 

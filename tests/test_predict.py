@@ -61,7 +61,8 @@ def test_goes_on_in_another_process() -> None:
         "linker = Linker.restore(data) if data else Linker(4.0, 2, motion='auto')\n"
         "for frame in range(*map(int, sys.argv[1:])):\n"
         "    rng = np.random.default_rng(frame)\n"
-        "    points = np.mgrid[:10, :10].reshape(2, -1).T * 6.0 + frame + rng.normal(0, 1, (100, 2))\n"
+        "    points = np.mgrid[:10, :10].reshape(2, -1).T * 6.0 + frame\n"
+        "    points = points + rng.normal(0, 1, (100, 2))\n"
         "    linker.link(frame, points[rng.random(100) < 0.9], time_s=0.1 * frame)\n"
         "sys.stdout.buffer.write(linker.snapshot())\n"
     )

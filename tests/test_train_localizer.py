@@ -223,7 +223,7 @@ def test_a_constant_offset_is_found_and_removed() -> None:
     class Skewed(torch.nn.Module):
         def forward(self, squashed: torch.Tensor) -> torch.Tensor:
             n, _, height, width = squashed.shape
-            weight = squashed[:, 0].clamp(min=0.3) - 0.3
+            weight = squashed[:, 0].clamp(min=0.9) - 0.9
             line_y, line_x = (torch.arange(k) - (k - 1) / 2 for k in (height, width))
             total = weight.sum(dim=(1, 2)) + 1e-6
             y = (weight * line_y[:, None]).sum(dim=(1, 2)) / total
@@ -237,7 +237,7 @@ def test_a_constant_offset_is_found_and_removed() -> None:
     line = torch.arange(25) - 12.0
     crop = 60 * torch.exp(-((line[:, None] - 0.7) ** 2 + (line + 0.3) ** 2) / 4)
     particle = localizer_card.describe(crop.numpy())
-    keys, metrics = localizer_card.calibrate(Skewed(), crop, particle, (0.5, 2.0), 1)  # type: ignore[arg-type]
+    keys, metrics = localizer_card.calibrate(Skewed(), crop, particle, (0.5, 2.0), 1)
     assert keys["offset_px"] == pytest.approx([0.4, -0.1], abs=0.03)
     assert metrics["centre_in_crop_px"] == pytest.approx([0.7, -0.3], abs=0.05)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from livespt.models import student_frames
 from livespt.stream.errors import SettingError
-from livespt.tools import learning, localizer_card, localizer_files, student_card
+from livespt.tools import learning, localizer_card, localizer_centre, localizer_files, student_card
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -163,7 +163,7 @@ class Made(NamedTuple):
 def train_from_crops(
     crops: Sequence[Tensor],
     particle: localizer_card.Particle,
-    centres: Sequence[Sequence[float]],
+    centres: Sequence[Any],
     teacher: dict[str, Any],
     *,
     checkpoint: Path,
@@ -212,3 +212,35 @@ def train_from_crops(
     facts["training"]["size_px"] = teacher["training"]["size_px"]
     facts["refine"] = teacher.get("refine", "none")
     return Made(content, kept | facts, metrics)
+
+
+def distil(
+    crops: Sequence[Tensor],
+    particle: localizer_card.Particle,
+    centres: Sequence[localizer_centre.Centre],
+    facts: dict[str, Any],
+    metrics: dict[str, Any],
+    out: Path,
+    cutoff: float | None = None,
+) -> Made:
+    """The student of a teacher that `train_localizer.train` made, in its place.
+
+    `facts` and `metrics` are the teacher's, `cutoff` what a person asked for.
+    """
+    at = [one.at if one.method != "none" else metrics["centre_in_crop_px"] for one in centres]
+    learned = facts["training"]
+    made = train_from_crops(
+        crops[: len(at)],
+        particle,
+        at,
+        facts,
+        checkpoint=out.with_suffix(CHECKPOINT),
+        seed=facts["seed"],
+        zoom=learned["zoom"],
+        device=learned["device"],
+    )
+    made.facts["provenance"] = facts["provenance"] | {
+        "command": facts["provenance"]["command"] + " --fast"
+    }
+    made.facts["cutoff"] = made.facts["cutoff"] if cutoff is None else cutoff
+    return made._replace(metrics=metrics | {"student": made.metrics})
