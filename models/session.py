@@ -75,7 +75,7 @@ def open_session(
 
     Parameters
     ----------
-    path : path of the `.onnx` file; its card lies beside it.
+    path : path of the `.onnx` file; its card lies beside it. A bare name is a shipped model's.
     provider : "auto", "cpu" or "cuda".
     threads : threads within one operation.
     task : the task that the card must name, if given.
@@ -85,6 +85,8 @@ def open_session(
     ModelError : no file, no card, not the file of the card, another task, or no such provider.
     """
     path = Path(path)
+    if not path.suffix and len(path.parts) == 1:
+        path = shipped(path.name)
     if provider not in ("auto", *PROVIDERS):
         raise ModelError(f"unknown provider '{provider}': use auto, cpu or cuda")
     if threads < 1:

@@ -30,6 +30,12 @@ def carded(folder: Path, **facts: object) -> Path:
     return path
 
 
+def test_a_bare_name_is_a_shipped_model() -> None:
+    assert session.open_session("fast", "cpu").path == session.shipped("fast")
+    with pytest.raises(ModelError, match=r"no shipped model 'fats'; shipped: .*fast"):
+        session.open_session("fats", "cpu")
+
+
 def test_a_model_runs_and_says_what_it_is(tmp_path: Path) -> None:
     model = session.open_session(carded(tmp_path, lags=[0, 8]), provider="cpu", task="segment")
     assert model.provider == "cpu" and model.name == "doubler" and model.card["lags"] == [0, 8]

@@ -26,7 +26,7 @@ MOTION = click.Choice(["none", "brownian", "velocity", "auto"])
 def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of every command that analyzes frames."""
     options = [
-        click.option("--localizer", type=PATH, help="Localizer model (.onnx). Default: shipped."),
+        click.option("--localizer", type=PATH, help="Localizer (.onnx, or `crowd`). [fast]"),
         click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped."),
         click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped."),
         click.option("--search-range", type=FINITE, help="Pixels a particle may move a frame. [5]"),
