@@ -112,7 +112,7 @@ def evaluate(
         "command": f"livespt evaluate localizer --frames {frames}",
     }
     if write:
-        put_on_card(Path(model), {"simulated": _small(metrics) | {"speed": timing}})
+        put_on_card(localizer.session.path, {"simulated": _small(metrics) | {"speed": timing}})
     metrics |= {"speed": timing, "milliseconds_512": timing["milliseconds_512"]}
     metrics["targets"] = spot_targets.check(localizer.session.name, crowd, timing)
     if judges:
