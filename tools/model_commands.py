@@ -178,7 +178,7 @@ def train_uncoating(**values: Any) -> None:
 @click.option("--wavelength-um", type=POSITIVE, default=0.633, show_default=True)
 @click.option("--na", type=POSITIVE, default=1.3, show_default=True)
 @click.option("--medium", type=Finite(min=1), default=1.333, show_default=True, help="Its index.")
-@click.option("--steps", type=click.IntRange(min=40), default=4000, show_default=True)
+@click.option("--steps", type=click.IntRange(min=40), default=12_000, show_default=True)
 @click.option("--out", type=PATH, required=True, help="Model to write (.onnx).")
 @click.option("--seed", type=SEED, default=1, show_default=True)
 @click.option("--overwrite", is_flag=True)

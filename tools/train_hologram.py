@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from livespt.models.hologram_net import HologramNet
 
 SIMULATED = "simulated"  # instead of a file's path
-STEPS, BATCH, RATE = 4000, 8, 2.5e-3
+STEPS, BATCH, RATE = 12_000, 8, 2.5e-3
 LEAST_STEPS = 40
 CELLS = 24  # of a copy that the network looks at in training, a side
 SEARCH_UM = (-6.0, 6.0)  # where the crop's particle is looked for
