@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models import hologram_net as nets
-from livespt.models.lodestar_graph import IR, OPSET, Graph, layers
+from livespt.models.graph import Graph
+from livespt.models.lodestar_graph import IR, OPSET, layers
 
 EXTRAS = ("z", "polarizability", "dz", "dy", "dx")  # what follows rho, as the card names it
 OUTPUTS = 3 + len(EXTRAS)

@@ -12,31 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from livespt.models import lodestar
+from livespt.models.graph import Graph
 
 if TYPE_CHECKING:
     from torch import nn
 
 OPSET, IR = 17, 8  # ONNX Runtime 1.14 and later
-
-
-class Graph:
-    """Nodes and constants as they come."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, name: str, value: Any) -> str:
-        from onnx import numpy_helper
-
-        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
 
 
 def serialize(net: nn.Sequential, normalize: lodestar.Normalize) -> bytes:

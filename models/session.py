@@ -175,6 +175,14 @@ def write_card(
     return place
 
 
+def add_metrics(path: str | Path, metrics: dict[str, Any]) -> None:
+    """Add `metrics` to the card of the model file `path`; those of the same names are replaced."""
+    card = read_card(path)
+    card["metrics"] = card["metrics"] | metrics
+    card.pop("sha256")
+    write_card(path, **card)
+
+
 def card_path(path: str | Path) -> Path:
     """Where the card of the model file `path` lies."""
     path = Path(path)

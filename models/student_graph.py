@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models import student
+from livespt.models.graph import Graph
 from livespt.models.lodestar import CLIP, CLIPPED_MEAN, LAPLACE, LEAST, NOISELESS, ROUNDING, ROUNDS
 
 if TYPE_CHECKING:
@@ -20,26 +21,6 @@ if TYPE_CHECKING:
 
 OPSET, IR = 21, 10  # ONNX Runtime 1.18 and later: the first to dequantize 16 bits
 FLOAT, UINT16 = 1, 4  # as ONNX numbers types
-
-
-class _Graph:
-    """Nodes and constants as they come."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, name: str, value: Any) -> str:
-        from onnx import numpy_helper
-
-        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
 
 
 def serialize(net: nn.Sequential) -> bytes:
@@ -51,7 +32,7 @@ def serialize(net: nn.Sequential) -> bytes:
     """
     from onnx import TensorProto, checker, helper
 
-    g = _Graph()
+    g = Graph()
     _normalize(g)
     _layers(g, net)
     graph = helper.make_graph(
@@ -73,7 +54,7 @@ def serialize(net: nn.Sequential) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _normalize(g: _Graph) -> None:
+def _normalize(g: Graph) -> None:
     """`student.normalize` with the edges of `student.Contrast`: "scaled"; and "noise"."""
     g.add("Unsqueeze", ["frame", g.constant("front", np.array([0, 1]))], "counts")
     g.add("Cast", ["counts"], "x", to=FLOAT)
@@ -102,7 +83,7 @@ def _normalize(g: _Graph) -> None:
     g.add("Pad", ["contrast", g.constant("pads", np.array(pads))], "scaled", mode="edge")
 
 
-def _layers(g: _Graph, net: nn.Sequential) -> None:
+def _layers(g: Graph, net: nn.Sequential) -> None:
     """The network, from "scaled" to "field"."""
     first = net[0]
     assert isinstance(first, student.Contrast)

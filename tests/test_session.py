@@ -122,3 +122,10 @@ def test_shipped_models_match_their_cards() -> None:
         assert session.open_session(session.shipped(name), provider="cpu").name == name
     with pytest.raises(ModelError, match="no shipped model 'nothing'"):
         session.shipped("nothing")
+
+
+def test_metrics_are_added_to_a_card(tmp_path: Path) -> None:
+    path = carded(tmp_path, metrics={"recall": 1.0, "old": 2})
+    session.add_metrics(path, {"recall": 0.5, "new": 3})
+    assert session.read_card(path)["metrics"] == {"recall": 0.5, "old": 2, "new": 3}
+    session.open_session(path, "cpu")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.localize import Localizer
-from livespt.models.session import read_card, write_card
+from livespt.models.session import add_metrics
 from livespt.stream.errors import InputError, MissingError
 
 UM_PER_PX, FRAMES_PER_S = 100 / 285, 24.0  # of the bulk_water recording
@@ -42,7 +42,7 @@ def evaluate_bulk_water(
         raise InputError(f"{path} has no spots in {movie}")
     metrics = walkthrough(judge, spots, frames) | {"published": PUBLISHED}
     if write and not path.is_dir():
-        _put_on_card(path, {"bulk_water": metrics})
+        add_metrics(path, {"bulk_water": metrics})
     return metrics
 
 
@@ -122,10 +122,3 @@ def _near(rows: Any, others: Any, radius: float) -> Any:
             square += np.subtract.outer(part["x"].to_numpy(), there["x"].to_numpy()) ** 2
             near.loc[part.index] = square.min(axis=1) <= radius**2
     return near
-
-
-def _put_on_card(model: Path, metrics: dict[str, Any]) -> None:
-    card = read_card(model)
-    card["metrics"] = card["metrics"] | metrics
-    card.pop("sha256")
-    write_card(model, **card)

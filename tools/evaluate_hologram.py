@@ -20,7 +20,7 @@ from livespt.models import hologram
 from livespt.models.hologram import Microscope, Sphere
 from livespt.models.localize import Localizer
 from livespt.models.propagate import peak, refocus, tamura
-from livespt.models.session import read_card, write_card
+from livespt.models.session import add_metrics
 from livespt.stream.errors import ModelError
 from livespt.tools.train_hologram import Reference
 
@@ -75,7 +75,7 @@ def evaluate(
         "command": f"livespt evaluate holograms --frames {frames}",
     }
     if write:
-        _put_on_card(Path(model), metrics)
+        add_metrics(localizer.session.path, {"simulated": metrics})
     return metrics
 
 
@@ -203,10 +203,3 @@ def _false(localizer: Localizer, m: Microscope, frames: int) -> float:
     fields = (hologram.noise((256, 256), NOISES[0], rng, m) for _ in range(frames))
     count = sum(len(localizer(_parts(field))) for field in fields)
     return round(count / (frames * 256**2) * 1e6, 3)
-
-
-def _put_on_card(model: Path, metrics: dict[str, Any]) -> None:
-    card = read_card(model)
-    card["metrics"] = card["metrics"] | {"simulated": metrics}
-    card.pop("sha256")
-    write_card(model, **card)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.localize import Localizer
-from livespt.models.session import read_card, write_card
+from livespt.models.session import add_metrics
 from livespt.tools import accuracy, spot_targets
 from livespt.tools.accuracy import Floats, Tally
 from livespt.tools.judges import Set, judges, skipped, tune
@@ -112,7 +112,7 @@ def evaluate(
         "command": f"livespt evaluate localizer --frames {frames}",
     }
     if write:
-        put_on_card(localizer.session.path, {"simulated": _small(metrics) | {"speed": timing}})
+        add_metrics(localizer.session.path, {"simulated": _small(metrics) | {"speed": timing}})
     metrics |= {"speed": timing, "milliseconds_512": timing["milliseconds_512"]}
     metrics["targets"] = spot_targets.check(localizer.session.name, crowd, timing)
     if judges:
@@ -120,14 +120,6 @@ def evaluate(
     if report is not None:
         write_report(report, localizer, metrics, seen, CROWD)
     return metrics
-
-
-def put_on_card(model: Path, metrics: dict[str, Any]) -> None:
-    """Add metrics to a model's card."""
-    card = read_card(model)
-    card["metrics"] = card["metrics"] | metrics
-    card.pop("sha256")
-    write_card(model, **card)
 
 
 def localize(localizer: Localizer, image: NDArray[Any]) -> Floats:

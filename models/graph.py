@@ -1,0 +1,27 @@
+"""Graph: the nodes and constants of an `.onnx` file that is written node by node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Graph:
+    """Nodes and constants as they come."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, name: str, value: Any) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
