@@ -42,7 +42,7 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "fast": Preset(16, 3, 1, 28_000),
-    "crowd": Preset(32, 4, 2, 22_000),
+    "crowd": Preset(32, 4, 2, 60_000),
 }
 
 
