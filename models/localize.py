@@ -177,8 +177,6 @@ class Localizer:
         merge = float(card["merge_px"])
         if self.decoder == "student":
             rows = decode(field, self.cutoff, float(card["stride_px"]), merge)
-            if not (rows[:, 2] >= card.get("sure", 0.0)).any():  # a frame of noise alone
-                rows = rows[:0]
         else:
             alpha, v0 = float(card["alpha"]), float(card["variance_px2"])
             border, cutoff = int(card["border_px"]), self.cutoff

@@ -113,12 +113,11 @@ def counts(frame: NDArray[Any]) -> Image:
 def calibrate(
     content: bytes, split: int, cases: Iterable[tuple[Image, Floats]], seed: int
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """The card's `cutoff` and `sure`, and metrics.
+    """The card's `cutoff`, and metrics.
 
     `cutoff` lies amid those of the best mean Jaccard index on `cases` (of other seeds than
     evaluation uses).
-    At SNR 3 it lets pass what noise does once in some frames; so a frame counts as empty unless
-    something in it reaches `sure`, above whatever a million pixels of noise score.
+    At SNR 3 it lets pass what noise does once in some frames: `noise_score` says how much it can.
     """
     field, stride = runner(content, split), 4 / split
     each = []
@@ -128,7 +127,7 @@ def calibrate(
     mean = np.mean(each, axis=0)
     best = float(np.mean(CUTOFFS[mean >= mean.max() - FLAT]))
     noise = noise_score(field, stride, seed)
-    keys = {"cutoff": round(best, 3), "sure": round(min(max(best, noise + 0.05), 0.9), 3)}
+    keys = {"cutoff": round(best, 3)}
     return keys, {"noise_score": round(noise, 3), "jaccard": round(float(mean.max()), 4)}
 
 
