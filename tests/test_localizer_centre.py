@@ -40,7 +40,9 @@ def test_a_crescent_needs_a_click() -> None:
     found = localizer_centre.find(crop, particle, CLICK)
     assert found.method == "click" and found.at.tolist() == CLICK.tolist()
     assert found.uncertainty_px < 0.1
-    assert localizer_centre.find(crop, particle, np.zeros(2)).uncertainty_px > 0.2  # whole pixels
+    whole = np.zeros(2)  # a click that only points at the particle
+    assert localizer_centre.find(crop, particle, whole).method == "none"
+    assert localizer_centre.find(crop, particle, whole, "click").uncertainty_px > 0.2
     assert localizer_centre.find(crop, particle, CLICK, "none").method == "none"
     with pytest.raises(SettingError, match="no centre of symmetry"):
         localizer_centre.find(crop, particle, CLICK, "symmetry")

@@ -30,6 +30,7 @@ RECIPE: dict[str, Any] = {
     "noise": 2.0,
     "neighbours": 0.0,  # one particle an image
     "others": 0.1,
+    "centre": "none",  # the particles lie at any angle
 }
 SEEN = np.s_[1:5]  # SNR 3 to 10: there the rivals must be beaten
 PRECISE = np.s_[3:]  # SNR 8 and more: there the error must be below PRECISE_PX

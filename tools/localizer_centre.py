@@ -18,7 +18,7 @@ from livespt.tools.localizer_card import Particle
 METHODS = ("auto", "symmetry", "click", "none")
 SYMMETRIC = 0.985  # least correlation with itself turned by half a turn, less its uncertainty
 REPEATS = 24  # of the noise, for the uncertainty
-SURE = 2.0  # standard deviations from which on a difference is taken off
+SURE = 4.0  # standard deviations from which on a difference is taken off
 BLUR = 1.0  # pixels
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,9 @@ def find(crop: NDArray[Any], particle: Particle, click: Floats, method: str = "a
     crop : (s, s), noise units, the particle alone in it (`localizer_card.isolate`).
     click : (2,) where a person put the centre, pixels from the crop's middle.
     method : "symmetry": the point about which the crop resembles itself most when turned by half
-        a turn; "click"; "auto": symmetry where the crop has it, else the click; "none".
+        a turn; "click"; "auto": symmetry where the crop has it, else the click if it was given
+        with decimals, else none: what turns with the particle must not be set right for one of its
+        orientations by a click that only points at it; "none".
 
     Raises
     ------
@@ -57,10 +59,10 @@ def find(crop: NDArray[Any], particle: Particle, click: Floats, method: str = "a
         )
     if method == "symmetry" or (method == "auto" and symmetry >= least):
         return Centre("symmetry", at, spread, symmetry)
-    if method == "none":
-        return Centre("none", np.zeros(2), float("nan"), symmetry)
     # a place given in whole pixels is meant within half of one; nobody clicks within 0.05
     whole = bool((np.abs(click - np.round(click)) < 1e-9).all())
+    if method == "none" or (method == "auto" and whole):
+        return Centre("none", np.zeros(2), float("nan"), symmetry)
     return Centre("click", np.asarray(click, np.float64), 0.29 if whole else 0.05, symmetry)
 
 
