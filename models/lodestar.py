@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 STRIDE = 2  # pixels a cell of the output grid, in both networks
-NETS = ("light", "paper")
+NETS = ("light", "wide", "paper")
+DILATIONS = {"light": (1, 2, 1), "wide": (1, 2, 3, 1)}  # of their 3x3 layers
 COARSE = 4  # pixels a cell of the background grid
 EPSILON = 1e-3  # the paper has 1e-6, which leaves the weight of a particle anywhere below 1
 KNEE = 3.0  # noise units at which the squashing turns from linear to a root
@@ -89,8 +90,9 @@ def build(net: str, channels: int = 1, extra: int = 0) -> nn.Sequential:
     The first three outputs are dy, dx and rho; `extra` ones follow, one a further symmetry.
 
     "paper" is the network of the paper's Methods: three 3x3 layers of 32 channels, 2x2 maximum,
-    eight 3x3 of 32, 1x1 to 3. "light" costs an eighth: one 6x6 layer of stride 2, four 3x3
-    dilated by 1, 2, 3 and 1, all of 16 channels, 1x1 to 3. A cell of "light" sees 34 pixels.
+    eight 3x3 of 32, 1x1 to 3. "light" costs a tenth, "wide" an eighth: one 6x6 layer of stride 2,
+    3x3 layers dilated by DILATIONS, all of 16 channels, 1x1 to 3. A cell of "light" sees 22 pixels,
+    which keeps neighbours apart; one of "wide" 34, as larger and lopsided particles need.
     """
     layers: list[nn.Module] = []
     if net == "paper":
@@ -100,9 +102,9 @@ def build(net: str, channels: int = 1, extra: int = 0) -> nn.Sequential:
         for _ in range(8):
             layers += [nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()]
         layers.append(nn.Conv2d(32, 3 + extra, 1))
-    elif net == "light":
+    elif net in DILATIONS:
         layers += [nn.Conv2d(channels, 16, 6, stride=2, padding=2), nn.ReLU()]
-        for apart in (1, 2, 3, 1):
+        for apart in DILATIONS[net]:
             layers += [nn.Conv2d(16, 16, 3, padding=apart, dilation=apart), nn.ReLU()]
         layers.append(nn.Conv2d(16, 3 + extra, 1))
     else:

@@ -62,7 +62,7 @@ class Reading(NamedTuple):
 def evaluate(
     *,
     images: int = 10_000,
-    net: str = "light",
+    net: str = "wide",
     steps: int = 5000,
     out: str | Path | None = None,
     seed: int = 1,

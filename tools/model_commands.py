@@ -59,7 +59,9 @@ def train() -> None:
     help="Of spots of light instead of a particle: MOVIE is 'simulated', with --fast.",
 )
 @click.option("--resume", is_flag=True, help="With --preset: go on from the checkpoint.")
-@click.option("--net", type=click.Choice(["light", "paper"]), default="light", show_default=True)
+@click.option(
+    "--net", type=click.Choice(["light", "wide", "paper"]), default="light", show_default=True
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Of training. Default: as the net needs.")
 @click.option(
     "--gain",
@@ -93,9 +95,9 @@ def train() -> None:
 @click.option(
     "--others",
     type=Finite(min=0),
-    default=0.1,
+    default=0.0,
     show_default=True,
-    help="How much to learn of what is not the particle; 0: nothing, the paper's way.",
+    help="How much to learn of what is not the particle (0.1: picky); 0: the paper's way.",
 )
 @click.option(
     "--centre",
@@ -244,7 +246,9 @@ def evaluate_stacks(model: Path | None, **values: Any) -> None:
 
 @evaluate.command("shapes")
 @click.option("--images", type=click.IntRange(min=35), default=10_000, show_default=True)
-@click.option("--net", type=click.Choice(["light", "paper"]), default="light", show_default=True)
+@click.option(
+    "--net", type=click.Choice(["light", "wide", "paper"]), default="wide", show_default=True
+)
 @click.option("--steps", type=click.IntRange(min=10), default=5000, show_default=True)
 @click.option("--out", type=PATH, help="Folder for the models; those already there are judged.")
 @click.option("--seed", type=SEED, default=1, show_default=True)

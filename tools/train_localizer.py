@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-STEPS = {"light": 5000, "paper": 3000}
+STEPS = {"light": 5000, "wide": 5000, "paper": 3000}
 BATCH, STRANGE = 8, 4  # copies a step, and views of what is not the particle
-RATES = {"light": 3e-3, "paper": 1e-3}
+RATES = {"light": 1e-3, "wide": 3e-3, "paper": 1e-3}
 SMALLEST = 9  # pixels: a crop must show background around its particle
 LARGEST = 64  # pixels: a larger crop is not copied onto the card
 JUDGED = 4  # crops, at most, that the card is measured on
@@ -41,7 +41,7 @@ class Recipe(NamedTuple):
     noise: float  # most white noise added, noise units
     device: str
     neighbours: float = 0.5  # share of copies with another particle beside the first
-    others: float = 0.1  # weight of the loss of answers to what is not the particle; 0: none
+    others: float = 0.0  # weight of the loss of answers to what is not the particle; 0: none
 
 
 class Detection(NamedTuple):
@@ -67,7 +67,7 @@ def train(
     zoom: float = 1.15,
     noise: float = 1.0,
     neighbours: float = 0.5,
-    others: float = 0.1,
+    others: float = 0.0,
     centre: str = "auto",
     alpha: float = localizer_card.ALPHA,
     cutoff: float | None = None,
