@@ -26,7 +26,7 @@ from livespt.stream.errors import SettingError, WireError
 from livespt.stream.history import ANSWER_EVENTS, EventLog, living
 from livespt.stream.publish import Publisher
 from livespt.stream.subscribe import PENDING, Subscriber
-from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import EVENT, FORMAT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
 
 FREE = "tcp://127.0.0.1:0"
 START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
@@ -528,7 +528,7 @@ def test_garbage_harms_no_one() -> None:
                     parts = [chance.randbytes(chance.randrange(60)) for _ in range(3)]
                     dealer.send_multipart([chance.choice([b"since", b"bye", b"?"]), *parts[:1]])
                     xsub.send_multipart(parts)
-                dealer.send_multipart([b"since", b'{"format": 1, "seq": -1}'])
+                dealer.send_multipart([b"since", b'{"format": 2, "seq": -1}'])
                 dealer.send_multipart([b"snapshot", b'{"format": 99}'])
         with zmq.Context() as context, context.socket(zmq.DEALER) as large:
             large.linger = 0
@@ -559,7 +559,8 @@ def test_a_plain_request_socket_is_answered_too() -> None:
         with zmq.Context() as context, context.socket(zmq.REQ) as req:
             req.linger = 0
             req.connect(publisher.router_endpoint)
-            req.send_multipart([b"since", json.dumps({"format": 1, "seq": 4, "to": 7}).encode()])
+            request = {"format": FORMAT, "seq": 4, "to": 7}
+            req.send_multipart([b"since", json.dumps(request).encode()])
             assert req.poll(5000)
             answer = wire.decode(req.recv_multipart())
     assert answer.header["first"] == 0 and answer.header["head"] == 9

@@ -542,7 +542,7 @@ def not_a_run(tmp_path: Path, case: str) -> Path:
     elif case == "list":
         (path / "zarr.json").write_text("[]")
     elif case == "newer":
-        edit(path, format=2)
+        edit(path, format=99)
     elif case == "start":
         edit(path, start={"run": 3})
     elif case == "tables":
@@ -561,7 +561,7 @@ def not_a_run(tmp_path: Path, case: str) -> Path:
         ("list", "not a run of livespt"),
         ("start", "not a run of livespt"),
         ("tables", "not a run of livespt"),
-        ("newer", "format 2, this livespt reads up to 1"),
+        ("newer", "format 99, this livespt reads up to"),
     ],
 )
 def test_what_is_not_a_run_is_refused(case: str, says: str, tmp_path: Path) -> None:

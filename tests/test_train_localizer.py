@@ -105,6 +105,7 @@ def comets(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     return rng.poisson(image).astype(np.uint16)
 
 
+@pytest.mark.slow
 def test_a_click_fixes_the_centre_of_a_lopsided_particle(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     points = np.array([[y, x] for y in (30, 80, 130) for x in (30, 80, 130)], float)
@@ -126,6 +127,7 @@ def test_a_click_fixes_the_centre_of_a_lopsided_particle(tmp_path: Path) -> None
     assert np.abs(error).max() < 0.1 and np.abs(before).max() > 0.3
 
 
+@pytest.mark.slow
 def test_several_crops_and_clicked_frames(movie: Path, tmp_path: Path) -> None:
     clicks = tmp_path / "clicks.csv"
     clicks.write_text("y,frame,x\n60.2,0,80.1\n200,2,199.5\n", encoding="utf-8")
@@ -150,7 +152,7 @@ def test_crops_of_several_channels_are_learned_from() -> None:
     spot = 25 * torch.exp(-(line[:, None] ** 2 + line**2) / 6)
     crops = torch.stack([spot, -spot])[None] + torch.randn(2, 2, 21, 21, generator=generator)
     particle = localizer_card.Particle(4.0, 25.0)
-    recipe = Recipe("light", 60, (0.5, 2.0), 1.1, 0.5, "cpu")
+    recipe = Recipe("wide", 60, (0.5, 2.0), 1.1, 0.5, "cpu")
     net, history = fit(crops, particle, recipe, 1)
     assert net[0].in_channels == 2 and history[-1]["within_px"] < 0.7 * history[0]["within_px"]
 

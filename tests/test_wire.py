@@ -136,7 +136,10 @@ def described(**changes: object) -> list[bytes]:
 
 
 def headed(**changes: object) -> list[bytes]:
-    return [b"stop", json.dumps({"format": 1, **COMMON, "arrays": [], **changes}).encode()]
+    return [
+        b"stop",
+        json.dumps({"format": wire.FORMAT, **COMMON, "arrays": [], **changes}).encode(),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def headed(**changes: object) -> list[bytes]:
         pytest.param([b"stop", b"[]"], "no JSON object", id="header a list"),
         pytest.param([b"stop", b'{"format": NaN}'], "NaN is not JSON", id="NaN"),
         pytest.param([b"stop", b" " * (wire.MAX_HEADER + 1)], "at most", id="large header"),
-        pytest.param(headed(format=2), "wire format 2", id="other format"),
+        pytest.param(headed(format=99), "wire format 99", id="other format"),
         pytest.param(headed(format=True), "wire format True", id="format not a number"),
         pytest.param(headed(run=1), "names no run", id="run not text"),
         pytest.param(headed(seq=-1), "'seq' is -1", id="negative seq"),
@@ -281,7 +284,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 HEADERS = st.fixed_dictionaries(
-    {"format": st.just(1) | JSON},
+    {"format": st.just(wire.FORMAT) | JSON},
     optional={
         key: JSON | st.integers(0, 9) | st.just("r")
         for key in ("run", "epoch", "seq", "head", "arrays", "frame", "number", "timings", "start")
