@@ -7,6 +7,7 @@ import importlib
 import json
 import math
 import os
+import signal
 import socket
 import threading
 import time
@@ -179,6 +180,8 @@ def test_an_endless_run_ends_on_request() -> None:
 
 
 def test_ctrl_c_ends_a_run_like_a_request() -> None:
+    ignored = signal.getsignal(signal.SIGINT)  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with simulated() as microscope:
         sink = Sink()
 
@@ -190,6 +193,7 @@ def test_ctrl_c_ends_a_run_like_a_request() -> None:
         acquired = microscope.acquire(put)
         assert acquired.stopped and 20 <= acquired.frames < 200
         assert microscope.acquire(Sink()).frames == 200  # and the next run is whole
+    signal.signal(signal.SIGINT, ignored)
 
 
 def test_a_sink_that_fails_is_counted_and_ends_nothing() -> None:
