@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from livespt.models import optics, optics3d
 from livespt.models.volume import VolumeLocalizer
+from livespt.tools.score import nearest_first
 
 Floats = NDArray[np.float64]
 SEED = 20_300  # of evaluation stacks: no tuning used it
@@ -110,15 +111,7 @@ def matched(truth: Floats, found: Floats, sigma_z: float) -> tuple[NDArray[Any],
     """Rows of truth (n, 3) and found (m, 3), z, y, x, that belong together, one to one."""
     scale = np.array([AXIAL * sigma_z, RADIUS, RADIUS])
     square = (((truth[:, None] - found[None]) / scale) ** 2).sum(axis=2)
-    left, right = np.nonzero(square < 1)
-    pairs: list[tuple[int, int]] = []
-    used: tuple[set[int], set[int]] = set(), set()
-    for k in np.argsort(square[left, right], kind="stable"):
-        i, j = int(left[k]), int(right[k])
-        if i not in used[0] and j not in used[1]:
-            used[0].add(i)
-            used[1].add(j)
-            pairs.append((i, j))
+    pairs = nearest_first(square, square < 1)
     both = np.array(pairs, np.intp).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 

@@ -31,7 +31,12 @@ def _pairs(truth: Rows, spots: Rows, radius: float) -> list[tuple[int, int]]:
     dy = np.subtract.outer(truth["y"], spots["y"].astype(np.float64))
     dx = np.subtract.outer(truth["x"], spots["x"].astype(np.float64))
     square = dy**2 + dx**2
-    left, right = np.nonzero(square <= radius**2)
+    return nearest_first(square, square <= radius**2)
+
+
+def nearest_first(square: NDArray[np.float64], near: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Pairs (row, column) of `near`, the least of `square` first, each row and column once."""
+    left, right = np.nonzero(near)
     pairs: list[tuple[int, int]] = []
     used: tuple[set[int], set[int]] = set(), set()
     for k in np.argsort(square[left, right], kind="stable"):
