@@ -92,6 +92,7 @@ class Linker:
         self.intensity_weight = float(intensity_weight)
         self.next_id = int(first_id)
         self.frame: int | None = None  # the last one linked
+        self._linger = 0  # frames that a track beyond `memory` is kept, in case hindsight finds it
         self._slots = 0  # slots ever handed out
         self._free = np.empty(capacity, np.int32)  # stack of the ones given back
         self._n_free = 0
@@ -157,6 +158,7 @@ class Linker:
         self._reserve(self._slots + len(at))
         frame = int(frame)
         oldest, last = frame - self.memory - 1, self._last
+        kept = self.memory + self._linger
         if self.motion == "none":
             reach = self.search_range
             place, cell, alone = self._at, reach, np.full(len(last), reach * reach)
@@ -179,13 +181,13 @@ class Linker:
                 )
             row_of, degraded = assign(first, col, cost, alone, capped, len(at))
         (track, slot, born, lost, lost_slot, self._id, self._slot, self._last, self._at) = _follow(
-            row_of, at, frame, self.memory, self.next_id, self._slots,
+            row_of, at, frame, kept, self.next_id, self._slots,
             self._free, self._n_free, self._id, self._slot, self._last, self._at,
         )  # fmt: skip
         if self.motion != "none":
             self._state = predict.learn(
-                self._state, ahead, row_of, last, frame, oldest, len(self._id), clock, at, noise,
-                light, self._common, model, self.ndim,
+                self._state, ahead, row_of, last, frame, oldest, frame - kept - 1, len(self._id),
+                clock, at, noise, light, self._common, model, self.ndim,
             )  # fmt: skip
         reused = min(len(born), self._n_free)
         self._slots += len(born) - reused
@@ -314,7 +316,7 @@ def _first_bad(at):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _follow(  # type: ignore[no-untyped-def]
-    row_of, at, frame, memory, next_id, slots, free, n_free, ids, slot_of, last, old
+    row_of, at, frame, kept, next_id, slots, free, n_free, ids, slot_of, last, old
 ):
     """Names and slots of the points, and the tracks that live on: points first, then the gaps."""
     n, m = len(at), len(ids)
@@ -338,7 +340,7 @@ def _follow(  # type: ignore[no-untyped-def]
     n_free = max(n_free - births, 0)
     alive = n
     for i in range(m):
-        alive += not linked[i] and frame - last[i] <= memory
+        alive += not linked[i] and frame - last[i] <= kept
     lost = np.empty(m + births - alive, np.int64)
     lost_slot = np.empty(len(lost), np.int32)
     new_ids = np.empty(alive, np.int64)
@@ -350,7 +352,7 @@ def _follow(  # type: ignore[no-untyped-def]
     for i in range(m):
         if linked[i]:
             continue
-        if frame - last[i] <= memory:
+        if frame - last[i] <= kept:
             new_ids[k], new_slot[k], new_last[k], new_at[k] = ids[i], slot_of[i], last[i], old[i]
             k += 1
         else:

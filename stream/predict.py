@@ -75,7 +75,7 @@ def start(search_range: float) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _standing(seen, missed):  # type: ignore[no-untyped-def]
+def standing(seen, missed):  # type: ignore[no-untyped-def]
     age = 0 if seen < 2.0 else 1 if seen < 3.0 else 2
     return KEEP + 2 * (age * GAPS + min(missed, GAPS - 1))
 
@@ -108,23 +108,9 @@ def expect(state, last, frame, oldest, clock, noise, pop, model, ndim, reach):  
         radius[i] = -1.0
         if last[i] < oldest:
             continue
-        dt = max(clock - state[i, CLOCK], 1e-3)
-        mu = state[i, MU]
-        to_v = to_b = 0.0
-        if model == 3:
-            change = SWITCH * dt / (1.0 + SWITCH * dt)
-            later = mu + change * (share - mu)
-            to_v = (1.0 - mu) * change * share / later  # part of the directed that was Brownian
-            to_b = mu * change * (1.0 - share) / (1.0 - later)  # ... and the other way round
-            mu = later
-        ahead[i, MU] = mu
-        for k in range(SQ, F):
-            ahead[i, k] = state[i, k]
-        q = max((PRIOR * q_all + state[i, SQ]) / (PRIOR + state[i, SN]), FLOOR * q_all)
-        gap = _mix(state, ahead, i, to_v, to_b, 0, dt, q, fast, wild)
-        if ndim == 3:
-            gap += _mix(state, ahead, i, to_v, to_b, 1, dt, q, fast, wild)
-        kind = _standing(state[i, SEEN], frame - last[i] - 1) - KEEP
+        gap = advance(state, ahead, i, clock, share, q_all, fast, wild, model, ndim)
+        dt, mu = max(clock - state[i, CLOCK], 1e-3), ahead[i, MU]
+        kind = standing(state[i, SEEN], frame - last[i] - 1) - KEEP
         alone[i] = none[kind >> 1]
         far = reach * math.sqrt(max(dt, 1.0))
         b = v = -1.0
@@ -144,16 +130,53 @@ def expect(state, last, frame, oldest, clock, noise, pop, model, ndim, reach):  
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _odds(pop, ndim, reach):  # type: ignore[no-untyped-def]
-    """For each standing, the density at which a link pays, and the cost of none."""
+def advance(state, ahead, i, clock, share, q_all, fast, wild, model, ndim):  # type: ignore[no-untyped-def]
+    """Predict one track's row to `clock`, into `ahead`.
+
+    Returns the squared distance between the positions of both filters.
+    """
+    dt = max(clock - state[i, CLOCK], 1e-3)
+    mu = state[i, MU]
+    to_v = to_b = 0.0
+    if model == 3:
+        change = SWITCH * dt / (1.0 + SWITCH * dt)
+        later = mu + change * (share - mu)
+        to_v = (1.0 - mu) * change * share / later  # part of the directed that was Brownian
+        to_b = mu * change * (1.0 - share) / (1.0 - later)  # ... and the other way round
+        mu = later
+    ahead[i, MU] = mu
+    for k in range(SQ, F):
+        ahead[i, k] = state[i, k]
+    q = max((PRIOR * q_all + state[i, SQ]) / (PRIOR + state[i, SN]), FLOOR * q_all)
+    gap = _mix(state, ahead, i, to_v, to_b, 0, dt, q, fast, wild)
+    if ndim == 3:
+        gap += _mix(state, ahead, i, to_v, to_b, 1, dt, q, fast, wild)
+    return gap
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def newness(pop, ndim, reach):  # type: ignore[no-untyped-def]
+    """Density of new points in a frame, px^-ndim."""
     volume = 1.0
     for axis in range(3 - ndim, 3):
         volume *= max(pop[HIGH + axis] - pop[LOW + axis], reach)
-    fresh = max(pop[NEW] / max(pop[FRAMES], 1.0), 0.5) / volume
-    least = np.empty(GAPS * AGES)
+    return max(pop[NEW] / max(pop[FRAMES], 1.0), 0.5) / volume
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def chances(pop):  # type: ignore[no-untyped-def]
+    """For each standing, the chance that such a track is seen (GAPS * AGES)."""
+    back = np.empty(GAPS * AGES)
     for k in range(GAPS * AGES):
-        back = min(max(pop[KEEP + 2 * k] / pop[KEEP + 2 * k + 1], 0.01), 0.98)
-        least[k] = fresh * (1.0 - back) / back
+        back[k] = min(max(pop[KEEP + 2 * k] / pop[KEEP + 2 * k + 1], 0.01), 0.98)
+    return back
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _odds(pop, ndim, reach):  # type: ignore[no-untyped-def]
+    """For each standing, the density at which a link pays, and the cost of none."""
+    back = chances(pop)
+    least = newness(pop, ndim, reach) * (1.0 - back) / back
     return least * (2.0 * math.pi) ** (0.5 * ndim), -2.0 * np.log(least)
 
 
@@ -213,20 +236,24 @@ def _ball(gap, b, v):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def price(ahead, at, noise, light, weight, pop, first, col, cost, ndim):  # type: ignore[no-untyped-def]
     """Replace the squared distances of the candidates by their costs."""
-    scale = (2.0 * math.pi) ** (-0.5 * ndim)
     change = pop[LIGHTS] / pop[LIGHTS_N]
     for i in range(len(ahead)):
-        mu = ahead[i, MU]
         for e in range(first[i], first[i + 1]):
-            j = col[e]
-            density = 0.0
-            if mu < 1.0:
-                density += (1.0 - mu) * _density(ahead, i, BX, BP, BP + 1, at, noise, j, ndim)
-            if mu > 0.0:
-                density += mu * _density(ahead, i, VX, VP, VP + 3, at, noise, j, ndim)
-            cost[e] = -2.0 * math.log(max(density * scale, 1e-300))
-            if weight > 0.0:
-                cost[e] += weight * min((light[j] - ahead[i, LIGHT]) ** 2 / change, 25.0)
+            cost[e] = link_cost(ahead, i, at, noise, light, weight, change, col[e], ndim)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def link_cost(ahead, i, at, noise, light, weight, change, j, ndim):  # type: ignore[no-untyped-def]
+    """-2 log of the density that a track expects at a point, and what its intensity costs."""
+    mu, density = ahead[i, MU], 0.0
+    if mu < 1.0:
+        density += (1.0 - mu) * _density(ahead, i, BX, BP, BP + 1, at, noise, j, ndim)
+    if mu > 0.0:
+        density += mu * _density(ahead, i, VX, VP, VP + 3, at, noise, j, ndim)
+    cost = -2.0 * math.log(max(density * (2.0 * math.pi) ** (-0.5 * ndim), 1e-300))
+    if weight > 0.0:
+        cost += weight * min((light[j] - ahead[i, LIGHT]) ** 2 / change, 25.0)
+    return cost
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -243,7 +270,21 @@ def _density(ahead, i, x, lateral, axial, at, noise, j, ndim):  # type: ignore[n
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def learn(  # type: ignore[no-untyped-def]
-    state, ahead, row_of, last, frame, oldest, alive, clock, at, noise, light, pop, model, ndim
+    state,
+    ahead,
+    row_of,
+    last,
+    frame,
+    oldest,
+    kept,
+    alive,
+    clock,
+    at,
+    noise,
+    light,
+    pop,
+    model,
+    ndim,
 ):
     """Take in the points of a frame, in filters and averages.
 
@@ -260,7 +301,7 @@ def learn(  # type: ignore[no-untyped-def]
     fast = pop[FAST] / pop[FASTS]
     for i in range(len(last)):
         if last[i] >= oldest:
-            pop[_standing(ahead[i, SEEN], frame - last[i] - 1) + 1] += 1.0
+            pop[standing(ahead[i, SEEN], frame - last[i] - 1) + 1] += 1.0
     new_points = 0.0
     for j in range(len(at)):
         for axis in range(3):
@@ -269,11 +310,11 @@ def learn(  # type: ignore[no-untyped-def]
         i = row_of[j]
         if i < 0:
             new_points += 1.0
-            _begin(new, at, noise, light, j, clock, fast, model, pop)
+            begin(new, at, noise, light, j, clock, fast, model, pop)
             continue
         linked[i] = True
-        pop[_standing(ahead[i, SEEN], frame - last[i] - 1)] += 1.0
-        _update(new, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop)
+        pop[standing(ahead[i, SEEN], frame - last[i] - 1)] += 1.0
+        update(new, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop)
     if pop[FRAMES] == 0.0:  # all are new in the first frame: a tenth is usual
         pop[NEW], pop[FRAMES] = 0.5 * new_points, 5.0
     else:
@@ -283,14 +324,15 @@ def learn(  # type: ignore[no-untyped-def]
     pop[NOISE] *= min(max(surprise, 0.5), 2.0) ** 0.1
     k = len(at)
     for i in range(len(last)):
-        if last[i] > oldest and not linked[i]:
+        if last[i] > kept and not linked[i]:
             new[k] = state[i]
             k += 1
     return new
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _begin(state, at, noise, light, j, clock, fast, model, pop):  # type: ignore[no-untyped-def]
+def begin(state, at, noise, light, j, clock, fast, model, pop):  # type: ignore[no-untyped-def]
+    """The row of a track that starts with a point."""
     for axis in range(3):
         state[j, BX + axis] = state[j, VX + axis] = at[j, axis]
     for part in range(2):
@@ -302,7 +344,7 @@ def _begin(state, at, noise, light, j, clock, fast, model, pop):  # type: ignore
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _update(state, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop):  # type: ignore[no-untyped-def]
+def update(state, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop):  # type: ignore[no-untyped-def]
     """Both filters take in a point; how well they had foreseen it tells which motion it is."""
     dt = max(clock - ahead[i, CLOCK], 1e-3)
     mu = ahead[i, MU]
