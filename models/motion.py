@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from livespt.models import deepspt_set
 from livespt.models.behaviour import (
     CONFINED,
     DIRECTED,
@@ -28,10 +30,13 @@ from livespt.models.behaviour import (
     log_uniform,
     move,
 )
+from livespt.models.deepspt_set import SHORTEST
+from livespt.models.noise import roots
+from livespt.models.walk import Complex, Track
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
 
-SHORTEST = 5  # frames of one behaviour
+PART = 50  # tracks that a thread makes at a time
 
 
 class Tracks(NamedTuple):
@@ -46,16 +51,7 @@ class Tracks(NamedTuple):
     uncoat: NDArray[np.int64]  # (n,) first frame that is uncoated; -1: none
 
 
-class _Path(NamedTuple):
-    """One track while it is made."""
-
-    point: Floats  # (n, ndim) um
-    label: NDArray[np.int8]  # (n,)
-    diffusion: Floats  # (n,)
-    uncoat: int = -1
-
-
-def _join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s: float) -> _Path:
+def _join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s: float) -> Track:
     """Behaviours one after another, each from where the last one ended; the origin is point 0."""
     point = [np.zeros((1, ndim))]
     for k, (behaviour, n) in enumerate(plan):
@@ -65,76 +61,10 @@ def _join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s
     count = [n for _, n in plan]
     label = np.repeat([behaviour.motion for behaviour, _ in plan], count)
     diffusion = np.repeat([behaviour.diffusion for behaviour, _ in plan], count)
-    return _Path(np.concatenate(point), label.astype(np.int8), diffusion)
+    return Track(np.concatenate(point), label.astype(np.int8), diffusion)
 
 
-def _deepspt_segments(
-    rng: Generator, lengths: tuple[int, int], heterogeneous: float
-) -> tuple[list[int], list[int]]:
-    """Behaviours of a track and how many steps each lasts."""
-    total = int(rng.integers(lengths[0], lengths[1] + 1))
-    if rng.random() >= heterogeneous:
-        return [int(rng.integers(len(MOTIONS)))], [total]
-    count = int(rng.integers(2, 5))
-    kept: list[int] = []
-    while len(kept) < 2:  # the first is compared with the last
-        drawn = [int(k) for k in rng.integers(0, len(MOTIONS), count)]
-        kept = [motion for k, motion in enumerate(drawn) if motion != drawn[k - 1]]
-    least = SHORTEST * len(kept)
-    if total < least:
-        total = int(rng.integers(least, max(lengths[1] + 1, least) + 1))
-    steps: list[int] = []
-    for later in range(len(kept) - 1, 0, -1):
-        steps.append(int(rng.integers(SHORTEST, total - sum(steps) - SHORTEST * later + 1)))
-    return kept, [*steps, total - sum(steps)]
-
-
-def _deepspt_velocity(rng: Generator, diffusion: float, ndim: int, dt_s: float) -> Floats:
-    """Velocity (ndim,), um/s: v = sqrt(4 R D / T). Their directions crowd at the poles in 3-D."""
-    ratio, duration = rng.uniform(5, 25), rng.integers(5, 600) * dt_s
-    theta = rng.uniform(0, math.pi if ndim == 3 else 2 * math.pi)
-    flat = math.sin(theta), math.cos(theta)  # y, x
-    phi = rng.uniform(0, 2 * math.pi) if ndim == 3 else math.pi / 2
-    vector = np.array([math.cos(phi), *(math.sin(phi) * part for part in flat)])[3 - ndim :]
-    return vector * math.sqrt(4 * ratio * diffusion / duration)
-
-
-def _deepspt(
-    rng: Generator,
-    lengths: tuple[int, int],
-    heterogeneous: float,
-    ndim: int,
-    dt_s: float,
-    noise: bool,
-) -> _Path:
-    """One track as DeepSPT's simulator makes it: one D; noise is inherited by the next segment."""
-    diffusion = log_uniform(rng, 1e-4, 0.5)
-    quality = rng.uniform(1, 16)  # Q: step length over localization error
-    alpha = max(rng.uniform(0, 0.7), 1e-9)
-    half = tuple(rng.uniform(0.05, 0.25, ndim) / 2)
-    motions, steps = _deepspt_segments(rng, lengths, heterogeneous)
-    points, labels = [], []
-    at = np.zeros(ndim)
-    for k, (motion, n) in enumerate(zip(motions, steps, strict=True)):
-        n += k > 0 and n == SHORTEST  # a later segment of 5 has 6 points
-        velocity = np.zeros(ndim)
-        if motion == DIRECTED:
-            velocity = _deepspt_velocity(rng, diffusion, ndim, dt_s)
-        behaviour = Behaviour(motion, diffusion, alpha, tuple(velocity), half_axes=half)
-        path = at + move(rng, behaviour, n, ndim, dt_s)
-        if k == 0:
-            path = np.concatenate([at[None], path])  # the origin is a point
-        spread = math.sqrt(diffusion * dt_s + float(velocity @ velocity) * dt_s**2) / quality
-        if noise:
-            path += rng.normal(0, spread, path.shape)
-        at = path[-1]
-        points.append(path)
-        labels.append(np.full(len(path), motion, np.int8))
-    label = np.concatenate(labels)
-    return _Path(np.concatenate(points), label, np.full(len(label), diffusion))
-
-
-def _blur(rng: Generator, path: _Path, sigma: float) -> _Path:
+def _blur(rng: Generator, path: Track, sigma: float) -> Track:
     """Localization error of `sigma` um per axis."""
     return path._replace(point=path.point + rng.normal(0, sigma, path.point.shape))
 
@@ -146,7 +76,8 @@ def _physical(
     ndim: int,
     dt_s: float,
     noise: bool,
-) -> _Path:
+    _: Complex,
+) -> Track:
     """One track whose behaviours have a scale set by its steps, begun when it was under way.
 
     Unlike the DeepSPT set: confinement of 1-5 diffusive steps, directed steps of 0.4-3 in a
@@ -187,27 +118,35 @@ def _keep(rng: Generator, n: int, gaps: float) -> NDArray[np.bool_]:
     return seen
 
 
-def _collect(paths: Sequence[tuple[_Path, NDArray[np.bool_]]]) -> Tracks:
+class _Seen(NamedTuple):
+    """A track, and which of its points (n,) are seen."""
+
+    track: Track
+    seen: NDArray[np.bool_]
+    uncoat: int = -1
+
+
+def _collect(paths: Sequence[_Seen]) -> Tracks:
     """Many tracks in one value."""
-    count = [int(seen.sum()) for _, seen in paths]
+    count = [int(path.seen.sum()) for path in paths]
     offset = np.concatenate([[0], np.cumsum(count, dtype=np.int64)])
     point = np.zeros((offset[-1], 3))
-    uncoat = np.array([path.uncoat for path, _ in paths], np.int64)
+    uncoat = np.array([path.uncoat for path in paths], np.int64)
     if paths:
-        ndim = paths[0][0].point.shape[1]
-        point[:, 3 - ndim :] = np.concatenate([path.point[seen] for path, seen in paths])
+        ndim = paths[0].track.point.shape[1]
+        point[:, 3 - ndim :] = np.concatenate([path.track.point[path.seen] for path in paths])
 
     def rows(part: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
         return np.concatenate([np.empty(0, dtype), *part]).astype(dtype, copy=False)
 
-    frame = rows([np.flatnonzero(seen) for _, seen in paths], np.int64)
+    frame = rows([np.flatnonzero(path.seen) for path in paths], np.int64)
     since = np.repeat(uncoat, count)
     return Tracks(
         offset=offset,
         point=point,
         frame=frame,
-        label=rows([path.label[seen] for path, seen in paths], np.int8),
-        diffusion=rows([path.diffusion[seen] for path, seen in paths], np.float64),
+        label=rows([path.track.label[path.seen] for path in paths], np.int8),
+        diffusion=rows([path.track.diffusion[path.seen] for path in paths], np.float64),
         uncoated=(since >= 0) & (frame >= since),
         uncoat=uncoat,
     )
@@ -234,6 +173,7 @@ def simulate_tracks(
     gaps: float = 0.0,
     dt_s: float = 1.0,
     first: int = 0,
+    threads: int = 1,
 ) -> Tracks:
     """Tracks of the four behaviours, labelled at every point.
 
@@ -258,6 +198,8 @@ def simulate_tracks(
         Frame interval.
     first : int
         Number of the first track: `first=100` goes on where n = 100 ended.
+    threads : int
+        At work together; the tracks do not depend on it.
 
     Raises
     ------
@@ -265,15 +207,25 @@ def simulate_tracks(
         Unknown variant, or lengths or dimensions that cannot be.
     """
     _check(ndim, lengths)
-    makers = {"deepspt": _deepspt, "physical": _physical}
+    makers: dict[str, Any] = {"deepspt": deepspt_set.make, "physical": _physical}
     if variant not in makers:
         raise SettingError(f"no tracks of variant {variant!r}: choose one of {', '.join(makers)}")
-    paths = []
-    for number in range(first, first + n):
-        rng = np.random.default_rng((seed, number))
-        path = makers[variant](rng, lengths, heterogeneous, ndim, dt_s, noise)
-        paths.append((path, _keep(rng, len(path.point), gaps)))
-    return _collect(paths)
+    maker, root = makers[variant], roots(max(lengths[1] + 1, 4 * SHORTEST))
+
+    def some(numbers: range) -> list[_Seen]:
+        made = []
+        for number in numbers:
+            rng = np.random.default_rng((seed, number))
+            track = maker(rng, lengths, heterogeneous, ndim, dt_s, noise, root)
+            made.append(_Seen(track, _keep(rng, len(track.point), gaps)))
+        return made
+
+    numbers = range(first, first + n)
+    if threads == 1:
+        return _collect(some(numbers))
+    parts = [numbers[k : k + PART] for k in range(0, n, PART)]
+    with ThreadPoolExecutor(threads) as pool:  # compiled code lets go of the interpreter
+        return _collect([track for part in pool.map(some, parts) for track in part])
 
 
 class Entry(NamedTuple):
@@ -312,8 +264,8 @@ def _escaped(rng: Generator, diffusion: float, ndim: int, dt_s: float, entry: En
 
 def _entry(
     rng: Generator, n: int, uncoating: float, midway: float, ndim: int, dt_s: float, entry: Entry
-) -> tuple[_Path, float]:
-    """One virus, and the diffusive step of its engulfed state, um."""
+) -> tuple[Track, int, float]:
+    """One virus, the frame at which it uncoats, and the diffusive step when engulfed, um."""
     diffusion = log_uniform(rng, *entry.diffusion)
     uncoat = -1
     if rng.random() < uncoating:
@@ -340,8 +292,7 @@ def _entry(
         at, carried = at + stay, not carried
     if uncoat > 0:
         plan.append((_escaped(rng, diffusion, ndim, dt_s, entry), n - uncoat))
-    path = _join(rng, plan, ndim, dt_s)._replace(uncoat=uncoat)
-    return path, math.sqrt(2 * diffusion * dt_s)
+    return _join(rng, plan, ndim, dt_s), uncoat, math.sqrt(2 * diffusion * dt_s)
 
 
 def simulate_entry(
@@ -391,8 +342,8 @@ def simulate_entry(
     for number in range(first, first + n):
         rng = np.random.default_rng((seed, number))
         length = min(round(log_uniform(rng, *lengths)), lengths[1])
-        path, step = _entry(rng, length, uncoating, midway, ndim, dt_s, entry)
+        path, uncoat, step = _entry(rng, length, uncoating, midway, ndim, dt_s, entry)
         if noise:
             path = _blur(rng, path, step * log_uniform(rng, *entry.error))
-        paths.append((path, _keep(rng, length, gaps)))
+        paths.append(_Seen(path, _keep(rng, length, gaps), uncoat))
     return _collect(paths)
