@@ -1,19 +1,17 @@
-"""Classify: how likely a virus has uncoated, and both motion readings in one call."""
+"""Classify: how likely a virus has uncoated, and both motion readings in one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from livespt.models.follow import Following
 from livespt.models.segment import Reader, Segmenter
 from livespt.stream.errors import ModelError
 
 
 class Uncoating(Reader):
-    """Probability (n, N) that a point was reached after uncoating.
+    """Probability that a point was reached after uncoating.
 
     Attributes
     ----------
@@ -29,35 +27,36 @@ class Uncoating(Reader):
         super().__init__(path, provider=provider, threads=threads)
         self.decision: dict[str, Any] = _decision(self.card, self.path)
 
-    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability (n, N) of windows (n, N, 5)."""
-        return self.read(windows)[:, :, 0]
-
 
 class Infer:
-    """Windows (n, N, 5) to readings (n, N, 5): four motions and uncoated, of every point.
+    """What reads tracks: called once for each channel and position, it returns their memory.
 
-    Both networks must have been made for the same window and lag.
+    A reading is five numbers: the probabilities of four motions, and of having uncoated. Both
+    networks must have been made for the same lag.
+
+    Attributes
+    ----------
+    pixel_size_um : float or None
+        None: nobody knows.
     """
 
     def __init__(self, segmenter: Segmenter, uncoating: Uncoating) -> None:
-        for key in ("window", "lag"):
-            ours, theirs = getattr(segmenter, key), getattr(uncoating, key)
-            if ours != theirs:
-                raise ModelError(
-                    f"{segmenter.path.name} has {key} {ours} and {uncoating.path.name} {theirs}: "
-                    "use two models trained alike"
-                )
+        if segmenter.lag != uncoating.lag:
+            raise ModelError(
+                f"{segmenter.path.name} has lag {segmenter.lag} and {uncoating.path.name} "
+                f"{uncoating.lag}: use two models trained alike"
+            )
         self.segmenter = segmenter
         self.uncoating = uncoating
-        self.window = segmenter.window
         self.lag = segmenter.lag
         self.abstain_below = segmenter.abstain_below
         self.decision = uncoating.decision
+        self.pixel_size_um: float | None = None
 
-    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Readings (n, N, 5) of windows (n, N, 5)."""
-        return np.concatenate([self.segmenter.read(windows), self.uncoating.read(windows)], axis=2)
+    def __call__(self) -> Following:
+        """Memory of tracks, empty."""
+        networks = self.segmenter.network, self.uncoating.network
+        return Following(networks, self.lag, self.pixel_size_um)
 
 
 def _decision(card: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -1,15 +1,13 @@
-"""DeepSPT's question in a network small enough to be asked again at every frame.
+"""DeepSPT's question, asked while the track still grows.
 
-One design serves the segmenter (four motions) and the uncoating classifier. It is not DeepSPT's
-U-Net (Kaestel-Hansen et al., Nat. Methods 2025): same question, a thousandth of the operations.
+Two networks, each for the segmenter (four motions) and for the uncoating classifier (one). They
+are not DeepSPT's U-Net (Kaestel-Hansen et al., Nat. Methods 2025): same question, a thousandth of
+the operations, and an answer at every point. Both read `models.traits`.
 
-- Lengths are measured in the track's own typical step, so neither pixel size nor D matters.
-- Steps meet learned filters, the same for every axis; only norms of the filtered vectors and
-  angles between them go on. So a track turned in space gives the same answer, in 2-D and in 3-D.
-- A dilated convolutional trunk of cells, two points a cell counted from the last point on: motion
-  hardly changes within a cell, and half the rate is half the cost. Each point gets its own scores.
-- What precedes the first point stays silent in every layer, so the answer does not depend on how
-  much padding precedes a young track, nor on the other windows of a batch.
+- `Follow` is causal: a recurrent layer carries what it knows of a track from point to point, so a
+  new point costs one step, however long the track. One head answers for the newest point and for
+  any point up to `LAG` points before it: it compares what was known then with what is known now.
+- `Whole` looks both ways over a finished track: the same layer from its start and from its end.
 
 Importing this module imports torch: import it where a network is trained or exported.
 """
@@ -18,131 +16,105 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-LAGS = (1, 2, 4, 8, 16, 32)  # points spanned by the first filters
-CELL = 2  # points
-QUIET = 0.01  # squared typical steps: below this a filtered length counts as nothing
-STUCK = 1e-4  # pixels: typical step of a particle that does not move at all
-SILENCE = -1e6  # far below what any layer can add, so that a rectifier keeps padding at zero
+from livespt.models import traits
+
+LAG = 30  # points: the farthest look back
+TAPS = 5  # of the way from the point asked for to the newest
+MESSAGE = 32  # numbers kept of every point
+ENTER = 64  # width between the traits and the recurrent layer
 
 
-class Motion(nn.Module):
-    """Scores (n, N, outputs) of windows (n, N, 5); columns dt, z, y, x, valid (stream/window.py).
+class Follow(nn.Module):
+    """Scores (T, B, outputs) of tracks side by side, from their traits (T, B, traits.COUNT).
 
     Parameters
     ----------
     outputs
         Scores a point: 4 motions, or 1 for uncoated against not.
-    channels
-        Width of the trunk; ONNX Runtime is fast at multiples of 16.
-    dilations
-        One residual block each; its kernel spans three cells, `dilation` apart.
+    hidden
+        Numbers that carry what is known of a track.
     """
 
     temperature: Tensor
 
-    def __init__(
-        self,
-        outputs: int,
-        channels: int = 64,
-        dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1, 4, 16),
-    ) -> None:
+    def __init__(self, outputs: int, hidden: int = 96) -> None:
         super().__init__()
-        self.outputs = outputs
-        left, right = first_filters(LAGS)
-        self.pairs = len(left)
-        taps = torch.cat([left, right])[:, None, None]  # (2 pairs, 1, 1, taps)
-        self.filters = nn.Conv2d(1, len(taps), (1, taps.shape[3]), (1, CELL), bias=False)
-        with torch.no_grad():
-            self.filters.weight.copy_(taps)
-        self.enter = nn.Conv2d(3 * self.pairs + 3 * CELL + 1, channels, 1)
-        self.blocks = nn.ModuleList([Block(channels, d) for d in dilations])
-        self.leave = nn.Conv2d(channels, CELL * outputs, 1)
-        # dividing by it calibrates; fitted on held-out tracks after training
-        self.register_buffer("temperature", torch.ones(()))
+        self.outputs, self.hidden = outputs, hidden
+        self.enter = nn.Linear(traits.COUNT, ENTER)
+        self.carry = nn.GRU(ENTER, hidden)
+        self.tell = nn.Linear(hidden, MESSAGE)
+        self.head = nn.Linear(TAPS * MESSAGE + 2, 64)
+        self.leave = nn.Linear(64, outputs)
+        # of each age: dividing by it calibrates; fitted on held-out tracks after training
+        self.register_buffer("temperature", torch.ones(LAG + 1))
 
-    def forward(self, windows: Tensor) -> Tensor:
-        n, length = windows.shape[0], windows.shape[1]
-        odd = length % CELL
-        features, silence = self.features(functional.pad(windows, (0, 0, odd, 0)))
-        x = self.enter(features) + silence  # (n, channels, 1, cells)
-        for block in self.blocks:
-            x = block(x)
-        scores = self.leave(torch.relu(x)).reshape(n, CELL, self.outputs, -1)
-        scores = scores.permute(0, 3, 1, 2).reshape(n, -1, self.outputs)
-        answer: Tensor = scores[:, odd:] / self.temperature
+    def forward(self, x: Tensor, age: Tensor) -> Tensor:
+        """Scores at every moment t of the point `age` (T, B) int64 before the newest, t - age."""
+        messages = self.tell(self.carry(torch.relu(self.enter(x)))[0])  # (T, B, MESSAGE)
+        return self.answer(taken(messages, age), age)
+
+    def answer(self, taps: Tensor, age: Tensor) -> Tensor:
+        """Scores (..., outputs) from `taps` (..., TAPS * MESSAGE) at `age` (...)."""
+        facts = torch.cat([taps, age_facts(age)], -1)
+        scores = self.leave(torch.relu(self.head(facts)))
+        answer: Tensor = scores / self.temperature[age][..., None]
         return answer
 
-    def features(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """What the trunk sees (n, features, 1, cells), and the silence of padding, likewise."""
-        n, valid = windows.shape[0], windows[:, :, 4]  # (n, N)
-        before = functional.pad(windows[:, :-1], (0, 0, 1, 0))
-        stepped = valid * before[:, :, 4]  # a step needs both ends
-        steps = (windows[:, :, 1:4] - before[:, :, 1:4]) * stepped[:, :, None]
-        dt = windows[:, :, 0].clamp(min=1.0)
-        flat = (steps[:, :, 0].abs().amax(1) == 0).to(steps.dtype)  # (n,)
 
-        # typical step a frame; the square root keeps a wrong link from setting the scale
-        roots = ((steps * steps).sum(2) / dt + 1e-12).sqrt().sqrt() * stepped
-        root = roots.sum(1) / stepped.sum(1).clamp(min=1.0)
-        scale = (root * root).clamp(min=STUCK)  # (n,)
-
-        units = (steps / scale[:, None, None]).transpose(1, 2)[:, None]  # (n, 1, 3, N)
-        reach = self.filters.kernel_size[1] // 2
-        units = functional.pad(units, (reach - CELL // 2, reach - CELL // 2))
-        vectors = self.filters(units)  # (n, 2 pairs, 3, cells)
-        left, right = vectors[:, : self.pairs], vectors[:, self.pairs :]
-        energy = (vectors * vectors).sum(2, keepdim=True) + QUIET
-        dots = (left * right).sum(2, keepdim=True)
-        cosines = dots / (energy[:, : self.pairs] * energy[:, self.pairs :]).sqrt()
-
-        facts = torch.stack([valid, stepped, dt.log() * stepped], 2)  # (n, N, 3)
-        facts = facts.reshape(n, -1, CELL * 3).transpose(1, 2)[:, :, None]  # (n, 6, 1, cells)
-        flat = flat[:, None, None, None].expand_as(facts[:, :1])
-        padded = 1 - facts[:, 3:4]  # the later point of a cell decides: padding lies on the left
-        return torch.cat([0.5 * energy.log(), cosines, facts, flat], 1), padded * SILENCE
+def tap_of(age: Tensor, k: int) -> Tensor:
+    """Points before the newest at which tap `k` lies: 0 is the newest, the last the one asked."""
+    return (age * k + 2) // (TAPS - 1)
 
 
-class Block(nn.Module):
-    """Residual block: look around, `dilation` cells apart, and mix."""
-
-    def __init__(self, channels: int, dilation: int) -> None:
-        super().__init__()
-        self.look = nn.Conv2d(
-            channels, channels, (1, 3), padding=(0, dilation), dilation=(1, dilation)
-        )
-        self.mix = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.mix.weight)  # a block starts as nothing: deep, yet trainable unnormed
-        nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.mix(torch.relu(self.look(torch.relu(x))))
-        return y
+def age_facts(age: Tensor) -> Tensor:
+    """What the head is told of the age (...): (..., 2)."""
+    x = age.float()
+    return torch.stack([x / LAG, torch.log1p(x) / 3.5], -1)
 
 
-def first_filters(lags: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Two sets (pairs, taps) of filters of steps to start from; rows of a pair make an angle.
+def taken(messages: Tensor, age: Tensor) -> Tensor:
+    """Taps (T, B, TAPS * MESSAGE) of `messages` (T, B, MESSAGE) for the `age` (T, B) asked."""
+    now = torch.arange(len(messages), device=messages.device)[:, None]
+    rows = [(now - tap_of(age, k)).clamp(min=0) for k in range(TAPS)]
+    parts = [torch.gather(messages, 0, r[..., None].expand_as(messages)) for r in rows]
+    return torch.cat(parts, -1)
 
-    For each lag k the displacements over k points before and after a point (their angle is the
-    turning angle at lag k), then with triangular weights: the way between the mean positions of
-    neighbouring stretches, which localization noise disturbs less. Lag 1 stands for both points
-    of a cell.
+
+class Whole(nn.Module):
+    """Scores (T, B, outputs) of finished tracks, with all of each in view.
+
+    Parameters
+    ----------
+    outputs
+        As in `Follow`.
+    hidden
+        Of either direction.
     """
-    reach = max(lags)
-    left, right = [], []
-    for flat in (True, False):
-        for lag in lags:
-            if lag == 1 and not flat:
-                continue  # a triangle of one point is the step itself
-            ramp = (torch.arange(lag) + 0.5) / lag
-            weight = torch.ones(lag) if flat else torch.minimum(ramp, 1.5 - ramp)
-            weight = weight / weight.norm()  # white steps give every filter the same length
-            for shift in (0, 1) if lag == 1 else (1,):
-                past, ahead = torch.zeros(2 * reach + CELL), torch.zeros(2 * reach + CELL)
-                here = reach + shift  # tap of the step that leads to this point of the cell
-                past[here + 1 - lag : here + 1] = weight
-                ahead[here + 1 : here + 1 + lag] = weight
-                left.append(past)
-                right.append(ahead)
-    return torch.stack(left), torch.stack(right)
+
+    temperature: Tensor
+
+    def __init__(self, outputs: int, hidden: int = 96) -> None:
+        super().__init__()
+        self.outputs, self.hidden = outputs, hidden
+        self.enter = nn.Linear(traits.COUNT, ENTER)
+        self.carry = nn.GRU(ENTER, hidden)
+        self.enter_back = nn.Linear(traits.COUNT, ENTER)
+        self.carry_back = nn.GRU(ENTER, hidden)
+        self.head = nn.Linear(2 * hidden, 96)
+        self.leave = nn.Linear(96, outputs)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, x: Tensor, back: Tensor, turn: Tensor) -> Tensor:
+        """Scores from the traits of each point forwards, `x`, and backwards, `back`.
+
+        `back` (T, B, COUNT) begins with the last point of each track; `turn` (T, B) int64 is the
+        row of `back` that tells of the point in that row of `x`: padding follows, it precedes
+        nothing.
+        """
+        ahead = self.carry(torch.relu(self.enter(x)))[0]
+        behind = self.carry_back(torch.relu(self.enter_back(back)))[0]
+        behind = torch.gather(behind, 0, turn[..., None].expand_as(behind))
+        hidden = torch.relu(self.head(torch.cat([ahead, behind], -1)))
+        answer: Tensor = self.leave(hidden) / self.temperature
+        return answer

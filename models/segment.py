@@ -1,28 +1,30 @@
-"""Segmenter: how every point of a window moves, by the network `train segmenter` made."""
+"""Segment: the networks that `train segmenter` made, opened: how a track moves at every point."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.models import traits
+from livespt.models.follow import FARTHEST, Network
 from livespt.models.session import Session, open_session, shipped
 from livespt.stream.errors import ModelError
 from livespt.stream.types import MOTIONS
 
-BATCH = 256  # windows a run: bounds memory, and a window's answer must not depend on it
-FARTHEST = 1e9  # pixels; beyond, squares no longer fit a float32
+TOGETHER = 16  # tracks a run of the network that reads whole tracks
+STRIDE = 32  # points: their lengths are rounded up to it, so that similar ones run together
 
 
 class Reader:
-    """A motion network: windows (n, N, 5) in, probabilities (n, N, k) out.
+    """A network that follows tracks, and what its card says of using it.
 
     Attributes
     ----------
-    window : int
-        N, points of a window that the live path keeps; any other N is read as well.
+    network : Network
     lag : int
         Frames of look-ahead after which a reading is settled.
     card : dict
@@ -40,36 +42,19 @@ class Reader:
         self.card: dict[str, Any] = self.session.card
         self.path: Path = self.session.path
         self.provider: str = self.session.provider
-        for key in ("window", "lag"):
-            if not isinstance(self.card.get(key), int):
-                raise ModelError(f"the card of {self.path} has no '{key}': train the model again")
-        self.window: int = self.card["window"]
+        if not isinstance(self.card.get("lag"), int):
+            raise ModelError(f"the card of {self.path} has no 'lag': train the model again")
         self.lag: int = self.card["lag"]
-
-    def read(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (n, N, k) of windows (n, N, 5): dt, z, y, x, valid; padding is undefined.
-
-        A window that holds NaN, infinity or a place beyond 1e9 pixels says nothing: all motions
-        equally likely, nothing uncoated.
-        """
-        n, length, columns = windows.shape
-        if columns != 5:
-            raise ModelError(f"{self.path.name} reads windows of 5 columns, got {columns}")
-        answer = np.empty((n, length, self.outputs), np.float32)
-        if not n or not length:
-            return answer
-        near = np.abs(windows) < FARTHEST  # NaN compares as False
-        bad = ~np.all(near, axis=(1, 2))
-        if bad.any():
-            windows = np.where(bad[:, None, None], np.float32(0), windows)
-        for some in range(0, n, BATCH):
-            answer[some : some + BATCH] = self.session.run(windows[some : some + BATCH])[0]
-        answer[bad] = 1 / len(MOTIONS) if self.outputs == len(MOTIONS) else 0
-        return answer
+        self.network = Network(self.session)
+        if self.network.outputs != self.outputs:
+            raise ModelError(
+                f"{self.path} answers with {self.network.outputs} numbers a point where "
+                f"{self.outputs} are meant: name another model"
+            )
 
 
 class Segmenter(Reader):
-    """Probabilities (n, N, 4) of the motions, in the order of `types.MOTIONS`."""
+    """Probabilities of the four motions, in the order of `types.MOTIONS`."""
 
     task, default, outputs = "segment", "segmenter", len(MOTIONS)
 
@@ -78,6 +63,89 @@ class Segmenter(Reader):
         """Likeliest motions below this probability are no answer."""
         return float(self.card["abstain_below"])
 
-    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (n, N, 4) of windows (n, N, 5)."""
-        return self.read(windows)
+
+class Whole:
+    """A network that reads finished tracks both ways.
+
+    Attributes
+    ----------
+    session : Session
+    """
+
+    def __init__(self, path: str | Path, task: str, *, provider: str = "auto", threads: int = 1):
+        self.session = open_session(path, provider, threads, task=task)
+        self.outputs = self.session.width("probabilities")
+
+    @property
+    def abstain_below(self) -> float:
+        """Likeliest motions below this probability are no answer."""
+        return float(self.session.card.get("abstain_below", 0.0))
+
+    def __call__(
+        self,
+        offset: NDArray[np.int64],
+        frame: NDArray[np.int64],
+        point: NDArray[np.float64],
+        pixel_size_um: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Probabilities (total, outputs) of whole tracks.
+
+        Parameters
+        ----------
+        offset : (n + 1,)
+            Track i is rows `offset[i]:offset[i + 1]`, in the order of their frames.
+        frame : (total,)
+        point : (total, 3)
+            z, y, x in pixels. A place that is NaN, infinite or beyond 1e9 pixels is left out of
+            its track; its own reading is that of someone who knows nothing.
+        pixel_size_um : float, optional
+            None: nobody knows.
+        """
+        unknown = 1 / self.outputs if self.outputs > 1 else 0.0
+        answer = np.full((len(frame), self.outputs), unknown, np.float32)
+        seen = np.all(np.abs(point) < FARTHEST, axis=1)
+        rows = np.flatnonzero(seen)
+        kept = np.concatenate([[0], np.cumsum(seen)])[offset]
+        um = np.full(len(offset) - 1, pixel_size_um or 0.0)
+        told = kept, frame[rows], point[rows], um
+        ahead = traits.of_tracks(*told)
+        back = traits.of_tracks(*told, backwards=True)
+        count = np.diff(kept)
+        for which in _alike(count):
+            here = _rows(kept, count, which)
+            there = here.row >= 0
+            feed = [_laid(ahead, here.row), _laid(back, here.end), here.turn]
+            got = self.session.run(*feed)[0]
+            answer[rows[here.row[there]]] = got[there]
+        return answer
+
+
+class _Rows:
+    """Rows of tracks side by side, (T, TOGETHER); -1 is padding."""
+
+    def __init__(self, row: NDArray[Any], end: NDArray[Any], turn: NDArray[Any]) -> None:
+        self.row, self.end, self.turn = row, end, turn
+
+
+def _rows(offset: NDArray[np.int64], count: NDArray[np.int64], which: NDArray[Any]) -> _Rows:
+    length = int(-(-count[which].max() // STRIDE) * STRIDE)
+    k = np.arange(length)[:, None]
+    n = np.zeros(TOGETHER, np.int64)
+    first = np.zeros(TOGETHER, np.int64)
+    n[: len(which)], first[: len(which)] = count[which], offset[which]
+    there = k < n
+    turn = np.where(there, n - 1 - k, 0)
+    return _Rows(np.where(there, first + k, -1), np.where(there, first + turn, -1), turn)
+
+
+def _laid(told: NDArray[np.float32], row: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Traits (T, n, COUNT) of the rows (T, n), zeros for padding."""
+    return np.where(row[..., None] >= 0, told[row], np.float32(0))
+
+
+def _alike(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Tracks that have points, up to TOGETHER at a time, of the same length when rounded up."""
+    length = -(-count // STRIDE)
+    for one in np.unique(length[count > 0]):
+        group = np.flatnonzero(length == one)
+        yield from (group[k : k + TOGETHER] for k in range(0, len(group), TOGETHER))

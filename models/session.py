@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import ModelError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-TASKS = ("localize", "segment", "uncoating")
+TASKS = ("localize", "segment", "segment_whole", "uncoating", "uncoating_whole")
 REQUIRED = ("name", "sha256", "seed", "task", "input", "training", "metrics", "provenance")
 
 
@@ -45,6 +46,9 @@ class Session:
         self.threads = threads
         self._ort = ort
         self._inputs = [node.name for node in ort.get_inputs()]
+        nodes = [*ort.get_inputs(), *ort.get_outputs()]
+        shapes = {node.name: node.shape for node in nodes}
+        self._width = {k: v[-1] for k, v in shapes.items() if v and isinstance(v[-1], int)}
 
     @property
     def name(self) -> str:
@@ -56,13 +60,28 @@ class Session:
         """SHA-256 of the file, 64 hexadecimal digits."""
         return str(self.card["sha256"])
 
+    def width(self, name: str) -> int:
+        """Size of the last axis of an input or output.
+
+        Raises
+        ------
+        KeyError : the graph has none of that name and width.
+        """
+        return self._width[name]
+
     def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         """Outputs for `arrays`, one for each input of the graph, in the graph's order."""
+        return self.named(None, arrays)
+
+    def named(
+        self, outputs: Sequence[str] | None, arrays: Sequence[NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """Only these `outputs` for `arrays`, one for each input of the graph, in its order."""
         if len(arrays) != len(self._inputs):
             raise ModelError(f"{self.name} takes {len(self._inputs)} arrays, got {len(arrays)}")
         feed = dict(zip(self._inputs, arrays, strict=True))
         try:
-            return cast("list[NDArray[Any]]", self._ort.run(None, feed))
+            return cast("list[NDArray[Any]]", self._ort.run(outputs, feed))
         except _ort_errors() as error:
             shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
             raise ModelError(f"{self.name} does not run on {shapes}: {_one_line(error)}") from error

@@ -1,6 +1,6 @@
 """The analyzer: one pure step from a frame to what it means.
 
-    localize -> link -> window -> infer -> decide
+    localize -> link -> infer -> decide
 
 No clock, thread, file or socket: the same frames give the same bytes, live or replayed. `localize`
 and `infer` are passed in, so nothing here knows a network.
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from livespt.stream.decide import DEFAULT_RULE, Decisions, Rule
 from livespt.stream.lineage import Kin, Lineage
 from livespt.stream.link import Linked, Linker
-from livespt.stream.states import Infer, Settled, States
+from livespt.stream.states import Follower, Settled, States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
 
 Localize = Callable[[NDArray[np.generic]], NDArray[np.void]]  # image -> SPOT (n,)
+Infer = Callable[[], Follower]  # called once for each channel and position
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ class Settings:
 
     search_range: float = 5.0  # pixels a particle may move from frame to frame
     memory: int = 3  # frames a particle may be missed and keep its track
-    window: int = 64  # points of a track the networks see
     lag: int = 16  # frames of look-ahead of a settled state
     abstain_below: float = 0.0
     rule: Rule = DEFAULT_RULE
@@ -57,7 +57,7 @@ class Analyzer:
     localize : callable
         Image (y, x) or (z, y, x) to SPOT rows.
     infer : callable
-        Windows (n, N, 5) to probabilities (n, N, 5), see `stream.window`.
+        Called for each channel and position: what follows the tracks there and reads them.
     settings : Settings
     """
 
@@ -118,8 +118,7 @@ class Analyzer:
         if key not in self._lanes:
             s = self.settings
             states = States(
-                self.infer,
-                window=s.window,
+                self.infer(),
                 lag=s.lag,
                 abstain_below=s.abstain_below,
                 z_scale=s.z_scale,
@@ -229,4 +228,4 @@ def _kin_events(kind: str, frame: Frame, kin: Kin, scale: NDArray[np.float64]) -
     return events
 
 
-__all__ = ["Analyzer", "Infer", "Localize", "Settings", "Settled"]
+__all__ = ["Analyzer", "Follower", "Infer", "Localize", "Settings", "Settled"]

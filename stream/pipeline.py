@@ -15,8 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from livespt.stream.analyzer import Analyzer
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.analyzer import Analyzer, Infer
 from livespt.stream.errors import LiveSptError
+from livespt.stream.states import Follower
 from livespt.stream.types import Frame, Start, Stop, Timings, Update
 
 
@@ -54,11 +58,38 @@ class Timed:
         return ns / 1e6
 
 
+class TimedInfer:
+    """An `Infer` that adds up the time of all that its followers do, until asked."""
+
+    def __init__(self, infer: Infer, clock: Callable[[], int] = time.perf_counter_ns):
+        self.infer = infer
+        self._clock = clock
+        self._parts: list[Timed] = []
+
+    def __call__(self) -> Follower:
+        follower = self.infer()
+        push, read = (Timed(part, self._clock) for part in (follower.push, follower.read))
+        self._parts += [push, read]
+        return TimedFollower(push, read, follower.clear)
+
+    def take_ms(self) -> float:
+        """Return the milliseconds since last asked."""
+        return sum(part.take_ms() for part in self._parts)
+
+
+class TimedFollower(NamedTuple):
+    """The parts of a follower, each with its clock."""
+
+    push: Timed
+    read: Timed
+    clear: Callable[[NDArray[np.int32]], None]
+
+
 class Stages(NamedTuple):
     """The timed stages inside an analyzer."""
 
     localize: Timed
-    infer: Timed
+    infer: TimedInfer
 
 
 def run(

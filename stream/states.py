@@ -11,8 +11,7 @@ Rules that make a run reproducible and honest:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numba import njit
@@ -21,9 +20,24 @@ from numpy.typing import NDArray
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE
 from livespt.stream.window import Windows
 
-# windows (n, N, 5) -> (n, N, 5): four motion probabilities and p_uncoated of every point
-Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-READINGS = 5
+
+class Follower(Protocol):
+    """What is carried of the tracks of one lane, by slot: `models.follow.Following`.
+
+    A reading is five probabilities: of the four motions, in the order of `types.MOTIONS`, and of
+    having uncoated.
+    """
+
+    def push(
+        self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Take one more point (n, 3) z, y, x in pixels of each of `slots`; read it (n, 5)."""
+
+    def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Readings (n, 5) of the points `ages` (n,) points before the newest of `slots` (n,)."""
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        """Forget the tracks in `slots`."""
 
 
 class Settled(NamedTuple):
@@ -35,16 +49,13 @@ class Settled(NamedTuple):
 
 
 class States:
-    """Windows of one channel and position, and the newest reading of each.
+    """Tracks of one channel and position, and which of their points are not settled yet.
 
     Parameters
     ----------
-    infer : callable
-        Windows (n, N, 5) to probabilities (n, N, 5).
-    window : int
-        N, points a window.
+    follower : Follower
     lag : int
-        L, frames of look-ahead of a settled reading; below `window`.
+        L, frames of look-ahead of a settled reading; `follower` must be able to look back so far.
     abstain_below : float
         A motion less likely than this leaves `state` undecided.
     z_scale : float
@@ -55,27 +66,23 @@ class States:
 
     def __init__(
         self,
-        infer: Infer,
+        follower: Follower,
         *,
-        window: int,
         lag: int,
         abstain_below: float = 0.0,
         z_scale: float = 1.0,
         channel: int = 0,
         position: int = 0,
     ) -> None:
-        if not 0 <= lag < window:
-            raise ValueError(f"lag {lag} must lie from 0 to window - 1 = {window - 1}")
-        self.infer = infer
+        self.follower = follower
         self.lag = lag
         self.abstain_below = abstain_below
+        self.z_scale = z_scale
         self.channel = channel
         self.position = position
-        self.windows = Windows(window, z_scale=z_scale)
+        self.windows = Windows(lag + 1)
         self._track = np.full(len(self.windows.count), -1, np.int64)
         self._open = np.zeros(len(self.windows.count), np.int64)  # points not settled yet
-        # newest reading of the last L + 1 points, right-aligned
-        self._reading = np.zeros((len(self._track), lag + 1, READINGS), np.float32)
 
     def settle_overdue(self, frame: int) -> Settled:
         """Settle what was due before `frame`, with the readings as they stood then."""
@@ -85,6 +92,7 @@ class States:
         """Settle everything left of the tracks in `slots` (n,), which ended, and forget them."""
         settled = self._settle(slots, np.iinfo(np.int64).max, frame)
         self.windows.clear(slots)
+        self.follower.clear(slots)
         self._track[slots] = -1
         return settled
 
@@ -100,10 +108,9 @@ class States:
         self._track[slots] = tracks
         self.windows.push(slots, frame, points)
         self._open[slots] += 1
-        if len(slots):
-            readings = self.infer(self.windows.batch(slots))
-            self._reading[slots] = readings[:, -(self.lag + 1) :]
-        now = self._rows(slots, np.full(len(slots), frame), self._reading[slots, -1], frame)
+        frames = np.full(len(slots), frame)
+        readings = self.follower.push(slots, frames, points * (self.z_scale, 1.0, 1.0))
+        now = self._rows(slots, frames, readings, frame)
         due = self._settle(np.flatnonzero(self._open).astype(np.int32), frame - self.lag + 1, frame)
         return now, due
 
@@ -116,7 +123,7 @@ class States:
         windows = self.windows
         at, backs = _due(slots, windows.count, windows.frame, self._open, before)
         columns = (windows.count[at] - 1 - backs) % windows.length
-        rows = self._rows(at, windows.frame[at, columns], self._reading[at, -1 - backs], frame)
+        rows = self._rows(at, windows.frame[at, columns], self.follower.read(at, backs), frame)
         rows["lag"] = windows.last_frame(at) - rows["frame"]
         rows["settled"] = 1
         points = windows.point[at, columns]
@@ -145,8 +152,6 @@ class States:
         if more:
             self._track = np.concatenate([self._track, np.full(more, -1, np.int64)])
             self._open = np.concatenate([self._open, np.zeros(more, np.int64)])
-            grown = np.zeros((more, *self._reading.shape[1:]), np.float32)
-            self._reading = np.concatenate([self._reading, grown])
 
 
 def state_rows(readings: NDArray[np.float32], abstain_below: float) -> NDArray[np.void]:

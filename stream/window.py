@@ -1,24 +1,9 @@
-"""Windows: the last points of every living track, handed out as one float32 batch.
-
-A track lives in a slot (the linker's row index). A slot holds a ring of its last `length` points.
-`batch` lays them out for the networks: the last point on the right, the left padded with zeros.
-
-Columns of a window, one row a point:
-
-    dt      frames since the point before (0 for the first point held and for padding)
-    z y x   pixels, relative to the last point (z = 0 in two dimensions)
-    valid   1 for a point, 0 for padding
-
-Everything is relative, so a window means the same wherever and whenever the track was.
-"""
+"""Windows: the last points of every living track, by slot (the linker's row index)."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-
-COLUMNS = 5
 
 
 class Windows:
@@ -30,16 +15,13 @@ class Windows:
         Points kept of each track.
     capacity : int
         Slots to begin with; grows by doubling.
-    z_scale : float
-        z step in units of a pixel: points are held in z steps, windows in pixels.
     """
 
-    def __init__(self, length: int, capacity: int = 256, z_scale: float = 1.0) -> None:
+    def __init__(self, length: int, capacity: int = 256) -> None:
         self.length = length
-        self.z_scale = z_scale
         self.count = np.zeros(capacity, np.int64)  # points ever pushed to the slot's track
         self.frame = np.zeros((capacity, length), np.int64)
-        self.point = np.zeros((capacity, length, 3))  # z, y, x pixels
+        self.point = np.zeros((capacity, length, 3))  # z steps, y, x pixels
 
     def reserve(self, slots: NDArray[np.int32]) -> None:
         """Make room for `slots` (n,)."""
@@ -65,12 +47,6 @@ class Windows:
         self.point[slots, column] = points
         self.count[slots] += 1
 
-    def batch(self, slots: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return the windows (n, length, 5) of `slots` (n,)."""
-        windows = _batch(slots, self.count, self.frame, self.point)
-        windows[:, :, 1] *= np.float32(self.z_scale)
-        return windows
-
     def last_frame(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the frame of the newest point of each of `slots` (n,)."""
         return self.frame[slots, (self.count[slots] - 1) % self.length]
@@ -78,28 +54,3 @@ class Windows:
     def last_point(self, slots: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the newest point (n, 3) z, y, x of each of `slots` (n,)."""
         return self.point[slots, (self.count[slots] - 1) % self.length]
-
-
-@njit(cache=True)
-def _batch(
-    slots: NDArray[np.int32],
-    count: NDArray[np.int64],
-    frame: NDArray[np.int64],
-    point: NDArray[np.float64],
-) -> NDArray[np.float32]:
-    length = frame.shape[1]
-    out = np.zeros((len(slots), length, 5), np.float32)
-    for i in range(len(slots)):
-        slot = slots[i]
-        held = min(count[slot], length)
-        newest = (count[slot] - 1) % length
-        for back in range(held):
-            column = (count[slot] - 1 - back) % length
-            row = length - 1 - back
-            if back < held - 1:
-                before = (column - 1) % length
-                out[i, row, 0] = frame[slot, column] - frame[slot, before]
-            for axis in range(3):
-                out[i, row, 1 + axis] = point[slot, column, axis] - point[slot, newest, axis]
-            out[i, row, 4] = 1
-    return out

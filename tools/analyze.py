@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from livespt.stream.errors import SettingError
 from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
-from livespt.stream.window import Windows
-from livespt.tools.compose import Options, load_infer
+from livespt.tools.compose import Options, load_infer, load_whole
 from livespt.tools.export import UNSURE
 from livespt.tools.tables import check_out, read_table, write_table
 
 if TYPE_CHECKING:
     from livespt.models.classify import Infer
+    from livespt.models.segment import Whole
 
 AT_ONCE = 1024  # tracks analyzed in step
 ADDED = (*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag")
@@ -71,14 +71,16 @@ def analyze_table(
         raise SettingError(f"lag must be 0 or more frames, not {lag}")
     check_out(out, overwrite=overwrite)
     table = read_table(src, ("frame", "particle", "y", "x"), optional=("z",), adds=ADDED)
-    infer = load_infer(Options(segmenter=segmenter, uncoating=uncoating))
+    options = Options(segmenter=segmenter, uncoating=uncoating)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
     z = table.values.get("z", np.zeros(len(table.values["y"])))
     points = np.stack([z * scale, table.values["y"], table.values["x"]], axis=1)
     frames, particles = table.values["frame"], table.values["particle"]
     if offline:
-        states = whole_tracks(infer, frames, particles, points)
+        states = whole_tracks(*load_whole(options), frames, particles, points, pixel_size_um)
     else:
+        infer = load_infer(options)
+        infer.pixel_size_um = pixel_size_um
         states = point_by_point(infer, frames, particles, points, lag)
     write_table(out, table, state_columns(states), overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
@@ -117,7 +119,7 @@ def point_by_point(
     for begin in range(0, len(tracks), AT_ONCE):
         mine = np.flatnonzero((slot >= begin) & (slot < begin + AT_ONCE))
         order = mine[np.lexsort((slot[mine], age[mine]))]
-        reader = States(infer, window=infer.window, lag=lag, abstain_below=infer.abstain_below)
+        reader = States(infer(), lag=lag, abstain_below=infer.abstain_below)
         settled = []
         cuts = np.flatnonzero(np.diff(age[order])) + 1
         for rows in np.split(order, cuts):
@@ -135,31 +137,22 @@ def point_by_point(
 
 
 def whole_tracks(
-    infer: Infer,
+    segmenter: Whole,
+    uncoating: Whole,
     frames: NDArray[np.int64],
     particles: NDArray[np.int64],
     points: NDArray[np.float64],
+    pixel_size_um: float,
 ) -> NDArray[np.void]:
     """States (STATE) of tracks given as rows, one a row, each with the whole track in view."""
-    states = np.zeros(len(frames), STATE)
     order = np.lexsort((frames, particles))
-    tracks = np.split(order, np.flatnonzero(np.diff(particles[order])) + 1) if len(order) else []
-    by_length: dict[int, list[NDArray[np.int64]]] = {}
-    for rows in tracks:
-        padded = -(-len(rows) // infer.window) * infer.window
-        by_length.setdefault(padded, []).append(rows)
-    for length, group in sorted(by_length.items()):
-        for some in (group[i : i + AT_ONCE] for i in range(0, len(group), AT_ONCE)):
-            windows = Windows(length, capacity=len(some))
-            slots = np.arange(len(some), dtype=np.int32)
-            for point in range(length):
-                long = np.array([point < len(rows) for rows in some])
-                at = np.array([rows[point] for rows in some if point < len(rows)], np.int64)
-                windows.push(slots[long], frames[at], points[at])
-            readings = infer(windows.batch(slots))
-            for rows, reading in zip(some, readings, strict=True):
-                states[rows] = state_rows(reading[-len(rows) :], infer.abstain_below)
-                states["lag"][rows] = frames[rows[-1]] - frames[rows]
-                states["made"][rows] = frames[rows[-1]]
+    _, first, count = np.unique(particles[order], return_index=True, return_counts=True)
+    offset = np.concatenate([first, [len(order)]])
+    tracks = offset, frames[order], points[order], pixel_size_um
+    readings = np.concatenate([segmenter(*tracks), uncoating(*tracks)], axis=1)
+    states = np.zeros(len(frames), STATE)
+    states[order] = state_rows(readings, segmenter.abstain_below)
+    states["made"][order] = np.repeat(frames[order[offset[1:] - 1]], count)
+    states["lag"] = states["made"] - frames
     states["frame"], states["track"], states["settled"] = frames, particles, 1
     return states

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,12 +17,13 @@ import numpy as np
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.decide import Rule
 from livespt.stream.errors import InputError, ModelError, SettingError
-from livespt.stream.pipeline import Stages, Timed
+from livespt.stream.pipeline import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
 
 if TYPE_CHECKING:
     from livespt.models.classify import Infer
     from livespt.models.localize import Localizer
+    from livespt.models.segment import Whole
     from livespt.models.session import Session
     from livespt.models.volume import VolumeLocalizer
 
@@ -88,6 +89,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     check_options(options)
     localizer = load_localizer(options, origin, stack=facts.axes == "zyx")
     infer = load_infer(options, origin)
+    infer.pixel_size_um = facts.pixel_size_um
     reason = localizer.refuses(facts.axes, facts.shape, facts.dtype)
     if reason is not None:
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
@@ -118,7 +120,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         },
         source_run=origin.run if origin else "",
     )
-    stages = Stages(Timed(localizer), Timed(infer))
+    stages = Stages(Timed(localizer), TimedInfer(infer))
     return Chain(Analyzer(stages.localize, stages.infer, settings), stages, start)
 
 
@@ -171,6 +173,24 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
     return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how))
 
 
+def load_whole(options: Options) -> tuple[Whole, Whole]:
+    """Open what reads finished tracks both ways: motion and uncoating.
+
+    They lie beside the networks that follow tracks, as NAME_whole.onnx.
+    """
+    from livespt.models.segment import Whole
+    from livespt.models.session import shipped
+
+    how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
+    named = {"segment": options.segmenter or shipped("segmenter")}
+    named["uncoating"] = options.uncoating or shipped("uncoating")
+    opened = [
+        Whole(path.with_name(f"{path.stem}_whole.onnx"), f"{task}_whole", **how)
+        for task, path in named.items()
+    ]
+    return opened[0], opened[1]
+
+
 def _original(role: str, origin: Start | None) -> Path | None:
     """Find the very file that the replayed run used."""
     if origin is None or role not in origin.models:
@@ -193,14 +213,14 @@ def _original(role: str, origin: Start | None) -> Path | None:
 def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None) -> Settings:
     settings = Settings()
     if origin is not None and origin.settings:
-        rule = Rule(**origin.settings["rule"])
-        settings = Settings(**(origin.settings | {"rule": rule}))
+        known = {field.name for field in fields(Settings)}  # older runs have more
+        kept = {name: value for name, value in origin.settings.items() if name in known}
+        settings = Settings(**(kept | {"rule": Rule(**origin.settings["rule"])}))
     elif facts.z_step_um and facts.pixel_size_um:
         settings = replace(settings, z_scale=facts.z_step_um / facts.pixel_size_um)
     if origin is None or options.segmenter is not None or options.uncoating is not None:
         settings = replace(
             settings,
-            window=infer.window,
             lag=infer.lag,
             abstain_below=infer.abstain_below,
             rule=Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"]),

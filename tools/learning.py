@@ -1,73 +1,131 @@
-"""Learning: what the recipes of both motion networks share: windows, the loop, checkpoints.
-
-One analyzer reads both networks from the same windows, hence one WINDOW and one LAG.
-"""
+"""Learning: what the recipes of the motion networks share: batches, the loop, checkpoints."""
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from livespt.models import crops
+from livespt.models import traits
 from livespt.models.motion import Tracks
 from livespt.stream.errors import MissingError, SettingError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WINDOW = 96  # points: settled, 64 cost 4 points of accuracy in 2-D, 3 in 3-D; 128 gain one
-LAG = 20  # frames: 5 points of accuracy above lag 0; 10 frames more gain less than one (2-D)
-POINTS = 9600  # a step
-# lengths of the windows of a step, and how often: mostly the live one, and longer ones, because
-# whole tracks are read too
-LENGTHS, OFTEN = (64, WINDOW, 200, 400), (0.25, 0.35, 0.2, 0.2)
-POOL, RENEW = 2000, 250  # tracks at a time; steps after which others take their place
-WRONG_LINKS = 0.03  # windows with a point that belongs elsewhere
+POOL = 1536  # tracks made at a time; each is learned from once
+BATCHES = 24  # of a pool, tracks of similar length together, as many points in each
+KNOWN = 0.5  # share of tracks whose pixel size is told
+NOW, LATE = 0.25, 0.15  # shares of questions about the newest point and about the oldest
 WARM_UP = 0.05  # of the steps: the rate rises
 CLIP = 1.0  # norm of the gradient: one odd batch must not undo a thousand
-KEEP_EVERY = 250  # steps between checkpoints
+KEEP_EVERY = 250  # steps between checkpoints and looks at held-out tracks
+PATIENCE = 12  # such looks without a better one: learning has ended
 THREADS = 1  # sums in another order learn other weights
 
 INPUT = {  # as the cards say it
     "dtype": "float32",
-    "axes": "window, point, column",
-    "columns": ["dt frames", "z", "y", "x", "valid"],
-    "pixels": "any size, the same in z, y and x; z = 0 in two dimensions",
+    "axes": "track, trait",
+    "traits": "models/traits.py",
+    "pixels": "any size, the same in z, y and x; z = 0 in two dimensions; their size in um helps",
 }
 
 
+class Batch(NamedTuple):
+    """Tracks side by side, T points the longest; padding follows the shorter ones."""
+
+    ahead: Tensor  # (T, B, traits.COUNT) float32
+    back: Tensor  # likewise, each track from its last point on
+    turn: Tensor  # (T, B) int64: row of `back` that tells of the point in that row of `ahead`
+    truth: Tensor  # (T, B) int64, -1 in padding
+
+
 class Pools:
-    """Tracks that a step draws its windows from; the newest pool is kept."""
+    """Batches of tracks that no other batch is made of.
 
-    def __init__(self, make: Callable[[int], Tracks]) -> None:
-        self._make = make
-        self._held: tuple[int, Tracks] | None = None
+    Parameters
+    ----------
+    make : callable
+        Number of a pool to its tracks.
+    seed : int
+    truth : callable
+        Tracks to what the network is to learn of every point.
+    both : bool
+        Tell of the tracks backwards, too.
+    """
 
-    def __call__(self, step: int) -> Tracks:
-        """Return the pool of step number `step`."""
-        number = step // RENEW
-        if self._held is None or self._held[0] != number:
-            self._held = number, self._make(number)
-        return self._held[1]
+    def __init__(
+        self, make: Callable[[int], Tracks], seed: int, truth: Callable[[Tracks], Any], both: bool
+    ) -> None:
+        self._make, self._seed, self._truth, self._both = make, seed, truth, both
+        self._number = -1
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of step number `step`."""
+        number, k = divmod(step, BATCHES)
+        if number != self._number:
+            self._fill(number)
+        return self._batch(self._groups[k])
+
+    def _fill(self, number: int) -> None:
+        rng = np.random.default_rng((self._seed, number))
+        tracks = self._make(number)
+        um = (rng.random(len(tracks.uncoat)) < KNOWN).astype(np.float64)
+        self._number, self._offset = number, tracks.offset
+        self._told = self._truth(tracks)
+        told = tracks.offset, tracks.frame, tracks.point, um
+        self._ahead = traits.of_tracks(*told)
+        self._back = traits.of_tracks(*told, backwards=True) if self._both else self._ahead
+        count = np.diff(tracks.offset)
+        order = np.argsort(count * rng.uniform(1, 1.1, len(count)), kind="stable")
+        share = np.cumsum(count[order]) / count.sum()
+        cuts = np.searchsorted(share, np.arange(1, BATCHES) / BATCHES)
+        groups = np.split(order, cuts)
+        self._groups = [groups[k] for k in rng.permutation(BATCHES)]
+
+    def _batch(self, which: NDArray[np.int64]) -> Batch:
+        return side_by_side(self._offset, self._ahead, self._back, self._told, which)
 
 
-def batch(
-    pools: Pools, seed: int, step: int, truth: Callable[[crops.Crops], Any]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Windows (n, N, 5), truth (n, N) and what is no padding (n, N) of step number `step`."""
+def side_by_side(
+    offset: NDArray[np.int64],
+    ahead: NDArray[np.float32],
+    back: NDArray[np.float32],
+    truth: NDArray[Any],
+    which: NDArray[np.int64],
+) -> Batch:
+    """Tracks `which` of rows that hold one track after another."""
     import torch
 
-    rng = np.random.default_rng((seed, step))
-    length = int(rng.choice(LENGTHS, p=OFTEN))
-    some = crops.draw(rng, pools(step), POINTS // length, length)
-    some = crops.teleport(rng, some, WRONG_LINKS)
-    windows = torch.from_numpy(some.windows)
-    return windows, torch.from_numpy(truth(some)), windows[:, :, 4] > 0
+    count = offset[which + 1] - offset[which]
+    k = np.arange(max(int(count.max(initial=1)), 1))[:, None]
+    there = k < count
+    rows = np.where(there, offset[which] + k, 0)
+    turn = np.where(there, count - 1 - k, 0)
+    ends = np.where(there, offset[which] + turn, 0)
+    told = np.where(there, truth[rows], -1).astype(np.int64)
+    return Batch(
+        torch.from_numpy(ahead[rows] * there[..., None]),
+        torch.from_numpy(back[ends] * there[..., None]),
+        torch.from_numpy(turn),
+        torch.from_numpy(told),
+    )
+
+
+def ages(seed: int, step: int, shape: tuple[int, ...], lag: int) -> NDArray[np.int64]:
+    """How many points back each moment of a batch is asked, (T, B), never beyond the first."""
+    rng = np.random.default_rng((seed, step, lag))
+    kind, age = rng.random(shape), rng.integers(0, lag + 1, shape)
+    age[kind < NOW] = 0
+    age[kind > 1 - LATE] = lag
+    first: NDArray[np.int64] = np.minimum(age, np.arange(shape[0])[:, None])
+    return first
 
 
 def fit(
@@ -78,6 +136,7 @@ def fit(
     checkpoint: Path,
     resume: bool = False,
     title: str = "training",
+    judge: Callable[[], float] | None = None,
 ) -> list[float]:
     """Train `net` in place; return the mean loss of every 50 steps.
 
@@ -90,6 +149,9 @@ def fit(
         Highest learning rate; it falls to zero along a cosine.
     checkpoint : Path
         Written now and then, removed at the end; `resume` goes on from there.
+    judge : callable
+        Loss on tracks held out: the weights that were best there are kept, and training ends
+        early when `PATIENCE` looks found nothing better.
 
     Raises
     ------
@@ -104,8 +166,9 @@ def fit(
     first = 0
     history: list[float] = []
     recent: list[float] = []
+    best = Best(net)
     if resume:
-        first, history, recent = _restore(checkpoint, net, optimizer)
+        first, history, recent = _restore(checkpoint, net, optimizer, best)
     net.train()
     for step in tqdm(range(first, steps), desc=title, initial=first, total=steps, disable=None):
         for group in optimizer.param_groups:
@@ -120,9 +183,30 @@ def fit(
             history.append(sum(recent) / 50)
             recent = []
         if (step + 1) % KEEP_EVERY == 0:
-            _keep(checkpoint, net, optimizer, step + 1, history, recent)
+            if judge is not None and best.look(net, judge()):
+                break
+            _keep(checkpoint, net, optimizer, step + 1, history, recent, best)
+    if judge is not None and best.loss < math.inf:
+        best.look(net, judge())
+        net.load_state_dict(best.weights)
     net.eval()
     return history
+
+
+class Best:
+    """The weights that did best on held-out tracks so far."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.loss, self.since = math.inf, 0
+        self.weights = copy.deepcopy(net.state_dict())
+
+    def look(self, net: nn.Module, loss: float) -> bool:
+        """Take note of a held-out loss; True if patience has run out."""
+        if loss < self.loss:
+            self.loss, self.since, self.weights = loss, 0, copy.deepcopy(net.state_dict())
+        else:
+            self.since += 1
+        return self.since >= PATIENCE
 
 
 def _rise_and_fall(done: float) -> float:
@@ -138,6 +222,7 @@ def _keep(
     step: int,
     history: list[float],
     recent: list[float],
+    best: Best,
 ) -> None:
     import torch
 
@@ -147,13 +232,16 @@ def _keep(
         "step": step,
         "history": history,
         "recent": recent,
+        "best": {"loss": best.loss, "since": best.since, "weights": best.weights},
     }
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     os.replace(partial, path)
 
 
-def _restore(path: Path, net: nn.Module, optimizer: object) -> tuple[int, list[float], list[float]]:
+def _restore(
+    path: Path, net: nn.Module, optimizer: object, best: Best
+) -> tuple[int, list[float], list[float]]:
     import torch
 
     if not path.is_file():
@@ -161,6 +249,8 @@ def _restore(path: Path, net: nn.Module, optimizer: object) -> tuple[int, list[f
     state = torch.load(path, weights_only=True)  # plain tensors and numbers: runs no code
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])  # type: ignore[attr-defined]
+    best.loss, best.since = state["best"]["loss"], state["best"]["since"]
+    best.weights = state["best"]["weights"]
     return state["step"], state["history"], state["recent"]
 
 

@@ -144,6 +144,12 @@ def _preset_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--seed", type=SEED, default=1, show_default=True),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto"),
         click.option("--resume", is_flag=True, help="Go on from the checkpoint beside --out."),
+        click.option(
+            "--only",
+            type=click.Choice(["both", "follow", "whole"]),
+            default="both",
+            help="Of the network that follows tracks and the one that reads whole ones.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -286,6 +292,7 @@ def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("model", type=PATH, required=False),
         click.option("--tracks", type=click.IntRange(min=10), default=2000, show_default=True),
         click.option("--seed", type=SEED, default=0, show_default=True),
+        click.option("--whole", type=PATH, help="Network that reads whole tracks (.onnx)."),
     ]
     for option in reversed(options):
         function = option(function)
@@ -296,7 +303,7 @@ def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_judge_options
 def evaluate_segmenter(**values: Any) -> None:
     """Accuracy against lag on simulated tracks (MODEL.onnx; default: the shipped one)."""
-    from livespt.tools.evaluate_motion import evaluate_segmenter
+    from livespt.tools.evaluate_segmenter import evaluate_segmenter
 
     report(evaluate_segmenter(**values))
 
@@ -305,7 +312,7 @@ def evaluate_segmenter(**values: Any) -> None:
 @_judge_options
 def evaluate_uncoating(**values: Any) -> None:
     """Accuracy and announced events on simulated virus entry (MODEL.onnx; default: shipped)."""
-    from livespt.tools.evaluate_motion import evaluate_uncoating
+    from livespt.tools.evaluate_uncoating import evaluate_uncoating
 
     report(evaluate_uncoating(**values))
 

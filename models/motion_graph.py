@@ -1,0 +1,209 @@
+"""The ONNX graphs of the motion networks, written node by node: one step, or whole tracks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from livespt.models.graph import Graph
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from livespt.models.deepspt import Follow, Whole
+
+OPSET, IR = 17, 8  # ONNX Runtime 1.13 and later
+FLOAT = 1  # as ONNX numbers types
+
+
+def save(net: Follow | Whole, path: str | Path) -> Path:
+    """Write `net` as the file `path`, whole or not at all."""
+    from livespt.models.deepspt import Follow
+
+    path = Path(path)
+    content = follow(net) if isinstance(net, Follow) else whole(net)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+    return path
+
+
+def follow(net: Follow) -> bytes:
+    """The `.onnx` file of a network that follows tracks.
+
+    Inputs `traits` (n, traits.COUNT), `hidden` (n, hidden): one more point of n tracks; `taps`
+    (k, TAPS * MESSAGE) and `age` (k,) int64: k questions. Outputs `carried` (n, hidden),
+    `message` (n, MESSAGE), `now` (n, outputs); `then` (k, outputs): probabilities.
+    """
+    from livespt.models.deepspt import LAG, MESSAGE, TAPS
+    from livespt.models.traits import COUNT
+
+    g = Graph()
+    g.add("Relu", [_linear(g, net.enter, "traits", "enter")], "entered")
+    _step(g, net.carry)
+    _linear(g, net.tell, "carried", "message")
+
+    # at age 0 all taps are the newest message
+    weight, bias = _numbers(net.head)
+    width = TAPS * MESSAGE
+    g.constant("now_w", weight[:, :width].reshape(-1, TAPS, MESSAGE).sum(1).T.copy())
+    g.constant("now_b", bias)
+    g.add("Gemm", ["message", "now_w", "now_b"], "now_head")
+    g.add("Relu", ["now_head"], "now_relu")
+    temperature = net.temperature.detach().cpu().numpy()
+    scores = _linear(g, net.leave, "now_relu", "now_scores")
+    g.add("Div", [scores, g.constant("now_t", temperature[0])], "now_cool")
+    _probabilities(g, net.outputs, "now_cool", "now")
+
+    g.add("Cast", ["age"], "age_f", to=FLOAT)
+    g.add("Div", ["age_f", g.constant("lag", np.float32(LAG))], "age_share")
+    g.add("Add", ["age_f", g.constant("one", np.float32(1))], "age_1")
+    g.add("Log", ["age_1"], "age_log")
+    g.add("Div", ["age_log", g.constant("log_unit", np.float32(3.5))], "age_log_share")
+    axis = g.constant("axis", np.array([1]))
+    columns = [g.add("Unsqueeze", [x, axis], f"{x}_c") for x in ("age_share", "age_log_share")]
+    g.add("Concat", ["taps", *columns], "facts", axis=1)
+    g.add("Relu", [_linear(g, net.head, "facts", "then_head")], "then_relu")
+    scores = _linear(g, net.leave, "then_relu", "then_scores")
+    g.add("Gather", [g.constant("temperature", temperature[:, None]), "age"], "then_t")
+    g.add("Div", [scores, "then_t"], "then_cool")
+    _probabilities(g, net.outputs, "then_cool", "then")
+
+    inputs = {
+        "traits": ["n", COUNT],
+        "hidden": ["n", net.hidden],
+        "taps": ["k", width],
+        "age": ["k"],
+    }
+    outputs = {
+        "carried": ["n", net.hidden],
+        "message": ["n", MESSAGE],
+        "now": ["n", net.outputs],
+        "then": ["k", net.outputs],
+    }
+    return _file(g, "follow", inputs, outputs)
+
+
+def whole(net: Whole) -> bytes:
+    """The `.onnx` file of a network that reads finished tracks.
+
+    Inputs `ahead`, `back` (T, n, traits.COUNT), `turn` (T, n) int64, as `Whole.forward`; output
+    `probabilities` (T, n, outputs).
+    """
+    from livespt.models.traits import COUNT
+
+    g = Graph()
+    for name, enter, carry in (
+        ("ahead", net.enter, net.carry),
+        ("back", net.enter_back, net.carry_back),
+    ):
+        entered = _product(g, enter, name, f"{name}_enter")
+        g.add("Relu", [entered], f"{name}_entered")
+        _recurrent(g, carry, f"{name}_entered", f"{name}_carried")
+    g.add("Unsqueeze", ["turn", g.constant("last", np.array([2]))], "turn_1")
+    shape = g.constant("width", np.array([1, 1, net.hidden]))
+    g.add("Expand", ["turn_1", shape], "turn_w")
+    g.add("GatherElements", ["back_carried", "turn_w"], "behind", axis=0)
+    g.add("Concat", ["ahead_carried", "behind"], "both", axis=2)
+    g.add("Relu", [_product(g, net.head, "both", "head")], "relu")
+    scores = _product(g, net.leave, "relu", "scores")
+    g.add("Div", [scores, g.constant("t", net.temperature.detach().cpu().numpy())], "cool")
+    _probabilities(g, net.outputs, "cool", "probabilities")
+    inputs: dict[str, list[Any]] = {name: ["T", "n", COUNT] for name in ("ahead", "back")}
+    inputs["turn"] = ["T", "n"]
+    return _file(g, "whole", inputs, {"probabilities": ["T", "n", net.outputs]})
+
+
+def _numbers(layer: nn.Linear) -> tuple[Any, Any]:
+    return layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()
+
+
+def _linear(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
+    """Rows (n, in) to (n, out)."""
+    weight, bias = _numbers(layer)
+    names = [
+        source,
+        g.constant(f"{output}_w", weight.T.copy()),
+        g.constant(f"{output}_b", bias),
+    ]
+    return g.add("Gemm", names, output)
+
+
+def _product(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
+    """(T, n, in) to (T, n, out)."""
+    weight, bias = _numbers(layer)
+    g.add("MatMul", [source, g.constant(f"{output}_w", weight.T.copy())], f"{output}_xw")
+    return g.add("Add", [f"{output}_xw", g.constant(f"{output}_b", bias)], output)
+
+
+def _step(g: Graph, carry: nn.GRU) -> None:
+    """One step of the recurrent layer: "entered", "hidden" to "carried"; torch's equations."""
+    wi, wh = carry.weight_ih_l0, carry.weight_hh_l0
+    bi, bh = carry.bias_ih_l0, carry.bias_hh_l0
+    for name, source, w, b in (("gi", "entered", wi, bi), ("gh", "hidden", wh, bh)):
+        g.constant(f"{name}_w", w.detach().cpu().numpy().T.copy())
+        g.constant(f"{name}_b", b.detach().cpu().numpy())
+        g.add("Gemm", [source, f"{name}_w", f"{name}_b"], name)
+    h = carry.hidden_size
+    cuts = {name: g.constant(name, np.array([k * h])) for k, name in enumerate(("c0", "c1", "c2"))}
+    end = g.constant("c3", np.array([3 * h]))
+    g.constant("gates_axis", np.array([1]))
+
+    def part(source: str, low: str, high: str) -> str:
+        return g.add("Slice", [source, low, high, "gates_axis"], f"{source}_{low}{high}")
+
+    gates = [part(x, cuts["c0"], cuts["c2"]) for x in ("gi", "gh")]
+    g.add("Sigmoid", [g.add("Add", gates, "gates_sum")], "gates")
+    r = part("gates", cuts["c0"], cuts["c1"])
+    z = part("gates", cuts["c1"], cuts["c2"])
+    held = g.add("Mul", [r, part("gh", cuts["c2"], end)], "held")
+    g.add("Tanh", [g.add("Add", [part("gi", cuts["c2"], end), held], "new_sum")], "new")
+    g.add("Sub", ["hidden", "new"], "old")
+    g.add("Mul", [z, "old"], "kept")
+    g.add("Add", ["new", "kept"], "carried")
+
+
+def _recurrent(g: Graph, carry: nn.GRU, source: str, output: str) -> str:
+    """All steps of the recurrent layer: (T, n, in) to (T, n, hidden)."""
+    h = carry.hidden_size
+    order = np.concatenate([np.arange(h, 2 * h), np.arange(h), np.arange(2 * h, 3 * h)])  # z r n
+    w, r = (x.detach().cpu().numpy()[order][None] for x in (carry.weight_ih_l0, carry.weight_hh_l0))
+    biases = [x.detach().cpu().numpy()[order] for x in (carry.bias_ih_l0, carry.bias_hh_l0)]
+    names = [
+        source,
+        g.constant(f"{output}_w", w),
+        g.constant(f"{output}_r", r),
+        g.constant(f"{output}_b", np.concatenate(biases)[None]),
+    ]
+    g.add("GRU", names, f"{output}_d", hidden_size=h, linear_before_reset=1)
+    axis = g.constant(f"{output}_axis", np.array([1]))
+    return g.add("Squeeze", [f"{output}_d", axis], output)
+
+
+def _probabilities(g: Graph, outputs: int, source: str, output: str) -> str:
+    if outputs == 1:
+        return g.add("Sigmoid", [source], output)
+    return g.add("Softmax", [source], output, axis=-1)
+
+
+def _file(g: Graph, name: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> bytes:
+    from onnx import TensorProto, checker, helper
+
+    def told(of: dict[str, Any]) -> list[Any]:
+        whole_numbers = ("age", "turn")
+        return [
+            helper.make_tensor_value_info(
+                key, TensorProto.INT64 if key in whole_numbers else TensorProto.FLOAT, shape
+            )
+            for key, shape in of.items()
+        ]
+
+    graph = helper.make_graph(g.nodes, name, told(inputs), told(outputs), g.constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = IR
+    model.producer_name, model.producer_version = "livespt", ""
+    checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
