@@ -233,9 +233,9 @@ def _grid(new, cell):  # type: ignore[no-untyped-def]
     limit = 4.0 * len(new) + 64.0
     side = 1.001 * cell + SLACK  # a little wider: pairs stay in adjacent cells
     low, width = _cells(least, most, 1.0 / side)
-    wide = (width > 1.0).sum()
-    if wide > 0:
-        side *= min(1.05 * (width.prod() / limit) ** (1.0 / wide), GROW) if width.prod() > limit else 1.0
+    if width.prod() > limit:
+        each = (width.prod() / limit) ** (1.0 / (width > 1.0).sum())
+        side *= min(1.05 * each, GROW)
         low, width = _cells(least, most, 1.0 / side)
     wraps = np.zeros(3, np.bool_)
     while width.prod() > limit:
