@@ -22,6 +22,10 @@ FINE = (
     8  # steps a frame: the motion blur of a full exposure is 1.6% short of that of infinitely many
 )
 SUBSTEPS = 25  # a frame, confined
+PULL = (0.4, 3.0)  # directed step, in diffusive steps of its own
+PERSISTENCE = (20.0, 500.0)  # frames over which the direction is kept
+ROOM = (1.0, 5.0)  # half axes of the confinement, in diffusive steps
+ALPHA = (0.2, 0.75)  # anomalous exponent, subdiffusive; uniform, the others log-uniform
 
 
 @njit(cache=True)
@@ -30,19 +34,19 @@ def _segment(
 ) -> Floats:
     """Positions (n, ndim) of one behaviour, `fine` of them a frame; `step` is that of a frame."""
     if motion == CONFINED:
-        half = np.array([step * log_uniform(rng, 1, 5) for _ in range(ndim)])
+        half = np.array([step * log_uniform(rng, *ROOM) for _ in range(ndim)])
         start = walk.anywhere(rng, half)
         small = step / math.sqrt(fine)
         inside = walk.confine(rng, n, small, half, start, max(SUBSTEPS // fine, 1))
         return walk.turned(inside - start, walk.rotation(rng, ndim))
     if motion == SUBDIFFUSIVE:
-        alpha = uniform(rng, 0.2, 0.75)
+        alpha = uniform(rng, *ALPHA)
         small = step * fine ** (-alpha / 2)
         return walk.accumulate(fractional(rng, n, ndim, alpha, root) * small)
     path = walk.diffuse(rng, n, ndim, step / math.sqrt(fine))
     if motion == DIRECTED:
-        velocity = walk.direction(rng, ndim) * (log_uniform(rng, 0.4, 3) * step / fine)
-        path += walk.wander(rng, n, velocity, log_uniform(rng, 20, 500) * fine)
+        velocity = walk.direction(rng, ndim) * (log_uniform(rng, *PULL) * step / fine)
+        path += walk.wander(rng, n, velocity, log_uniform(rng, *PERSISTENCE) * fine)
     return walk.accumulate(path)
 
 
