@@ -12,29 +12,27 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.random import Generator
-from numpy.typing import NDArray
 
 from livespt.models import walk
+from livespt.models.dice import Dice, integer, log_uniform, random, uniform
 from livespt.models.noise import fractional
-from livespt.models.walk import CONFINED, DIRECTED, SUBDIFFUSIVE, Complex, Floats, Track
+from livespt.models.walk import CONFINED, DIRECTED, SUBDIFFUSIVE, Complex, Floats, Ints, Track
 
 SHORTEST = 5  # steps of one behaviour
-Ints = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
-def _behaviours(rng: Generator, heterogeneous: float) -> Ints:
+@njit(cache=True)
+def _behaviours(rng: Dice, heterogeneous: float) -> Ints:
     """Behaviours of a track, one after another."""
     kept = np.empty(4, np.int64)
-    if rng.random() >= heterogeneous:
-        kept[0] = rng.integers(0, 4)
+    if random(rng) >= heterogeneous:
+        kept[0] = integer(rng, 0, 4)
         return kept[:1]
-    drawn = np.empty(rng.integers(2, 5), np.int64)
+    drawn = np.empty(integer(rng, 2, 5), np.int64)
     count = 0
     while count < 2:
         for k in range(len(drawn)):
-            drawn[k] = rng.integers(0, 4)
+            drawn[k] = integer(rng, 0, 4)
         count = 0
         for k in range(len(drawn)):
             if drawn[k] != drawn[k - 1]:  # the first is compared with the last
@@ -43,39 +41,39 @@ def _behaviours(rng: Generator, heterogeneous: float) -> Ints:
     return kept[:count]
 
 
-@njit(cache=True, nogil=True)
-def _steps(rng: Generator, total: int, longest: int, count: int) -> Ints:
+@njit(cache=True)
+def _steps(rng: Dice, total: int, longest: int, count: int) -> Ints:
     """How many steps each of `count` behaviours lasts: early ones longer on average."""
     least = SHORTEST * count
     if count > 1 and total < least:
-        total = int(rng.integers(least, max(longest + 1, least) + 1))
+        total = integer(rng, least, max(longest + 1, least) + 1)
     steps = np.empty(count, np.int64)
     for k in range(count - 1):
         later = SHORTEST * (count - 1 - k)
-        steps[k] = rng.integers(SHORTEST, total - later + 1)
+        steps[k] = integer(rng, SHORTEST, total - later + 1)
         total -= steps[k]
     steps[-1] = total
     return steps
 
 
-@njit(cache=True, nogil=True)
-def _velocity(rng: Generator, diffusion: float, ndim: int, dt_s: float) -> Floats:
+@njit(cache=True)
+def _velocity(rng: Dice, diffusion: float, ndim: int, dt_s: float) -> Floats:
     """Velocity (ndim,), um/s: v = sqrt(4 R D / T)."""
-    ratio = rng.uniform(5, 25)
-    speed = math.sqrt(4 * ratio * diffusion / (rng.integers(5, 600) * dt_s))
+    ratio = uniform(rng, 5, 25)
+    speed = math.sqrt(4 * ratio * diffusion / (integer(rng, 5, 600) * dt_s))
     velocity = np.empty(ndim)
-    theta = rng.uniform(0, math.pi if ndim == 3 else 2 * math.pi)
+    theta = uniform(rng, 0, math.pi if ndim == 3 else 2 * math.pi)
     if ndim == 3:
-        phi = rng.uniform(0, 2 * math.pi)
+        phi = uniform(rng, 0, 2 * math.pi)
         velocity[0] = speed * math.cos(phi)
         speed *= math.sin(phi)
     velocity[-2], velocity[-1] = speed * math.sin(theta), speed * math.cos(theta)  # y, x
     return velocity
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _segment(
-    rng: Generator,
+    rng: Dice,
     motion: int,
     n: int,
     scale: float,
@@ -94,9 +92,9 @@ def _segment(
     return walk.accumulate(walk.diffuse(rng, n, ndim, scale) + shift)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def make(
-    rng: Generator,
+    rng: Dice,
     lengths: tuple[int, int],
     heterogeneous: float,
     ndim: int,
@@ -104,23 +102,23 @@ def make(
     noise: bool,
     root: Complex,
 ) -> Track:
-    """One track; `lengths` are steps, `root` as `noise.roots` has it for the longest."""
-    diffusion = walk.log_uniform(rng, 1e-4, 0.5)
-    quality = rng.uniform(1, 16)  # step length over localization error
-    alpha = max(rng.uniform(0, 0.7), 1e-9)
-    half = np.array([rng.uniform(0.05, 0.25) / 2 for _ in range(ndim)])
-    total = int(rng.integers(lengths[0], lengths[1] + 1))
+    """One track; `lengths` are steps, `root` as `noise.roots` has it."""
+    diffusion = log_uniform(rng, 1e-4, 0.5)
+    quality = uniform(rng, 1, 16)  # step length over localization error
+    alpha = max(uniform(rng, 0, 0.7), 1e-9)
+    half = np.array([uniform(rng, 0.05, 0.25) / 2 for _ in range(ndim)])
+    total = integer(rng, lengths[0], lengths[1] + 1)
     motions = _behaviours(rng, heterogeneous)
     steps = _steps(rng, total, lengths[1], len(motions))
     steps[1:] += steps[1:] == SHORTEST
     n = 1 + steps.sum()  # the origin is a point
     point, label = np.zeros((n, ndim)), np.empty(n, np.int8)
+    scale = math.sqrt(2 * diffusion * dt_s)
     begin, at = 0, np.zeros(ndim)
     for k in range(len(motions)):
         shift = np.zeros(ndim)
         if motions[k] == DIRECTED:
             shift = _velocity(rng, diffusion, ndim, dt_s) * dt_s
-        scale = math.sqrt(2 * diffusion * dt_s)
         end = begin + steps[k] + (k == 0)
         path = _segment(rng, motions[k], steps[k], scale, alpha, shift, half, root)
         point[end - steps[k] : end] = at + path
@@ -129,4 +127,4 @@ def make(
             sigma = math.sqrt(diffusion * dt_s + (shift**2).sum()) / quality
             point[begin:end] += walk.diffuse(rng, end - begin, ndim, sigma)
         begin, at = end, point[end - 1]
-    return Track(point, label, np.full(n, diffusion))
+    return Track(point, label, np.full(n, diffusion), np.arange(n) * dt_s)

@@ -2,15 +2,16 @@
 
 Four behaviours, in the order of `types.MOTIONS`: normal, directed, confined and subdiffusive.
 `simulate_tracks` strings them together in two variants, "deepspt" (the set of the DeepSPT paper,
-quirks included, for comparison) and "physical"; `simulate_entry` tells the story of a virus that
-enters a cell and may uncoat. Every track has a random generator of its own, seeded by
-(seed, number of the track): it does not depend on how many tracks are made with it.
+quirks included, for comparison) and "physical", or as a user's function has it;
+`simulate_entry` tells the story of a virus that enters a cell and may uncoat. Every track has
+random numbers of its own, seeded by (seed, number of the track): it does not depend on how many
+are made with it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from livespt.models import deepspt_set
+from livespt.models import series
 from livespt.models.behaviour import (
     CONFINED,
     DIRECTED,
@@ -30,13 +31,15 @@ from livespt.models.behaviour import (
     log_uniform,
     move,
 )
-from livespt.models.deepspt_set import SHORTEST
 from livespt.models.noise import roots
-from livespt.models.walk import Complex, Track
+from livespt.models.series import SHORTEST, Recipe, Rows
+from livespt.models.walk import Track
 from livespt.stream.errors import SettingError
-from livespt.stream.types import MOTIONS
 
-PART = 50  # tracks that a thread makes at a time
+PART = 100  # tracks that a thread makes at a time
+VARIANTS = ("deepspt", "physical")  # in the order of `series`
+# Behaviours of a user's own: (rng, lengths, ndim, dt_s) -> points (n, ndim) um, labels (n,)
+Maker = Callable[[Generator, tuple[int, int], int, float], tuple[Any, Any]]
 
 
 class Tracks(NamedTuple):
@@ -49,6 +52,7 @@ class Tracks(NamedTuple):
     diffusion: Floats  # (total,) um2/s of that behaviour
     uncoated: NDArray[np.bool_]  # (total,)
     uncoat: NDArray[np.int64]  # (n,) first frame that is uncoated; -1: none
+    time_s: Floats  # (total,) since the first point; frame * dt_s unless frames come unevenly
 
 
 def _join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s: float) -> Track:
@@ -61,7 +65,8 @@ def _join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s
     count = [n for _, n in plan]
     label = np.repeat([behaviour.motion for behaviour, _ in plan], count)
     diffusion = np.repeat([behaviour.diffusion for behaviour, _ in plan], count)
-    return Track(np.concatenate(point), label.astype(np.int8), diffusion)
+    time_s = np.multiply(np.arange(len(label)), dt_s)
+    return Track(np.concatenate(point), label.astype(np.int8), diffusion, time_s)
 
 
 def _blur(rng: Generator, path: Track, sigma: float) -> Track:
@@ -69,86 +74,46 @@ def _blur(rng: Generator, path: Track, sigma: float) -> Track:
     return path._replace(point=path.point + rng.normal(0, sigma, path.point.shape))
 
 
-def _physical(
-    rng: Generator,
-    lengths: tuple[int, int],
-    heterogeneous: float,
+def _collect(
+    tracks: Sequence[Track],
+    kept: Sequence[NDArray[np.bool_]],
     ndim: int,
-    dt_s: float,
-    noise: bool,
-    _: Complex,
-) -> Track:
-    """One track whose behaviours have a scale set by its steps, begun when it was under way.
+    uncoat: Sequence[int] = (),
+) -> Tracks:
+    """Tracks of which some points are kept, in one value."""
 
-    Unlike the DeepSPT set: confinement of 1-5 diffusive steps, directed steps of 0.4-3 in a
-    direction that turns, D that varies by segment, the same localization error all along, and
-    no memory of that error in the motion.
-    """
-    n = min(max(round(log_uniform(rng, lengths[0], lengths[1] + 1)), lengths[0]), lengths[1])
-    base = log_uniform(rng, 1e-4, 0.5)
-    dwell = log_uniform(rng, 10, 150)  # mean frames of a behaviour
-    motion = int(rng.integers(len(MOTIONS)))
-    changes = rng.random() < heterogeneous
-    plan: list[tuple[Behaviour, int]] = []
-    left = n
-    while left:
-        stay = left
-        if changes:
-            stay = min(left, SHORTEST + int(rng.exponential(dwell)))
-            if not plan:
-                stay = min(left, int(rng.integers(1, stay + 1)))  # its beginning was not seen
-        diffusion = base * log_uniform(rng, 0.5, 2)
-        plan.append((draw(rng, motion, diffusion, ndim, dt_s), stay))
-        motion = (motion + int(rng.integers(1, len(MOTIONS)))) % len(MOTIONS)
-        left -= stay
-    path = _join(rng, plan, ndim, dt_s)
-    if noise:
-        path = _blur(rng, path, math.sqrt(2 * base * dt_s) * log_uniform(rng, 0.03, 1))
-    return path
+    def rows(name: str, empty: NDArray[Any]) -> NDArray[Any]:
+        parts = [getattr(track, name)[seen] for track, seen in zip(tracks, kept, strict=True)]
+        return np.concatenate([empty, *parts]).astype(empty.dtype, copy=False)
+
+    frames = [np.empty(0, np.int64), *(np.flatnonzero(seen) for seen in kept)]
+    made = Rows(
+        points=np.array([np.count_nonzero(seen) for seen in kept], np.int64),
+        point=rows("point", np.empty((0, ndim))),
+        frame=np.concatenate(frames),
+        label=rows("label", np.empty(0, np.int8)),
+        diffusion=rows("diffusion", np.empty(0)),
+        time_s=rows("time_s", np.empty(0)),
+    )
+    return _tracks(made, uncoat)
 
 
-def _keep(rng: Generator, n: int, gaps: float) -> NDArray[np.bool_]:
-    """Which of n points are seen: holes of one or two frames, about `gaps` of all on average."""
-    seen = np.ones(n, np.bool_)
-    if gaps > 0:
-        hole = np.flatnonzero(rng.random(n) < rng.uniform(0, 2 * gaps) / 1.5)
-        seen[hole] = False
-        seen[np.minimum(hole + rng.integers(0, 2, len(hole)), n - 1)] = False
-        seen[[0, -1]] = True
-    return seen
-
-
-class _Seen(NamedTuple):
-    """A track, and which of its points (n,) are seen."""
-
-    track: Track
-    seen: NDArray[np.bool_]
-    uncoat: int = -1
-
-
-def _collect(paths: Sequence[_Seen]) -> Tracks:
-    """Many tracks in one value."""
-    count = [int(path.seen.sum()) for path in paths]
-    offset = np.concatenate([[0], np.cumsum(count, dtype=np.int64)])
-    point = np.zeros((offset[-1], 3))
-    uncoat = np.array([path.uncoat for path in paths], np.int64)
-    if paths:
-        ndim = paths[0].track.point.shape[1]
-        point[:, 3 - ndim :] = np.concatenate([path.track.point[path.seen] for path in paths])
-
-    def rows(part: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
-        return np.concatenate([np.empty(0, dtype), *part]).astype(dtype, copy=False)
-
-    frame = rows([np.flatnonzero(path.seen) for path in paths], np.int64)
-    since = np.repeat(uncoat, count)
+def _tracks(rows: Rows, uncoat: Sequence[int] = ()) -> Tracks:
+    """Tracks in three dimensions; `uncoat` (n,) is the frame at which each uncoats, if any do."""
+    total, ndim = rows.point.shape
+    point = np.zeros((total, 3))
+    point[:, 3 - ndim :] = rows.point
+    when = np.array(uncoat, np.int64) if len(uncoat) else np.full(len(rows.points), -1)
+    since = np.repeat(when, rows.points)
     return Tracks(
-        offset=offset,
+        offset=np.concatenate([[0], np.cumsum(rows.points, dtype=np.int64)]),
         point=point,
-        frame=frame,
-        label=rows([path.track.label[path.seen] for path in paths], np.int8),
-        diffusion=rows([path.track.diffusion[path.seen] for path in paths], np.float64),
-        uncoated=(since >= 0) & (frame >= since),
-        uncoat=uncoat,
+        frame=rows.frame,
+        label=rows.label,
+        diffusion=rows.diffusion,
+        uncoated=(since >= 0) & (rows.frame >= since),
+        uncoat=when,
+        time_s=rows.time_s,
     )
 
 
@@ -166,11 +131,14 @@ def simulate_tracks(
     seed: int,
     *,
     ndim: int = 2,
-    variant: str = "deepspt",
+    variant: str | Maker = "deepspt",
     lengths: tuple[int, int] = (5, 599),
     heterogeneous: float = 0.8,
     noise: bool = True,
     gaps: float = 0.0,
+    wrong_links: float = 0.0,
+    exposure: float = 0.0,
+    jitter: float = 0.0,
     dt_s: float = 1.0,
     first: int = 0,
     threads: int = 1,
@@ -183,9 +151,11 @@ def simulate_tracks(
         How many, and of which series.
     ndim : int
         2 or 3.
-    variant : str
-        "deepspt": the training set of DeepSPT (D log-uniform 1e-4-0.5 um2/s, one a track; at
-        the upper end its "confined" is white noise). "physical": see `_physical`.
+    variant : str or callable
+        "deepspt": the training set of DeepSPT, see `deepspt_set`. "physical": see `physical`. A
+        function of (rng, lengths, ndim, dt_s) makes tracks with behaviours of its own: it returns
+        points (n, ndim) in um, one a frame, and their labels (n,); `rng` is a NumPy Generator of
+        that track alone. Of the options below, `gaps` applies to its tracks.
     lengths : (int, int)
         Shortest and longest, in frames, uniform ("deepspt", one point more) or log-uniform.
     heterogeneous : float
@@ -194,6 +164,16 @@ def simulate_tracks(
         Add the localization error.
     gaps : float
         Mean share of points that are missing.
+    wrong_links : float
+        Share of links that lead to another particle, one to ten steps away: half of them for up
+        to ten frames, half for good. Labels are true of the particle that is there.
+    exposure : float
+        Share of the frame interval for which the shutter is open: positions are means over it
+        ("physical" only).
+    jitter : float
+        Relative standard deviation of the frame interval ("physical" only). `Tracks.time_s` is
+        when the shutter opened; a reader of windows can be told differences of it, in mean frame
+        intervals, in place of differences of `frame`.
     dt_s : float
         Frame interval.
     first : int
@@ -204,28 +184,56 @@ def simulate_tracks(
     Raises
     ------
     SettingError
-        Unknown variant, or lengths or dimensions that cannot be.
+        Unknown variant, or lengths, dimensions or options that cannot be.
     """
     _check(ndim, lengths)
-    makers: dict[str, Any] = {"deepspt": deepspt_set.make, "physical": _physical}
-    if variant not in makers:
-        raise SettingError(f"no tracks of variant {variant!r}: choose one of {', '.join(makers)}")
-    maker, root = makers[variant], roots(max(lengths[1] + 1, 4 * SHORTEST))
+    if callable(variant):
+        return _own(variant, range(first, first + n), seed, lengths, ndim, dt_s, gaps)
+    if variant not in VARIANTS:
+        names = ", ".join(VARIANTS)
+        raise SettingError(f"no tracks of variant {variant!r}: choose one of {names}")
+    if variant == "deepspt" and (exposure > 0 or jitter > 0):
+        raise SettingError("exposure and jitter need variant 'physical': the DeepSPT set has none")
+    if not (0 <= exposure <= 1 and 0 <= jitter <= 0.5):
+        raise SettingError(f"exposure {exposure}, jitter {jitter}: give 0 to 1 and 0 to 0.5")
+    recipe = Recipe(
+        VARIANTS.index(variant), *lengths, float(heterogeneous), ndim, float(dt_s), noise,
+        float(gaps), float(wrong_links), float(exposure), float(jitter),
+    )  # fmt: skip
+    root = roots(lengths[1] + 1)
 
-    def some(numbers: range) -> list[_Seen]:
-        made = []
-        for number in numbers:
-            rng = np.random.default_rng((seed, number))
-            track = maker(rng, lengths, heterogeneous, ndim, dt_s, noise, root)
-            made.append(_Seen(track, _keep(rng, len(track.point), gaps)))
-        return made
+    def some(begin: int) -> Rows:
+        return series.make(recipe, seed, begin, min(PART, first + n - begin), root)
 
-    numbers = range(first, first + n)
-    if threads == 1:
-        return _collect(some(numbers))
-    parts = [numbers[k : k + PART] for k in range(0, n, PART)]
     with ThreadPoolExecutor(threads) as pool:  # compiled code lets go of the interpreter
-        return _collect([track for part in pool.map(some, parts) for track in part])
+        parts = list(pool.map(some, range(first, first + n, PART))) or [some(first)]
+    return _tracks(Rows(*(np.concatenate(part) for part in zip(*parts, strict=True))))
+
+
+def _own(
+    make: Maker,
+    numbers: range,
+    seed: int,
+    lengths: tuple[int, int],
+    ndim: int,
+    dt_s: float,
+    gaps: float,
+) -> Tracks:
+    """Tracks that a user's function makes; D is not known (NaN)."""
+    tracks, kept = [], []
+    for number in numbers:
+        rng = np.random.default_rng((seed, number))
+        point, label = (np.asarray(part) for part in make(rng, lengths, ndim, dt_s))
+        n = len(label)
+        if point.shape != (n, ndim) or n == 0 or not np.isfinite(point).all():
+            raise SettingError(
+                f"track {number} of {make!r}: points {point.shape}, labels {label.shape}; "
+                f"give finite points (n, {ndim}) and labels (n,), n at least 1"
+            )
+        time_s = np.multiply(np.arange(n), dt_s)
+        tracks.append(Track(point, label.astype(np.int8), np.full(n, np.nan), time_s))
+        kept.append(series.seen(rng, n, gaps))
+    return _collect(tracks, kept, ndim)
 
 
 class Entry(NamedTuple):
@@ -338,12 +346,14 @@ def simulate_entry(
     """
     lengths = (n_frames, n_frames) if isinstance(n_frames, int) else n_frames
     _check(ndim, lengths)
-    paths = []
+    tracks, kept, uncoats = [], [], []
     for number in range(first, first + n):
         rng = np.random.default_rng((seed, number))
         length = min(round(log_uniform(rng, *lengths)), lengths[1])
         path, uncoat, step = _entry(rng, length, uncoating, midway, ndim, dt_s, entry)
         if noise:
             path = _blur(rng, path, step * log_uniform(rng, *entry.error))
-        paths.append(_Seen(path, _keep(rng, length, gaps), uncoat))
-    return _collect(paths)
+        tracks.append(path)
+        kept.append(series.seen(rng, length, gaps))
+        uncoats.append(uncoat)
+    return _collect(tracks, kept, ndim, uncoats)

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 from numba import njit
-from numpy.random import Generator
 
+from livespt.models.dice import Dice, normal
 from livespt.models.walk import Complex, Floats
 
 
+@njit(cache=True)
 def roots(longest: int) -> Complex:
-    """Roots of unity that `fractional` needs for up to `longest` steps; more do not matter."""
+    """Roots of unity for `fractional` of up to `longest` steps: those of fewer are among them."""
     half = 1
     while half < longest:
         half *= 2
@@ -20,7 +21,7 @@ def roots(longest: int) -> Complex:
     return table
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _scatter(x: Complex, root: Complex) -> None:
     """Fourier transform in place, frequencies in bit-reversed order (decimation in frequency)."""
     half = len(x) // 2
@@ -34,7 +35,7 @@ def _scatter(x: Complex, root: Complex) -> None:
         half //= 2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _gather(x: Complex, root: Complex) -> None:
     """Fourier transform in place, of frequencies in bit-reversed order (decimation in time)."""
     half = 1
@@ -48,8 +49,8 @@ def _gather(x: Complex, root: Complex) -> None:
         half *= 2
 
 
-@njit(cache=True, nogil=True)
-def fractional(rng: Generator, n: int, ndim: int, alpha: float, root: Complex) -> Floats:
+@njit(cache=True)
+def fractional(rng: Dice, n: int, ndim: int, alpha: float, root: Complex) -> Floats:
     """Exact fractional Gaussian noise (n, ndim) of unit variance, Hurst exponent alpha / 2.
 
     Circulant embedding (Davies and Harte 1987, Biometrika 74:95), its size a power of two; its
@@ -62,9 +63,11 @@ def fractional(rng: Generator, n: int, ndim: int, alpha: float, root: Complex) -
     ----------
     alpha : float
         Exponent of the mean squared displacement, in (0, 2).
-    root : array (at least n,)
-        From `roots`.
+    root : array (m,)
+        From `roots`, made once for many calls.
     """
+    if len(root) < n:
+        root = roots(n)
     size = 2
     while size < 2 * n:
         size *= 2
@@ -82,7 +85,7 @@ def fractional(rng: Generator, n: int, ndim: int, alpha: float, root: Complex) -
     noise = np.empty((n, ndim))
     for axis in range(0, ndim, 2):
         for k in range(size):
-            circle[k] = amplitude[k] * complex(rng.standard_normal(), rng.standard_normal())
+            circle[k] = amplitude[k] * complex(normal(rng), normal(rng))
         _gather(circle, root)
         noise[:, axis] = circle.real[:n]
         if axis + 1 < ndim:

@@ -1,8 +1,7 @@
-"""Walk: the steps of each way of moving, compiled, from a random generator of their own.
+"""Walk: the steps of each way of moving, compiled.
 
 What simulated tracks (`motion`) and the particles of simulated movies (`behaviour.move`) share.
-Numba draws from a NumPy Generator the same numbers as NumPy does, so compiled code and Python
-may take turns with one generator. Lengths are in um, `scale` is the diffusive step
+Lengths are in um, `scale` is the diffusive step
 sqrt(2 D dt) per axis, paths are relative to the point before their first.
 """
 
@@ -13,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.random import Generator
 from numpy.typing import NDArray
 
+from livespt.models.dice import Dice, integer, normal, random
 from livespt.stream.types import MOTIONS
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Complex = NDArray[np.complex128]
 NORMAL, DIRECTED, CONFINED, SUBDIFFUSIVE = range(len(MOTIONS))
 
@@ -29,25 +29,21 @@ class Track(NamedTuple):
     point: Floats  # (n, ndim) um
     label: NDArray[np.int8]  # (n,) index into MOTIONS: how the point was reached
     diffusion: Floats  # (n,) um2/s of that behaviour
+    time_s: Floats  # (n,) since its first point
 
 
-@njit(cache=True, nogil=True)
-def log_uniform(rng: Generator, low: float, high: float) -> float:
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
-
-
-@njit(cache=True, nogil=True)
-def diffuse(rng: Generator, n: int, ndim: int, scale: float) -> Floats:
+@njit(cache=True)
+def diffuse(rng: Dice, n: int, ndim: int, scale: float) -> Floats:
     """Steps (n, ndim) of normal diffusion."""
     step = np.empty((n, ndim))
     for i in range(n):
         for k in range(ndim):
-            step[i, k] = scale * rng.standard_normal()
+            step[i, k] = scale * normal(rng)
     return step
 
 
-@njit(cache=True, nogil=True)
-def wander(rng: Generator, n: int, velocity: Floats, persistence: float) -> Floats:
+@njit(cache=True)
+def wander(rng: Dice, n: int, velocity: Floats, persistence: float) -> Floats:
     """Velocities (n, ndim) that keep the speed; <u.u'> = exp(-frames / persistence)."""
     ndim = len(velocity)
     path = np.empty((n, ndim))
@@ -59,13 +55,13 @@ def wander(rng: Generator, n: int, velocity: Floats, persistence: float) -> Floa
     unit = velocity / speed
     for i in range(n):
         for k in range(ndim):
-            unit[k] += width * rng.standard_normal()
+            unit[k] += width * normal(rng)
         unit /= math.sqrt((unit**2).sum())
         path[i] = unit * speed
     return path
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def accumulate(step: Floats) -> Floats:
     """Positions (n, ndim) after each of the steps (n, ndim), in place."""
     for i in range(1, len(step)):
@@ -74,10 +70,8 @@ def accumulate(step: Floats) -> Floats:
     return step
 
 
-@njit(cache=True, nogil=True)
-def confine(
-    rng: Generator, n: int, scale: float, half: Floats, start: Floats, substeps: int
-) -> Floats:
+@njit(cache=True)
+def confine(rng: Dice, n: int, scale: float, half: Floats, start: Floats, substeps: int) -> Floats:
     """Positions (n, ndim) inside the ellipse of half axes (ndim,), from `start` in it.
 
     Of `substeps` steps a frame, one that would lead out is not made.
@@ -90,7 +84,7 @@ def confine(
         for _ in range(substeps):
             reach = 0.0
             for k in range(ndim):
-                to[k] = at[k] + rng.standard_normal() * small
+                to[k] = at[k] + normal(rng) * small
                 reach += (to[k] / half[k]) ** 2
             if reach <= 1.0:
                 for k in range(ndim):
@@ -99,14 +93,14 @@ def confine(
     return path
 
 
-@njit(cache=True, nogil=True)
-def rotation(rng: Generator, ndim: int) -> Floats:
+@njit(cache=True)
+def rotation(rng: Dice, ndim: int) -> Floats:
     """Rotation matrix (ndim, ndim) of whole degrees: one angle in 2-D; yaw, pitch, roll in 3-D."""
     turn = np.eye(ndim)
     for around in (2, 1, 0):
         if ndim == 2 and around < 2:
             break
-        angle = math.radians(rng.integers(0, 180))
+        angle = math.radians(integer(rng, 0, 180))
         a, b = ((1, 2), (0, 2), (0, 1))[around]
         cos, sin = math.cos(angle), math.sin(angle)
         if around == 1:
@@ -118,7 +112,7 @@ def rotation(rng: Generator, ndim: int) -> Floats:
     return turn
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def turned(path: Floats, turn: Floats) -> Floats:
     """The path (n, ndim) turned by a matrix (ndim, ndim), in place."""
     ndim = path.shape[1]
@@ -130,3 +124,19 @@ def turned(path: Floats, turn: Floats) -> Floats:
             for j in range(ndim):
                 path[i, k] += turn[k, j] * one[j]
     return path
+
+
+@njit(cache=True)
+def direction(rng: Dice, ndim: int) -> Floats:
+    """A unit vector (ndim,), every direction alike."""
+    vector = diffuse(rng, 1, ndim, 1.0)[0]
+    unit: Floats = vector / math.sqrt((vector**2).sum())
+    return unit
+
+
+@njit(cache=True)
+def anywhere(rng: Dice, half: Floats) -> Floats:
+    """A point (ndim,) anywhere in the ellipse of half axes (ndim,)."""
+    ndim = len(half)
+    point: Floats = direction(rng, ndim) * half * random(rng) ** (1 / ndim)
+    return point

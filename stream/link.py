@@ -13,15 +13,13 @@ import zlib
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from livespt.stream import predict
-from livespt.stream.assign import assign
+from livespt.stream import follow, predict
 from livespt.stream.errors import InputError, SettingError
-from livespt.stream.neighbors import neighbors
 
 _MAGIC = b"livelnk2"
+_NO_SDS, _NO_LIGHT = np.empty((0, 2)), np.empty(0)
 # magic; search range, intensity weight, clock, time and interval in seconds; ten integers
 _HEAD = struct.Struct("<8s5d10q")
 
@@ -151,44 +149,29 @@ class Linker:
             raise InputError(f"frame {frame} came after frame {self.frame}; frames must increase")
         at = np.zeros((len(array), 3))
         at[:, 3 - self.ndim :] = array
-        bad = _first_bad(at)
+        bad = follow.first_bad(at)
         if bad >= 0:
             row = ", ".join(f"{value:g}" for value in array[bad])
             raise InputError(f"frame {frame}: point {bad} is at ({row}); remove it or give numbers")
         self._reserve(self._slots + len(at))
         frame = int(frame)
-        oldest, last = frame - self.memory - 1, self._last
         kept = self.memory + self._linger
+        known = (
+            at, frame, self.memory, kept, self.search_range, self.next_id, self._slots,
+            self._free, self._n_free, self._id, self._slot, self._last, self._at,
+        )  # fmt: skip
         if self.motion == "none":
-            reach = self.search_range
-            place, cell, alone = self._at, reach, np.full(len(last), reach * reach)
-            radius = np.where(last >= oldest, reach, -1.0)
+            followed, degraded = follow.plain(*known)
         else:
             noise, light = self._measured(len(at), precision, intensity)
             clock = self._tick(frame, time_s)
             model = predict.MODELS.index(self.motion)
-            ahead, place, radius, alone, cell = predict.expect(
-                self._state, last, frame, oldest, clock, noise, self._common, model,
-                self.ndim, self.search_range,
-            )  # fmt: skip
-        row_of, degraded = np.full(len(at), -1, np.int64), 0
-        if len(last) and len(at):
-            first, col, cost, capped = neighbors(place, radius, at, cell)
-            if self.motion != "none":
-                weight = self.intensity_weight if intensity is not None else 0.0
-                predict.price(
-                    ahead, at, noise, light, weight, self._common, first, col, cost, self.ndim
-                )
-            row_of, degraded = assign(first, col, cost, alone, capped, len(at))
-        (track, slot, born, lost, lost_slot, self._id, self._slot, self._last, self._at) = _follow(
-            row_of, at, frame, kept, self.next_id, self._slots,
-            self._free, self._n_free, self._id, self._slot, self._last, self._at,
-        )  # fmt: skip
-        if self.motion != "none":
-            self._state = predict.learn(
-                self._state, ahead, row_of, last, frame, oldest, frame - kept - 1, len(self._id),
-                clock, at, noise, light, self._common, model, self.ndim,
-            )  # fmt: skip
+            weight = self.intensity_weight if intensity is not None else 0.0
+            followed, degraded, self._state = follow.moving(
+                *known, self._state, self._common, clock, noise, light, weight, model, self.ndim
+            )
+        track, slot, born, lost, lost_slot = followed[:5]
+        self._id, self._slot, self._last, self._at = followed[5:]
         reused = min(len(born), self._n_free)
         self._slots += len(born) - reused
         self._n_free += len(lost) - reused
@@ -220,19 +203,14 @@ class Linker:
         self, n: int, precision: ArrayLike | None, intensity: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Variances of the localizations (n, 2), lateral and axial; logarithms of intensities."""
-        usual = (0.04 * self.search_range) ** 2
-        noise = np.full((n, 2), usual)
-        if precision is not None and n:
-            sd = np.asarray(precision, np.float64).reshape(n, self.ndim)
-            noise[:, 0] = (sd[:, -1] ** 2 + sd[:, -2] ** 2) / 2
-            if self.ndim == 3:
-                noise[:, 1] = sd[:, 0] ** 2
-            noise[~(np.isfinite(noise) & (noise > 0))] = usual
-            noise = np.clip(noise, 1e-3 * usual, self.search_range**2)
-        light = np.zeros(n)
-        if intensity is not None and n:
-            bright = np.asarray(intensity, np.float64).reshape(n)
-            light = np.log(np.where(bright > 1e-9, bright, 1e-9))
+        sds, bright = _NO_SDS, _NO_LIGHT
+        if precision is not None:
+            sds = np.ascontiguousarray(precision, np.float64).reshape(n, self.ndim)
+        if intensity is not None:
+            bright = np.ascontiguousarray(intensity, np.float64).reshape(n)
+        noise, light = follow.measured(
+            n, sds, bright, (0.04 * self.search_range) ** 2, self.search_range**2
+        )
         return noise, light
 
     def _reserve(self, slots: int) -> None:
@@ -303,60 +281,3 @@ class Linker:
             linker._common = arrays[5]
             linker._state = arrays[6].reshape(n, predict.F)
         return linker
-
-
-@njit(cache=True, nogil=True)
-def _first_bad(at):  # type: ignore[no-untyped-def]
-    for i in range(at.shape[0]):
-        for value in at[i]:
-            if not abs(value) < 1e100:  # also where squares overflow
-                return i
-    return -1
-
-
-@njit(cache=True, nogil=True)
-def _follow(  # type: ignore[no-untyped-def]
-    row_of, at, frame, kept, next_id, slots, free, n_free, ids, slot_of, last, old
-):
-    """Names and slots of the points, and the tracks that live on: points first, then the gaps."""
-    n, m = len(at), len(ids)
-    track = np.empty(n, np.int64)
-    slot = np.empty(n, np.int32)
-    born = np.empty(n, np.int64)
-    linked = np.zeros(m, np.bool_)
-    births = 0
-    for j in range(n):
-        i = row_of[j]
-        if i >= 0:
-            linked[i] = True
-            track[j], slot[j] = ids[i], slot_of[i]
-            continue
-        track[j] = born[births] = next_id + births
-        if births < n_free:
-            slot[j] = free[n_free - 1 - births]
-        else:
-            slot[j] = slots + births - n_free
-        births += 1
-    n_free = max(n_free - births, 0)
-    alive = n
-    for i in range(m):
-        alive += not linked[i] and frame - last[i] <= kept
-    lost = np.empty(m + births - alive, np.int64)
-    lost_slot = np.empty(len(lost), np.int32)
-    new_ids = np.empty(alive, np.int64)
-    new_slot = np.empty(alive, np.int32)
-    new_last = np.full(alive, frame, np.int64)
-    new_at = np.empty((alive, 3))
-    new_ids[:n], new_slot[:n], new_at[:n] = track, slot, at
-    k, gone = n, 0
-    for i in range(m):
-        if linked[i]:
-            continue
-        if frame - last[i] <= kept:
-            new_ids[k], new_slot[k], new_last[k], new_at[k] = ids[i], slot_of[i], last[i], old[i]
-            k += 1
-        else:
-            lost[gone], lost_slot[gone] = ids[i], slot_of[i]
-            free[n_free + gone] = slot_of[i]
-            gone += 1
-    return track, slot, born[:births], lost, lost_slot, new_ids, new_slot, new_last, new_at

@@ -15,6 +15,7 @@ from numba import njit
 SLACK = 1e-7
 PAIRS = 1 << 20  # of a frame; beyond them each track keeps its share of nearest points
 LOOKS = 1 << 24  # distances looked at for that
+GROW = 4.0  # times the side asked for, at most, that cells have where points are few
 
 
 @njit(cache=True, nogil=True)
@@ -41,8 +42,7 @@ def neighbors(place, radius, new, cell):  # type: ignore[no-untyped-def]
         (m,) bool: tracks that have more neighbors than were kept.
     """
     m = len(place)
-    per_px = 1.0 / (1.001 * cell + SLACK)  # a little wider: pairs stay in adjacent cells
-    grid = _grid(new, per_px)
+    per_px, grid = _grid(new, cell)
     cells = _sort(new, per_px, grid)
     first = np.zeros(m + 1, np.int64)
     col = np.empty(2 * m + 16, np.int32)
@@ -218,22 +218,27 @@ def _span(value, reach, per_px, low, size, wraps):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _grid(new, per_px):  # type: ignore[no-untyped-def]
-    """Lowest cell, number of cells and whether they repeat, for each axis.
+def _grid(new, cell):  # type: ignore[no-untyped-def]
+    """Cells a pixel, and lowest cell, number of cells and whether they repeat, for each axis.
 
-    A field too wide for about 4 cells a point is wrapped like a torus: far points may then share a
-    cell, which costs a look but cannot link them.
+    Where points are few the cells grow to a few times the side asked for, until there are about 4
+    a point. A field still too wide is wrapped like a torus: far points may then share a cell, which
+    costs a look but cannot link them.
     """
-    low = np.empty(3)
-    width = np.empty(3)
-    for axis in range(3):
-        least = most = new[0, axis]
-        for j in range(1, len(new)):
-            least, most = min(least, new[j, axis]), max(most, new[j, axis])
-        low[axis] = np.floor(least * per_px)
-        width[axis] = np.floor(most * per_px) - low[axis] + 1.0
+    least, most = np.full(3, np.inf), np.full(3, -np.inf)
+    for j in range(len(new)):
+        for axis in range(3):
+            least[axis] = min(least[axis], new[j, axis])
+            most[axis] = max(most[axis], new[j, axis])
+    limit = 4.0 * len(new) + 64.0
+    side = 1.001 * cell + SLACK  # a little wider: pairs stay in adjacent cells
+    low, width = _cells(least, most, 1.0 / side)
+    if width.prod() > limit:
+        each = (width.prod() / limit) ** (1.0 / (width > 1.0).sum())
+        side *= min(1.05 * each, GROW)
+        low, width = _cells(least, most, 1.0 / side)
     wraps = np.zeros(3, np.bool_)
-    while width[0] * width[1] * width[2] > 4.0 * len(new) + 64.0:
+    while width.prod() > limit:
         widest = width.argmax()
         width[widest] = np.floor(width[widest] / 2.0)
         low[widest], wraps[widest] = 0.0, True
@@ -242,7 +247,14 @@ def _grid(new, per_px):  # type: ignore[no-untyped-def]
         # no small factors: the period of a lattice of points must not be that of the cells
         while wraps[axis] and (size[axis] < 3 or math.gcd(size[axis], 210) > 1):
             size[axis] += 1
-    return low, size, wraps
+    return 1.0 / side, (low, size, wraps)
+
+
+@njit(cache=True, nogil=True)
+def _cells(least, most, per_px):  # type: ignore[no-untyped-def]
+    """Lowest cell and number of cells of each axis."""
+    low = np.floor(least * per_px)
+    return low, np.floor(most * per_px) - low + 1.0
 
 
 @njit(cache=True, nogil=True)

@@ -55,6 +55,7 @@ FLOOR = 0.02  # least share of the average step variance
 # start: how many in a hundred tracks, by points seen (1, 2, more) and frames missed, come back
 RETURN = ((50, 20, 10, 5), (80, 40, 20, 10), (93, 55, 30, 15))
 GUESSES = 20.0  # observations that the start counts for
+LOG_TURN = math.log(2.0 * math.pi)
 
 
 def start(search_range: float) -> np.ndarray:
@@ -76,6 +77,7 @@ def start(search_range: float) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def standing(seen, missed):  # type: ignore[no-untyped-def]
+    """Where `pop` counts the tracks of a standing seen again; next to it, those looked for."""
     age = 0 if seen < 2.0 else 1 if seen < 3.0 else 2
     return KEEP + 2 * (age * GAPS + min(missed, GAPS - 1))
 
@@ -122,9 +124,10 @@ def expect(state, last, frame, oldest, clock, noise, pop, model, ndim, reach):  
         if mu > 0.0:
             v = _radius(mu / floor, ahead[i, VP] + loud, ahead[i, VP + 3] + loud_z, ndim, far)
         radius[i], part = _ball(math.sqrt(gap), b, v)
-        for axis in range(3 - ndim, 3):
-            here = ahead[i, BX + axis]
-            place[i, axis] = here + part * (ahead[i, VX + axis] - here)
+        place[i, 1] = ahead[i, BX + 1] + part * (ahead[i, VX + 1] - ahead[i, BX + 1])
+        place[i, 2] = ahead[i, BX + 2] + part * (ahead[i, VX + 2] - ahead[i, BX + 2])
+        if ndim == 3:
+            place[i, 0] = ahead[i, BX] + part * (ahead[i, VX] - ahead[i, BX])
         cell += max(radius[i], 0.0)
     return ahead, place, radius, alone, max(cell / max(m, 1), 0.1 * reach)
 
@@ -135,8 +138,14 @@ def advance(state, ahead, i, clock, share, q_all, fast, wild, model, ndim):  # t
 
     Returns the squared distance between the positions of both filters.
     """
-    dt = max(clock - state[i, CLOCK], 1e-3)
-    mu = state[i, MU]
+    at_y = state[i, BX + 1], state[i, VX + 1], state[i, V + 1]
+    at_x = state[i, BX + 2], state[i, VX + 2], state[i, V + 2]
+    at_z = state[i, BX], state[i, VX], state[i, V]
+    wide = state[i, BP], state[i, VP], state[i, VP + 1], state[i, VP + 2]
+    deep = state[i, BP + 1], state[i, VP + 3], state[i, VP + 4], state[i, VP + 5]
+    mu, sq, sn, seen = state[i, MU], state[i, SQ], state[i, SN], state[i, SEEN]
+    then, light = state[i, CLOCK], state[i, LIGHT]
+    dt = max(clock - then, 1e-3)
     to_v = to_b = 0.0
     if model == 3:
         change = SWITCH * dt / (1.0 + SWITCH * dt)
@@ -144,14 +153,33 @@ def advance(state, ahead, i, clock, share, q_all, fast, wild, model, ndim):  # t
         to_v = (1.0 - mu) * change * share / later  # part of the directed that was Brownian
         to_b = mu * change * (1.0 - share) / (1.0 - later)  # ... and the other way round
         mu = later
-    ahead[i, MU] = mu
-    for k in range(SQ, F):
-        ahead[i, k] = state[i, k]
-    q = max((PRIOR * q_all + state[i, SQ]) / (PRIOR + state[i, SN]), FLOOR * q_all)
-    gap = _mix(state, ahead, i, to_v, to_b, 0, dt, q, fast, wild)
+    q = dt * max((PRIOR * q_all + sq) / (PRIOR + sn), FLOOR * q_all)
+    how = to_v, to_b, dt, q, fast, wild
+    y, x = _axis(at_y, to_v, to_b, dt), _axis(at_x, to_v, to_b, dt)
+    z = at_z[0], at_z[1], at_z[2], 0.0, 0.0, 0.0
+    wide = _spread(wide, 0.5 * (y[3] + x[3]), 0.5 * (y[4] + x[4]), 0.5 * (y[5] + x[5]), how)
     if ndim == 3:
-        gap += _mix(state, ahead, i, to_v, to_b, 1, dt, q, fast, wild)
-    return gap
+        z = _axis(at_z, to_v, to_b, dt)
+        deep = _spread(deep, z[3], z[4], z[5], how)
+    ahead[i, BX], ahead[i, BX + 1], ahead[i, BX + 2] = z[0], y[0], x[0]
+    ahead[i, VX], ahead[i, VX + 1], ahead[i, VX + 2] = z[1], y[1], x[1]
+    ahead[i, V], ahead[i, V + 1], ahead[i, V + 2] = z[2], y[2], x[2]
+    ahead[i, BP], ahead[i, VP], ahead[i, VP + 1], ahead[i, VP + 2] = wide
+    ahead[i, BP + 1], ahead[i, VP + 3], ahead[i, VP + 4], ahead[i, VP + 5] = deep
+    ahead[i, MU], ahead[i, SQ], ahead[i, SN], ahead[i, SEEN] = mu, sq, sn, seen
+    ahead[i, CLOCK], ahead[i, LIGHT] = then, light
+    return (z[1] - z[0]) ** 2 + (y[1] - y[0]) ** 2 + (x[1] - x[0]) ** 2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _axis(at, to_v, to_b, dt):  # type: ignore[no-untyped-def]
+    """Along one axis: Brownian position, directed position, velocity after `dt`.
+
+    Then the products, before, of the positions' distance and of the velocity.
+    """
+    b, x, v = at
+    off, slower = x - b, (1.0 - to_v) * v
+    return b + to_b * off, x - to_v * off + slower * dt, slower, off * off, off * v, v * v
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -181,36 +209,21 @@ def _odds(pop, ndim, reach):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mix(state, ahead, i, to_v, to_b, part, dt, q, fast, wild):  # type: ignore[no-untyped-def]
-    """Both filters after a possible change of motion and a time, along y, x or (part 1) z.
+def _spread(variances, between, with_speed, speeds, how):  # type: ignore[no-untyped-def]
+    """Variances later: of the Brownian position; of the directed one, both, velocity.
 
-    Returns the squared distance of their positions.
+    `between`, `with_speed`, `speeds`: means over axes of the products that `_axis` tells.
     """
-    between = with_speed = speeds = distance = 0.0
-    for axis in range(1 - part, 3 - 2 * part):
-        b, x, v = state[i, BX + axis], state[i, VX + axis], state[i, V + axis]
-        between += (x - b) * (x - b)
-        with_speed += (x - b) * v
-        speeds += v * v
-        x, v, b = x - to_v * (x - b), (1.0 - to_v) * v, b + to_b * (x - b)
-        x += v * dt
-        ahead[i, BX + axis], ahead[i, VX + axis], ahead[i, V + axis] = b, x, v
-        distance += (x - b) * (x - b)
-    each = 1.0 if part == 1 else 0.5
-    b, p = state[i, BP + part], VP + 3 * part
-    x, xv, v = state[i, p], state[i, p + 1], state[i, p + 2]
-    spread = each * to_v * (1.0 - to_v)
-    ahead[i, BP + part] = (
-        (1.0 - to_b) * b + to_b * x + each * to_b * (1.0 - to_b) * between + q * dt
-    )
-    x = (1.0 - to_v) * x + to_v * b + spread * between
-    xv = (1.0 - to_v) * xv + spread * with_speed
-    v = (1.0 - to_v) * v + to_v * fast + spread * speeds
+    b, x, xv, v = variances
+    to_v, to_b, dt, q, fast, wild = how
+    brownian = (1.0 - to_b) * b + to_b * x + to_b * (1.0 - to_b) * between + q
+    stay, spread = 1.0 - to_v, to_v * (1.0 - to_v)
+    x = stay * x + to_v * b + spread * between
+    xv = stay * xv + spread * with_speed
+    v = stay * v + to_v * fast + spread * speeds
     turn = WANDER * wild * dt
-    ahead[i, p] = x + dt * (2.0 * xv + dt * v + wild + turn * dt / 3.0)
-    ahead[i, p + 1] = xv + dt * (v + turn / 2.0)
-    ahead[i, p + 2] = v + turn
-    return distance
+    x += dt * (2.0 * xv + dt * v + wild + turn * dt / 3.0)
+    return brownian, x, xv + dt * (v + turn / 2.0), v + turn
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -245,27 +258,26 @@ def price(ahead, at, noise, light, weight, pop, first, col, cost, ndim):  # type
 @njit(cache=True, nogil=True, error_model="numpy")
 def link_cost(ahead, i, at, noise, light, weight, change, j, ndim):  # type: ignore[no-untyped-def]
     """-2 log of the density that a track expects at a point, and what its intensity costs."""
-    mu, density = ahead[i, MU], 0.0
-    if mu < 1.0:
-        density += (1.0 - mu) * _density(ahead, i, BX, BP, BP + 1, at, noise, j, ndim)
-    if mu > 0.0:
-        density += mu * _density(ahead, i, VX, VP, VP + 3, at, noise, j, ndim)
-    cost = -2.0 * math.log(max(density * (2.0 * math.pi) ** (-0.5 * ndim), 1e-300))
-    if weight > 0.0:
-        cost += weight * min((light[j] - ahead[i, LIGHT]) ** 2 / change, 25.0)
-    return cost
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _density(ahead, i, x, lateral, axial, at, noise, j, ndim):  # type: ignore[no-untyped-def]
-    """Normal density of a filter at a point, but for the power of 2 pi."""
-    sharp = 1.0 / (ahead[i, lateral] + noise[j, 0])
-    square = ((at[j, 1] - ahead[i, x + 1]) ** 2 + (at[j, 2] - ahead[i, x + 2]) ** 2) * sharp
+    mu, w_b, w_v = (
+        ahead[i, MU],
+        1.0 / (ahead[i, BP] + noise[j, 0]),
+        1.0 / (ahead[i, VP] + noise[j, 0]),
+    )
+    b = w_b * ((at[j, 1] - ahead[i, BX + 1]) ** 2 + (at[j, 2] - ahead[i, BX + 2]) ** 2)
+    v = w_v * ((at[j, 1] - ahead[i, VX + 1]) ** 2 + (at[j, 2] - ahead[i, VX + 2]) ** 2)
+    deep_b, deep_v = ahead[i, BP + 1] + noise[j, 1], ahead[i, VP + 3] + noise[j, 1]
+    off_b, off_v = at[j, 0] - ahead[i, BX], at[j, 0] - ahead[i, VX]
+    brighter = light[j] - ahead[i, LIGHT]
     if ndim == 3:
-        deep = 1.0 / (ahead[i, axial] + noise[j, 1])
-        square += (at[j, 0] - ahead[i, x]) ** 2 * deep
-        sharp *= math.sqrt(deep)
-    return math.exp(-0.5 * square) * sharp
+        b, v = b + off_b * off_b / deep_b, v + off_v * off_v / deep_v
+        w_b, w_v = w_b / math.sqrt(deep_b), w_v / math.sqrt(deep_v)
+    w_b, w_v = (1.0 - mu) * w_b, mu * w_v
+    # w_b exp(-b / 2) + w_v exp(-v / 2), the larger exponential taken out
+    nearer = min(b, v)
+    less = math.exp(0.5 * (nearer - max(b, v)))
+    total = w_b + w_v * less if b < v else w_v + w_b * less
+    cost = nearer + ndim * LOG_TURN - 2.0 * math.log(max(total, 1e-300))
+    return cost + weight * min(brighter * brighter / change, 25.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -290,7 +302,7 @@ def learn(  # type: ignore[no-untyped-def]
 
     Returns the rows (alive, F) of the tracks that live on: those of the points, then the gaps.
     """
-    new = np.zeros((alive, F))
+    new = np.empty((alive, F))
     linked = np.zeros(len(last), np.bool_)
     for k in range(P):
         if k in (STEP, FAST, KAPPA, NEW, DIRECTED, LIGHTS) or (k >= KEEP and (k - KEEP) % 2 == 0):
@@ -333,6 +345,8 @@ def learn(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def begin(state, at, noise, light, j, clock, fast, model, pop):  # type: ignore[no-untyped-def]
     """The row of a track that starts with a point."""
+    for k in range(F):
+        state[j, k] = 0.0
     for axis in range(3):
         state[j, BX + axis] = state[j, VX + axis] = at[j, axis]
     for part in range(2):
@@ -346,62 +360,78 @@ def begin(state, at, noise, light, j, clock, fast, model, pop):  # type: ignore[
 @njit(cache=True, nogil=True, error_model="numpy")
 def update(state, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop):  # type: ignore[no-untyped-def]
     """Both filters take in a point; how well they had foreseen it tells which motion it is."""
-    dt = max(clock - ahead[i, CLOCK], 1e-3)
-    mu = ahead[i, MU]
-    if model == 3:
-        brownian = (1.0 - mu) * _density(ahead, i, BX, BP, BP + 1, at, noise, j, ndim)
-        directed = mu * _density(ahead, i, VX, VP, VP + 3, at, noise, j, ndim)
-        if brownian + directed > 1e-300:
-            mu = min(max(directed / (brownian + directed), 1e-3), 1.0 - 1e-3)
-    q = max((PRIOR * q_all + ahead[i, SQ]) / (PRIOR + ahead[i, SN]), FLOOR * q_all)
-    step = surprise = speed = 0.0
-    for part in range(ndim - 1):
-        more = _correct(state, ahead, i, at, j, noise[j, part], part, q * dt)
-        step, surprise, speed = step + more[0], surprise + more[1], speed + more[2]
+    wide, deep = noise[j, 0], noise[j, 1]
+    lateral = ahead[i, BP], ahead[i, VP], ahead[i, VP + 1], ahead[i, VP + 2]
+    axial = ahead[i, BP + 1], ahead[i, VP + 3], ahead[i, VP + 4], ahead[i, VP + 5]
+    at_y = ahead[i, BX + 1], ahead[i, VX + 1], ahead[i, V + 1], at[j, 1]
+    at_x = ahead[i, BX + 2], ahead[i, VX + 2], ahead[i, V + 2], at[j, 2]
+    at_z = ahead[i, BX], ahead[i, VX], ahead[i, V], at[j, 0]
+    mu, sq, sn, seen = ahead[i, MU], ahead[i, SQ], ahead[i, SN], ahead[i, SEEN]
+    dt, before, change = max(clock - ahead[i, CLOCK], 1e-3), ahead[i, LIGHT], light[j]
+    change -= before
+    gain, left, w_b, w_v = _gains(lateral, wide)
+    y, x, z = _shift(at_y, gain), _shift(at_x, gain), (0.0, 0.0, 0.0, 0.0, 0.0)
+    b, v, left_z = w_b * (y[3] + x[3]), w_v * (y[4] + x[4]), (0.0, 0.0, 0.0, 0.0)
+    own = dt * max((PRIOR * q_all + sq) / (PRIOR + sn), FLOOR * q_all)
+    step = y[3] + x[3] - 2.0 * (lateral[0] + wide - own)
+    if ndim == 3:
+        gain, left_z, deep_b, deep_v = _gains(axial, deep)
+        z = _shift(at_z, gain)
+        b, v = b + deep_b * z[3], v + deep_v * z[4]
+        w_b, w_v = w_b * math.sqrt(deep_b), w_v * math.sqrt(deep_v)
+        step += z[3] - (axial[0] + deep - own)
     step /= ndim * dt
-    state[j, MU] = mu
-    state[j, SQ] = OWN * ahead[i, SQ] + (1.0 - mu) * step
-    state[j, SN] = OWN * ahead[i, SN] + (1.0 - mu)
+    if model == 3:
+        mu = mu * w_v / (mu * w_v + (1.0 - mu) * w_b * math.exp(min(0.5 * (v - b), 700.0)))
+        mu = min(max(mu, 1e-3), 1.0 - 1e-3)
+    known = mu if seen >= 3.0 else 0.0
+    speed = z[2] * z[2] + y[2] * y[2] + x[2] * x[2]
+    sq, sn = OWN * sq + (1.0 - mu) * step, OWN * sn + (1.0 - mu)
+    state[j, BX], state[j, BX + 1], state[j, BX + 2] = z[0], y[0], x[0]
+    state[j, VX], state[j, VX + 1], state[j, VX + 2] = z[1], y[1], x[1]
+    state[j, V], state[j, V + 1], state[j, V + 2] = z[2], y[2], x[2]
+    state[j, BP], state[j, VP], state[j, VP + 1], state[j, VP + 2] = left
+    state[j, BP + 1], state[j, VP + 3], state[j, VP + 4], state[j, VP + 5] = left_z
+    state[j, MU], state[j, SQ], state[j, SN], state[j, SEEN] = mu, sq, sn, seen + 1.0
+    state[j, CLOCK], state[j, LIGHT] = clock, before + 0.3 * change
     pop[STEP] = max(pop[STEP] + (1.0 - mu) * step, 1e-6 * q_all * pop[STEPS])
     pop[STEPS] += 1.0 - mu
     pop[DIRECTED] += mu
     pop[TRACKS] += 1.0
-    if ahead[i, SEEN] >= 3.0:
-        pop[FAST] += mu * speed / ndim
-        pop[FASTS] += mu
-        pop[KAPPA] += mu * surprise / ndim
-        pop[KAPPAS] += mu
-    change = light[j] - ahead[i, LIGHT]
+    pop[FAST] += known * speed / ndim
+    pop[FASTS] += known
+    pop[KAPPA] += known * v / ndim
+    pop[KAPPAS] += known
     pop[LIGHTS] += change * change
     pop[LIGHTS_N] += 1.0
-    state[j, LIGHT] = ahead[i, LIGHT] + 0.3 * change
-    state[j, SEEN], state[j, CLOCK] = ahead[i, SEEN] + 1.0, clock
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _correct(state, ahead, i, at, j, noise, part, own):  # type: ignore[no-untyped-def]
-    """Kalman update of the lateral axes or of the axial one.
+def _gains(variances, noise):  # type: ignore[no-untyped-def]
+    """Gains of the Kalman update: position; position, velocity; the variances that it leaves.
 
-    Returns squares summed over axes: of the step beyond what else explains it, of the directed
-    filter's error over what it expects, of the velocity.
+    Last, of both filters, one over the variance of what was foreseen.
     """
-    p = VP + 3 * part
-    b, x, xv = ahead[i, BP + part], ahead[i, p], ahead[i, p + 1]
-    gain = b / (b + noise)
-    sharp = 1.0 / (x + noise)
-    gain_x, gain_v = x * sharp, xv * sharp
-    step = surprise = speed = 0.0
-    for axis in range(1 - part, 3 - 2 * part):
-        error = at[j, axis] - ahead[i, BX + axis]
-        step += error * error - (b + noise - own)
-        state[j, BX + axis] = ahead[i, BX + axis] + gain * error
-        error = at[j, axis] - ahead[i, VX + axis]
-        surprise += error * error * sharp
-        v = ahead[i, V + axis] + gain_v * error
-        speed += v * v
-        state[j, VX + axis], state[j, V + axis] = ahead[i, VX + axis] + gain_x * error, v
-    state[j, BP + part] = gain * noise
-    state[j, p] = gain_x * noise
-    state[j, p + 1] = gain_v * noise
-    state[j, p + 2] = ahead[i, p + 2] - gain_v * xv
-    return step, surprise, speed
+    b, x, xv, v = variances
+    sharp_b, sharp_v = 1.0 / (b + noise), 1.0 / (x + noise)
+    gain = b * sharp_b, x * sharp_v, xv * sharp_v
+    return (
+        gain,
+        (gain[0] * noise, gain[1] * noise, gain[2] * noise, v - gain[2] * xv),
+        sharp_b,
+        sharp_v,
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shift(at, gain):  # type: ignore[no-untyped-def]
+    """Along one axis: both positions and the velocity corrected; both errors, squared."""
+    b, x, v, seen = at
+    off_b, off_v = seen - b, seen - x
+    return (
+        b + gain[0] * off_b,
+        x + gain[1] * off_v,
+        v + gain[2] * off_v,
+        off_b * off_b,
+        off_v * off_v,
+    )
