@@ -38,7 +38,9 @@ def follow(net: Follow) -> bytes:
     (k, TAPS * MESSAGE) and `age` (k,) int64: k questions. Outputs `carried` (n, hidden),
     `message` (n, MESSAGE), `now` (n, outputs); `then` (k, outputs): probabilities.
     """
-    from livespt.models.deepspt import LAG, MESSAGE, TAPS
+    import torch
+
+    from livespt.models.deepspt import LAG, MESSAGE, TAPS, age_facts
     from livespt.models.traits import COUNT
 
     g = Graph()
@@ -50,26 +52,26 @@ def follow(net: Follow) -> bytes:
     weight, bias = _numbers(net.head)
     width = TAPS * MESSAGE
     g.constant("now_w", weight[:, :width].reshape(-1, TAPS, MESSAGE).sum(1).T.copy())
-    g.constant("now_b", bias)
+    with torch.no_grad():
+        first = age_facts(torch.zeros(1, dtype=torch.int64)).numpy() @ weight[:, width:].T + bias
+    g.constant("now_b", first[0].astype(np.float32))
     g.add("Gemm", ["message", "now_w", "now_b"], "now_head")
     g.add("Relu", ["now_head"], "now_relu")
     temperature = net.temperature.detach().cpu().numpy()
     scores = _linear(g, net.leave, "now_relu", "now_scores")
-    g.add("Div", [scores, g.constant("now_t", temperature[0])], "now_cool")
+    g.add("Mul", [scores, g.constant("now_t", 1 / temperature[0])], "now_cool")
     _probabilities(g, net.outputs, "now_cool", "now")
 
-    g.add("Cast", ["age"], "age_f", to=FLOAT)
-    g.add("Div", ["age_f", g.constant("lag", np.float32(LAG))], "age_share")
-    g.add("Add", ["age_f", g.constant("one", np.float32(1))], "age_1")
-    g.add("Log", ["age_1"], "age_log")
-    g.add("Div", ["age_log", g.constant("log_unit", np.float32(3.5))], "age_log_share")
-    axis = g.constant("axis", np.array([1]))
-    columns = [g.add("Unsqueeze", [x, axis], f"{x}_c") for x in ("age_share", "age_log_share")]
-    g.add("Concat", ["taps", *columns], "facts", axis=1)
-    g.add("Relu", [_linear(g, net.head, "facts", "then_head")], "then_relu")
+    # what the head adds at each age is known beforehand
+    ages = torch.arange(LAG + 1)
+    with torch.no_grad():
+        facts = age_facts(ages).numpy() @ weight[:, width:].T + bias
+    g.add("Gather", [g.constant("of_age", facts.astype(np.float32)), "age"], "then_b")
+    g.constant("then_w", weight[:, :width].T.copy())
+    g.add("Relu", [g.add("Gemm", ["taps", "then_w", "then_b"], "then_head")], "then_relu")
     scores = _linear(g, net.leave, "then_relu", "then_scores")
-    g.add("Gather", [g.constant("temperature", temperature[:, None]), "age"], "then_t")
-    g.add("Div", [scores, "then_t"], "then_cool")
+    g.add("Gather", [g.constant("cooling", 1 / temperature[:, None]), "age"], "then_t")
+    g.add("Mul", [scores, "then_t"], "then_cool")
     _probabilities(g, net.outputs, "then_cool", "then")
 
     inputs = {
@@ -140,29 +142,26 @@ def _product(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
 
 
 def _step(g: Graph, carry: nn.GRU) -> None:
-    """One step of the recurrent layer: "entered", "hidden" to "carried"; torch's equations."""
-    wi, wh = carry.weight_ih_l0, carry.weight_hh_l0
-    bi, bh = carry.bias_ih_l0, carry.bias_hh_l0
-    for name, source, w, b in (("gi", "entered", wi, bi), ("gh", "hidden", wh, bh)):
-        g.constant(f"{name}_w", w.detach().cpu().numpy().T.copy())
-        g.constant(f"{name}_b", b.detach().cpu().numpy())
-        g.add("Gemm", [source, f"{name}_w", f"{name}_b"], name)
+    """One step of the recurrent layer: "entered", "hidden" to "carried".
+
+    r, z = sigmoid(W [x, h] + b); n = tanh(W x + b + r (U h + c)); h' = n + z (h - n), as torch has
+    it (Cho et al. 2014, arXiv:1406.1078).
+    """
+    layers = carry.weight_ih_l0, carry.weight_hh_l0, carry.bias_ih_l0, carry.bias_hh_l0
+    wi, wh, bi, bh = (x.detach().cpu().numpy() for x in layers)
     h = carry.hidden_size
-    cuts = {name: g.constant(name, np.array([k * h])) for k, name in enumerate(("c0", "c1", "c2"))}
-    end = g.constant("c3", np.array([3 * h]))
-    g.constant("gates_axis", np.array([1]))
-
-    def part(source: str, low: str, high: str) -> str:
-        return g.add("Slice", [source, low, high, "gates_axis"], f"{source}_{low}{high}")
-
-    gates = [part(x, cuts["c0"], cuts["c2"]) for x in ("gi", "gh")]
-    g.add("Sigmoid", [g.add("Add", gates, "gates_sum")], "gates")
-    r = part("gates", cuts["c0"], cuts["c1"])
-    z = part("gates", cuts["c1"], cuts["c2"])
-    held = g.add("Mul", [r, part("gh", cuts["c2"], end)], "held")
-    g.add("Tanh", [g.add("Add", [part("gi", cuts["c2"], end), held], "new_sum")], "new")
-    g.add("Sub", ["hidden", "new"], "old")
-    g.add("Mul", [z, "old"], "kept")
+    g.add("Concat", ["entered", "hidden"], "known", axis=1)
+    for gate, rows in (("r", slice(0, h)), ("z", slice(h, 2 * h))):
+        g.constant(f"{gate}_w", np.concatenate([wi[rows], wh[rows]], 1).T.copy())
+        g.constant(f"{gate}_b", bi[rows] + bh[rows])
+        g.add("Sigmoid", [g.add("Gemm", ["known", f"{gate}_w", f"{gate}_b"], f"{gate}_sum")], gate)
+    for name, source, w, b in (("come", "entered", wi, bi), ("stay", "hidden", wh, bh)):
+        g.constant(f"{name}_w", w[2 * h :].T.copy())
+        g.constant(f"{name}_b", b[2 * h :])
+        g.add("Gemm", [source, f"{name}_w", f"{name}_b"], name)
+    g.add("Mul", ["r", "stay"], "held")
+    g.add("Tanh", [g.add("Add", ["come", "held"], "new_sum")], "new")
+    g.add("Mul", ["z", g.add("Sub", ["hidden", "new"], "old")], "kept")
     g.add("Add", ["new", "kept"], "carried")
 
 

@@ -27,6 +27,15 @@ LAGS = (0, 2, 5, 10, 20, 30)  # points
 LENGTHS = ((5, 20), (20, 50), (50, 200), (200, 601))  # points of a track
 NEAR = 10  # frames between a changepoint and one that was meant
 HOLD = 5  # points in a row in another motion: a change
+ERRORS = (
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+)  # localization error over diffusive step; trained: 0.04-0.7
 LIVING = (100, 1000, 5000)  # tracks that a frame may hold
 SETS: dict[str, dict[str, Any]] = {
     "deepspt 2d": {"ndim": 2},
@@ -71,6 +80,11 @@ def evaluate_segmenter(
     for name, how in SETS.items():
         known = simulate_tracks(tracks, UNSEEN + seed, **how)
         result |= _of_set(name, known, follower, reader, judge.abstain_below)
+        if name.startswith("deepspt"):
+            few = max(tracks // 10, 50)
+            result[f"{name}: accuracy by localization error"] = [
+                by_error(how["ndim"], ratio, few, seed, follower, reader) for ratio in ERRORS
+            ]
     if follower is not None:
         known = simulate_tracks(tracks, UNSEEN + seed, ndim=2)
         unknown = as_known(follower.network, known, (0, follower.lag))
@@ -117,6 +131,29 @@ def _of_set(
     told_of = {key: p for key, p in readings.items() if key in ("lag 0", "lag 30", "offline")}
     tables[f"{name}: reliability"] = {key: _reliability(p, known) for key, p in told_of.items()}
     return tables
+
+
+def by_error(
+    ndim: int,
+    ratio: float,
+    tracks: int,
+    seed: int,
+    follower: Segmenter | None,
+    whole: Whole | None,
+) -> dict[str, Any]:
+    """Accuracy where the localization error is `ratio` diffusive steps sqrt(2 D dt) per axis."""
+    known = simulate_tracks(tracks, UNSEEN + seed, ndim=ndim, noise=False)
+    rng = np.random.default_rng((UNSEEN + seed, ndim, round(1000 * ratio)))
+    error = ratio * np.sqrt(2 * known.diffusion)[:, None] * rng.normal(size=known.point.shape)
+    error[:, : 3 - ndim] = 0
+    known = known._replace(point=known.point + error)
+    row: dict[str, Any] = {"error_in_steps": ratio}
+    if follower is not None:
+        told = as_known(follower.network, known, (0, follower.lag), 1.0)
+        row |= {f"lag {lag}": _few(p, known)["accuracy"] for lag, p in told.items()}
+    if whole is not None:
+        row["offline"] = _few(both_ways(whole, known, 1.0), known)["accuracy"]
+    return row
 
 
 def motion_scores(

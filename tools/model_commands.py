@@ -301,11 +301,16 @@ def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @evaluate.command("segmenter")
 @_judge_options
-def evaluate_segmenter(**values: Any) -> None:
-    """Accuracy against lag on simulated tracks (MODEL.onnx; default: the shipped one)."""
+@click.option("--report", "folder", type=PATH, help="Folder for tables and pictures.")
+def evaluate_segmenter(folder: Path | None, **values: Any) -> None:
+    """Accuracy against lag on simulated tracks (MODEL.onnx; default: the shipped ones)."""
     from livespt.tools.evaluate_segmenter import evaluate_segmenter
+    from livespt.tools.motion_report import write_report
 
-    report(evaluate_segmenter(**values))
+    figures = evaluate_segmenter(**values)
+    if folder is not None:
+        figures["files"] = write_report(figures, folder)
+    report(figures)
 
 
 @evaluate.command("uncoating")
