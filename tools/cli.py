@@ -195,6 +195,20 @@ def analyze(tracks: Path, out: Path, **values: Any) -> None:
 
 
 @livespt.command()
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--min-points", type=int, default=5, show_default=True, help="Of a segment.")
+@click.option("--pixel-size-um", type=POSITIVE, help="Of a table; a run knows its own.")
+@click.option("--frame-interval-s", type=POSITIVE, help="Likewise.")
+@click.option("--overwrite", is_flag=True)
+def segments(source: Path, out: Path, **values: Any) -> None:
+    """Stretches of one motion of every track in SOURCE: a run, or a .csv with states."""
+    from livespt.tools.segments import segment_table
+
+    report(segment_table(source, out, **values))
+
+
+@livespt.command()
 def doctor() -> None:
     """Say what this machine can do."""
     from livespt.tools.doctor import examine, lines
