@@ -187,6 +187,13 @@ def simulate_tracks(
         Unknown variant, or lengths, dimensions or options that cannot be.
     """
     _check(ndim, lengths)
+    if not (0 <= wrong_links <= 1 and 0 <= gaps <= 1 and 0 <= heterogeneous <= 1):
+        raise SettingError(
+            f"gaps {gaps}, wrong_links {wrong_links}, heterogeneous {heterogeneous}: "
+            "shares lie between 0 and 1"
+        )
+    if threads < 1:
+        raise SettingError(f"threads is {threads}: give at least 1")
     if callable(variant):
         return _own(variant, range(first, first + n), seed, lengths, ndim, dt_s, gaps)
     if variant not in VARIANTS:

@@ -51,6 +51,7 @@ OWN = 0.95  # ... and one of a track, from point to point
 PRIOR = 6.0  # steps that the average of all counts for, in that of one track
 SWITCH = 0.05  # chance a frame to change the way of moving
 WANDER = 0.5  # variance of a velocity's change, of the noise along the way
+CROWD = 0.1  # largest density of new points, of that of a point a Brownian step from its last
 FLOOR = 0.02  # least share of the average step variance
 # start: how many in a hundred tracks, by points seen (1, 2, more) and frames missed, come back
 RETURN = ((50, 20, 10, 5), (80, 40, 20, 10), (93, 55, 30, 15))
@@ -184,11 +185,15 @@ def _axis(at, to_v, to_b, dt):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def newness(pop, ndim, reach):  # type: ignore[no-untyped-def]
-    """Density of new points in a frame, px^-ndim."""
+    """Density of new points in a frame, px^-ndim.
+
+    However small the field that they fill: a point where a track is expected rather continues it.
+    """
     volume = 1.0
     for axis in range(3 - ndim, 3):
         volume *= max(pop[HIGH + axis] - pop[LOW + axis], reach)
-    return max(pop[NEW] / max(pop[FRAMES], 1.0), 0.5) / volume
+    most = CROWD * (2.0 * math.pi * pop[STEP] / pop[STEPS]) ** (-0.5 * ndim)
+    return min(max(pop[NEW] / max(pop[FRAMES], 1.0), 0.5) / volume, most)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -177,11 +177,98 @@ def test_entry_ranges_can_be_set() -> None:
         ({"lengths": (2, 10)}, "at least 5"),
         ({"lengths": (10, 9)}, "shortest, longest"),
         ({"variant": "brownian"}, "deepspt, physical"),
+        ({"exposure": 0.5}, "need variant 'physical'"),
+        ({"variant": "physical", "jitter": 2.0}, "jitter 2"),
+        ({"wrong_links": 1.5}, "between 0 and 1"),
+        ({"threads": 0}, "at least 1"),
+        ({"variant": lambda *_: (np.zeros((3, 3)), np.zeros(3))}, r"give finite points \(n, 2\)"),
     ],
 )
 def test_what_cannot_be_made_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingError, match=words):
         simulate_tracks(1, 0, **options)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_threads_change_nothing(variant: str) -> None:
+    one, two = (simulate_tracks(250, 9, variant=variant, threads=k) for k in (1, 3))
+    for name in Tracks._fields:
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+LIVE: dict[str, Any] = {"variant": "physical", "heterogeneous": 0.0, "noise": False}
+
+
+def of_class(tracks: Tracks, motion: int) -> list[slice]:
+    return [
+        rows(tracks, i) for i, at in enumerate(tracks.offset[:-1]) if tracks.label[at] == motion
+    ]
+
+
+@pytest.mark.parametrize("exposure", [0.0, 0.5, 1.0])
+def test_an_open_shutter_blurs(exposure: float) -> None:
+    tracks = simulate_tracks(600, 10, lengths=(50, 100), exposure=exposure, **LIVE)
+    ratio = [
+        np.mean(np.sum(np.diff(tracks.point[part, 1:], axis=0) ** 2, 1)) / tracks.diffusion[part][0]
+        for part in of_class(tracks, NORMAL)
+    ]
+    # Berglund 2010, Phys. Rev. E 82:011917: 2 d D (dt - exposure / 3), in 8 steps a frame
+    open_for = max(8 * exposure, 1)
+    blur = (open_for**2 - 1) / (3 * 8 * open_for)
+    assert np.mean(ratio) == pytest.approx(4 * (1 - blur), rel=0.03)
+
+
+def test_uneven_frames_say_when_they_were() -> None:
+    tracks = simulate_tracks(600, 11, lengths=(50, 100), jitter=0.3, dt_s=0.1, **LIVE)
+    ratio, interval = [], []
+    for part in of_class(tracks, NORMAL):
+        wait = np.diff(tracks.time_s[part])
+        step = np.sum(np.diff(tracks.point[part, 1:], axis=0) ** 2, 1)
+        assert np.all(np.diff(tracks.frame[part]) == 1) and tracks.time_s[part][0] == 0
+        ratio.append(step / (4 * tracks.diffusion[part][0] * wait))
+        interval.append(wait)
+    waits, ratios = np.concatenate(interval), np.concatenate(ratio)
+    assert np.mean(waits) == pytest.approx(0.1, rel=0.02)
+    assert np.std(waits) == pytest.approx(0.03, rel=0.15)
+    for some in (waits < 0.08, waits > 0.12):
+        assert np.mean(ratios[some]) == pytest.approx(1, abs=0.06)
+    even = simulate_tracks(5, 11, dt_s=0.1)
+    np.testing.assert_allclose(even.time_s, even.frame * 0.1)
+
+
+def test_wrong_links_lead_to_another_particle() -> None:
+    right = simulate_tracks(300, 12, lengths=(100, 200), **LIVE)
+    wrong = simulate_tracks(300, 12, lengths=(100, 200), wrong_links=0.01, **LIVE)
+    assert np.array_equal(wrong.offset, right.offset)
+    back = 0
+    for i in range(300):
+        part = rows(right, i)
+        same = np.all(wrong.point[part] == right.point[part], axis=1)
+        assert same[0]
+        assert np.array_equal(wrong.label[part][same], right.label[part][same])
+        back += same[-1] and not same.all()
+        if not same.all():  # as far as a linker may be led astray
+            first = int(np.argmin(same))
+            a, b = wrong.point[part][first - 1 : first + 1]
+            typical = np.sqrt(np.mean(np.sum(np.diff(right.point[part], axis=0) ** 2, 1)))
+            assert 0.99 <= np.linalg.norm(b - a) / typical <= 10.01
+    assert back > 20
+
+
+def test_behaviours_of_a_users_own() -> None:
+    def blinker(
+        rng: np.random.Generator, lengths: tuple[int, int], ndim: int, dt_s: float
+    ) -> tuple[Any, Any]:
+        n = int(rng.integers(lengths[0], lengths[1] + 1))
+        label = np.arange(n) // 5 % 2
+        return np.cumsum(rng.normal(0, dt_s * (1 + label[:, None]), (n, ndim)), axis=0), label
+
+    how: dict[str, Any] = {"variant": blinker, "lengths": (20, 40), "gaps": 0.1, "ndim": 3}
+    tracks = simulate_tracks(30, 1, **how)
+    assert set(tracks.label) == {0, 1} and np.isnan(tracks.diffusion).all()
+    assert 0.03 < 1 - len(tracks.frame) / np.sum(tracks.frame[tracks.offset[1:] - 1] + 1) < 0.2
+    tail = simulate_tracks(10, 1, first=20, **how)
+    np.testing.assert_array_equal(tail.point, tracks.point[tracks.offset[20] :])
 
 
 def test_no_tracks_is_an_answer() -> None:

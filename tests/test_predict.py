@@ -141,6 +141,16 @@ def test_intensity_tells_neighbours_apart() -> None:
 
 
 @pytest.mark.parametrize("motion", MOVING)
+@pytest.mark.parametrize("side", [0.0, 1.0])
+def test_particles_in_a_heap_go_on(motion: str, side: float) -> None:
+    rng = np.random.default_rng(5)
+    linker, at = Linker(4.0, memory=1, motion=motion), rng.uniform(0, 1, (500, 2)) * side
+    linker.link(0, at)
+    for frame in (1, 2, 3):
+        assert not len(linker.link(frame, at).born)
+
+
+@pytest.mark.parametrize("motion", MOVING)
 def test_odd_input_goes_through(motion: str) -> None:
     linker = Linker(3.0, memory=1, motion=motion)
     one = np.array([[1.0, 1.0]])

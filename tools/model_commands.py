@@ -313,6 +313,19 @@ def evaluate_segmenter(folder: Path | None, **values: Any) -> None:
     report(figures)
 
 
+@evaluate.command("tracks")
+@click.option(
+    "--tracks", type=click.IntRange(min=10), default=2000, show_default=True, help="Each."
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
+def evaluate_tracks(**values: Any) -> None:
+    """How many tracks the simulator makes in a second."""
+    from livespt.tools.evaluate_tracks import evaluate
+
+    report(evaluate(**values))
+
+
 @evaluate.command("uncoating")
 @_judge_options
 def evaluate_uncoating(**values: Any) -> None:
