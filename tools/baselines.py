@@ -52,7 +52,7 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "lstm": Plan("windowed LSTM", 1500, 120, 3e-3),
+    "lstm": Plan("windowed LSTM", 3000, 120, 3e-3),
     "unet": Plan("whole-track U-Net", 2000, 30, 2e-3),
 }
 
@@ -94,7 +94,8 @@ def rolling_msd(known: Tracks) -> NDArray[np.float32]:
     """
     alpha = exponents(known.offset, known.point, MSD_POINTS)
     motion = np.select([alpha <= SLOW, alpha >= FAST], [SUBDIFFUSIVE, DIRECTED], NORMAL)
-    return np.eye(len(MOTIONS), dtype=np.float32)[motion]
+    told: NDArray[np.float32] = np.eye(len(MOTIONS), dtype=np.float32)[motion]
+    return told
 
 
 @njit(cache=True)
