@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ SLOW, FAST = 0.7, 1.3  # exponents: up to the first subdiffusive, from the secon
 NOTHING = 1e-12  # um2: the MSD of a particle that does not move, which has no logarithm
 WINDOW, STRIDE = 30, 10  # points that the LSTM sees, and of these in the middle that it labels
 POOL = 1000  # tracks made at a time
-SORTED = 1.5  # tracks of a batch differ in length by this factor and more: else all are alike
+SORTED = 1.5  # lengths of a batch are within this factor: little padding, yet no two batches alike
 READ = 60_000  # points that are read together
 
 
@@ -57,12 +58,15 @@ PLANS = {
 }
 
 
-def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path) -> None:
+def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path | None) -> None:
     """Add the baselines to the tables of `evaluate_segmenter(tracks=tracks, seed=seed)`.
 
-    Only to those of the DeepSPT set. Networks that `folder` holds are judged; those that it does
-    not are trained first.
+    Only to those of the DeepSPT set. Networks that `folder` does not hold are trained first; no
+    folder: all, and none is kept.
     """
+    if folder is None:
+        with TemporaryDirectory() as short_lived:
+            return compare(figures, tracks, seed, Path(short_lived))
     train_baselines(folder)
     for name in (name for name in SETS if name.startswith("deepspt")):
         known = simulate_tracks(tracks, UNSEEN + seed, **SETS[name])
@@ -70,13 +74,7 @@ def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path) -> No
 
 
 def judge(known: Tracks, folder: Path) -> list[dict[str, Any]]:
-    """A row of `motion_scores` for each baseline; the networks are read from `folder`.
-
-    Raises
-    ------
-    SettingError
-        `folder` lacks a network.
-    """
+    """A row of `motion_scores` for each baseline; `folder` holds the networks."""
     certain = motion_scores(rolling_msd(known), known, 0.0) | {"ece": None}  # it gives no chances
     rows = [{"reading": "rolling MSD"} | certain]
     for kind, plan in PLANS.items():

@@ -302,12 +302,24 @@ def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @evaluate.command("segmenter")
 @_judge_options
 @click.option("--report", "folder", type=PATH, help="Folder for tables and pictures.")
-def evaluate_segmenter(folder: Path | None, **values: Any) -> None:
+@click.option(
+    "--baselines",
+    is_flag=True,
+    help="Beside rolling MSD, an LSTM and a U-Net (trained first, some 20 minutes).",
+)
+def evaluate_segmenter(folder: Path | None, baselines: bool, **values: Any) -> None:
     """Accuracy against lag on simulated tracks (MODEL.onnx; default: the shipped ones)."""
     from livespt.tools.evaluate_segmenter import evaluate_segmenter
+    from livespt.tools.learning import choose_device
     from livespt.tools.motion_report import write_report
 
+    if baselines:
+        choose_device("cpu")  # no torch: said before minutes of work
     figures = evaluate_segmenter(**values)
+    if baselines:
+        from livespt.tools.baselines import compare
+
+        compare(figures, values["tracks"], values["seed"], folder and folder / "baselines")
     if folder is not None:
         figures["files"] = write_report(figures, folder)
     report(figures)
