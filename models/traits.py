@@ -27,7 +27,7 @@ RECENT = 16.0  # points of the recent one
 STUCK = 1e-4  # pixels: typical step of a particle that does not move at all
 QUIET = 0.01  # squared typical steps: below this a length counts as nothing
 COUNT = 2 * len(LAGS) - 1 + 2 * len(STRETCHES) + 2 * len(CENTRES) + len(SPREADS) + BACK + 8
-UNKNOWN = -1  # log10 of a step in um that nobody knows: told by a flag beside it
+UNKNOWN = -1.0  # log10 of a step in um that nobody knows: told by a flag beside it
 
 # columns of the memory of a slot
 POINTS, FIRST, SCALE, NEAR, SOLID, SUMSQ = 0, 1, 4, 5, 6, 7
@@ -236,6 +236,7 @@ def _traits(
     out[at + 4] = 0.5 * math.log(square / (scale * max(n, 1)) + QUIET)
     out[at + 5] = 2 * math.log((past[NEAR] + 1e-3) / (past[SCALE] + 1e-3))
     if um > 0:
-        out[at + 6] = math.log10(math.sqrt(scale) * um) + 1
+        length = math.sqrt(scale) * um if n else STUCK  # no step yet: alike, whatever the pixels
+        out[at + 6] = math.log10(length) - UNKNOWN
         out[at + 7] = 1.0
     past[POINTS] = n + 1

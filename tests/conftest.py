@@ -19,3 +19,34 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("LIVESPT_DATA does not name a folder of real recordings")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of motion networks as large as the shipped ones, of random weights.
+
+    `segmenter.onnx`, `uncoating.onnx` and of each NAME_whole.onnx. What they say means nothing;
+    all that does not depend on the weights can be tested with them.
+    """
+    import torch
+
+    from livespt.models.deepspt import Follow, Whole
+    from livespt.models.motion_graph import save
+    from livespt.models.session import write_card
+
+    folder = tmp_path_factory.mktemp("networks")
+    torch.manual_seed(0)
+    decision = {"lag": 30, "threshold": 0.6, "hold": 2}
+    for name, task, outputs, hidden in (
+        ("segmenter", "segment", 4, 96),
+        ("uncoating",) * 2 + (1, 64),
+    ):
+        for net, end in ((Follow(outputs, hidden), ""), (Whole(outputs, hidden), "_whole")):
+            with torch.no_grad():
+                for weight in net.parameters():
+                    weight.mul_(2)  # so that answers differ from track to track
+            own = {"lag": 30, "decision": decision} if not end else {}
+            nothing = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
+            path = save(net, folder / f"{name}{end}.onnx")
+            write_card(path, task=task + end, seed=0, abstain_below=0.3, **own, **nothing)
+    return folder

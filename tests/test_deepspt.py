@@ -1,112 +1,114 @@
-"""The motion network: what its answer may depend on, and what not."""
+"""The motion networks in torch: what an answer may depend on, and what not."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import itertools
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
-from torch.nn import functional
+from torch import Tensor
 
-from livespt.models.deepspt import LAGS, Motion, first_filters
-from livespt.models.export import export_motion
+from livespt.models import traits
+from livespt.models.deepspt import LAG, TAPS, Follow, Whole, tap_of
 
 
-def network(outputs: int = 4, dilations: tuple[int, ...] = (1, 4, 16)) -> Motion:
-    """A network whose every layer does something."""
+def some_traits(n: int = 3, length: int = 50, seed: int = 0) -> Tensor:
+    """Traits (T, n, COUNT) of no track in particular."""
+    return torch.randn(length, n, traits.COUNT, generator=torch.Generator().manual_seed(seed))
+
+
+def ages_of(length: int, n: int, age: int) -> Tensor:
+    """Everyone asks about the point `age` points back, or about the first."""
+    return torch.arange(length)[:, None].expand(length, n).clamp(max=age)
+
+
+def follow(outputs: int = 4) -> Follow:
     torch.manual_seed(0)
-    net = Motion(outputs, channels=16, dilations=dilations).eval()
-    for name, weight in net.named_parameters():
-        if "mix" in name:
-            torch.nn.init.normal_(weight, std=0.1)
-    return net
+    return Follow(outputs, hidden=24).eval()
 
 
-def walk(n: int = 3, length: int = 50, ndim: int = 3, seed: int = 0) -> torch.Tensor:
-    """Random walks as windows (n, length, 5)."""
-    windows = torch.zeros(n, length, 5)
-    steps = torch.randn(n, length, ndim, generator=torch.Generator().manual_seed(seed))
-    windows[:, :, 4 - ndim : 4] = steps.cumsum(1)
-    windows[:, 1:, 0] = 1
-    windows[:, :, 4] = 1
-    return windows
+def whole(outputs: int = 4) -> Whole:
+    torch.manual_seed(0)
+    return Whole(outputs, hidden=24).eval()
 
 
-@torch.no_grad()
-def differs(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float((a - b).abs().max())
+def reversed_of(x: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+    """`back` and `turn` of tracks of these lengths, padded behind."""
+    back, turn = torch.zeros_like(x), torch.zeros(x.shape[:2], dtype=torch.int64)
+    for i, n in enumerate(counts):
+        back[:n, i] = x[:n, i].flip(0)
+        turn[:n, i] = torch.arange(n).flip(0)
+    return back, turn
 
 
-@torch.no_grad()
-def test_place_size_and_orientation_do_not_matter() -> None:
-    net, windows = network(), walk()
-    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))
-    moved = windows.clone()
-    moved[:, :, 1:4] = 30 * windows[:, :, 1:4] @ turn + torch.tensor([5.0, -8.0, 2.0])
-    assert differs(net(moved), net(windows)) < 1e-4
+@pytest.mark.parametrize("age", range(LAG + 1))
+def test_taps_lead_from_the_newest_point_to_the_one_asked_for(age: int) -> None:
+    taps = [int(tap_of(torch.tensor(age), k)) for k in range(TAPS)]
+    assert taps[0] == 0 and taps[-1] == age and taps == sorted(taps)
+    assert max(b - a for a, b in itertools.pairwise(taps)) <= -(-age // (TAPS - 1)) + 1
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("padding", [1, 2, 13, 64])
-def test_padding_does_not_matter(padding: int) -> None:
-    net, windows = network(), walk()
-    padded = functional.pad(windows, (0, 0, padding, 0))
-    assert differs(net(padded)[:, padding:], net(windows)) < 1e-5
+@pytest.mark.parametrize("age", [0, 1, 7, LAG])
+def test_an_answer_depends_on_what_was_seen_and_on_nothing_later(age: int) -> None:
+    net, x = follow(), some_traits()
+    later = x.clone()
+    later[30:] += 1
+    before, after = (net(some, ages_of(50, 3, age)) for some in (x, later))
+    assert torch.equal(before[:30], after[:30])
+    assert (before[30:] - after[30:]).abs().amax((1, 2)).min() > 1e-4, "the newest point matters"
 
 
 @torch.no_grad()
-def test_neighbours_in_the_batch_do_not_matter() -> None:
-    net, windows = network(), walk(5)
-    assert differs(net(windows)[2:3], net(windows[2:3])) < 1e-5
+def test_the_past_reaches_far_and_neighbours_do_not_matter() -> None:
+    net, x = follow(), some_traits()
+    other = x.clone()
+    other[0, 1] += 3
+    one, two = net(x, ages_of(50, 3, 0)), net(other, ages_of(50, 3, 0))
+    assert (one - two)[49, 1].abs().max() > 0
+    assert (one - two)[:, (0, 2)].abs().max() < 1e-6
 
 
 @torch.no_grad()
-def test_gaps_and_flatness_do_matter() -> None:
-    net, windows = network(), walk(ndim=2)
-    gap = windows.clone()
-    gap[:, 20, 0] = 4
-    assert differs(net(gap), net(windows)) > 1e-4
-    tilted = walk(ndim=3)
-    assert differs(net(tilted), net(windows)) > 1e-4
+def test_hindsight_answers_otherwise_than_the_moment_did() -> None:
+    net, x = follow(), some_traits()
+    now, later = net(x, ages_of(50, 3, 0)), net(x, ages_of(50, 3, 10))
+    assert (later[10:] - now[:-10]).abs().max() > 1e-2
+    assert torch.equal(later[0], now[0]), "the first point has no point before it"
 
 
 @torch.no_grad()
-def test_first_filters_measure_displacements_and_turning_angles() -> None:
-    net, windows = network(), walk(1, 60)
-    features, silence = net.features(windows)
-    assert not silence.any()
-    point = windows[0, :, 1:4].double()
-    scale = (point[1:] - point[:-1]).norm(dim=1).sqrt().mean() ** 2
-    k = 2 + LAGS[1:].index(4)  # two of lag 1 come first
-    for cell in (8, 15, 20):
-        t = 2 * cell + 1
-        before, after = point[t] - point[t - 4], point[t + 4] - point[t]
-        length = 0.5 * torch.log((before / scale).square().sum() / 4 + 0.01)
-        assert float(features[0, k, 0, cell]) == pytest.approx(float(length), abs=1e-4)
-        cosine = functional.cosine_similarity(before, after, dim=0)
-        seen = float(features[0, 2 * net.pairs + k, 0, cell])
-        assert seen == pytest.approx(float(cosine), abs=0.05)  # QUIET damps it a little
-
-
-def test_first_filters_have_unit_length() -> None:
-    for some in first_filters(LAGS):
-        assert torch.allclose(some.norm(dim=1), torch.ones(len(some)))
+def test_each_age_has_its_own_temperature() -> None:
+    net, x = follow(), some_traits()
+    plain = [net(x, ages_of(50, 3, age)) for age in (0, 12)]
+    net.temperature[:] = 2
+    net.temperature[12] = 4
+    warm = [net(x, ages_of(50, 3, age)) for age in (0, 12)]
+    torch.testing.assert_close(warm[0], plain[0] / 2)
+    torch.testing.assert_close(warm[1][12:], plain[1][12:] / 4)
+    torch.testing.assert_close(warm[1][:12], plain[1][:12] / 2)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("outputs", [4, 1])
-def test_the_file_answers_as_the_network_does(tmp_path: Path, outputs: int) -> None:
-    net = network(outputs, (2,))
-    net.temperature.fill_(1.7)
-    path = export_motion(net, tmp_path / "net.onnx")
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"], "weights lie inside the file"
-    for n, length in ((1, 1), (2, 33), (5, 64), (1, 300)):
-        windows = walk(n, length)
-        scores = net(windows)
-        expected = scores.softmax(2) if outputs > 1 else scores.sigmoid()
-        (seen,) = session.run(None, {"windows": windows.numpy()})
-        assert seen.shape == (n, length, outputs)
-        assert np.abs(seen - expected.numpy()).max() < 1e-5
+def test_padding_and_neighbours_do_not_matter_to_whole_tracks(outputs: int) -> None:
+    net, x = whole(outputs), some_traits(4, 60)
+    counts = [60, 1, 37, 12]
+    back, turn = reversed_of(x, counts)
+    together = net(x, back, turn)
+    for i, n in enumerate(counts):
+        mine = x[:n, i : i + 1]
+        alone = net(mine, *reversed_of(mine, [n]))
+        assert alone.shape == (n, 1, outputs)
+        torch.testing.assert_close(together[:n, i], alone[:, 0], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_whole_track_is_seen_from_both_ends() -> None:
+    net, x = whole(), some_traits(1)
+    reference = net(x, *reversed_of(x, [50]))
+    for place in (0, 49):
+        other = x.clone()
+        other[place] += 3
+        change = (net(other, *reversed_of(other, [50])) - reference).abs().amax((1, 2))
+        assert change.min() > 0

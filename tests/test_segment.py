@@ -1,23 +1,144 @@
-"""The shipped segmenter: what it promises to the analyzer, and what it finds."""
+"""The segmenters as they are opened: what they refuse, read alike to the bit, and find."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from livespt.models import crops
-from livespt.models.motion import simulate_tracks
-from livespt.models.segment import BATCH, Segmenter
+from livespt.models.follow import Following
+from livespt.models.motion import Tracks, simulate_tracks
+from livespt.models.segment import STRIDE, TOGETHER, Segmenter, Whole
 from livespt.models.session import shipped
 from livespt.stream.errors import ModelError
 from livespt.stream.types import MOTIONS
-from livespt.tools.evaluate_motion import at_lags, both_ways
+from livespt.tools.readings import as_known, both_ways
 
 UNSEEN = 9_500_000  # a seed of its own: neither training nor the card came here
+LENGTHS = (1, 2, STRIDE - 1, STRIDE, STRIDE + 1, 3 * STRIDE + 5, 7, 200)
+
+
+@pytest.fixture(scope="module")
+def reader(networks: Path) -> Whole:
+    return Whole(networks / "segmenter_whole.onnx", "segment_whole", provider="cpu")
+
+
+def walk(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Frames (n,) with gaps and positions (n, 3) of one track."""
+    rng = np.random.default_rng(seed)
+    frame = np.cumsum(rng.choice([1, 1, 3], n)).astype(np.int64)
+    return frame, np.cumsum(rng.normal(size=(n, 3)) * rng.uniform(0.2, 3), axis=0)
+
+
+def joined(
+    tracks: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    count = [len(frame) for frame, _ in tracks]
+    parts = zip(*tracks, strict=True)
+    return np.concatenate([[0], np.cumsum(count)]), *(np.concatenate(p) for p in parts)
+
+
+def with_card(source: Path, folder: Path, **changes: Any) -> Path:
+    """A copy of a model with another card; what is None is left out."""
+    for suffix in (".onnx", ".json"):
+        shutil.copy(source.with_suffix(suffix), folder / f"mine{suffix}")
+    card = json.loads((folder / "mine.json").read_text()) | changes
+    kept = {key: value for key, value in card.items() if value is not None}
+    (folder / "mine.json").write_text(json.dumps(kept))
+    return folder / "mine.onnx"
+
+
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "another task": ("uncoating", {}, "'uncoating', not for 'segment'"),
+    "no lag": ("segmenter", {"lag": None}, "no 'lag'"),
+    "a lag in words": ("segmenter", {"lag": "long"}, "no 'lag'"),
+    "other answers": ("uncoating", {"task": "segment"}, "1 numbers a point where 4 are meant"),
+    "whole tracks": ("segmenter_whole", {"task": "segment", "lag": 30}, "does not follow tracks"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_models_that_cannot_follow_are_refused(name: str, networks: Path, tmp_path: Path) -> None:
+    source, changes, message = REFUSED[name]
+    path = with_card(networks / f"{source}.onnx", tmp_path, **changes)
+    with pytest.raises(ModelError, match=message) as caught:
+        Segmenter(path, provider="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_card_says_is_used(networks: Path) -> None:
+    segmenter = Segmenter(networks / "segmenter.onnx", provider="cpu")
+    assert (segmenter.lag, segmenter.abstain_below, segmenter.provider) == (30, 0.3, "cpu")
+    assert segmenter.network.outputs == len(MOTIONS)
+
+
+def test_a_network_that_follows_does_not_read_whole_tracks(networks: Path) -> None:
+    with pytest.raises(ModelError, match="'segment', not for 'segment_whole'"):
+        Whole(networks / "segmenter.onnx", "segment_whole", provider="cpu")
+
+
+def test_not_one_bit_depends_on_the_other_tracks(reader: Whole) -> None:
+    """Whatever their number, lengths and order; and so the padding does not matter either."""
+    tracks = [walk(n, seed) for seed, n in enumerate([*LENGTHS * 3, *[40] * (TOGETHER + 3)])]
+    offset, frame, point = joined(tracks)
+    together = reader(offset, frame, point, 0.1)
+    assert together.shape == (len(frame), 4) and together.dtype == np.float32
+    np.testing.assert_allclose(together.sum(1), 1, atol=1e-6)
+    order = np.random.default_rng(0).permutation(len(tracks))
+    shuffled = reader(*joined([tracks[i] for i in order]), 0.1)
+    ends = np.cumsum([len(tracks[i][0]) for i in order])
+    for i in range(0, len(tracks), 3):
+        mine = together[offset[i] : offset[i + 1]]
+        assert np.array_equal(reader(*joined([tracks[i]]), 0.1), mine), "not one bit may differ"
+        end = ends[int(np.flatnonzero(order == i)[0])]
+        assert np.array_equal(shuffled[end - len(mine) : end], mine)
+
+
+def test_no_tracks_and_tracks_without_points(reader: Whole) -> None:
+    none = np.zeros(0, np.int64), np.zeros((0, 3))
+    assert reader(np.zeros(1, np.int64), *none).shape == (0, 4)
+    assert reader(np.zeros(4, np.int64), *none).shape == (0, 4)
+    frame, point = walk(20, 1)
+    alone = reader(np.array([0, 20]), frame, point)
+    assert np.array_equal(reader(np.array([0, 0, 20, 20]), frame, point), alone)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e12])
+def test_a_place_that_is_none_is_left_out_of_its_track(reader: Whole, value: float) -> None:
+    offset, frame, point = joined([walk(30, 1), walk(50, 2), walk(3, 3)])
+    clean = reader(offset, frame, point)
+    for bad in (30, 55, 79):
+        spoilt = point.copy()
+        spoilt[bad, 1] = value
+        answer = reader(offset, frame, spoilt)
+        assert (answer[bad] == 0.25).all()
+        rows = np.setdiff1d(np.arange(30, 80), [bad])
+        without = reader(np.array([0, 49]), frame[rows], point[rows])
+        assert np.array_equal(answer[rows], without)
+        others = np.r_[0:30, 80:83]
+        assert np.array_equal(answer[others], clean[others])
+    nowhere = np.full_like(point, value)
+    assert (reader(offset, frame, nowhere) == 0.25).all()
+
+
+def test_both_directions_and_the_pixel_size_are_read(reader: Whole) -> None:
+    offset, frame, point = joined([walk(60, 1)])
+    plain = reader(offset, frame, point)
+    for row in (0, 59):
+        moved = point.copy()
+        moved[row] += 5
+        changed = (reader(offset, frame, moved) != plain).any(1)
+        assert changed.sum() >= 59  # the size of a first step alone says nothing
+    assert np.array_equal(reader(offset, frame, point, 0.0), plain)
+    assert np.abs(reader(offset, frame, point, 0.1) - plain).max() > 1e-3
+
+
+# ---- the shipped networks
 
 
 @pytest.fixture(scope="module")
@@ -25,97 +146,37 @@ def segmenter() -> Segmenter:
     return Segmenter(provider="cpu")
 
 
-def some_windows(n: int, length: int = 96, seed: int = 1) -> np.ndarray:
-    tracks = simulate_tracks(30, UNSEEN + seed, gaps=0.05)
-    return crops.draw(np.random.default_rng(seed), tracks, n, length).windows
+@pytest.fixture(scope="module")
+def whole() -> Whole:
+    return Whole(shipped("segmenter_whole"), "segment_whole", provider="cpu")
 
 
-def test_the_card_says_what_the_analyzer_needs(segmenter: Segmenter) -> None:
-    assert 0 < segmenter.lag <= 30 and segmenter.lag < segmenter.window
+def test_the_card_says_what_the_analyzer_needs(segmenter: Segmenter, whole: Whole) -> None:
+    assert 0 < segmenter.lag <= 30
     assert 1 / len(MOTIONS) <= segmenter.abstain_below < 1
-    assert segmenter.card["task"] == "segment" and segmenter.provider == "cpu"
+    assert 1 / len(MOTIONS) <= whole.abstain_below < 1
 
 
-def test_probabilities_sum_to_one(segmenter: Segmenter) -> None:
-    answer = segmenter(some_windows(40))
-    assert answer.shape == (40, 96, 4) and answer.dtype == np.float32
-    assert np.abs(answer.sum(2) - 1).max() < 1e-5 and answer.min() >= 0
-
-
-def test_a_window_does_not_know_its_neighbours(segmenter: Segmenter) -> None:
-    windows = some_windows(BATCH + 9)
-    together = segmenter(windows)
-    for i in (0, 7, BATCH - 1, BATCH, BATCH + 8):
-        alone = segmenter(windows[i : i + 1])[0]
-        assert np.array_equal(together[i], alone), "not one bit may differ"
-
-
-def test_more_padding_changes_nothing(segmenter: Segmenter) -> None:
-    windows = some_windows(5, 40)
-    for more in (1, 24, 56):
-        padded = np.pad(windows, ((0, 0), (more, 0), (0, 0)))
-        valid = windows[:, :, 4] > 0
-        assert np.abs(segmenter(padded)[:, more:] - segmenter(windows))[valid].max() < 1e-4
-
-
-def test_no_window_gets_no_answer(segmenter: Segmenter) -> None:
-    assert segmenter(np.zeros((0, 96, 5), np.float32)).shape == (0, 96, 4)
-
-
-def odd_tracks() -> dict[str, np.ndarray]:
-    """Windows (96, 5) that live data may hold."""
-    walk = some_windows(1)[0]
-    one = np.zeros((96, 5), np.float32)
-    one[-1, 4] = 1
-    stuck = walk * (1, 0, 0, 0, 1)
-    teleport, leap, far = walk.copy(), walk.copy(), walk.copy()
-    teleport[50, 3] += 500
-    leap[60, 0] = 10_000
-    far[:, 1:4] *= 1e5
-    return {"one point": one, "stuck": stuck, "teleport": teleport, "gap": leap, "huge": far}
-
-
-@pytest.mark.parametrize("name", odd_tracks())
-def test_odd_tracks_get_a_defined_answer(segmenter: Segmenter, name: str) -> None:
-    answer = segmenter(odd_tracks()[name].astype(np.float32)[None])
-    assert np.isfinite(answer).all() and np.abs(answer.sum(2) - 1).max() < 1e-5
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e12])
-def test_a_number_that_is_none_says_nothing(segmenter: Segmenter, value: float) -> None:
-    windows = some_windows(3)
-    clean = segmenter(windows)
-    windows[1, 80, 2] = value
-    answer = segmenter(windows)
-    assert (answer[1] == 0.25).all()
-    assert np.array_equal(answer[[0, 2]], clean[[0, 2]])
-
-
-def test_windows_of_other_columns_are_refused(segmenter: Segmenter) -> None:
-    with pytest.raises(ModelError, match="5 columns, got 4"):
-        segmenter(np.zeros((1, 96, 4), np.float32))
-
-
-def test_a_card_without_a_window_is_refused(tmp_path: Path) -> None:
-    for suffix in (".onnx", ".json"):
-        shutil.copy(shipped("segmenter").with_suffix(suffix), tmp_path / f"mine{suffix}")
-    card = json.loads((tmp_path / "mine.json").read_text())
-    del card["window"]
-    (tmp_path / "mine.json").write_text(json.dumps(card))
-    with pytest.raises(ModelError, match="no 'window'"):
-        Segmenter(tmp_path / "mine.onnx", provider="cpu")
+def share_right(probability: NDArray[np.float32], tracks: Tracks) -> float:
+    return float(np.mean(probability.argmax(1) == tracks.label))
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_what_it_finds_on_tracks_it_never_saw(segmenter: Segmenter, ndim: int) -> None:
-    """The aims of this version: 0.70 at once, 0.75 settled, 0.81 offline; 60 tracks: +- 0.03."""
+def test_what_it_finds_on_tracks_it_never_saw(
+    segmenter: Segmenter, whole: Whole, ndim: int
+) -> None:
+    """60 tracks: +- 0.03."""
     tracks = simulate_tracks(60, UNSEEN, ndim=ndim)
-    lags = [0, segmenter.lag]
-    for lag, aim in zip(lags, (0.70, 0.75), strict=True):
-        part = at_lags(segmenter, tracks, tracks.label, segmenter.window, lags, 0)[lag]
-        assert np.mean(part[0].argmax(1) == part[1]) > aim - 0.03
-    probability, label, _ = both_ways(segmenter, tracks, tracks.label)
-    assert np.mean(probability.argmax(1) == label) > 0.81 - 0.03
+    told = as_known(segmenter.network, tracks, (0, segmenter.lag), 1.0)
+    assert share_right(told[0], tracks) > 0.7
+    assert share_right(told[segmenter.lag], tracks) > 0.8
+    assert share_right(both_ways(whole, tracks, 1.0), tracks) > 0.82
+
+
+def test_without_a_pixel_size_it_finds_nearly_as_much(segmenter: Segmenter) -> None:
+    tracks = simulate_tracks(60, UNSEEN, ndim=2)
+    told = as_known(segmenter.network, tracks, (segmenter.lag,))
+    assert share_right(told[segmenter.lag], tracks) > 0.75
 
 
 def test_the_plainest_motions_are_named_rightly(segmenter: Segmenter) -> None:
@@ -125,7 +186,8 @@ def test_the_plainest_motions_are_named_rightly(segmenter: Segmenter) -> None:
         "directed": rng.normal(size=(96, 2)) * 0.3 + (1, 0.5),
     }
     for name, step in steps.items():
-        window = np.ones((1, 96, 5), np.float32)
-        window[0, :, 1] = 0
-        window[0, :, 2:4] = step.cumsum(0) - step.sum(0)
-        assert MOTIONS[segmenter(window)[0, 40].argmax()] == name
+        following, slot = Following([segmenter.network], segmenter.lag), np.zeros(1, np.int32)
+        for t, (y, x) in enumerate(np.cumsum(step, axis=0)):
+            following.push(slot, np.array([t]), np.array([[0, y, x]]))
+        (settled,) = following.read(slot, np.array([segmenter.lag]))
+        assert MOTIONS[settled.argmax()] == name
