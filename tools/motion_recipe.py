@@ -60,20 +60,21 @@ def learn(
         make = recipe.tracks
         return Pools(lambda k: make(series, k * POOL, POOL), seed, recipe.truth, both)
 
-    learned, apart = pools(seed), pools(recipe.held_out + seed)
+    held_out = recipe.held_out + seed
+    learned, apart = pools(seed), pools(held_out)
 
-    def loss_at(some: Batch, step: int) -> Tensor:
-        age = torch.from_numpy(ages(seed, step, tuple(some.truth.shape), LAG))
+    def loss_at(some: Batch, series: int, step: int) -> Tensor:
+        age = torch.from_numpy(ages(series, step, tuple(some.truth.shape), LAG))
         return torch.nn.functional.cross_entropy(*answers(net, some, age, device))
 
     def judge() -> float:
         with torch.no_grad():
-            return float(np.mean([float(loss_at(apart(k), -k - 1)) for k in JUDGED]))
+            return float(np.mean([float(loss_at(apart(k), held_out, k)) for k in JUDGED]))
 
     checkpoint = path.with_suffix(".checkpoint")
     history = fit(
         net,
-        lambda k: loss_at(learned(k), k),
+        lambda k: loss_at(learned(k), seed, k),
         steps,
         recipe.rate,
         checkpoint,
@@ -88,7 +89,7 @@ def learn(
         "parameters": sum(p.numel() for p in net.parameters()),
         "rate": recipe.rate,
         "loss": [round(x, 4) for x in history[-1:]],
-        "calibration": calibrate(net, apart, recipe.held_out + seed),
+        "calibration": calibrate(net, apart, held_out),
     }
 
 
