@@ -49,6 +49,7 @@ class Infer:
         self.segmenter = segmenter
         self.uncoating = uncoating
         self.lag = segmenter.lag
+        self.farthest = min(segmenter.farthest, uncoating.farthest)
         self.abstain_below = segmenter.abstain_below
         self.decision = uncoating.decision
         self.pixel_size_um: float | None = None
@@ -56,7 +57,7 @@ class Infer:
     def __call__(self) -> Following:
         """Memory of tracks, empty."""
         networks = self.segmenter.network, self.uncoating.network
-        return Following(networks, self.lag, self.pixel_size_um)
+        return Following(networks, self.farthest, self.pixel_size_um)
 
 
 def _decision(card: dict[str, Any], path: Path) -> dict[str, Any]:

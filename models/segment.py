@@ -27,6 +27,8 @@ class Reader:
     network : Network
     lag : int
         Frames of look-ahead after which a reading is settled.
+    farthest : int
+        Points back that it can be asked about.
     card : dict
     path : Path
     provider : str
@@ -42,9 +44,11 @@ class Reader:
         self.card: dict[str, Any] = self.session.card
         self.path: Path = self.session.path
         self.provider: str = self.session.provider
-        if not isinstance(self.card.get("lag"), int):
-            raise ModelError(f"the card of {self.path} has no 'lag': train the model again")
+        for key in ("lag", "farthest"):
+            if not isinstance(self.card.get(key), int):
+                raise ModelError(f"the card of {self.path} has no '{key}': train the model again")
         self.lag: int = self.card["lag"]
+        self.farthest: int = self.card["farthest"]
         self.network = Network(self.session)
         if self.network.outputs != self.outputs:
             raise ModelError(

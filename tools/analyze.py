@@ -47,7 +47,7 @@ def analyze_table(
     z_step_um : float, optional
         Unit of `z`; default: the pixel size.
     lag : int, optional
-        Look-ahead in frames; above the settled lag of the model, the settled lag answers.
+        Look-ahead in frames; above the farthest of the models, the farthest answers.
     offline : bool
         Look both ways along whole tracks.
 
@@ -115,7 +115,7 @@ def point_by_point(
     first = np.full(len(tracks), np.iinfo(np.int64).max)
     np.minimum.at(first, slot, frames)
     age = frames - first[slot]
-    lag = infer.lag if lag is None else min(lag, infer.lag)
+    lag = infer.lag if lag is None else min(lag, infer.farthest)
     for begin in range(0, len(tracks), AT_ONCE):
         mine = np.flatnonzero((slot >= begin) & (slot < begin + AT_ONCE))
         order = mine[np.lexsort((slot[mine], age[mine]))]

@@ -28,7 +28,7 @@ STEPS = {"quick": 100, "cpu": 5000, "full": 100_000}
 WHOLE = 0.6  # of the steps: a network that sees all of a track learns sooner
 JUDGED = {"quick": 100, "cpu": 2000, "full": 20_000}  # tracks of each set that the metrics are from
 HIDDEN = 96
-SETTLED = 30  # frames of look-ahead of a settled state
+SETTLED = 20  # frames of look-ahead of a settled state: 5 points above lag 0, 10 more gain one
 RATE = 4e-3
 # how many of each kind: DeepSPT's set to compare with, also short tracks of it, for most real ones
 # are; the physical one because real confinement and real gaps look like that
@@ -108,7 +108,7 @@ def publish(
     net: Follow | Whole, out: Path, seed: int, facts: dict[str, Any], judged: int
 ) -> dict[str, Any]:
     """Write model and card, judge the very file, and complete the card."""
-    from livespt.models.deepspt import Follow
+    from livespt.models.deepspt import LAG, Follow
     from livespt.models.motion_graph import save
     from livespt.models.session import write_card
     from livespt.tools.evaluate_segmenter import evaluate_segmenter
@@ -122,7 +122,7 @@ def publish(
             task="segment" if follows else "segment_whole",
             seed=seed,
             input=INPUT,
-            **({"lag": SETTLED} if follows else {}),
+            **({"lag": SETTLED, "farthest": LAG} if follows else {}),
             abstain_below=facts["calibration"]["threshold"],
             training=facts,
             metrics=metrics,

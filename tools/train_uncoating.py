@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STEPS = {"quick": 100, "cpu": 3000, "full": 60_000}
 JUDGED = {"quick": 60, "cpu": 400, "full": 2000}  # tracks of each set that the metrics are from
 HIDDEN = 64  # a frame pays for both networks
-SETTLED = 30  # frames of look-ahead of a settled state, the segmenter's
+SETTLED = 20  # frames of look-ahead of a settled state, the segmenter's
 RATE = 4e-3
 # how many of each kind: viruses as broad as their ranges go, and particles that never uncoat
 # whatever they do
@@ -140,14 +140,14 @@ def publish(
     net: Follow | Whole, out: Path, seed: int, facts: dict[str, Any], judged: int
 ) -> dict[str, Any]:
     """Write model and card, find the decision, judge the very file, and complete the card."""
-    from livespt.models.deepspt import Follow
+    from livespt.models.deepspt import LAG, Follow
     from livespt.models.motion_graph import save
     from livespt.models.session import write_card
     from livespt.tools.evaluate_uncoating import evaluate_uncoating
 
     follows = isinstance(net, Follow)
     save(net, out)
-    own: dict[str, Any] = {"lag": SETTLED} if follows else {}
+    own: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
     metrics: dict[str, Any] = {}
 
     def card() -> None:
