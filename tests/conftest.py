@@ -36,7 +36,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("networks")
     torch.manual_seed(0)
-    decision = {"lag": 30, "threshold": 0.6, "hold": 2}
+    decision = {"lag": 20, "threshold": 0.6, "hold": 2}
     for name, task, outputs, hidden in (
         ("segmenter", "segment", 4, 96),
         ("uncoating",) * 2 + (1, 64),
@@ -45,7 +45,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with torch.no_grad():
                 for weight in net.parameters():
                     weight.mul_(2)  # so that answers differ from track to track
-            own = {"lag": 30, "decision": decision} if not end else {}
+            own = {"lag": 20, "farthest": 30, "decision": decision} if not end else {}
             nothing = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
             path = save(net, folder / f"{name}{end}.onnx")
             write_card(path, task=task + end, seed=0, abstain_below=0.3, **own, **nothing)

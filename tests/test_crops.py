@@ -1,56 +1,42 @@
-"""Crops are what the live path would have handed to the networks."""
+"""Crops: what the way to a network does to tracks, and what it leaves as it was."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from livespt.models import crops
-from livespt.models.motion import Tracks, simulate_entry, simulate_tracks
-from livespt.stream.window import Windows
-
-PIXEL = 0.1  # um
+from livespt.models.motion import simulate_entry, simulate_tracks
 
 
-def live(tracks: Tracks, which: int, seen: int, length: int) -> np.ndarray:
-    """The window that stream/window.py holds after `seen` points of a track."""
-    windows, slot = Windows(length), np.zeros(1, np.int32)
-    for row in range(tracks.offset[which], tracks.offset[which] + seen):
-        windows.push(slot, int(tracks.frame[row]), tracks.point[row : row + 1] / PIXEL)
-    return windows.batch(slot)[0]
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_wrong_link_moves_one_point_within_the_plane(ndim: int) -> None:
+    tracks = simulate_tracks(200, 5, ndim=ndim, lengths=(30, 60))
+    before = tracks.point.copy()
+    moved = crops.teleported(np.random.default_rng(1), tracks, 0.5)
+    assert np.array_equal(tracks.point, before), "the tracks given are left alone"
+    changed = np.add.reduceat((moved.point != before).any(1), tracks.offset[:-1])
+    assert set(np.unique(changed)) == {0, 1} and 0.4 < changed.mean() < 0.6
+    assert (moved.point[:, 0] != before[:, 0]).any() == (ndim == 3)
+    for name in set(tracks._fields) - {"point"}:
+        assert np.array_equal(getattr(moved, name), getattr(tracks, name))
 
 
-def test_a_crop_is_the_live_window() -> None:
-    tracks = simulate_tracks(6, 1, ndim=3, variant="physical", gaps=0.2, lengths=(30, 80))
-    for which, seen in ((0, 1), (1, 7), (2, 24), (3, 25), (5, 30)):
-        cut = crops.cut(tracks, np.array([which]), np.array([seen]), 24, PIXEL).windows[0]
-        assert np.allclose(cut, live(tracks, which, seen, 24), atol=1e-4)
+def test_a_wrong_link_is_one_to_twenty_steps_long() -> None:
+    tracks = simulate_tracks(300, 6, lengths=(30, 60))
+    moved = crops.teleported(np.random.default_rng(2), tracks, 1.0)
+    away = np.linalg.norm(moved.point - tracks.point, axis=1)
+    for i, (low, high) in enumerate(zip(tracks.offset[:-1], tracks.offset[1:], strict=True)):
+        steps = np.linalg.norm(np.diff(tracks.point[low:high], axis=0), axis=1)
+        assert 0.99 < away[low:high].max() / np.median(steps) < 20.01, i
 
 
-def test_truth_stands_beside_its_point() -> None:
-    tracks = simulate_entry(20, 3, n_frames=60, uncoating=1.0)
-    for i, uncoat in enumerate(tracks.uncoat):
-        some = crops.cut(tracks, np.array([i]), np.array([60]), 80)
-        assert not some.uncoated[0, : 20 + uncoat].any()
-        assert some.uncoated[0, 20 + uncoat :].all()
-        assert np.array_equal(some.label[0, 20:], tracks.label[60 * i : 60 * (i + 1)])
-
-
-def test_draw_takes_every_point_alike() -> None:
-    tracks = simulate_tracks(3, 4, lengths=(5, 200))
-    count = np.diff(tracks.offset)
-    some = crops.draw(np.random.default_rng(0), tracks, 6000, int(count.max()))
-    seen = some.windows[:, :, 4].sum(1)
-    for n in count:  # moments are uniform over points, hence over tracks by their length
-        assert np.isclose(np.mean(seen <= n), np.minimum(count, n).sum() / count.sum(), atol=0.03)
-
-
-def test_a_teleport_moves_one_point_within_the_plane() -> None:
-    tracks = simulate_tracks(40, 5, lengths=(40, 60))
-    some = crops.draw(np.random.default_rng(0), tracks, 200, 30)
-    moved = crops.teleport(np.random.default_rng(1), some, 1.0).windows
-    changed = (moved != some.windows).any(2).sum(1)
-    assert set(np.unique(changed)) <= {0, 1} and changed.mean() > 0.8
-    assert not moved[:, :, 1].any()
+def test_no_share_and_short_tracks_are_left_alone() -> None:
+    tracks = simulate_tracks(50, 7, lengths=(5, 60))
+    same = crops.teleported(np.random.default_rng(0), tracks, 0.0)
+    assert np.array_equal(same.point, tracks.point)
+    whole = crops.broken(np.random.default_rng(0), tracks, 0.0)
+    assert np.array_equal(whole.offset, tracks.offset)
 
 
 def test_a_broken_track_forgets_what_was_before() -> None:

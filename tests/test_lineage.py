@@ -97,6 +97,18 @@ def test_unknown_intensities_tell_nothing() -> None:
     assert not told["split"]
 
 
+class Unsure:
+    """A follower that never knows."""
+
+    def push(self, slots: NDArray[np.int32], *_: NDArray[np.generic]) -> NDArray[np.float32]:
+        return np.full((len(slots), 5), 0.2, np.float32)
+
+    read = push
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        pass
+
+
 @pytest.mark.parametrize(("kind", "pair"), [("merged", merge), ("split", split)])
 def test_events_of_the_analyzer(kind: str, pair: Callable[[int], Pair]) -> None:
     movie = crowd(3, pair)
@@ -107,13 +119,10 @@ def test_events_of_the_analyzer(kind: str, pair: Callable[[int], Pair]) -> None:
         spots["z"], spots["y"], spots["x"], spots["intensity"] = rows.T
         return spots
 
-    def infer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.full((*windows.shape[:2], 5), 0.2, np.float32)
-
     events = {}
     for lineage in (False, True):
-        settings = Settings(search_range=4.0, memory=1, window=8, lag=2, lineage=lineage)
-        analyze = Analyzer(localize, infer, settings)
+        settings = Settings(search_range=4.0, memory=1, lag=2, lineage=lineage)
+        analyze = Analyzer(localize, Unsure, settings)
         rows = [
             analyze(Frame(t, t, 0, 0, 0.1 * t, np.full((1, 1), t, np.uint8))).events
             for t in range(FRAMES)

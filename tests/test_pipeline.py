@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -24,8 +25,19 @@ def localize(image: NDArray[np.generic]) -> NDArray[np.void]:
     return spots
 
 
-def infer(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.full((*windows.shape[:2], 5), 0.25, np.float32)
+class Unsure:
+    """A follower that never knows."""
+
+    def __init__(self) -> None:
+        self.cleared: list[int] = []
+
+    def push(self, slots: NDArray[np.int32], *_: NDArray[np.generic]) -> NDArray[np.float32]:
+        return np.full((len(slots), 5), 0.25, np.float32)
+
+    read = push
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        self.cleared += slots.tolist()
 
 
 def frames(rows: list[int], channels: int = 1) -> Iterator[Frame]:
@@ -53,8 +65,8 @@ class Kept:
 
 
 def run(source: Iterator[Frame], *sinks: Kept, memory: int = 1) -> Stop:
-    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.Timed(infer))
-    settings = Settings(search_range=3, memory=memory, window=8, lag=2)
+    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Unsure))
+    settings = Settings(search_range=3, memory=memory, lag=2)
     analyzer = Analyzer(stages.localize, stages.infer, settings)
     return pipeline.run(source, analyzer, sinks, START, stages)
 
@@ -116,8 +128,8 @@ def test_what_breaks_a_stage_ends_the_run_with_a_word() -> None:
 
 def test_a_source_that_was_stopped_still_settles() -> None:
     kept = Kept()
-    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.Timed(infer))
-    analyzer = Analyzer(stages.localize, stages.infer, Settings(window=8, lag=2))
+    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Unsure))
+    analyzer = Analyzer(stages.localize, stages.infer, Settings(lag=2))
     ending = partial(tuple, ("aborted", "enough"))
     stop = pipeline.run(frames([1, 1, 1]), analyzer, [kept], START, stages, ending=ending)
     assert (stop.status, stop.reason, stop.states) == ("aborted", "enough", 6)
@@ -125,3 +137,37 @@ def test_a_source_that_was_stopped_still_settles() -> None:
 
 def test_an_empty_source_is_a_complete_run_of_nothing() -> None:
     assert run(frames([])).status == "complete"
+
+
+def test_the_time_of_all_followers_is_added_up() -> None:
+    """Each call of a follower takes one tick of this clock, and clearing takes none."""
+    ticks, made = iter(range(0, 10**9, 1_000_000)), []
+
+    def infer() -> Unsure:
+        made.append(Unsure())
+        return made[-1]
+
+    timed = pipeline.TimedInfer(infer, clock=lambda: next(ticks))
+    first, second = timed(), timed()
+    slots, frames, points = np.zeros(2, np.int32), np.zeros(2, np.int64), np.zeros((2, 3))
+    assert first.push(slots, frames, points).shape == second.read(slots, frames).shape == (2, 5)
+    first.clear(slots)
+    assert [len(some.cleared) for some in made] == [2, 0]
+    assert timed.take_ms() == 2
+    second.push(slots, frames, points)
+    assert (timed.take_ms(), timed.take_ms()) == (1, 0)
+
+
+def test_inference_is_timed_in_every_lane() -> None:
+    kept, slow = Kept(), 0.002
+
+    class Slow(Unsure):
+        def push(self, slots: NDArray[np.int32], *_: NDArray[np.generic]) -> NDArray[np.float32]:
+            time.sleep(slow)
+            return super().push(slots)
+
+    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Slow))
+    analyzer = Analyzer(stages.localize, stages.infer, Settings(lag=0))
+    pipeline.run(frames([1, 2, 1, 2], channels=2), analyzer, [kept], START, stages)
+    for update in kept.updates[:-1]:
+        assert 1000 * slow <= update.timings.infer_ms <= update.timings.analyze_ms

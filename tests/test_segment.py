@@ -57,8 +57,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "another task": ("uncoating", {}, "'uncoating', not for 'segment'"),
     "no lag": ("segmenter", {"lag": None}, "no 'lag'"),
     "a lag in words": ("segmenter", {"lag": "long"}, "no 'lag'"),
+    "no farthest": ("segmenter", {"farthest": None}, "no 'farthest'"),
     "other answers": ("uncoating", {"task": "segment"}, "1 numbers a point where 4 are meant"),
-    "whole tracks": ("segmenter_whole", {"task": "segment", "lag": 30}, "does not follow tracks"),
+    "whole tracks": (
+        "segmenter_whole",
+        {"task": "segment", "lag": 20, "farthest": 30},
+        "does not follow tracks",
+    ),
 }
 
 
@@ -73,7 +78,8 @@ def test_models_that_cannot_follow_are_refused(name: str, networks: Path, tmp_pa
 
 def test_what_the_card_says_is_used(networks: Path) -> None:
     segmenter = Segmenter(networks / "segmenter.onnx", provider="cpu")
-    assert (segmenter.lag, segmenter.abstain_below, segmenter.provider) == (30, 0.3, "cpu")
+    assert (segmenter.lag, segmenter.farthest, segmenter.abstain_below) == (20, 30, 0.3)
+    assert segmenter.provider == "cpu"
     assert segmenter.network.outputs == len(MOTIONS)
 
 
@@ -152,7 +158,7 @@ def whole() -> Whole:
 
 
 def test_the_card_says_what_the_analyzer_needs(segmenter: Segmenter, whole: Whole) -> None:
-    assert 0 < segmenter.lag <= 30
+    assert 0 < segmenter.lag <= segmenter.farthest == 30
     assert 1 / len(MOTIONS) <= segmenter.abstain_below < 1
     assert 1 / len(MOTIONS) <= whole.abstain_below < 1
 
@@ -167,9 +173,10 @@ def test_what_it_finds_on_tracks_it_never_saw(
 ) -> None:
     """60 tracks: +- 0.03."""
     tracks = simulate_tracks(60, UNSEEN, ndim=ndim)
-    told = as_known(segmenter.network, tracks, (0, segmenter.lag), 1.0)
+    told = as_known(segmenter.network, tracks, (0, segmenter.lag, segmenter.farthest), 1.0)
     assert share_right(told[0], tracks) > 0.7
-    assert share_right(told[segmenter.lag], tracks) > 0.8
+    assert share_right(told[segmenter.lag], tracks) > 0.78
+    assert share_right(told[segmenter.farthest], tracks) > 0.8
     assert share_right(both_ways(whole, tracks, 1.0), tracks) > 0.82
 
 
