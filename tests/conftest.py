@@ -1,4 +1,4 @@
-"""Shared by all tests: hypothesis without deadlines, which compiling and loaded machines break."""
+"""Shared by all tests: one thread for sums, hypothesis without deadlines, the real recordings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# before torch is loaded: small nets learn no faster on two threads, and where cores are busy these
+# spin while they wait for each other (a minute for a test of five seconds)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# compiling and loaded machines break deadlines
 settings.register_profile("livespt", deadline=None)
 settings.load_profile("livespt")
 
