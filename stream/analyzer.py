@@ -100,7 +100,8 @@ class Analyzer:
         )
         events.append(lane.decisions(due, frame.t))
         events += self._kin(lane, frame, linked, points, spots)
-        return self._update(frame, lost, spots, [now, overdue.rows, ended.rows, due.rows], events)
+        states = [now, overdue.rows, ended.rows, due.rows]
+        return self._update(frame, lost, spots, states, events, linked.degraded)
 
     def finish(self) -> Update | None:
         """Settle what is left; None if no frame was analyzed."""
@@ -180,6 +181,7 @@ class Analyzer:
         spots: NDArray[np.void],
         states: list[NDArray[np.void]],
         events: list[NDArray[np.void]],
+        degraded: int = 0,
     ) -> Update:
         numbered = joined(EVENT, events)
         numbered["seq"] = np.arange(self._next_event, self._next_event + len(numbered))
@@ -195,6 +197,7 @@ class Analyzer:
             spots,
             rows,
             numbered,
+            degraded=degraded,
         )
 
 
