@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream import follow, predict
 from livespt.stream.errors import InputError, SettingError
-from livespt.stream.relink import Cut, Moves, Refiner
+from livespt.stream.refine import Cut, Moves, Refiner
 
 _MAGIC = b"livelnk3"
 _NO_SDS, _NO_LIGHT = np.empty((0, 2)), np.empty(0)
@@ -48,7 +48,7 @@ class Linker:
         Frames that a track may be missing and still keep its id. It is looked for where it was last
         seen. A jump of g in the frame number counts as g - 1 frames without points.
     refine
-        Frames after which links are judged once more (see `relink`); 0: never. Needs a motion
+        Frames after which links are judged once more (see `refine`); 0: never. Needs a motion
         model. Tracks are given up so much later.
     ndim
         2 (y, x) or 3 (z, y, x; z scaled to pixels by the caller).

@@ -6,7 +6,8 @@ Rules that make a run reproducible and honest:
    others, whether or not the track was seen at f + L. Its `lag` is the look-ahead really used: the
    frame of the last point seen minus f, never above L.
 2. A track that ends settles its remaining points with what was seen.
-3. So every point pushed gets exactly one settled row, and no row depends on other tracks.
+3. So every point pushed gets exactly one settled row, and no row depends on other tracks: but for
+   links that were corrected (`relink`), whose points are settled with the track they belong to.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class States:
         z step in units of a pixel.
     channel, position : int
         Written into every row.
+    refine : int
+        Frames back from the newest for which tracks may be exchanged; below `lag`.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class States:
         z_scale: float = 1.0,
         channel: int = 0,
         position: int = 0,
+        refine: int = 0,
     ) -> None:
         if not 0 <= lag < window:
             raise ValueError(f"lag {lag} must lie from 0 to window - 1 = {window - 1}")
@@ -71,7 +75,7 @@ class States:
         self.abstain_below = abstain_below
         self.channel = channel
         self.position = position
-        self.windows = Windows(window, z_scale=z_scale)
+        self.windows = Windows(window, z_scale=z_scale, slack=refine + 1 if refine else 0)
         self._track = np.full(len(self.windows.count), -1, np.int64)
         self._open = np.zeros(len(self.windows.count), np.int64)  # points not settled yet
         # newest reading of the last L + 1 points, right-aligned
@@ -107,6 +111,27 @@ class States:
         due = self._settle(np.flatnonzero(self._open).astype(np.int32), frame - self.lag + 1, frame)
         return now, due
 
+    def exchange(
+        self,
+        frame: int,
+        slots: NDArray[np.int32],
+        to: NDArray[np.int32],
+        tracks: NDArray[np.int64],
+    ) -> None:
+        """Give the points from `frame` on of `slots` (k,) to the tracks (k,) in the slots `to`.
+
+        None of them is settled yet. Both go on with readings made anew.
+        """
+        self._reserve(to)
+        self._track[to] = tracks
+        went, came = self.windows.exchange(slots, to, frame)
+        np.subtract.at(self._open, went, 1)
+        np.add.at(self._open, came, 1)
+        changed = np.union1d(slots, to)
+        changed = changed[self.windows.count[changed] > 0]
+        readings = self.infer(self.windows.batch(changed))
+        self._reading[changed] = readings[:, -(self.lag + 1) :]
+
     def finish(self, frame: int) -> Settled:
         """Settle every point left at the end of a run."""
         return self.close(np.flatnonzero(self._open).astype(np.int32), frame)
@@ -115,7 +140,7 @@ class States:
         """Settle the open points of `slots` whose frame lies below `before`."""
         windows = self.windows
         at, backs = _due(slots, windows.count, windows.frame, self._open, before)
-        columns = (windows.count[at] - 1 - backs) % windows.length
+        columns = windows.column(at, backs)
         rows = self._rows(at, windows.frame[at, columns], self._reading[at, -1 - backs], frame)
         rows["lag"] = windows.last_frame(at) - rows["frame"]
         rows["settled"] = 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livespt.stream.errors import StoreError
+from livespt.stream.relink import corrected
 from livespt.stream.store import open_run
 from livespt.tools.compose import Facts, Options
 from livespt.tools.live import check_free, record, speed
@@ -84,15 +85,16 @@ def judge(movie: SimulatedMovie, run: Path) -> dict[str, Any]:
     from livespt.tools import score
 
     found = open_run(run)
+    spots, states = (corrected(rows, found.events) for rows in (found.spots, found.states))
     frames = found.frames
     analyzed = frames["frame"][frames["analyzed"] == 1]
     return {
-        "detection": score.detection(movie.truth, found.spots, shape=movie.shape, frames=analyzed),
+        "detection": score.detection(movie.truth, spots, shape=movie.shape, frames=analyzed),
         "tracks": {
-            "purity": score.purity(movie.truth, found.spots),
+            "purity": score.purity(movie.truth, spots),
             "degraded": int(frames["degraded"].sum()),
         },
-        "states": {"accuracy": score.states(movie.truth, found.spots, found.states)},
+        "states": {"accuracy": score.states(movie.truth, spots, states)},
         "uncoating": score.uncoating(movie.truth, found.events, shape=movie.shape),
     }
 
