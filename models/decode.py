@@ -64,7 +64,8 @@ def _gather(
     Of equally sure ones the first counts. The position is from the centre of cell (i, j).
     """
     y0, x0, top = field[0, i, j], field[1, i, j], field[2, i, j]
-    row[:] = 0.0
+    for e in range(len(row)):
+        row[e] = 0.0
     squares = 0.0
     for k in range(max(i - 1, 0), min(i + 2, field.shape[1])):
         for m in range(max(j - 1, 0), min(j + 2, field.shape[2])):

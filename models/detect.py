@@ -114,7 +114,8 @@ def _average(field: Floats, i: int, j: int, reach: float, row: NDArray[np.float6
     """Into `row` the weighted mean of what cells around (i, j) say of the same place."""
     y0 = 2.0 * i + 0.5 + field[0, i, j]
     x0 = 2.0 * j + 0.5 + field[1, i, j]
-    row[:] = 0.0
+    for e in range(len(row)):
+        row[e] = 0.0
     total = 0.0
     for k in range(max(i - 2, 0), min(i + 3, field.shape[1])):
         for m in range(max(j - 2, 0), min(j + 3, field.shape[2])):
@@ -128,7 +129,8 @@ def _average(field: Floats, i: int, j: int, reach: float, row: NDArray[np.float6
                 for e in range(3, len(field)):
                     row[1 + e] += weight * field[e, k, m]
     if total > 0.0:
-        row /= total
+        for e in range(len(row)):
+            row[e] /= total
         return
     row[0], row[1] = y0, x0
     for e in range(3, len(field)):

@@ -75,7 +75,8 @@ def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
             other = p + step
             while 0 <= other < n and abs(points[other, 0] - points[p, 0]) < HALF + 1 + reach:
                 if abs(points[other, 1] - points[p, 1]) < HALF + 1 + reach:
-                    y, x = points[other] - boxes.corner[p, :2]
+                    y = points[other, 0] - boxes.corner[p, 0]
+                    x = points[other, 1] - boxes.corner[p, 1]
                     for i in range(SIDE):
                         for j in range(SIDE):
                             if (i - y) ** 2 + (j - x) ** 2 < reach * reach:
@@ -227,7 +228,8 @@ def iterate(
             _invert(inverse)
             boxes.square[p] = sums[19]
         else:
-            theta[:] = np.nan
+            for a in range(5):
+                theta[a] = np.nan
 
 
 @njit(cache=True, error_model="numpy")

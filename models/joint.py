@@ -146,14 +146,15 @@ def _fit(
     """Fisher scoring of y, x, A of each member and of b."""
     count = len(member)
     size = 3 * count + 1
-    theta, start, known = np.empty(size), np.empty(size), np.empty(size)
+    start, known = np.empty(size), np.empty(size)
     for k in range(count):
-        start[3 * k : 3 * k + 2] = points[member[k]]
+        for axis in range(2):
+            start[3 * k + axis] = points[member[k], axis]
+            known[3 * k + axis] = 1.0 / PLACE**2
         start[3 * k + 2] = height
-        known[3 * k : 3 * k + 2] = 1.0 / PLACE**2
         known[3 * k + 2] = 1.0 / (height * height)
     start[size - 1], known[size - 1] = camera[2], 0.0
-    theta[:] = start
+    theta = start.copy()
     matrix, right, slope = np.empty((size, size)), np.empty(size), np.empty(size)
     for step in range(STEPS + 1):
         matrix[:], right[:] = 0.0, 0.0

@@ -63,6 +63,16 @@ def _openings(rng: Dice, n: int, fine: int, exposed: int, jitter: float) -> Ints
 
 
 @njit(cache=True)
+def _averages(path: Floats, opening: Ints, exposed: int) -> Floats:
+    """Mean positions (n, ndim) over the `exposed` fine steps from each opening (n,) on."""
+    point = np.zeros((len(opening), path.shape[1]))
+    for k in range(len(opening)):
+        for j in range(opening[k], opening[k] + exposed):
+            point[k] += path[j] / exposed
+    return point
+
+
+@njit(cache=True)
 def make(
     rng: Dice,
     lengths: tuple[int, int],
@@ -102,10 +112,7 @@ def make(
             path[done + 1 : until + 1] = path[done] + moved
         begin, done = end, until
         motion = (motion + integer(rng, 1, 4)) % 4
-    point = np.zeros((n, ndim))
-    for k in range(n):
-        for j in range(opening[k], opening[k] + exposed):
-            point[k] += path[j] / exposed
+    point = _averages(path, opening, exposed)
     if noise:
         sigma = math.sqrt(2 * base * dt_s) * log_uniform(rng, 0.03, 1)
         point += walk.diffuse(rng, n, ndim, sigma)

@@ -152,10 +152,14 @@ def _fit(
     common = _pool(boxes, lonely, prior)
     width = math.exp(0.5 * common[0])
     height = _middle(boxes.theta[:, 2], lonely)
-    boxes.inside[:] = whole
+    for p in range(len(points)):  # assigned slices would take seconds to compile
+        for k in range(boxes.inside.shape[1]):
+            boxes.inside[p, k] = whole[p, k]
     leave_out(boxes, points, CLEAR * width)
     alone = gap >= APART * width
-    boxes.theta[~alone] = np.nan
+    for p in range(len(points)):
+        for a in range(boxes.theta.shape[1]):
+            boxes.theta[p, a] = boxes.theta[p, a] if alone[p] else np.nan
     which = np.flatnonzero(alone)
     start(boxes, which, points, common[0])
     iterate(boxes, which, camera, common, SECOND)

@@ -290,7 +290,9 @@ def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats
             group[0, column] = spots[s, column]
             for k in range(len(others)):
                 group[1 + k, column] = spots[others[k], column]
-        out[s] = _joint_variances(stack, light, group, model)
+        told = _joint_variances(stack, light, group, model)
+        for column in range(5):
+            out[s, column] = told[column]
     return out
 
 
@@ -321,13 +323,12 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
                     part = weight * slope[a]
                     for b in range(a + 1):
                         information[a, b] += part * slope[b]
-    right, wanted = np.zeros((n, 5)), np.array([Z, Y, X, LIGHT, n - 3])
+    right, out = np.zeros((n, 5)), np.full(5, np.inf)
     for c in range(5):
-        right[wanted[c], c] = 1.0
-    out = np.full(5, np.inf)
+        right[c if c < LEVEL else n - 3, c] = 1.0  # the level stands behind all members
     if _solve(information, right):
         for c in range(5):
-            out[c] = right[wanted[c], c]
+            out[c] = right[c if c < LEVEL else n - 3, c]
     return out
 
 

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.decide import DEFAULT_RULE, Decisions, Rule
+from livespt.stream.errors import SettingError
 from livespt.stream.lineage import Kin, Lineage
 from livespt.stream.link import Linked, Linker
+from livespt.stream.refine import Moves
 from livespt.stream.states import Follower, Settled, States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
 
@@ -37,6 +39,7 @@ class Settings:
     motion: str = "none"  # how the linker foresees motion, see `stream.predict`
     intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
     lineage: bool = False  # tell tracks that merge and split
+    refine: int = 0  # frames after which links are judged once more, see `stream.refine`; 0: never
 
 
 @dataclass
@@ -47,6 +50,15 @@ class _Lane:
     lineage: Lineage | None
     states: States
     decisions: Decisions
+    born: NDArray[np.int64]  # by slot: number of the event that told its track's birth
+
+    def note_births(self, slots: NDArray[np.int32], events: NDArray[np.void]) -> None:
+        """Keep the numbers of the events that told the births of the tracks in `slots` (n,)."""
+        more = int(slots.max(initial=-1)) + 1 - len(self.born)
+        if more > 0:
+            grown = np.full(max(more, len(self.born)), -1, np.int64)
+            self.born = np.concatenate([self.born, grown])
+        self.born[slots] = events["seq"][events["kind"] == KINDS.index("born")]
 
 
 class Analyzer:
@@ -62,6 +74,11 @@ class Analyzer:
     """
 
     def __init__(self, localize: Localize, infer: Infer, settings: Settings) -> None:
+        if settings.refine and settings.refine >= settings.lag:
+            raise SettingError(
+                f"refine is {settings.refine} frames, but states are settled after {settings.lag}: "
+                "give less"
+            )
         self.localize = localize
         self.infer = infer
         self.settings = settings
@@ -92,6 +109,8 @@ class Analyzer:
         events = [lane.decisions(overdue, frame.t), lane.decisions(ended, frame.t)]
         lane.decisions.clear(linked.lost_slot)
         events.append(_events("lost", frame, linked.lost, gone_at, gone))
+        for moves in linked.moves:
+            events += self._relink(lane, frame, moves)
 
         now, due = lane.states.step(frame.t, linked.slot, linked.track, points)
         new = np.isin(linked.track, linked.born)
@@ -100,7 +119,11 @@ class Analyzer:
         )
         events.append(lane.decisions(due, frame.t))
         events += self._kin(lane, frame, linked, points, spots)
-        return self._update(frame, lost, spots, [now, overdue.rows, ended.rows, due.rows], events)
+        states = [now, overdue.rows, ended.rows, due.rows]
+        update = self._update(frame, lost, spots, states, events, linked.degraded)
+        begun = [*(moves.new for moves in linked.moves), linked.slot[new]]
+        lane.note_births(np.concatenate(begun), update.events)
+        return update
 
     def finish(self) -> Update | None:
         """Settle what is left; None if no frame was analyzed."""
@@ -124,6 +147,7 @@ class Analyzer:
                 z_scale=s.z_scale,
                 channel=channel,
                 position=position,
+                refine=s.refine,
             )
             linker = Linker(
                 s.search_range,
@@ -131,9 +155,11 @@ class Analyzer:
                 ndim=ndim,
                 motion=s.motion,
                 intensity_weight=s.intensity_weight,
+                refine=s.refine,
             )
-            lineage = Lineage(s.search_range, s.memory) if s.lineage else None
-            self._lanes[key] = _Lane(linker, lineage, states, Decisions(s.rule))
+            lineage = Lineage(s.search_range, s.memory, refine=s.refine) if s.lineage else None
+            births = np.empty(0, np.int64)
+            self._lanes[key] = _Lane(linker, lineage, states, Decisions(s.rule), births)
         return self._lanes[key]
 
     def _link(
@@ -152,6 +178,28 @@ class Analyzer:
         )
         self._next_track = linker.next_id
         return linked
+
+    def _relink(self, lane: _Lane, frame: Frame, moves: Moves) -> list[NDArray[np.void]]:
+        """Put the last points of tracks where hindsight puts them; events that tell it.
+
+        A track that is cut in two is followed by one that is born; one without points is lost.
+        Nothing of a tail has settled yet: decisions know nothing of it.
+        """
+        for keeper in (lane.states, lane.lineage):
+            if keeper is not None:
+                keeper.exchange(moves.frame, moves.slot, moves.to, moves.other)
+        at = np.full(len(moves.slot), moves.frame)
+        points = moves.point / (self.settings.z_scale, 1.0, 1.0)
+        relinked = _events("relinked", frame, moves.track, at, points)
+        relinked["other"] = moves.other
+        gone = np.isin(moves.slot, moves.empty)
+        relinked["amends"][gone] = lane.born[moves.slot[gone]]
+        begun = [int(np.flatnonzero(moves.to == slot)[0]) for slot in moves.new]
+        return [
+            _events("born", frame, moves.other[begun], at[begun], points[begun]),
+            relinked,
+            _events("lost", frame, moves.track[gone], at[gone], points[gone]),
+        ]
 
     def _kin(
         self,
@@ -179,6 +227,7 @@ class Analyzer:
         spots: NDArray[np.void],
         states: list[NDArray[np.void]],
         events: list[NDArray[np.void]],
+        degraded: int = 0,
     ) -> Update:
         numbered = joined(EVENT, events)
         numbered["seq"] = np.arange(self._next_event, self._next_event + len(numbered))
@@ -194,6 +243,7 @@ class Analyzer:
             spots,
             rows,
             numbered,
+            degraded=degraded,
         )
 
 

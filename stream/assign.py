@@ -56,13 +56,16 @@ def assign(first, col, cost, alone, capped, n):  # type: ignore[no-untyped-def]
             end[i], dense = first[i] + CORE, True
     row_of = np.full(n, -1, np.int64)
     u, v, bounded = alone.copy(), np.zeros(n), capped.copy()
-    work = 0
+    work = np.int64(0)  # of its final type: a literal would be compiled for too
     while True:
         work = augment(first, end, col, cost, alone, row_of, u, v, bounded, work)
         add = work <= STEPS
         if not (dense and _price(first, end, col, cost, alone, u, v, bounded, add) and add):
             break
-        row_of[:], u[:], v[:] = -1, alone, 0.0
+        for i in range(m):  # assigned slices would take seconds to compile
+            u[i] = alone[i]
+        for j in range(n):
+            row_of[j], v[j] = -1, 0.0
     return row_of, _connected(first, col, bounded, n) if bounded.any() else 0
 
 
@@ -70,9 +73,9 @@ def assign(first, col, cost, alone, capped, n):  # type: ignore[no-untyped-def]
 def _turn(values, share):  # type: ignore[no-untyped-def]
     """Begin elsewhere in a list, in each row elsewhere: points at one place are shared out."""
     begin = int(share * len(values))
-    head = values[:begin].copy()
-    values[: len(values) - begin] = values[begin:].copy()
-    values[len(values) - begin :] = head
+    before = values.copy()
+    for k in range(len(values)):
+        values[k] = before[(begin + k) % len(values)]
 
 
 @njit(cache=True, nogil=True)
@@ -277,5 +280,6 @@ def _pop(keys, items, size):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _longer(array):  # type: ignore[no-untyped-def]
     grown = np.empty(2 * len(array), array.dtype)
-    grown[: len(array)] = array
+    for k in range(len(array)):
+        grown[k] = array[k]
     return grown

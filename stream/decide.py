@@ -123,8 +123,7 @@ def _decide(  # one loop over rows, in the order they settled
         mine = stretch[slot]
         likely = uncoated[i] >= 0.5
         if likely and mine[5] == 0:
-            start[slot, 0, 0] = frames[i]
-            start[slot, 0, 1:] = points[i]
+            _begin(start[slot, 0], float(frames[i]), points[i])
             best[slot, 0] = 0
         mine[5] = likely
         if uncoated[i] >= threshold:
@@ -132,7 +131,8 @@ def _decide(  # one loop over rows, in the order they settled
             best[slot, 0] = max(best[slot, 0], uncoated[i])
             if mine[0] >= hold and mine[1] == 0:
                 mine[1] = 1
-                which[n], kind[n], at[n], probability[n] = i, 0, start[slot, 0], best[slot, 0]
+                which[n], kind[n], probability[n] = i, 0, best[slot, 0]
+                _begin(at[n], start[slot, 0, 0], start[slot, 0, 1:])
                 n += 1
         else:
             mine[0] = 0
@@ -143,14 +143,20 @@ def _decide(  # one loop over rows, in the order they settled
             continue
         if state[i] != mine[3]:
             mine[3], mine[4] = state[i], 0
-            start[slot, 1, 0] = frames[i]
-            start[slot, 1, 1:] = points[i]
+            _begin(start[slot, 1], float(frames[i]), points[i])
             best[slot, 1] = 0
         mine[4] += 1
         best[slot, 1] = max(best[slot, 1], motion[i, state[i]])
         if mine[4] >= change_hold:
             if mine[2] >= 0:  # the first motion of a track is no change
-                which[n], kind[n], at[n], probability[n] = i, 1, start[slot, 1], best[slot, 1]
+                which[n], kind[n], probability[n] = i, 1, best[slot, 1]
+                _begin(at[n], start[slot, 1, 0], start[slot, 1, 1:])
                 n += 1
             mine[2], mine[3], mine[4] = state[i], -1, 0
     return which[:n], kind[:n], at[:n], probability[:n]
+
+
+@njit(cache=True)
+def _begin(row: NDArray[np.float64], frame: float, point: NDArray[np.float64]) -> None:
+    """Into `row` (4,) a frame and z, y, x; an assigned slice would take seconds to compile."""
+    row[0], row[1], row[2], row[3] = frame, point[0], point[1], point[2]

@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from livespt.stream.link import Linked
+from livespt.stream.window import tails
 
 LOOK = 3  # points before and after an event
 ODDS = -2.0  # logarithm of the odds, before any measurement, that a neighbour is the reason
@@ -44,12 +45,16 @@ class Lineage:
         Largest distance of two tracks that meet, px.
     memory
         Frames that a track may be missing, as the linker's.
+    refine
+        Frames for which links may be corrected, as the linker's.
     """
 
-    def __init__(self, search_range: float, memory: int, capacity: int = 256) -> None:
+    def __init__(
+        self, search_range: float, memory: int, capacity: int = 256, refine: int = 0
+    ) -> None:
         self.search_range = float(search_range)
         self.memory = int(memory)
-        self._depth = memory + 3 * LOOK + 2
+        self._depth = memory + 3 * LOOK + 2 + (2 * (refine + 1) if refine else 0)
         # by slot: the last points of living tracks, in rings
         self._track = np.full(capacity, -1, np.int64)
         self._count = np.zeros(capacity, np.int64)
@@ -90,6 +95,20 @@ class Lineage:
             self._scatter,
         )  # fmt: skip
         return self._merged(frame), self._split(slots)
+
+    def exchange(
+        self,
+        frame: int,
+        slots: NDArray[np.int32],
+        to: NDArray[np.int32],
+        tracks: NDArray[np.int64],
+    ) -> None:
+        """Give the points from `frame` on of `slots` (k,) to the tracks (k,) in the slots `to`."""
+        self._reserve(int(to.max(initial=-1)) + 1)
+        self._track[to] = tracks
+        source, target = tails(self._count, self._frame, slots, to, frame)
+        for table in (self._frame, self._point, self._light):
+            table[target[0], target[1]] = table[source[0], source[1]]
 
     def _end(self, linked: Linked) -> None:
         """Keep what must be known of tracks that are lost, and empty their slots."""

@@ -17,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream import follow, predict
 from livespt.stream.errors import InputError, SettingError
+from livespt.stream.refine import Cut, Moves, Refiner
 
-_MAGIC = b"livelnk2"
+_MAGIC = b"livelnk3"
 _NO_SDS, _NO_LIGHT = np.empty((0, 2)), np.empty(0)
-# magic; search range, intensity weight, clock, time and interval in seconds; ten integers
-_HEAD = struct.Struct("<8s5d10q")
+# magic; search range, intensity weight, clock, time and interval in seconds; eleven integers
+_HEAD = struct.Struct("<8s5d11q")
 
 
 class Linked(NamedTuple):
@@ -33,6 +34,7 @@ class Linked(NamedTuple):
     lost: NDArray[np.int64]  # ids given up here: they never come back
     lost_slot: NDArray[np.int32]  # their rows, free for other tracks from the next frame on
     degraded: int = 0  # points in crowds too dense to be linked at the least cost in bounded time
+    moves: tuple[Moves, ...] = ()  # corrections of earlier links; `track` is as after them
 
 
 class Linker:
@@ -45,6 +47,9 @@ class Linker:
     memory
         Frames that a track may be missing and still keep its id. It is looked for where it was last
         seen. A jump of g in the frame number counts as g - 1 frames without points.
+    refine
+        Frames after which links are judged once more (see `refine`); 0: never. Needs a motion
+        model. Tracks are given up so much later.
     ndim
         2 (y, x) or 3 (z, y, x; z scaled to pixels by the caller).
     first_id
@@ -68,6 +73,7 @@ class Linker:
         *,
         motion: str = "none",
         intensity_weight: float = 0.0,
+        refine: int = 0,
     ) -> None:
         if motion not in predict.MODELS:
             known = ", ".join(predict.MODELS)
@@ -81,6 +87,11 @@ class Linker:
                 f"memory {memory}, first_id {first_id}, capacity {capacity}: give memory and "
                 "first_id of at least 0, capacity of at least 1"
             )
+        if refine < 0 or (refine and motion == "none"):
+            raise SettingError(
+                f"refine is {refine} with motion {motion!r}; give 0 or more frames, and a motion "
+                "model (auto, brownian, velocity) to judge links by"
+            )
         if ndim not in (2, 3):
             raise SettingError(f"ndim is {ndim}; points have 2 or 3 coordinates")
         self.search_range = float(search_range)
@@ -88,12 +99,21 @@ class Linker:
         self.ndim = int(ndim)
         self.motion = motion
         self.intensity_weight = float(intensity_weight)
+        self.refine = int(refine)
         self.next_id = int(first_id)
         self.frame: int | None = None  # the last one linked
-        self._linger = 0  # frames that a track beyond `memory` is kept, in case hindsight finds it
+        self._refiner: Refiner | None = None
+        if refine:
+            model = predict.MODELS.index(motion)
+            self._refiner = Refiner(
+                refine, memory, ndim, model, self.search_range, self.intensity_weight
+            )
+        # frames that a track beyond `memory` is kept, in case hindsight finds it
+        self._linger = self._refiner.linger if self._refiner else 0
         self._slots = 0  # slots ever handed out
         self._free = np.empty(capacity, np.int32)  # stack of the ones given back
         self._n_free = 0
+        self._n_lost = 0  # of those, given back in this frame
         # living tracks: those seen in the last frame in the order of its points, then the gaps
         self._id = np.empty(0, np.int64)
         self._slot = np.empty(0, np.int32)
@@ -177,7 +197,66 @@ class Linker:
         self._n_free += len(lost) - reused
         self.next_id += len(born)
         self.frame = frame
-        return Linked(track, slot, born, lost, lost_slot, degraded)
+        if self._refiner is None:
+            return Linked(track, slot, born, lost, lost_slot, degraded)
+        n, points, self._n_lost = len(at), (at, noise, light), len(lost)
+        self._refiner.take(frame, clock, slot, lost_slot, points, self._state[:n])
+        moves = self._exchange(self._refiner, self._refiner.judge(self._common, self._spare))
+        slot = self._refiner.last_slots(n)
+        track = self._ids()[slot]
+        return Linked(track, slot, born, lost, lost_slot, degraded, moves)
+
+    def finish(self) -> tuple[Moves, ...]:
+        """Corrections of the last frames, with what hindsight there is; once, at the end."""
+        if self._refiner is None:
+            return ()
+        cuts = self._refiner.judge(self._common, self._spare, all_left=True)
+        return self._exchange(self._refiner, cuts)
+
+    def _ids(self) -> NDArray[np.int64]:
+        """Id of the track in each slot."""
+        ids = np.full(self.capacity, -1, np.int64)
+        ids[self._slot] = self._id
+        return ids
+
+    def _spare(self, n: int) -> NDArray[np.int32]:
+        """Slots for new tracks (n,), none of them of a track lost in this frame."""
+        self._reserve(self._slots + n)
+        old = self._n_free - self._n_lost
+        reused = min(n, old)
+        again = self._free[old - reused : old].copy()
+        self._free[old - reused : self._n_free - reused] = self._free[old : self._n_free].copy()
+        self._n_free -= reused
+        fresh = np.arange(self._slots, self._slots + n - reused, dtype=np.int32)
+        self._slots += n - reused
+        return np.concatenate([again, fresh])
+
+    def _enter(self, slots: NDArray[np.int32]) -> None:
+        """New tracks in `slots`, their rows still empty."""
+        n = len(slots)
+        self._id = np.concatenate([self._id, self.next_id + np.arange(n)])
+        self._slot = np.concatenate([self._slot, slots])
+        self._last = np.concatenate([self._last, np.zeros(n, np.int64)])
+        self._at = np.concatenate([self._at, np.zeros((n, 3))])
+        self._state = np.concatenate([self._state, np.zeros((n, predict.F))])
+        self.next_id += n
+
+    def _exchange(self, refiner: Refiner, cuts: list[Cut]) -> tuple[Moves, ...]:
+        """Go on from where hindsight puts each track."""
+        moves = []
+        for cut in cuts:
+            self._enter(cut.new)
+            ids, row = self._ids(), np.full(self.capacity, -1, np.int64)
+            row[self._slot] = np.arange(len(self._slot))
+            moves.append(Moves(*cut, ids[cut.slot], ids[cut.to]))
+            slots = np.setdiff1d(np.concatenate([cut.slot, cut.to]), cut.empty)
+            at = row[slots]
+            self._last[at], self._at[at], self._state[at] = refiner.newest(slots)
+            for name in ("_id", "_slot", "_last", "_at", "_state"):
+                setattr(self, name, np.delete(getattr(self, name), row[cut.empty], axis=0))
+            self._free[self._n_free : self._n_free + len(cut.empty)] = cut.empty
+            self._n_free += len(cut.empty)
+        return tuple(moves)
 
     def _tick(self, frame: int, time_s: float | None) -> float:
         """The time of a frame in mean intervals between frames; their numbers where unknown."""
@@ -227,8 +306,8 @@ class Linker:
                 _HEAD.pack(
                     _MAGIC, self.search_range, self.intensity_weight,
                     self._clock, self._time_s, self._interval_s,
-                    predict.MODELS.index(self.motion), self.memory, self.ndim, self.capacity,
-                    self.next_id, *frame, self._slots, self._n_free, len(self._id),
+                    predict.MODELS.index(self.motion), self.memory, self.refine, self.ndim,
+                    self.capacity, self.next_id, *frame, self._slots, self._n_free, len(self._id),
                 ),
                 self._free[: self._n_free].astype("<i4").tobytes(),
                 self._id.astype("<i8").tobytes(),
@@ -244,7 +323,8 @@ class Linker:
         if self.motion == "none":
             return ()
         parts = (self._common, self._state)
-        return tuple(part.astype("<f8").tobytes() for part in parts)
+        told = self._refiner.snapshot() if self._refiner else b""
+        return *(part.astype("<f8").tobytes() for part in parts), told
 
     @classmethod
     def restore(cls, data: bytes) -> Linker:
@@ -259,9 +339,10 @@ class Linker:
         if data[:8] != _MAGIC or struct.pack("<I", zlib.crc32(body)) != data[-4:]:
             raise InputError("these bytes are not a linker's snapshot, or are damaged")
         _, reach, weight, clock, time_s, interval_s, *rest = _HEAD.unpack_from(body)
-        model, memory, ndim, capacity, next_id, seen, frame, slots, n_free, n = rest
+        model, memory, refine, ndim, capacity, next_id, seen, frame, slots, n_free, n = rest
         motion = predict.MODELS[model]
-        linker = cls(reach, memory, ndim, next_id, capacity, motion=motion, intensity_weight=weight)
+        how = {"motion": motion, "intensity_weight": weight, "refine": refine}
+        linker = cls(reach, memory, ndim, next_id, capacity, **how)
         linker.frame = frame if seen else None
         linker._clock, linker._time_s, linker._interval_s = clock, time_s, interval_s
         linker._slots, linker._n_free = slots, n_free
@@ -280,4 +361,6 @@ class Linker:
         if model:
             linker._common = arrays[5]
             linker._state = arrays[6].reshape(n, predict.F)
+        if linker._refiner is not None:
+            linker._refiner.restore(body[at:])
         return linker

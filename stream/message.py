@@ -58,6 +58,7 @@ def update_fields(update: Update) -> dict[str, Any]:
         "position": update.position,
         "time_s": finite(update.time_s),
         "lost": update.lost,
+        "degraded": update.degraded,
         "timings": {name: finite(value) for name, value in update.timings._asdict().items()},
     }
 
@@ -89,6 +90,7 @@ def read_update(message: Message) -> Update:
             np.empty(0, EVENT) if message.topic == "snapshot" else table(message, "events", EVENT)
         ),
         timings=Timings(*(_real(timings, name) for name in Timings._fields)),
+        degraded=integer(header, "degraded", 0, MAX_SEQ) if "degraded" in header else 0,
     )
 
 

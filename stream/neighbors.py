@@ -48,7 +48,7 @@ def neighbors(place, radius, new, cell):  # type: ignore[no-untyped-def]
     col = np.empty(2 * m + 16, np.int32)
     square = np.empty(2 * m + 16, np.float64)
     capped = np.zeros(m, np.bool_)
-    begin = 0
+    begin = np.int64(0)  # of its final type: a literal would be compiled for too
     while True:
         begin, need = _fill(begin, first, col, square, place, radius, per_px, grid, cells)
         if begin == m:
@@ -194,7 +194,8 @@ def _lines(place, radius, per_px, grid, start, lines):  # type: ignore[no-untype
                 if b > a and start[row + b] > start[row + a]:
                     if n == len(lines):
                         more = np.empty((2 * n, 2), np.int64)
-                        more[:n] = lines
+                        for k in range(n):  # assigned slices would take seconds to compile
+                            more[k, 0], more[k, 1] = lines[k, 0], lines[k, 1]
                         lines = more
                     lines[n, 0], lines[n, 1] = start[row + a], start[row + b]
                     points += lines[n, 1] - lines[n, 0]
@@ -296,5 +297,6 @@ def _sort(new, per_px, grid):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _longer(array, need):  # type: ignore[no-untyped-def]
     grown = np.empty(max(2 * len(array), need), array.dtype)
-    grown[: len(array)] = array
+    for k in range(len(array)):
+        grown[k] = array[k]
     return grown

@@ -6,7 +6,8 @@ Rules that make a run reproducible and honest:
    others, whether or not the track was seen at f + L. Its `lag` is the look-ahead really used: the
    frame of the last point seen minus f, never above L.
 2. A track that ends settles its remaining points with what was seen.
-3. So every point pushed gets exactly one settled row, and no row depends on other tracks.
+3. So every point pushed gets exactly one settled row, and no row depends on other tracks: but for
+   links that were corrected (`relink`), whose points are settled with the track they belong to.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ class Follower(Protocol):
         """Forget the tracks in `slots`."""
 
 
+REBUILT = 128  # points of a track that are followed anew when its links were corrected
+
+
 class Settled(NamedTuple):
     """Settled rows, with where each track was: what decisions need beside the row itself."""
 
@@ -62,6 +66,8 @@ class States:
         z step in units of a pixel.
     channel, position : int
         Written into every row.
+    refine : int
+        Frames back from the newest for which tracks may be exchanged; below `lag`.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class States:
         z_scale: float = 1.0,
         channel: int = 0,
         position: int = 0,
+        refine: int = 0,
     ) -> None:
         self.follower = follower
         self.lag = lag
@@ -80,7 +87,8 @@ class States:
         self.z_scale = z_scale
         self.channel = channel
         self.position = position
-        self.windows = Windows(lag + 1)
+        held = max(lag + 1, REBUILT) if refine else lag + 1
+        self.windows = Windows(held, slack=refine + 1 if refine else 0)
         self._track = np.full(len(self.windows.count), -1, np.int64)
         self._open = np.zeros(len(self.windows.count), np.int64)  # points not settled yet
 
@@ -114,6 +122,36 @@ class States:
         due = self._settle(np.flatnonzero(self._open).astype(np.int32), frame - self.lag + 1, frame)
         return now, due
 
+    def exchange(
+        self,
+        frame: int,
+        slots: NDArray[np.int32],
+        to: NDArray[np.int32],
+        tracks: NDArray[np.int64],
+    ) -> None:
+        """Give the points from `frame` on of `slots` (k,) to the tracks (k,) in the slots `to`.
+
+        None of them is settled yet. Both go on with readings made anew.
+        """
+        self._reserve(to)
+        self._track[to] = tracks
+        went, came = self.windows.exchange(slots, to, frame)
+        np.subtract.at(self._open, went, 1)
+        np.add.at(self._open, came, 1)
+        changed = np.union1d(slots, to).astype(np.int32)
+        self.follower.clear(changed)
+        self._follow_again(changed[self.windows.count[changed] > 0])
+
+    def _follow_again(self, slots: NDArray[np.int32]) -> None:
+        """Follow the points held of `slots` (n,), whose past was another."""
+        windows = self.windows
+        held = np.minimum(windows.count[slots], windows.length)
+        for back in range(int(held.max(initial=0)) - 1, -1, -1):
+            mine = slots[held > back]
+            at = windows.column(mine, np.full(len(mine), back))
+            points = windows.point[mine, at] * (self.z_scale, 1.0, 1.0)
+            self.follower.push(mine, windows.frame[mine, at], points)
+
     def finish(self, frame: int) -> Settled:
         """Settle every point left at the end of a run."""
         return self.close(np.flatnonzero(self._open).astype(np.int32), frame)
@@ -122,7 +160,7 @@ class States:
         """Settle the open points of `slots` whose frame lies below `before`."""
         windows = self.windows
         at, backs = _due(slots, windows.count, windows.frame, self._open, before)
-        columns = (windows.count[at] - 1 - backs) % windows.length
+        columns = windows.column(at, backs)
         rows = self._rows(at, windows.frame[at, columns], self.follower.read(at, backs), frame)
         rows["lag"] = windows.last_frame(at) - rows["frame"]
         rows["settled"] = 1

@@ -59,7 +59,7 @@ class TableWriter:
         self._stored: deque[np.void] = deque()  # LOG records without a row in `frames` yet
         self._pending: deque[Update] = deque()  # whose frame is not known to be stored
         self._final: deque[Update] = deque()
-        self._early: dict[int, tuple[int, Timings]] = {}  # spots, timings of those stored before it
+        self._early: dict[int, tuple[int, int, Timings]] = {}  # counts of those stored before it
         self._previous = -1  # number of the last row in `frames`
         self._last = -1  # number of the last update taken
         self._analyzed = 0
@@ -203,7 +203,7 @@ class TableWriter:
             notice = self._notice("unrecorded", update.t, text)
         self._write(update.spots, update.states, update.events, status=notice)
         self._pending.popleft()
-        self._early[update.number] = len(update.spots), update.timings
+        self._early[update.number] = _counts(update)
         if len(self._early) > MAX_EARLY:
             del self._early[next(iter(self._early))]
         self._analyzed += 1
@@ -213,13 +213,14 @@ class TableWriter:
         number = int(record["number"])
         result = self._early.get(number)
         if update is not None and update.number == number:
-            result = len(update.spots), update.timings
-        spots, timings = result or (0, Timings())
+            result = _counts(update)
+        spots, degraded, timings = result or (0, 0, Timings())
         row = np.zeros((), FRAME)
         row["number"], row["frame"], row["time_s"] = number, record["t"], record["time_s"]
         row["channel"], row["position"] = record["channel"], record["position"]
         row["clock"], row["analyzed"] = record["clock"], result is not None
         row["spots"], row["lost"] = spots, max(number - previous - 1, 0)
+        row["degraded"] = degraded
         for name, value in timings._asdict().items():
             row[name] = value
         return row
@@ -308,3 +309,8 @@ class TableWriter:
             for job in table.jobs(all_rows=True):
                 self._written += job()
         sync(dict.fromkeys(self._written), workers=16)
+
+
+def _counts(update: Update) -> tuple[int, int, Timings]:
+    """What a frame's row tells of its update: spots, those of them degraded, timings."""
+    return len(update.spots), update.degraded, update.timings

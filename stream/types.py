@@ -94,6 +94,7 @@ FRAME = np.dtype(
         ("analyzed", "u1"),  # 0: stored, but skipped by the analyzer
         ("spots", "<i4"),
         ("lost", "<i8"),  # exposures missing just before this one
+        ("degraded", "<i4"),  # spots linked in bounded time, perhaps not at the least cost
         ("localize_ms", "<f4"),
         ("infer_ms", "<f4"),
         ("analyze_ms", "<f4"),  # whole step
@@ -148,6 +149,7 @@ class Update(NamedTuple):
     states: NDArray[np.void]  # STATE
     events: NDArray[np.void]  # EVENT
     timings: Timings = Timings()
+    degraded: int = 0  # spots in crowds too dense to be linked at the least cost in bounded time
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Shared by all tests: hypothesis without deadlines, which compiling and loaded machines break."""
+"""Shared by all tests: one thread for sums, hypothesis without clocks, the real recordings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("livespt", deadline=None)
+# before torch is loaded: small nets learn no faster on two threads, and where cores are busy these
+# spin while they wait for each other (a minute for a test of five seconds)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# compiling and loaded machines break deadlines, and look like slow generators
+settings.register_profile("livespt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("livespt")
 
 

@@ -77,5 +77,5 @@ def test_agreement_is_told_and_further_answers_are_averaged() -> None:
     assert row[3] == pytest.approx(0, abs=1e-6) and row[4] == pytest.approx(2.5)
     rng = np.random.default_rng(4)
     field[:2] += rng.normal(0, 0.3, field[:2].shape)
-    found = found_in(field, merge=6)
+    found = found_in(field, merge=6.0)
     assert found[found[:, 2].argmax(), 3] == pytest.approx(2 * 0.3**2, rel=0.6)

@@ -14,6 +14,7 @@ from livespt.stream import pipeline
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.errors import StoreError
 from livespt.stream.types import KINDS, SPOT, Frame, Start, Stop, Update
+from livespt.tools.replay import Notices
 
 START = Start("r", "replay", "test", "yx", (8, 8), "<u2", None, None)
 
@@ -104,6 +105,18 @@ def test_a_gap_in_the_numbers_is_counted() -> None:
     stop = run((f for f in frames([1] * 6) if f.number not in (2, 3)), kept)
     assert stop.lost == 2
     assert [u.lost for u in kept.updates] == [0, 0, 2, 0, 0]
+
+
+def test_spots_in_too_dense_a_crowd_are_counted_and_told_once() -> None:
+    def crowd(image: NDArray[np.generic]) -> NDArray[np.void]:
+        return np.zeros(int(image.max()), SPOT)
+
+    analyzer, notices = Analyzer(crowd, infer, Settings(window=2, lag=1)), Notices()
+    updates = [analyzer(frame) for frame in frames([2000, 2000, 2000, 3, 2000])]
+    assert [u.degraded for u in updates] == [0, 2000, 2000, 0, 2000]
+    told = [kind for update in updates for kind, _ in notices(update)]
+    assert told == ["crowded", "crowded"]
+    assert [kind for kind, _ in notices(updates[3]._replace(lost=2))] == ["lost"]
 
 
 def test_what_breaks_a_stage_ends_the_run_with_a_word() -> None:

@@ -36,6 +36,7 @@ from livespt.stream.store import (
     open_run,
 )
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Timings, Update
+from livespt.tools.player import Player
 
 STOP = Stop("r", "complete")
 TABLES = ("spots", "states", "events", "frames", "status")
@@ -60,7 +61,8 @@ def make_update(number: int) -> Update:
     events = np.zeros(number % 2, EVENT)
     events["seq"], events["frame"] = number // 2, number
     timings = Timings(1.0, 2.0, number, 4.0)
-    return Update(number, number, 0, 0, number * 0.05, 0, spots, states, events, timings)
+    tables, degraded = (spots, states, events), number % 3
+    return Update(number, number, 0, 0, number * 0.05, 0, *tables, timings, degraded)
 
 
 def expected(numbers: list[int], table: str) -> NDArray[np.void]:
@@ -123,6 +125,20 @@ def test_a_closed_run_reads_back_through_plain_zarr(tmp_path: Path) -> None:
     assert np.array_equal(group["movie/0"][7], make_frame(7).image)
     assert group["movie/0"].shape == (20, 8, 12)
     assert group.attrs["livespt"]["stop"]["status"] == "complete"
+
+
+def test_a_run_from_before_a_column_was_added_reads_without_it(tmp_path: Path) -> None:
+    write(tmp_path / "a.zarr", n=5)
+    assert open_run(tmp_path / "a.zarr").frames["degraded"].tolist() == [0, 1, 2, 0, 1]
+    shutil.rmtree(tmp_path / "a.zarr" / "frames" / "degraded")
+    attributes = tmp_path / "a.zarr" / "zarr.json"
+    words = json.loads(attributes.read_text())
+    fields = words["attributes"]["livespt"]["tables"]["frames"]
+    fields[:] = [field for field in fields if field[0] != "degraded"]
+    attributes.write_text(json.dumps(words))
+    frames = open_run(tmp_path / "a.zarr").frames
+    assert frames["lost"].tolist() == [0] * 5 and "degraded" not in frames.dtype.names
+    assert Player(open_run(tmp_path / "a.zarr")).scene.degraded == 0
 
 
 def test_frames_has_a_row_for_every_stored_frame(tmp_path: Path) -> None:

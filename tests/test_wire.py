@@ -42,7 +42,7 @@ def numbered(dtype: np.dtype[Any], n: int) -> np.ndarray:
 
 def an_update(n: int = 3) -> Update:
     tables = (numbered(SPOT, n), numbered(STATE, n), numbered(EVENT, n))
-    return Update(12, 11, 1, 2, 0.55, 4, *tables, Timings(1.5, 2.5, 5.0))
+    return Update(12, 11, 1, 2, 0.55, 4, *tables, Timings(1.5, 2.5, 5.0), degraded=6)
 
 
 def update_parts(update: Update) -> list[bytes]:

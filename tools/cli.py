@@ -32,6 +32,7 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--search-range", type=FINITE, help="Pixels a particle may move a frame. [5]"),
         click.option("--memory", type=int, help="Frames a particle may be missed. [3]"),
         click.option("--motion", type=MOTION, help="How the linker foresees motion. [none]"),
+        click.option("--refine", type=int, help="Judge links anew after so many frames. [0]"),
         click.option("--lineage/--no-lineage", default=None, help="Tell merges and splits. [no]"),
         click.option(
             "--provider",
@@ -168,6 +169,7 @@ def export(run: Path, out: Path, overwrite: bool) -> None:
 @click.option("--search-range", type=FINITE, default=5.0, show_default=True)
 @click.option("--memory", type=int, default=0, show_default=True)
 @click.option("--motion", type=MOTION, default="none", show_default=True, help="What is foreseen.")
+@click.option("--refine", type=int, default=0, show_default=True, help="Judge links again after.")
 @click.option("--overwrite", is_flag=True)
 def link(spots: Path, out: Path, **values: Any) -> None:
     """Link the localizations of SPOTS.csv (frame, y, x[, z]): adds `particle`."""

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from livespt.stream import predict, refine
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.decide import Rule
 from livespt.stream.errors import InputError, ModelError, SettingError
@@ -42,6 +43,7 @@ class Options:
     memory: int | None = None  # frames
     motion: str | None = None  # one of `stream.predict.MODELS`
     lineage: bool | None = None  # tell tracks that merge and split
+    refine: int | None = None  # frames after which links are judged once more
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
     threads: int = 1
 
@@ -140,12 +142,15 @@ def warm_up(infer: Infer, settings: Settings) -> None:
     """Compile and allocate everything behind the localizer, so that the first frame is not late."""
     spots = np.zeros(2, SPOT)
     spots["y"] = 0, 100
-    gone = settings.memory + 2  # long enough for a track to be lost, and another to be born
+    # long enough for a track to be lost, and another to be born
+    gone = settings.memory + 2 + (settings.refine + 1 if settings.refine else 0)
     seen = [2, 2, *[1] * gone, 2, 2]
     rehearsal = Analyzer(lambda image: spots[: int(image[0, 0])].copy(), infer, settings)
     for t, n in enumerate(seen):
         rehearsal(Frame(t, t, 0, 0, 0.0, np.full((1, 1), n, np.uint8)))
     rehearsal.finish()
+    if settings.refine:
+        refine.rehearse(predict.MODELS.index(settings.motion), 2)
 
 
 def load_localizer(
@@ -225,7 +230,7 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
             abstain_below=infer.abstain_below,
             rule=Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"]),
         )
-    names = ("search_range", "memory", "motion", "lineage")
+    names = ("search_range", "memory", "motion", "lineage", "refine")
     chosen = {name: getattr(options, name) for name in names}
     return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
 

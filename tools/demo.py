@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livespt.stream.errors import StoreError
+from livespt.stream.relink import corrected
 from livespt.stream.store import open_run
 from livespt.tools.compose import Facts, Options
 from livespt.tools.live import check_free, record, speed
@@ -84,12 +85,16 @@ def judge(movie: SimulatedMovie, run: Path) -> dict[str, Any]:
     from livespt.tools import score
 
     found = open_run(run)
+    spots, states = (corrected(rows, found.events) for rows in (found.spots, found.states))
     frames = found.frames
     analyzed = frames["frame"][frames["analyzed"] == 1]
     return {
-        "detection": score.detection(movie.truth, found.spots, shape=movie.shape, frames=analyzed),
-        "tracks": {"purity": score.purity(movie.truth, found.spots)},
-        "states": {"accuracy": score.states(movie.truth, found.spots, found.states)},
+        "detection": score.detection(movie.truth, spots, shape=movie.shape, frames=analyzed),
+        "tracks": {
+            "purity": score.purity(movie.truth, spots),
+            "degraded": int(frames["degraded"].sum()),
+        },
+        "states": {"accuracy": score.states(movie.truth, spots, states)},
         "uncoating": score.uncoating(movie.truth, found.events, shape=movie.shape),
     }
 
@@ -101,7 +106,8 @@ def lines(summary: dict[str, Any]) -> list[str]:
         f"frames      {f['sent']} sent, {f['analyzed']} analyzed, {f['lost']} lost",
         f"detection   recall {d['recall']:.3f}, precision {d['precision']:.3f}, "
         f"RMSE {d['rmse_px']:.3f} px",
-        f"tracks      purity {summary['tracks']['purity']:.3f}",
+        f"tracks      purity {summary['tracks']['purity']:.3f}, "
+        f"{summary['tracks']['degraded']} spots linked in a crowd",
         f"states      accuracy {summary['states']['accuracy']:.3f}",
         f"uncoating   {u['true']} true: {u['found']} found, {u['missed']} missed, "
         f"{u['false']} false; delay {u['delay_frames']} frames",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import SettingError
+from livespt.stream.relink import corrected
 from livespt.stream.store import open_run
 from livespt.stream.types import ABSTAIN, MOTIONS, Start
 from livespt.tools.tables import check_out, whole_file
@@ -24,7 +25,7 @@ UNSURE = "unsure"  # `state` when no motion is likely enough
 
 
 def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> dict[str, Any]:
-    """Write one row (or node) for each stored spot of a run, in stored order.
+    """Write one row (or node) for each stored spot of a run, in stored order, links corrected.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> 
         raise SettingError(f"cannot export to '{out.name}': end it in {', '.join(WRITERS)}")
     check_out(out, overwrite=overwrite, folder=write is _write_geff)
     reader = open_run(run)
-    table = spot_table(reader.start, reader.spots, reader.states)
+    spots, states = (corrected(rows, reader.events) for rows in (reader.spots, reader.states))
+    table = spot_table(reader.start, spots, states)
     with whole_file(out, overwrite=overwrite, folder=write is _write_geff) as partial:
         write(partial, reader.start, table)
     return {

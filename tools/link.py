@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.link import Linker
+from livespt.stream.refine import Moves
+from livespt.stream.relink import rename
 from livespt.tools.tables import check_out, read_table, write_table
 
 
@@ -19,6 +22,7 @@ def link_table(
     search_range: float = 5.0,
     memory: int = 0,
     motion: str = "none",
+    refine: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Add `particle` to a CSV of localizations (frame, y, x[, z]; other columns are kept).
@@ -36,6 +40,8 @@ def link_table(
     motion : str
         "none": the least squared distances within the range, as trackpy; "brownian", "velocity" or
         "auto": what each track is foreseen to do, see `stream.predict`.
+    refine : int
+        Frames after which links are judged once more, see `stream.refine`; 0: never.
 
     Returns
     -------
@@ -51,13 +57,15 @@ def link_table(
     StoreError
         `out` exists or cannot be written.
     """
-    Linker(search_range, memory, motion=motion)  # refuses bad values before a large file is read
+    Linker(
+        search_range, memory, motion=motion, refine=refine
+    )  # refuses bad values before a large file is read
     check_out(Path(out), overwrite=overwrite)
     table = read_table(src, ("frame", "y", "x"), optional=("z",), adds=("particle",))
     axes = [name for name in ("z", "y", "x") if name in table.values]
     points = np.stack([table.values[name] for name in axes], axis=1)
     frames = table.values["frame"]
-    particle = link_points(frames, points, search_range, memory, motion=motion)
+    particle = link_points(frames, points, search_range, memory, motion=motion, refine=refine)
     write_table(out, table, {"particle": particle}, overwrite=overwrite)
     return {
         "rows": len(table),
@@ -79,9 +87,22 @@ def link_points(
     `settings` are further ones of `Linker`.
     """
     linker = Linker(search_range, memory, points.shape[1], **settings)
-    track = np.empty(len(frames), np.int64)
     order = np.argsort(frames, kind="stable")
-    cuts = np.flatnonzero(np.diff(frames[order])) + 1
-    for rows in np.split(order, cuts) if len(order) else ():
-        track[rows] = linker.link(int(frames[rows[0]]), points[rows]).track
+    when, place = frames[order], points[order]
+    found = np.empty(len(frames), np.int64)
+    cuts = np.flatnonzero(np.diff(when)) + 1
+    for begin, end in zip([0, *cuts], [*cuts, len(frames)], strict=True) if len(order) else ():
+        linked = linker.link(int(when[begin]), place[begin:end])
+        _correct(found[:begin], when, linked.moves)
+        found[begin:end] = linked.track
+    _correct(found, when, linker.finish())
+    track = np.empty(len(frames), np.int64)
+    track[order] = found
     return track
+
+
+def _correct(track: NDArray[np.int64], frames: NDArray[np.int64], moves: Iterable[Moves]) -> None:
+    """Rename the points so far as corrections of their links have it."""
+    for move in moves:
+        tail = track[np.searchsorted(frames, move.frame) :]
+        tail[:] = rename(tail, move.track, move.other)

@@ -33,7 +33,7 @@ from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
 from livespt.stream.types import Frame, Start, Stop, Update
 from livespt.stream.wire import ENDPOINT, address
 from livespt.tools.compose import Facts, Options, check_options, compose
-from livespt.tools.replay import Published, lost_text
+from livespt.tools.replay import Notices, Published
 
 if TYPE_CHECKING:
     from livespt.acquisition.hook import Put
@@ -58,12 +58,13 @@ class StoredTables:
 
     def __init__(self, writer: TableWriter) -> None:
         self.writer = writer
+        self.notices = Notices()
         self.finish = writer.finish
         self.close = writer.close
 
     def __call__(self, frame: Frame, update: Update) -> None:
-        if update.lost:
-            self.writer.status("lost", update.t, lost_text(update))
+        for kind, text in self.notices(update):
+            self.writer.status(kind, update.t, text)
         self.writer.commit(frame, update)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError
+from livespt.stream.relink import corrected
 from livespt.stream.store import RunReader, open_run
 from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import Frame, Timings, Update
@@ -50,8 +51,12 @@ class Player:
         )
         self._rows = np.flatnonzero(_here(frames, first) & (frames["analyzed"] > 0))
         self._frames = frames[self._rows]
-        self._spots = _by_frame(run.spots[_here(run.spots, first)])
-        states = run.states[_here(run.states, first)]
+        self._degraded = np.zeros(len(self._frames), np.int64)
+        if "degraded" in (frames.dtype.names or ()):  # not in runs of older versions
+            self._degraded += self._frames["degraded"]
+        spots, states = (corrected(rows, run.events) for rows in (run.spots, run.states))
+        self._spots = _by_frame(spots[_here(spots, first)])
+        states = states[_here(states, first)]
         self._states = states[np.lexsort((1 - states["settled"].astype(int), states["frame"]))]
         events = run.events[_here(run.events, first)]
         self._events = _by_frame(events[~np.isin(events["seq"], events["amends"])])
@@ -77,6 +82,7 @@ class Player:
                 self._states[: np.searchsorted(self._states["frame"], before)],
                 self._events[: np.searchsorted(self._events["frame"], before)],
                 int(self._frames["lost"][:begin].sum()),
+                int(self._degraded[:begin].sum()),
             )
             for i in range(begin, at):
                 self.scene.add(self._update(i))
@@ -140,6 +146,7 @@ class Player:
             states=_at(self._states, t),
             events=_at(self._events, t),
             timings=Timings(latency_ms=float(row["latency_ms"])),
+            degraded=int(self._degraded[at]),
         )
 
     def _image(self, at: int) -> NDArray[np.generic] | None:

@@ -27,12 +27,13 @@ class Published:
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
+        self.notices = Notices()
         self.finish = publisher.finish
         self.close = publisher.close
 
     def __call__(self, frame: Frame, update: Update) -> Update:
-        if update.lost:
-            self.publisher.status("lost", lost_text(update))
+        for kind, text in self.notices(update):
+            self.publisher.status(kind, text)
         sent_ns = self.publisher(frame, update)
         if not frame.captured_ns:
             return update
@@ -40,9 +41,26 @@ class Published:
         return update._replace(timings=update.timings._replace(latency_ms=latency))
 
 
-def lost_text(update: Update) -> str:
-    """Say which exposures were not analyzed."""
-    return f"{update.lost} exposures before frame {update.t} were not analyzed"
+class Notices:
+    """What to tell of each update: exposures lost; crowds, once for frames in a row."""
+
+    def __init__(self) -> None:
+        self._crowded = False
+
+    def __call__(self, update: Update) -> list[tuple[str, str]]:
+        """Kind and text of each notice."""
+        found = []
+        if update.lost:
+            text = f"{update.lost} exposures before frame {update.t} were not analyzed"
+            found.append(("lost", text))
+        if update.degraded and not self._crowded:
+            text = (
+                f"{update.degraded} of {len(update.spots)} spots of frame {update.t} lie too dense "
+                "to be linked at the least cost; the frames table counts them from here on"
+            )
+            found.append(("crowded", text))
+        self._crowded = update.degraded > 0
+        return found
 
 
 class Interrupt:

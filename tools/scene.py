@@ -78,7 +78,7 @@ class Scene:
 
     def clear(self) -> None:
         """Forget everything but the image, its contrast and the selection."""
-        self.frame, self.time_s, self.lost, self.announced = -1, 0.0, 0, 0
+        self.frame, self.time_s, self.lost, self.degraded, self.announced = -1, 0.0, 0, 0, 0
         self.heads = np.zeros(0, HEAD)
         self.flashes = np.zeros(0, FLASH)
         self.recent: deque[np.void] = deque(maxlen=32)  # newest events last
@@ -95,6 +95,7 @@ class Scene:
     def add(self, update: Update, image: NDArray[Any] | None = None) -> None:
         """Take what one frame produced; `image` (y, x) or (z, y, x), None keeps the last one."""
         self.lost += update.lost
+        self.degraded += update.degraded
         states, events = self._mine(update.states), self._mine(update.events)
         self._count(events)
         self.remember(states)
@@ -109,11 +110,14 @@ class Scene:
             self._move(self._mine(update.spots), states[states["frame"] == update.t])
         self._flash(events)
 
-    def begin(self, states: NDArray[np.void], events: NDArray[np.void], lost: int) -> None:
-        """Take what had happened before the first frame added: states, events, lost frames."""
+    def begin(
+        self, states: NDArray[np.void], events: NDArray[np.void], lost: int, degraded: int = 0
+    ) -> None:
+        """Take what had happened before the first frame added: rows, and sums over the updates."""
         self.remember(states)
         self._count(events)
         self.lost += lost
+        self.degraded += degraded
 
     def remember(self, states: NDArray[np.void]) -> None:
         """Keep past states (STATE) for the inspector."""
