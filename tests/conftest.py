@@ -41,10 +41,8 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("networks")
     torch.manual_seed(0)
     decision = {"lag": 20, "threshold": 0.6, "hold": 2}
-    for name, task, outputs, hidden in (
-        ("segmenter", "segment", 4, 96),
-        ("uncoating",) * 2 + (1, 64),
-    ):
+    kinds = (("segmenter", "segment", 4, 96), ("uncoating", "uncoating", 1, 64))
+    for name, task, outputs, hidden in kinds:
         for net, end in ((Follow(outputs, hidden), ""), (Whole(outputs, hidden), "_whole")):
             with torch.no_grad():
                 for weight in net.parameters():

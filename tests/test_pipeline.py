@@ -111,7 +111,7 @@ def test_spots_in_too_dense_a_crowd_are_counted_and_told_once() -> None:
     def crowd(image: NDArray[np.generic]) -> NDArray[np.void]:
         return np.zeros(int(image.max()), SPOT)
 
-    analyzer, notices = Analyzer(crowd, infer, Settings(window=2, lag=1)), Notices()
+    analyzer, notices = Analyzer(crowd, Unsure, Settings(lag=1)), Notices()
     updates = [analyzer(frame) for frame in frames([2000, 2000, 2000, 3, 2000])]
     assert [u.degraded for u in updates] == [0, 2000, 2000, 0, 2000]
     told = [kind for update in updates for kind, _ in notices(update)]

@@ -1,4 +1,4 @@
-"""The motion recipes: what they refuse, that they resume exactly, and (slow) that they learn."""
+"""The motion recipes: what they learn from, that they resume exactly; (slow) that they learn."""
 
 from __future__ import annotations
 
@@ -10,117 +10,218 @@ import pytest
 import torch
 
 from livespt.models.classify import Infer, Uncoating
-from livespt.models.motion import simulate_tracks
+from livespt.models.deepspt import LAG, Follow, Whole
+from livespt.models.motion import Tracks, simulate_entry
 from livespt.models.segment import Segmenter
+from livespt.models.segment import Whole as Reader
+from livespt.models.session import read_card
 from livespt.stream.errors import SettingError
-from livespt.tools import learning, train_segmenter, train_uncoating
-from livespt.tools.evaluate_motion import announcements, as_known, event_scores, motion_scores
-from livespt.tools.learning import fit
+from livespt.tools import (
+    evaluate_segmenter,
+    evaluate_uncoating,
+    learning,
+    motion_recipe,
+    train_segmenter,
+    train_uncoating,
+)
+from livespt.tools.learning import Batch
+from livespt.tools.motion_recipe import Recipe, answers, calibrate, learn, threshold
 
-REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
-    "no onnx": ("model.pt", {}, "must end in .onnx"),
-    "no folder": ("no/where/model.onnx", {}, "there is no folder"),
-    "nothing to resume": ("model.onnx", {"resume": True}, "nothing to resume"),
-    "there already": ("old.onnx", {}, "exists"),
-}
+RECIPES = {"segment": train_segmenter, "uncoating": train_uncoating}
 
 
-@pytest.mark.parametrize("recipe", [train_segmenter, train_uncoating], ids=["segment", "uncoat"])
-@pytest.mark.parametrize("name", REFUSED)
-def test_bad_wishes_are_refused_at_once(tmp_path: Path, recipe: Any, name: str) -> None:
-    file, how, message = REFUSED[name]
-    (tmp_path / "old.onnx").write_bytes(b"")
-    with pytest.raises(SettingError, match=message):
-        recipe.train(out=tmp_path / file, device="cpu", **how)
+def few_tracks(seed: int, first: int, n: int) -> Tracks:
+    """Short viruses, labelled for either network."""
+    return simulate_entry(n, seed, first=first, n_frames=(10, 40))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools of a few short tracks, and a look at the held-out ones every third step."""
+    monkeypatch.setattr(motion_recipe, "POOL", 60)
+    monkeypatch.setattr(learning, "KEEP_EVERY", 3)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("wish", [{"out": "model.pt"}, {"resume": True}, {"out": "no/model.onnx"}])
+def test_bad_wishes_are_refused_at_once(tmp_path: Path, name: str, wish: dict[str, Any]) -> None:
+    how = {"out": "model.onnx"} | wish
+    how["out"] = tmp_path / how["out"]
+    with pytest.raises(SettingError, match=r"onnx|no folder|nothing to resume"):
+        RECIPES[name].train(device="cpu", **how)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_tracks_of_a_recipe_are_as_meant(name: str) -> None:
+    recipe = RECIPES[name]
+    tracks = recipe.tracks_of(3, 0, 200)
+    again = recipe.tracks_of(3, 0, 200)
+    later = recipe.tracks_of(3, 200, 200)
+    assert all(np.array_equal(a, b) for a, b in zip(tracks, again, strict=True))
+    assert not np.array_equal(tracks.point[:50], later.point[:50])
+    assert len(tracks.uncoat) >= 198 and np.diff(tracks.offset).min() >= 5
+    flat = np.add.reduceat(tracks.point[:, 0] != 0, tracks.offset[:-1]) == 0
+    assert 0.5 < flat.mean() < 0.75
+    if name == "segment":
+        share = np.bincount(tracks.label, minlength=4) / len(tracks.label)
+        assert share.min() > 0.15
+    else:
+        assert 0.1 < tracks.uncoated.mean() < 0.5
+
+
+def of_ages(age: int, length: int, n: int) -> torch.Tensor:
+    return torch.arange(length)[:, None].expand(length, n).clamp(max=age)
+
+
+def batch(outputs: int = 4, length: int = 20) -> Batch:
+    """Two tracks, of 20 and 12 points, each point with a truth of its own."""
+    x = torch.randn(length, 2, learning.traits.COUNT, generator=torch.Generator().manual_seed(0))
+    truth = torch.arange(length)[:, None].repeat(1, 2) % max(outputs, 2)
+    truth[12:, 1] = -1
+    return Batch(x, x.flip(0), torch.arange(length).flip(0)[:, None].repeat(1, 2), truth)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("age", [0, 3])
+def test_the_truth_is_that_of_the_point_asked_for(age: int) -> None:
+    some, net = batch(), Follow(4, hidden=8)
+    scores, truth = answers(net, some, of_ages(age, 20, 2))
+    assert scores.shape == (32, 4)
+    expected = [max(t - age, 0) % 4 for t in range(20) for track in (20, 12) if t < track]
+    assert truth.tolist() == expected
+    said = net(some.ahead, of_ages(age, 20, 2))
+    torch.testing.assert_close(scores[-1], said[19, 0])
+
+
+@torch.no_grad()
+def test_a_single_score_is_a_choice_of_two() -> None:
+    some = batch(1)
+    for net in (Follow(1, hidden=8), Whole(1, hidden=8)):
+        scores, truth = answers(net, some, of_ages(0, 20, 2))
+        assert scores.shape == (32, 2) and not scores[:, 0].any() and truth.max() == 1
+        torch.testing.assert_close(scores.softmax(1)[:, 1], scores[:, 1].sigmoid())
+
+
+class Told(Follow):
+    """A network that was told the truth, the first trait, and is three times too sure of it."""
+
+    def forward(self, x: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
+        rows = torch.arange(len(x))[:, None] - age
+        hint = torch.gather(x[..., 0], 0, rows)
+        scores = 3 * torch.stack([-hint, hint, -hint, -hint], -1)
+        answer: torch.Tensor = scores / self.temperature[age][..., None]
+        return answer
+
+
+def test_calibration_finds_how_sure_the_network_may_be() -> None:
+    def make(k: int) -> Batch:
+        rng = torch.Generator().manual_seed(k)
+        hint = torch.randn(60, 20, learning.traits.COUNT, generator=rng)
+        scores = torch.stack([-hint[..., 0], hint[..., 0], -hint[..., 0], -hint[..., 0]], -1)
+        drawn = torch.multinomial(scores.softmax(-1).reshape(-1, 4), 1, generator=rng)
+        return Batch(hint, hint, torch.zeros(60, 20, dtype=torch.int64), drawn.reshape(60, 20))
+
+    net = Told(4, hidden=4)
+    told = calibrate(net, make, 5)  # type: ignore[arg-type]
+    assert told["seed"] == 5 and told["age"] == list(motion_recipe.AGES)
+    assert net.temperature.shape == (LAG + 1,)
+    np.testing.assert_allclose(net.temperature.numpy(), 3, rtol=0.1)
+    assert max(told["ece"]) < 0.03 and max(told["nll"]) < min(told["nll_before"])
+    assert 0.25 <= told["threshold"] < 0.9
+
+
+def test_the_threshold_is_where_readings_are_right_half_of_the_time() -> None:
+    confidence = np.linspace(0.25, 0.999, 4000)
+    rng = np.random.default_rng(0)
+    assert threshold(confidence, rng.random(4000) < confidence) == pytest.approx(0.5, abs=0.051)
+    assert threshold(confidence, np.ones(4000, bool)) == 0.25
+    assert threshold(confidence[:5], np.zeros(5, bool)) == 0.25
 
 
 class Cut(Exception):
     """The power fails."""
 
 
-def learn(folder: Path, cut_at: int | None, resume: bool = False) -> dict[str, Any]:
-    torch.manual_seed(0)
-    net = torch.nn.Linear(3, 1)
+@pytest.mark.parametrize("kind", ["follow", "whole"])
+@pytest.mark.parametrize("outputs", [4, 1])
+@pytest.mark.usefixtures("small")
+def test_a_recipe_learns_and_resumes_as_if_never_stopped(
+    kind: str, outputs: int, tmp_path: Path
+) -> None:
+    calls: list[int] = []
+    cut = [False]
 
-    def loss_of(step: int) -> torch.Tensor:
-        if step == cut_at:
+    def tracks(seed: int, first: int, n: int) -> Tracks:
+        calls.append(seed)
+        if cut[0] and first > 0:
             raise Cut
-        x = torch.from_numpy(np.random.default_rng(step).normal(size=(8, 3)).astype(np.float32))
-        return (net(x)[:, 0] - x.sum(1)).square().mean()
+        return few_tracks(seed, first, n)
 
-    history = fit(net, loss_of, 120, 0.05, folder / "net.checkpoint", resume)
-    return {"history": history, "weight": net.weight.detach().numpy()}
+    def truth(some: Tracks) -> Any:
+        return some.label if outputs == 4 else some.uncoated
 
+    def run(folder: str, resume: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        recipe = Recipe(outputs, 8, 0.01, truth, tracks, 700)
+        path = tmp_path / folder / "net.onnx"
+        net, facts = learn(recipe, kind, path, seed=2, device="cpu", steps=26, resume=resume)
+        return net.state_dict(), facts
 
-def test_resumed_is_as_if_never_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "KEEP_EVERY", 20)
-    straight = learn(tmp_path, None)
-    assert straight["history"][-1] < straight["history"][0]
-    (tmp_path / "net.checkpoint").unlink()
-    with pytest.raises(Cut):
-        learn(tmp_path, 70)
-    resumed = learn(tmp_path, None, resume=True)
-    assert np.array_equal(resumed["weight"], straight["weight"])
-    assert resumed["history"] == straight["history"]
-
-
-def test_the_same_step_draws_the_same_windows() -> None:
-    pools = learning.Pools(lambda k: train_uncoating.tracks_of(3, k * 40, 40))
-    one = learning.batch(pools, 3, 7, lambda some: some.uncoated)
-    again = learning.batch(pools, 3, 7, lambda some: some.uncoated)
-    other = learning.batch(pools, 3, 8, lambda some: some.uncoated)
-    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
-    assert one[0].shape != other[0].shape or not torch.equal(one[0], other[0])
-    assert not one[1][~one[2]].any(), "padding has no truth"
+    straight, facts = run("one")
+    assert set(calls) == {2, 702}, "held-out tracks are of a series of their own"
+    assert facts["steps"] == 26 and facts["hidden"] == 8
+    ages = [0] if kind == "whole" else list(motion_recipe.AGES)
+    assert facts["calibration"]["age"] == ages and facts["calibration"]["seed"] == 702
+    assert len(facts["calibration"]["temperature"]) == len(ages)
+    cut[0] = True
+    with pytest.raises(Cut):  # step 24 needs another pool
+        run("two")
+    cut[0] = False
+    resumed, again = run("two", resume=True)
+    assert again == facts
+    assert all(torch.equal(straight[key], resumed[key]) for key in straight)
 
 
-def test_scores_of_a_perfect_and_of_a_blind_reader() -> None:
-    label = np.arange(400) % 4
-    perfect = motion_scores(np.eye(4, dtype=np.float32)[label], label, 0.5)
-    assert perfect["accuracy"] == perfect["macro_f1"] == 1 and perfect["ece"] == 0
-    blind = motion_scores(np.full((400, 4), 0.25, np.float32), label, 0.5)
-    assert blind["accuracy"] == 0.25 and blind["abstained"] == 1 and blind["ece"] < 1e-6
-    mixed = motion_scores(np.eye(4, dtype=np.float32)[[0, 1, 3, 2]][label], label, 0.5)
-    assert mixed["accuracy"] == 0.5 and mixed["three_classes"] == mixed["two_classes"] == 1
-
-
-def test_readings_come_from_the_moment_they_were_known() -> None:
-    """A reader that answers the number of points seen shows when each point was read."""
-    tracks = simulate_tracks(4, 1, lengths=(8, 60))
-
-    def read(windows: np.ndarray) -> np.ndarray:
-        seen = windows[:, :, 4].sum(1)
-        return np.repeat(seen[:, None], windows.shape[1], 1).astype(np.float32)
-
-    now, later = as_known(read, tracks, 70, (0, 5))
-    for first, end in zip(tracks.offset[:-1], tracks.offset[1:], strict=True):
-        number = np.arange(1, end - first + 1)
-        assert np.array_equal(now[first:end], number)
-        assert np.array_equal(later[first:end], np.minimum(number + 5, end - first))
-
-
-def test_announcements_are_dated_and_counted() -> None:
-    tracks = train_uncoating.tracks_of(5, 0, 40)
-    perfect = tracks.uncoated.astype(np.float32)
-    starts = np.isin(np.arange(len(perfect)), tracks.offset[:-1])
-    clear = perfect * ~np.repeat(tracks.uncoated[tracks.offset[:-1]], np.diff(tracks.offset))
-    assert starts.sum() == len(tracks.uncoat)
-    scores = event_scores(announcements(clear, tracks, 0.5, 3, 10), tracks)
-    assert scores["found_share"] == 1 and scores["false_share"] == 0
-    assert scores["timing_error_frames"] == 0 and 12 <= scores["delay_frames"] <= 16
-    none = event_scores(announcements(0 * perfect, tracks, 0.5, 3, 10), tracks)
-    assert none["found_share"] == 0 and none["delay_frames"] is None
+@pytest.mark.usefixtures("small")
+def test_from_nothing_to_files_that_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both recipes with hardly a step: files, cards, metrics, and no checkpoint left."""
+    monkeypatch.setattr(evaluate_segmenter, "LIVING", (10,))
+    monkeypatch.setattr(evaluate_segmenter, "SETS", {"deepspt 2d": {"ndim": 2, "lengths": (5, 30)}})
+    monkeypatch.setattr(evaluate_segmenter, "ERRORS", ())
+    monkeypatch.setattr(evaluate_segmenter, "LAGS", (0, 30))
+    movie = evaluate_uncoating.ENTRIES["movie"] | {"n_frames": (30, 60)}
+    monkeypatch.setattr(evaluate_uncoating, "ENTRIES", {"movie": movie})
+    metrics = {}
+    for recipe in RECIPES.values():
+        name = recipe.__name__.rpartition("_")[2]
+        out = tmp_path / f"{name}.onnx"
+        how: dict[str, Any] = {"tracks": few_tracks, "steps": 5, "judged": 10, "device": "cpu"}
+        metrics[name] = recipe.train(out=out, **how)
+        assert set(metrics[name]) == {"follow", "whole"}
+        for kind, end in (("follow", ""), ("whole", "_whole")):
+            card = read_card(tmp_path / f"{name}{end}.onnx")
+            assert card["metrics"] == metrics[name][kind] and card["seed"] == 1
+            assert card["training"]["steps"] <= 5
+    names = ["segmenter", "segmenter_whole", "uncoating", "uncoating_whole"]
+    files = sorted(f"{name}{end}" for name in names for end in (".json", ".onnx"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == files
+    last = metrics["segmenter"]["whole"]["deepspt 2d"][-1]
+    assert last["reading"] == "offline"
+    infer = Infer(Segmenter(tmp_path / "segmenter.onnx"), Uncoating(tmp_path / "uncoating.onnx"))
+    assert infer.lag == train_segmenter.SETTLED == train_uncoating.SETTLED
+    assert infer.farthest == LAG and infer.decision["threshold"] in train_uncoating.THRESHOLDS
+    Reader(tmp_path / "uncoating_whole.onnx", "uncoating_whole")
 
 
 @pytest.mark.slow
-def test_a_minute_of_training_learns(tmp_path: Path) -> None:
-    """From nothing to models that run, beat chance by far, and know how sure they are."""
-    metrics = train_segmenter.train(preset="quick", out=tmp_path / "segmenter.onnx", device="cpu")
-    offline = metrics["deepspt 2d"][-1]
+def test_minutes_of_training_learn(tmp_path: Path) -> None:
+    """From nothing to models that beat chance by far and know how sure they are."""
+    how: dict[str, Any] = {"preset": "quick", "device": "cpu"}
+    metrics = train_segmenter.train(out=tmp_path / "segmenter.onnx", **how)
+    lag_0, *_, lag_30 = metrics["follow"]["deepspt 2d"]
+    assert lag_0["accuracy"] > 0.5 and lag_30["accuracy"] > 0.55 and lag_30["ece"] < 0.1
+    (offline,) = metrics["whole"]["deepspt 2d"]
     assert offline["accuracy"] > 0.6 and offline["ece"] < 0.1
-    metrics = train_uncoating.train(preset="quick", out=tmp_path / "uncoating.onnx", device="cpu")
-    assert metrics["movie"][1]["accuracy_mean"] > 0.75
-    names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == ["segmenter.json", "segmenter.onnx", "uncoating.json", "uncoating.onnx"]
-    infer = Infer(Segmenter(tmp_path / "segmenter.onnx"), Uncoating(tmp_path / "uncoating.onnx"))
-    assert infer(np.zeros((1, 96, 5), np.float32)).shape == (1, 96, 5)
+    metrics = train_uncoating.train(out=tmp_path / "uncoating.onnx", **how)
+    assert metrics["follow"]["movie"][-1]["accuracy_mean"] > 0.75
+    assert metrics["whole"]["movie"][-1]["accuracy_mean"] > 0.75

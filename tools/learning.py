@@ -272,11 +272,30 @@ def choose_device(device: str) -> str:
     return "cuda" if works and device != "cpu" else "cpu"
 
 
-def check_out(out: Path) -> None:
-    """Refuse a model path that cannot be written, before hours of work."""
+def plan(out: Path, only: str = "both", resume: bool = False) -> dict[str, tuple[Path, bool]]:
+    """Networks to train, "follow" and "whole": the file of each, and whether it was begun.
+
+    Resumed, one that is finished stays as it is, and one that was not begun starts.
+
+    Raises
+    ------
+    SettingError
+        A file that cannot be written, or nothing to resume; said before hours of work.
+    """
+    files = {"follow": out, "whole": out.with_name(f"{out.stem}_whole.onnx")}
+    files = {kind: path for kind, path in files.items() if only in ("both", kind)}
+    begun = {
+        kind: resume and path.with_suffix(".checkpoint").is_file() for kind, path in files.items()
+    }
     if out.suffix != ".onnx":
         raise SettingError(f"--out {out} must end in .onnx")
     if not out.parent.is_dir():
         raise SettingError(f"--out {out}: there is no folder {out.parent}")
-    if out.exists():
-        raise SettingError(f"--out {out} exists: choose another name or remove it")
+    if resume and not any(begun.values()):
+        place = out.with_suffix(".checkpoint")
+        raise SettingError(f"nothing to resume: no checkpoint {place}; start without --resume")
+    for path in files.values():
+        if path.exists() and not resume:
+            raise SettingError(f"--out {path} exists: choose another name or remove it")
+    todo = {kind: path for kind, path in files.items() if begun[kind] or not path.exists()}
+    return {kind: (path, begun[kind]) for kind, path in todo.items()}

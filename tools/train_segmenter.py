@@ -18,7 +18,7 @@ import numpy as np
 
 from livespt.models import crops
 from livespt.models.motion import Tracks, simulate_tracks
-from livespt.tools.learning import INPUT, check_out, choose_device
+from livespt.tools.learning import INPUT, choose_device, plan
 from livespt.tools.motion_recipe import MakeTracks, Recipe, learn
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def train(
     tracks: MakeTracks = tracks_of,
     only: str = "both",
 ) -> dict[str, Any]:
-    """Train, calibrate, judge and write both networks with their cards; return the metrics.
+    """Train, calibrate, judge and write both networks with their cards; return the metrics of each.
 
     Parameters
     ----------
@@ -79,6 +79,8 @@ def train(
         (seed, number of the first, how many) to labelled tracks: what the networks learn.
     only : str
         "follow" or "whole" to train one of the two.
+    resume : bool
+        Go on from the checkpoints; what is finished stays as it is.
 
     Raises
     ------
@@ -88,19 +90,16 @@ def train(
         No torch, or no CUDA where it was asked for.
     """
     where = choose_device(device)
-    files = {"follow": out, "whole": out.with_name(f"{out.stem}_whole.onnx")}
-    files = {kind: path for kind, path in files.items() if only in ("both", kind)}
-    for path in files.values():
-        check_out(path)
+    todo = plan(out, only, resume)
     steps = STEPS[preset] if steps is None else steps
     judged = JUDGED[preset] if judged is None else judged
     metrics: dict[str, Any] = {}
-    for kind, path in files.items():
+    for kind, (path, begun) in todo.items():
         recipe = Recipe(4, HIDDEN, RATE, lambda some: some.label, tracks, HELD_OUT)
         mine = round(steps * WHOLE) if kind == "whole" else steps
-        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=mine, resume=resume)
+        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=mine, resume=begun)
         facts = {"preset": preset, **facts}
-        metrics |= publish(net, path, seed, facts, judged)
+        metrics[kind] = publish(net, path, seed, facts, judged)
     return metrics
 
 

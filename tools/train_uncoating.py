@@ -14,7 +14,7 @@ import numpy as np
 
 from livespt.models import crops
 from livespt.models.motion import Tracks, simulate_entry, simulate_tracks
-from livespt.tools.learning import INPUT, check_out, choose_device
+from livespt.tools.learning import INPUT, choose_device, plan
 from livespt.tools.motion_recipe import MakeTracks, Recipe, learn
 
 if TYPE_CHECKING:
@@ -53,18 +53,22 @@ def train(
     tracks: MakeTracks | None = None,
     only: str = "both",
 ) -> dict[str, Any]:
-    """Train, calibrate, judge and write `out` (.onnx) with its card; return the card's metrics.
+    """Train, calibrate, judge and write both networks with their cards; return the metrics of each.
 
     Parameters
     ----------
     preset : str
         "quick" to see it work (minutes), "cpu" what is shipped, "full" for a GPU or a night.
+    out : Path
+        NAME.onnx of the network that follows; the other is NAME_whole.onnx.
     steps, judged : int
         Optimizer steps, and tracks of each set that the metrics are from, if not the preset's.
     tracks : callable
         (seed, number of the first, how many) to tracks that know where they uncoated.
     only : str
         "follow" or "whole" to train one of the two.
+    resume : bool
+        Go on from the checkpoints; what is finished stays as it is.
 
     Raises
     ------
@@ -74,17 +78,14 @@ def train(
         No torch, or no CUDA where it was asked for.
     """
     where = choose_device(device)
-    files = {"follow": out, "whole": out.with_name(f"{out.stem}_whole.onnx")}
-    files = {kind: path for kind, path in files.items() if only in ("both", kind)}
-    for path in files.values():
-        check_out(path)
+    todo = plan(out, only, resume)
     steps = STEPS[preset] if steps is None else steps
     judged = JUDGED[preset] if judged is None else judged
     recipe = Recipe(1, HIDDEN, RATE, lambda some: some.uncoated, tracks or tracks_of, HELD_OUT)
     metrics: dict[str, Any] = {}
-    for kind, path in files.items():
-        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=steps, resume=resume)
-        metrics |= publish(net, path, seed, {"preset": preset, **facts}, judged)
+    for kind, (path, begun) in todo.items():
+        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=steps, resume=begun)
+        metrics[kind] = publish(net, path, seed, {"preset": preset, **facts}, judged)
     return metrics
 
 
