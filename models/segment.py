@@ -110,17 +110,19 @@ class Whole:
         seen = np.all(np.abs(point) < FARTHEST, axis=1)
         rows = np.flatnonzero(seen)
         kept = np.concatenate([[0], np.cumsum(seen)])[offset]
-        um = np.full(len(offset) - 1, pixel_size_um or 0.0)
-        told = kept, frame[rows], point[rows], um
-        ahead = traits.of_tracks(*told)
-        back = traits.of_tracks(*told, backwards=True)
         count = np.diff(kept)
+        um = np.full(TOGETHER, pixel_size_um or 0.0)
         for which in _alike(count):
-            here = _rows(kept, count, which)
+            mine = rows[np.concatenate([np.arange(kept[i], kept[i + 1]) for i in which])]
+            own = np.concatenate([[0], np.cumsum(count[which])])
+            told = own, frame[mine], point[mine], um
+            ahead = traits.of_tracks(*told)
+            back = traits.of_tracks(*told, backwards=True)
+            here = _rows(own)
             there = here.row >= 0
             feed = [_laid(ahead, here.row), _laid(back, here.end), here.turn]
             got = self.session.run(*feed)[0]
-            answer[rows[here.row[there]]] = got[there]
+            answer[mine[here.row[there]]] = got[there]
         return answer
 
 
@@ -131,12 +133,10 @@ class _Rows:
         self.row, self.end, self.turn = row, end, turn
 
 
-def _rows(offset: NDArray[np.int64], count: NDArray[np.int64], which: NDArray[Any]) -> _Rows:
-    length = int(-(-count[which].max() // STRIDE) * STRIDE)
-    k = np.arange(length)[:, None]
-    n = np.zeros(TOGETHER, np.int64)
-    first = np.zeros(TOGETHER, np.int64)
-    n[: len(which)], first[: len(which)] = count[which], offset[which]
+def _rows(offset: NDArray[np.int64]) -> _Rows:
+    n, first = np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64)
+    n[: len(offset) - 1], first[: len(offset) - 1] = np.diff(offset), offset[:-1]
+    k = np.arange(int(-(-n.max() // STRIDE) * STRIDE))[:, None]
     there = k < n
     turn = np.where(there, n - 1 - k, 0)
     return _Rows(np.where(there, first + k, -1), np.where(there, first + turn, -1), turn)
