@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
-from livespt.stream import predict
 from livespt.stream.assign import assign
+from livespt.stream.expect import expect, learn, price
 from livespt.stream.neighbors import neighbors
 
 
@@ -69,20 +69,20 @@ def moving(  # type: ignore[no-untyped-def]
     at, frame, memory, kept, reach, next_id, slots, free, n_free, ids, slot_of, last, old,
     state, pop, clock, noise, light, weight, model, ndim,
 ):  # fmt: skip
-    """Link by a motion model, see `predict`; returns the new rows of its states too."""
+    """Link by a motion model, see `expect`; returns the new rows of its states too."""
     oldest = frame - memory - 1
-    ahead, place, radius, alone, cell = predict.expect(
+    ahead, place, radius, alone, cell = expect(
         state, last, frame, oldest, clock, noise, pop, model, ndim, reach
     )
     row_of, degraded = np.full(len(at), -1, np.int64), 0
     if len(ids) > 0 and len(at) > 0:
         first, col, cost, capped = neighbors(place, radius, at, cell)
-        predict.price(ahead, at, noise, light, weight, pop, first, col, cost, ndim)
+        price(ahead, at, noise, light, weight, pop, first, col, cost, ndim)
         row_of, degraded = assign(first, col, cost, alone, capped, len(at))
     followed = follow(
         row_of, at, frame, kept, next_id, slots, free, n_free, ids, slot_of, last, old
     )
-    state = predict.learn(
+    state = learn(
         state, ahead, row_of, last, frame, oldest, frame - kept - 1, len(followed[5]), clock, at,
         noise, light, pop, model, ndim,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from numba import njit
 
 from livespt.stream import predict
 from livespt.stream.assign import assign
+from livespt.stream.expect import expect
 from livespt.stream.neighbors import neighbors
 
 FRAME, SLOT, BEFORE, AFTER = 0, 1, 2, 3  # columns of `ints`; the last two: rows, or below 0
@@ -62,7 +63,7 @@ def pairs(ints, reals, state, heads, tails, cut, oldest, clock, pop, model, ndim
     for j in range(n):
         first[j], noise[j] = reals[tails[j], AT : AT + 3], reals[tails[j], NOISE : NOISE + 2]
         now += ints[tails[j], FRAME] == cut
-    _, place, radius, _, cell = predict.expect(
+    _, place, radius, _, cell = expect(
         old, last, cut, oldest, clock, noise, pop, model, ndim, reach
     )
     begin, col, _, _ = neighbors(place, radius, first[:now], cell)

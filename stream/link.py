@@ -284,9 +284,9 @@ class Linker:
         """Variances of the localizations (n, 2), lateral and axial; logarithms of intensities."""
         sds, bright = _NO_SDS, _NO_LIGHT
         if precision is not None:
-            sds = np.ascontiguousarray(precision, np.float64).reshape(n, self.ndim)
+            sds = np.array(precision, np.float64, order="C").reshape(n, self.ndim)
         if intensity is not None:
-            bright = np.ascontiguousarray(intensity, np.float64).reshape(n)
+            bright = np.array(intensity, np.float64).reshape(n)
         noise, light = follow.measured(
             n, sds, bright, (0.04 * self.search_range) ** 2, self.search_range**2
         )
