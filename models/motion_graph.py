@@ -123,6 +123,13 @@ def _numbers(layer: nn.Linear) -> tuple[Any, Any]:
     return layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()
 
 
+def _matrices(carry: nn.GRU) -> list[Any]:
+    """Weights and biases of the recurrent layer: of its input, of its past."""
+    told = carry.state_dict()
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    return [told[name].cpu().numpy() for name in names]
+
+
 def _linear(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
     """Rows (n, in) to (n, out)."""
     weight, bias = _numbers(layer)
@@ -147,8 +154,7 @@ def _step(g: Graph, carry: nn.GRU) -> None:
     r, z = sigmoid(W [x, h] + b); n = tanh(W x + b + r (U h + c)); h' = n + z (h - n), as torch has
     it (Cho et al. 2014, arXiv:1406.1078).
     """
-    layers = carry.weight_ih_l0, carry.weight_hh_l0, carry.bias_ih_l0, carry.bias_hh_l0
-    wi, wh, bi, bh = (x.detach().cpu().numpy() for x in layers)
+    wi, wh, bi, bh = _matrices(carry)
     h = carry.hidden_size
     g.add("Concat", ["entered", "hidden"], "known", axis=1)
     for gate, rows in (("r", slice(0, h)), ("z", slice(h, 2 * h))):
@@ -169,12 +175,11 @@ def _recurrent(g: Graph, carry: nn.GRU, source: str, output: str) -> str:
     """All steps of the recurrent layer: (T, n, in) to (T, n, hidden)."""
     h = carry.hidden_size
     order = np.concatenate([np.arange(h, 2 * h), np.arange(h), np.arange(2 * h, 3 * h)])  # z r n
-    w, r = (x.detach().cpu().numpy()[order][None] for x in (carry.weight_ih_l0, carry.weight_hh_l0))
-    biases = [x.detach().cpu().numpy()[order] for x in (carry.bias_ih_l0, carry.bias_hh_l0)]
+    w, r, *biases = (x[order] for x in _matrices(carry))
     names = [
         source,
-        g.constant(f"{output}_w", w),
-        g.constant(f"{output}_r", r),
+        g.constant(f"{output}_w", w[None]),
+        g.constant(f"{output}_r", r[None]),
         g.constant(f"{output}_b", np.concatenate(biases)[None]),
     ]
     g.add("GRU", names, f"{output}_d", hidden_size=h, linear_before_reset=1)

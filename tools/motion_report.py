@@ -38,7 +38,8 @@ def _picture(name: str, figures: dict[str, Any], path: Path) -> None:
         axes[1, 1].set(xscale="log", xlabel="localization error / diffusive step")
     else:
         axes[1, 1].set_axis_off()
-    FigureCanvasAgg(figure).print_png(path)
+    FigureCanvasAgg(figure)
+    figure.savefig(path)
 
 
 def _against_lag(axis: Any, rows: list[dict[str, Any]]) -> None:

@@ -143,7 +143,9 @@ def segments(
     end = np.append(start[1:], len(particle))
     ndim = 3 if np.ptp(point[:, 0], axis=0).any() else 2
     path, net, diffusion = _measured(start, end, frame.astype(np.float64), point, ndim)
-    sure = np.add.reduceat(probability[np.arange(len(state)), state], start) if len(start) else []
+    sure = np.zeros(0)
+    if len(start):
+        sure = np.add.reduceat(probability[np.arange(len(state)), state], start)
     first = np.searchsorted(particle[start], particle[start])
     um, s = pixel_size_um or 1.0, frame_interval_s or 1.0
     length, time = ("um" if pixel_size_um else "px"), ("s" if frame_interval_s else "frames")
@@ -156,7 +158,7 @@ def segments(
         "start": frame[start],
         "end": frame[end - 1],
         "points": end - start,
-        "confidence": np.asarray(sure) / np.maximum(end - start, 1),
+        "confidence": sure / np.maximum(end - start, 1),
         f"duration_{time}": frames * s,
         f"path_{length}": path * um,
         f"net_{length}": net * um,

@@ -114,6 +114,7 @@ def publish(
 
     follows = isinstance(net, Follow)
     save(net, out)
+    own: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
     metrics: dict[str, Any] = {}
     for _ in range(2):  # the judge opens the model by its card
         write_card(
@@ -121,7 +122,6 @@ def publish(
             task="segment" if follows else "segment_whole",
             seed=seed,
             input=INPUT,
-            **({"lag": SETTLED, "farthest": LAG} if follows else {}),
             abstain_below=facts["calibration"]["threshold"],
             training=facts,
             metrics=metrics,
@@ -130,6 +130,7 @@ def publish(
                 "data": "models/motion.py: simulated tracks",
                 "judge": f"livespt evaluate segmenter, {judged} tracks of each set",
             },
+            **own,
         )
         metrics = metrics or evaluate_segmenter(out, tracks=judged)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
