@@ -1,0 +1,251 @@
+"""Moments of displacements: the mean squared displacement by lag, and the power law through it.
+
+Every lag counts frames, so a gap in a track moves pairs to longer lags instead of shortening them.
+Short tracks are summed pair by pair; long ones without gaps by Fourier transforms, which give the
+same sums (to about 1e-9 of their size) in N log N instead of N^2 steps.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+FAST = {"nnan", "ninf", "nsz", "arcp", "contract", "reassoc"}  # sums in any order: SIMD
+NEAR = 64  # lags summed pair by pair in long tracks: there Fourier sums would cancel worst
+# exponents where the search for the best one starts: dense where tracks are
+START = np.array([1e-4, 0.1, 0.25, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5, 3.5, 5.0, 7.0, 10.0])
+
+
+@njit(cache=True)
+def lags(n: int) -> int:
+    """How many lags are looked at in `n` points: to half the track, all of a short one."""
+    if n <= 20:
+        return max(n - 1, 0)
+    return n // 2 - 1
+
+
+@njit(cache=True, fastmath=FAST)
+def pairs(x: Floats, y: Floats, z: Floats, most: int, second: Floats, fourth: Floats) -> None:
+    """Means of |r|^2 and |r|^4 over all pairs `k` points apart, k = 1..most, into row k - 1."""
+    n = len(x)
+    for k in range(1, most + 1):
+        two, four = 0.0, 0.0
+        for t in range(n - k):
+            dx, dy, dz = x[t + k] - x[t], y[t + k] - y[t], z[t + k] - z[t]
+            square = dx * dx + dy * dy + dz * dz
+            two += square
+            four += square * square
+        second[k - 1] = two / (n - k)
+        fourth[k - 1] = four / (n - k)
+
+
+@njit(cache=True)
+def gappy_pairs(
+    x: Floats,
+    y: Floats,
+    z: Floats,
+    frame: NDArray[np.int64],
+    most: int,
+    second: Floats,
+    fourth: Floats,
+) -> None:
+    """As `pairs`, `k` counting frames; a lag that no two points have gets -1."""
+    seen = np.zeros(most, np.int64)
+    second[:most] = 0.0
+    fourth[:most] = 0.0
+    for i in range(len(x)):
+        for j in range(i + 1, len(x)):
+            k = frame[j] - frame[i] - 1
+            if k >= most:
+                break
+            square = (x[j] - x[i]) ** 2 + (y[j] - y[i]) ** 2 + (z[j] - z[i]) ** 2
+            second[k] += square
+            fourth[k] += square**2
+            seen[k] += 1
+    for k in range(most):
+        if seen[k]:
+            second[k] /= seen[k]
+            fourth[k] /= seen[k]
+        else:
+            second[k] = fourth[k] = -1.0
+
+
+def fourier(point: Floats, most: int) -> tuple[Floats, Floats]:
+    """As `pairs` for points (n, 3) in N log N: moments (most,), (most,) of every lag.
+
+    |a - b|^2 = A + B - 2 ab and its square fall into sums over single points (prefix sums) and
+    correlations of r, of r_i r_j and of |r|^2 with r (Fourier transforms). These cancel by about
+    (n / k)^4 where a track only drifts, so the first lags are summed pair by pair.
+    """
+    n = len(point)
+    r = point - point.mean(axis=0)
+    size = (r**2).sum(axis=1)
+    width = 1 << (2 * n - 1).bit_length()
+
+    def spectrum(signal: Floats) -> NDArray[np.complex128]:
+        return np.fft.rfft(signal, width, axis=0)
+
+    flat, square, pull = spectrum(r), spectrum(size), spectrum(size[:, None] * r)
+    product = [(i, j) for i in range(3) for j in range(i + 1)]
+    outer = spectrum(np.stack([r[:, i] * r[:, j] for i, j in product], axis=1))
+    double = np.array([1.0 if i == j else 2.0 for i, j in product])
+    dot = np.fft.irfft((np.abs(flat) ** 2).sum(axis=1), width)[1 : most + 1]
+    # sum of 2 A B + 4 (ab)^2 - 4 (A + B) ab over pairs
+    mixed = 2 * np.abs(square) ** 2 + 4 * np.abs(outer) ** 2 @ double
+    mixed = mixed - 8 * (pull * flat.conj()).real.sum(axis=1)
+    cross = np.fft.irfft(mixed, width)[1 : most + 1]
+    k = np.arange(1, most + 1)
+
+    def ends(value: Floats) -> Floats:
+        """Sum of `value` at both points of every pair, by lag."""
+        total = np.concatenate([[0.0], np.cumsum(value)])
+        return np.asarray(total[n - k] + total[n] - total[k])
+
+    second = (ends(size) - 2 * dot) / (n - k)
+    fourth = (ends(size**2) + cross) / (n - k)
+    columns = np.ascontiguousarray(r.T)
+    pairs(columns[0], columns[1], columns[2], min(NEAR, most), second, fourth)
+    return np.maximum(second, 0.0), np.maximum(fourth, 0.0)
+
+
+@njit(cache=True)
+def powers(most: int) -> tuple[Floats, Floats]:
+    """What `power_law` needs of every lag: ln k (most,) and k^a (len(START), most)."""
+    log = np.log(np.arange(1, most + 1).astype(np.float64))
+    power = np.empty((len(START), most))
+    for g in range(len(START)):
+        power[g] = np.exp(START[g] * log)
+    return log, power
+
+
+@njit(cache=True, fastmath=FAST)
+def _slope(msd: Floats, log: Floats, alpha: float) -> tuple[float, float, float]:
+    """Slope and curvature, in alpha, of ln(explained squares) / 2; and the best factor A.
+
+    The slope is the mean of ln k weighted by m k^a less that weighted by k^2a: 0 at the best a.
+    """
+    a0, a1, a2, b0, b1, b2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(len(msd)):
+        if msd[k] >= 0:
+            e = math.exp(alpha * log[k])
+            me, ee = msd[k] * e, e * e
+            a0 += me
+            a1 += me * log[k]
+            a2 += me * log[k] * log[k]
+            b0 += ee
+            b1 += ee * log[k]
+            b2 += ee * log[k] * log[k]
+    m, e = a1 / a0, b1 / b0
+    return m - e, (a2 / a0 - m * m) - 2 * (b2 / b0 - e * e), a0 / b0
+
+
+@njit(cache=True, fastmath=FAST)
+def _start(msd: Floats, power: Floats) -> int:
+    """The exponent of START that leaves the smallest squared residual."""
+    best, at = -1.0, 0
+    for g in range(len(START)):
+        a, b = 0.0, 0.0
+        for k in range(len(msd)):
+            known = 1.0 if msd[k] >= 0 else 0.0
+            e = known * power[g, k]
+            a += msd[k] * e
+            b += e * e
+        if a * a > best * b:
+            best, at = a * a / b, g
+    return at
+
+
+@njit(cache=True)
+def power_law(msd: Floats, log: Floats, power: Floats) -> tuple[float, float]:
+    """Exponent in 1e-4..10 and factor A of the least squares fit m_k = A k^alpha, equal weights.
+
+    `msd` (K,): -1 where a lag is unknown. For a given exponent the best A is known, so one number
+    is searched: from the best of START by Newton's steps, halving where these leave the bracket.
+    (0, 0) where nothing moves or where there are fewer than two lags.
+    """
+    known = 0
+    top = 0.0
+    for k in range(len(msd)):
+        if msd[k] >= 0:
+            known += 1
+            top = max(top, msd[k])
+    if known < 2 or top <= 0:
+        return 0.0, 0.0
+    g = _start(msd, power)
+    low, high = START[max(g - 1, 0)], START[min(g + 1, len(START) - 1)]
+    alpha = START[g]
+    slope, bend, factor = _slope(msd, log, alpha)
+    for _ in range(60):
+        if slope > 0:
+            low = alpha
+        else:
+            high = alpha
+        after = alpha - slope / bend if bend < 0 else -1.0
+        if not low <= after <= high:
+            after = 0.5 * (low + high)
+        moved = abs(after - alpha)
+        alpha = after
+        slope, bend, factor = _slope(msd, log, alpha)
+        if moved < 1e-9:
+            break
+    return alpha, factor
+
+
+@njit(cache=True)
+def spread(n: int, k: int, ndim: int) -> float:
+    """Variance of the mean squared displacement at lag k of `n` Brownian points, over its square.
+
+    Qian, Sheetz & Elson 1991 (Biophys. J. 60, 910), given there for two dimensions.
+    """
+    count = float(n - k)
+    k2 = float(k * k)
+    if count >= k:
+        two = (4 * k2 * count + 2 * count + k - k2 * k) / (6 * k * count**2)
+    else:
+        two = 1 + (count**3 - 4 * k * count**2 + 4 * k - count) / (6 * k2 * count)
+    return two * 2 / ndim
+
+
+@njit(cache=True)
+def chi_square_tail(square: float, freedom: int) -> float:
+    """Probability that a chi square of `freedom` >= 1 degrees is above `square`; exact sums."""
+    if square <= 0:
+        return 1.0
+    half = 0.5 * square
+    log_half = math.log(half)
+    if freedom % 2 == 0:
+        term, tail, j = -half, 0.0, 0.0
+    else:
+        tail = math.erfc(math.sqrt(half))
+        term, j = -half + 0.5 * log_half - math.lgamma(1.5), 0.5
+    while j < 0.5 * freedom - 0.25:
+        tail += math.exp(term)
+        j += 1.0
+        term += log_half - math.log(j)
+    return min(tail, 1.0)
+
+
+@njit(cache=True)
+def fit_probability(msd: Floats, power: tuple[float, float], n: int, ndim: int) -> float:
+    """Probability of residuals larger than those of the power law (alpha, A), were it true.
+
+    Chi square with the variances of Brownian motion (`spread`) and K - 2 degrees of freedom, as if
+    lags were independent: a number to compare tracks by, not a test of a stated size. 1 if there
+    is nothing to test.
+    """
+    alpha, factor = power
+    square, known = 0.0, 0
+    for k in range(1, len(msd) + 1):
+        if msd[k - 1] >= 0:
+            known += 1
+            if factor > 0:
+                expected = factor * k**alpha
+                square += (msd[k - 1] / expected - 1) ** 2 / spread(n, k, ndim)
+    if known < 3 or factor <= 0:
+        return 1.0
+    return chi_square_tail(square, known - 2)

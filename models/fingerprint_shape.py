@@ -1,0 +1,288 @@
+"""Shape of a cloud of points: its largest extent, convex hull and main axis, exact and in numba."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from livespt.models.fingerprint_msd import FAST
+
+Floats = NDArray[np.float64]
+
+# corners, planes, corners of faces, faces seen, edges around them, marks of edges
+Space = tuple[
+    Floats, Floats, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]
+]
+
+FEW = 64  # points up to which all pairs are simply compared
+FLAT = 1e-12  # volume or area, in units of the largest extent: below it is none
+
+
+@njit(cache=True, fastmath=FAST)
+def _farthest(x: Floats, y: Floats, z: Floats, i: int) -> tuple[float, int]:
+    """Largest squared distance of point i to a later one, and that one."""
+    far = 0.0
+    for j in range(i + 1, len(x)):
+        dx, dy, dz = x[j] - x[i], y[j] - y[i], z[j] - z[i]
+        far = max(far, dx * dx + dy * dy + dz * dz)
+    return far, i
+
+
+@njit(cache=True)
+def diameter(x: Floats, y: Floats, z: Floats) -> float:
+    """Largest distance between two points.
+
+    Of many points, pairs are compared from the outermost inwards, until no pair left can be
+    farther apart than the best one: exact, and close to N log N for tracks.
+    """
+    n = len(x)
+    far = 0.0
+    if n <= FEW:
+        for i in range(n - 1):
+            far = max(far, _farthest(x, y, z, i)[0])
+        return math.sqrt(far)
+    out = np.sqrt((x - x.mean()) ** 2 + (y - y.mean()) ** 2 + (z - z.mean()) ** 2)
+    order = np.argsort(-out)
+    best = 0.0
+    for a in range(n - 1):
+        i = order[a]
+        if out[i] + out[order[a + 1]] < best:
+            break
+        for b in range(a + 1, n):
+            j = order[b]
+            if out[i] + out[j] < best:
+                break
+            square = (x[j] - x[i]) ** 2 + (y[j] - y[i]) ** 2 + (z[j] - z[i]) ** 2
+            if square > far:
+                far = square
+                best = math.sqrt(far)
+    return math.sqrt(far)
+
+
+@njit(cache=True)
+def hull_area(x: Floats, y: Floats) -> float:
+    """Area of the convex hull of points in a plane (Andrew's monotone chain)."""
+    n = len(x)
+    if n < 3:
+        return 0.0
+    order = np.argsort(x)
+    for i in range(1, n):  # equal x by y
+        j = i
+        while j and x[order[j - 1]] == x[order[j]] and y[order[j - 1]] > y[order[j]]:
+            order[j - 1], order[j] = order[j], order[j - 1]
+            j -= 1
+    chain = np.empty(n + 1, np.int64)
+    area = 0.0
+    for side in range(2):
+        m = 0
+        for i in range(n):
+            c = order[i] if side == 0 else order[n - 1 - i]
+            while m >= 2:
+                a, b = chain[m - 2], chain[m - 1]
+                if (x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]) > 0:
+                    break
+                m -= 1
+            chain[m] = c
+            m += 1
+        for i in range(m - 1):
+            a, b = chain[i], chain[i + 1]
+            area += (x[a] - x[0]) * (y[b] - y[0]) - (x[b] - x[0]) * (y[a] - y[0])
+    return 0.5 * max(area, 0.0)
+
+
+@njit(cache=True, fastmath=FAST)
+def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float) -> float:
+    """How far, at most, the point is outside of one of the planes (4, faces), times its area."""
+    far = -math.inf
+    for f in range(faces):
+        far = max(far, plane[0, f] * px + plane[1, f] * py + plane[2, f] * pz - plane[3, f])
+    return far
+
+
+@njit(cache=True)
+def _put(
+    p: Floats, plane: Floats, corner: NDArray[np.int64], f: int, a: int, b: int, c: int
+) -> None:
+    """Face f through corners a, b, c of the hull, counterclockwise from outside."""
+    ux, uy, uz = p[0, b] - p[0, a], p[1, b] - p[1, a], p[2, b] - p[2, a]
+    vx, vy, vz = p[0, c] - p[0, a], p[1, c] - p[1, a], p[2, c] - p[2, a]
+    plane[0, f] = uy * vz - uz * vy
+    plane[1, f] = uz * vx - ux * vz
+    plane[2, f] = ux * vy - uy * vx
+    plane[3, f] = plane[0, f] * p[0, a] + plane[1, f] * p[1, a] + plane[2, f] * p[2, a]
+    corner[0, f], corner[1, f], corner[2, f] = a, b, c
+
+
+@njit(cache=True)
+def _simplex(x: Floats, y: Floats, z: Floats, start: NDArray[np.int64]) -> float:
+    """Four points far apart into `start`; six times the volume between them."""
+    n = len(x)
+    a = 0
+    for i in range(n):
+        if x[i] < x[a]:
+            a = i
+    start[0] = a
+    for step in range(1, 4):
+        best, at = -1.0, 0
+        ux, uy, uz = x[start[1]] - x[a], y[start[1]] - y[a], z[start[1]] - z[a]
+        wx, wy, wz = x[start[2]] - x[a], y[start[2]] - y[a], z[start[2]] - z[a]
+        nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
+        for i in range(n):
+            vx, vy, vz = x[i] - x[a], y[i] - y[a], z[i] - z[a]
+            if step == 1:
+                far = vx * vx + vy * vy + vz * vz
+            elif step == 2:
+                far = (uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2
+            else:
+                far = abs(nx * vx + ny * vy + nz * vz)
+            if far > best:
+                best, at = far, i
+        start[step] = at
+    return best
+
+
+@njit(cache=True)
+def space(n: int) -> Space:
+    """Working memory of `hull_volume` for up to `n` points, to be used again and again."""
+    plane = np.empty((4, 4 * n + 8))
+    corner = np.empty((3, 4 * n + 8), np.int64)
+    seen = np.empty(4 * n + 8, np.int64)
+    border = np.empty((2, 12 * n + 24), np.int64)
+    size = min(n + 4, 64)
+    return np.empty((3, n + 4)), plane, corner, seen, border, np.zeros((size, size), np.uint8)
+
+
+@njit(cache=True)
+def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -> float:
+    """Volume of the convex hull of points whose largest distance is `extent`.
+
+    Points come one by one: the faces that one sees from outside give way to new faces between it
+    and the edge of what it sees. Every edge stays shared by two faces, so the volume is that of a
+    closed surface whatever rounding did.
+    """
+    n = len(x)
+    start = np.zeros(4, np.int64)
+    if n < 4 or _simplex(x, y, z, start) <= FLAT * extent**3:
+        return 0.0
+    slack = FLAT * extent**3
+    p, plane, corner, seen, border, edge = memory
+    for c in range(4):
+        p[0, c], p[1, c], p[2, c] = x[start[c]], y[start[c]], z[start[c]]
+    corners, faces = 4, 4
+    _put(p, plane, corner, 0, 0, 1, 2)
+    turn = plane[0, 0] * p[0, 3] + plane[1, 0] * p[1, 3] + plane[2, 0] * p[2, 3] > plane[3, 0]
+    b, c = (2, 1) if turn else (1, 2)
+    _put(p, plane, corner, 0, 0, b, c)
+    _put(p, plane, corner, 1, b, 0, 3)
+    _put(p, plane, corner, 2, c, b, 3)
+    _put(p, plane, corner, 3, 0, c, 3)
+    for i in range(n):
+        px, py, pz = x[i], y[i], z[i]
+        if _beyond(plane, faces, px, py, pz) <= slack:
+            continue
+        new = corners
+        if new == p.shape[1]:
+            break
+        if new == len(edge):  # all marks are cleared here: room is all it takes
+            edge = np.zeros((2 * new, 2 * new), np.uint8)
+        p[0, new], p[1, new], p[2, new] = px, py, pz
+        corners += 1
+        faces = _grow(p, plane, corner, edge, seen, border, faces, new, slack)
+    volume = 0.0
+    for f in range(faces):
+        volume += plane[3, f]
+    return max(volume, 0.0) / 6
+
+
+@njit(cache=True)
+def _grow(
+    p: Floats,
+    plane: Floats,
+    corner: NDArray[np.int64],
+    edge: NDArray[np.uint8],
+    seen: NDArray[np.int64],
+    border: NDArray[np.int64],
+    faces: int,
+    new: int,
+    slack: float,
+) -> int:
+    """Take corner `new` into the hull of `faces` faces; how many there are then."""
+    count = 0
+    for f in range(faces):
+        far = plane[0, f] * p[0, new] + plane[1, f] * p[1, new] + plane[2, f] * p[2, new]
+        if far - plane[3, f] > slack:
+            seen[count] = f
+            count += 1
+    for s in range(count):
+        f = seen[s]
+        a, b, c = corner[0, f], corner[1, f], corner[2, f]
+        edge[a, b] = edge[b, c] = edge[c, a] = 1
+    rim = 0
+    for s in range(count):
+        f = seen[s]
+        for side in range(3):
+            a, b = corner[side, f], corner[(side + 1) % 3, f]
+            if not edge[b, a]:
+                border[0, rim], border[1, rim] = a, b
+                rim += 1
+    for s in range(count):
+        f = seen[s]
+        a, b, c = corner[0, f], corner[1, f], corner[2, f]
+        edge[a, b] = edge[b, c] = edge[c, a] = 0
+    if faces - count + rim > plane.shape[1]:  # never met: a surface that rounding tore apart
+        return faces
+    for r in range(rim):
+        f = seen[r] if r < count else faces
+        if r >= count:
+            faces += 1
+        _put(p, plane, corner, f, border[0, r], border[1, r], new)
+    for s in range(count - 1, rim - 1, -1):  # rare: fewer new faces than old ones
+        faces -= 1
+        plane[:, seen[s]] = plane[:, faces]
+        corner[:, seen[s]] = corner[:, faces]
+    return faces
+
+
+@njit(cache=True, fastmath=FAST)
+def main_kurtosis(x: Floats, y: Floats, z: Floats) -> float:
+    """Pearson kurtosis (3 is Gaussian) of points about 0, along their main axis; 0 if they agree.
+
+    The axis is the longest column of a high power of the covariance, by repeated squaring.
+    """
+    n = len(x)
+    a, b, c, d, e, f = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(n):
+        a += x[i] * x[i]
+        b += y[i] * y[i]
+        c += z[i] * z[i]
+        d += x[i] * y[i]
+        e += x[i] * z[i]
+        f += y[i] * z[i]
+    if a + b + c <= 0:
+        return 0.0
+    for _ in range(24):
+        scale = 1 / (a + b + c)
+        a, b, c, d, e, f = a * scale, b * scale, c * scale, d * scale, e * scale, f * scale
+        a, b, c, d, e, f = (
+            a * a + d * d + e * e,
+            b * b + d * d + f * f,
+            c * c + e * e + f * f,
+            d * (a + b) + e * f,
+            e * (a + c) + d * f,
+            f * (b + c) + d * e,
+        )
+    if a >= b and a >= c:
+        ux, uy, uz = a, d, e
+    elif b >= c:
+        ux, uy, uz = d, b, f
+    else:
+        ux, uy, uz = e, f, c
+    two, four, one = 0.0, 0.0, 1 / math.sqrt(ux * ux + uy * uy + uz * uz)
+    for i in range(n):
+        square = (one * (ux * x[i] + uy * y[i] + uz * z[i])) ** 2
+        two += square
+        four += square * square
+    return n * four / (two * two)
