@@ -46,47 +46,55 @@ CHAIN = Chain(
 
 @njit(cache=True)
 def tables(start: Floats, move: Floats, mean: Floats, deviation: Floats) -> Floats:
-    """What `viterbi` needs (8, STATES): log start, log moves from i (rows 1..4), mean, -1/(2 s^2),
-    ln of the height of the Gaussian."""
+    """What `viterbi` needs (8, STATES): log start, log moves from state i (rows 1..4), and the
+    logarithm of each Gaussian as a polynomial: constant, linear and quadratic (rows 5..7)."""
     table = np.empty((8, STATES))
     table[0] = np.log(start)
     table[1:5] = np.log(move)
-    table[5] = mean
-    table[6] = -0.5 / deviation**2
-    table[7] = -np.log(deviation) - 0.5 * math.log(2 * math.pi)
+    half = 0.5 / deviation**2
+    table[5] = -half * mean**2 - np.log(deviation) - 0.5 * math.log(2 * math.pi)
+    table[6] = 2 * half * mean
+    table[7] = -half
     return table
 
 
+@njit(cache=True, inline="always")
+def _best(
+    table: Floats, j: int, x: float, a: float, b: float, c: float, d: float
+) -> tuple[float, int]:
+    """Log probability of state j now, and the state before it, of those of a, b, c and d."""
+    a, b, c, d = a + table[1, j], b + table[2, j], c + table[3, j], d + table[4, j]
+    low, high = max(a, b), max(c, d)
+    came = (b > a) if low >= high else 2 + (d > c)
+    return max(low, high) + (table[5, j] + x * (table[6, j] + x * table[7, j])), came
+
+
 @njit(cache=True)
-def viterbi(step: Floats, table: Floats, back: NDArray[np.int8], path: NDArray[np.int8]) -> None:
+def viterbi(step: Floats, table: Floats, back: NDArray[np.uint8], path: NDArray[np.int8]) -> None:
     """Most probable states (n,) of steps (n,); of equally probable ones the slower.
 
-    `back` (n, STATES) is working memory: the state before, on the best way to each.
+    `back` (n,) is working memory: two bits for each state, which one it was reached from.
     """
     n = len(step)
-    old = np.empty(STATES)
-    now = np.empty(STATES)
-    for j in range(STATES):
-        old[j] = table[0, j] + table[6, j] * (step[0] - table[5, j]) ** 2 + table[7, j]
+    x = step[0]
+    a = table[0, 0] + table[5, 0] + x * (table[6, 0] + x * table[7, 0])
+    b = table[0, 1] + table[5, 1] + x * (table[6, 1] + x * table[7, 1])
+    c = table[0, 2] + table[5, 2] + x * (table[6, 2] + x * table[7, 2])
+    d = table[0, 3] + table[5, 3] + x * (table[6, 3] + x * table[7, 3])
     for t in range(1, n):
-        for j in range(STATES):
-            best, came = old[0] + table[1, j], 0
-            for i in range(1, STATES):
-                value = old[i] + table[1 + i, j]
-                came = i if value > best else came
-                best = max(value, best)
-            back[t, j] = came
-            now[j] = best + table[6, j] * (step[t] - table[5, j]) ** 2 + table[7, j]
-        for j in range(STATES):
-            old[j] = now[j]
-    at = 0
-    for j in range(1, STATES):
-        if old[j] > old[at]:
-            at = j
+        x = step[t]
+        e, i = _best(table, 0, x, a, b, c, d)
+        f, j = _best(table, 1, x, a, b, c, d)
+        g, k = _best(table, 2, x, a, b, c, d)
+        h, m = _best(table, 3, x, a, b, c, d)
+        a, b, c, d = e, f, g, h
+        back[t] = i | j << 2 | k << 4 | m << 6
+    low, high = max(a, b), max(c, d)
+    at = int(b > a) if low >= high else 2 + int(d > c)
     for t in range(n - 1, -1, -1):
         path[t] = at
         if t:
-            at = back[t, at]
+            at = back[t] >> 2 * at & 3
 
 
 @njit(cache=True)

@@ -20,6 +20,7 @@ from livespt.models.fingerprint_msd import (
     pairs,
     power_law,
     powers,
+    spread,
 )
 from livespt.models.fingerprint_shape import (
     diameter,
@@ -162,7 +163,7 @@ def _dwells(
     unit: float,
     chain: Floats,
     scaled: Floats,
-    back: NDArray[np.int8],
+    back: NDArray[np.uint8],
     path: NDArray[np.int8],
     out: Floats,
 ) -> None:
@@ -264,9 +265,10 @@ def describe_all(
     for i in range(len(begin)):
         longest = max(longest, end[i] - begin[i])
     work = np.empty((8, longest))
-    back, path = np.empty((longest, STATES), np.int8), np.empty(longest, np.int8)
+    back, path = np.empty(longest, np.uint8), np.empty(longest, np.int8)
     most = max(given.shape[1], lags(min(longest, 20)), lags(longest))
-    two, four = np.empty(most), np.empty(most)
+    two, four, sure = np.empty(most), np.empty(most), np.empty(most)
+    before = -1  # points of the stretch that `sure` is for
     log, power = powers(most)
     memory = space(longest)
     told = np.empty(out.shape[1])
@@ -290,22 +292,27 @@ def describe_all(
         frame = frames[a : a + n]
         step, turn = work[3, : max(n - 1, 0)], work[4, :n]
         length = _steps(x, y, z, frame, step, turn, ndim, dt, slow, fast, told)
-        extent = diameter(x, y, z)
+        k = lags(n)
+        near, far = 0, 0.0
+        if given.shape[1]:
+            two[:k], four[:k] = given[0], given[1]
+        elif n and frame[n - 1] - frame[0] == n - 1:
+            near, far = k, pairs(x, y, z, k, two, four)
+        else:
+            gappy_pairs(x, y, z, frame, k, two, four)
+        extent = diameter(x, y, z, near, far)
         if extent > 0:
             told[6] = math.log(n) / (math.log(n) + math.log(extent / length))
         told[8] = main_kurtosis(x, y, z)
         told[27] = hull_area(x, y) if ndim == 2 else hull_volume(x, y, z, extent, memory)
-        k = lags(n)
-        if given.shape[1]:
-            two[:k], four[:k] = given[0], given[1]
-        elif n and frame[n - 1] - frame[0] == n - 1:
-            pairs(x, y, z, k, two, four)
-        else:
-            gappy_pairs(x, y, z, frame, k, two, four)
+        if n != before:
+            for j in range(k):
+                sure[j] = 1 / spread(n, j + 1, ndim)
+            before = n
         fit = power_law(two[:k], log, power)
         told[0] = fit[0]
         told[1] = fit[1] / (2 * ndim * dt ** fit[0])
-        told[3] = fit_probability(two[:k], fit, n, ndim)
+        told[3] = fit_probability(two[:k], fit, log, sure)
         _moments(two[:k], four[:k], n, ndim, dt, extent, told)
         _dwells(step, unit if unit > 0 else told[16], chain, work[5], back, path, told)
         if len(share):

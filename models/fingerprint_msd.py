@@ -30,9 +30,13 @@ def lags(n: int) -> int:
 
 
 @njit(cache=True, fastmath=FAST)
-def pairs(x: Floats, y: Floats, z: Floats, most: int, second: Floats, fourth: Floats) -> None:
-    """Means of |r|^2 and |r|^4 over all pairs `k` points apart, k = 1..most, into row k - 1."""
+def pairs(x: Floats, y: Floats, z: Floats, most: int, second: Floats, fourth: Floats) -> float:
+    """Means of |r|^2 and |r|^4 over all pairs `k` points apart, k = 1..most, into row k - 1.
+
+    The largest |r|^2 of them is returned.
+    """
     n = len(x)
+    far = 0.0
     for k in range(1, most + 1):
         two, four = 0.0, 0.0
         for t in range(n - k):
@@ -40,8 +44,10 @@ def pairs(x: Floats, y: Floats, z: Floats, most: int, second: Floats, fourth: Fl
             square = dx * dx + dy * dy + dz * dz
             two += square
             four += square * square
+            far = max(far, square)
         second[k - 1] = two / (n - k)
         fourth[k - 1] = four / (n - k)
+    return far
 
 
 @njit(cache=True)
@@ -124,24 +130,24 @@ def powers(most: int) -> tuple[Floats, Floats]:
 
 
 @njit(cache=True, fastmath=FAST)
-def _slope(msd: Floats, log: Floats, alpha: float) -> tuple[float, float, float]:
-    """Slope and curvature, in alpha, of ln(explained squares) / 2; and the best factor A.
+def _slope(msd: Floats, log: Floats, power: Floats) -> tuple[float, float, float, float]:
+    """Slope and curvature, in alpha, of ln(explained squares) / 2, at the k^alpha of `power`.
 
-    The slope is the mean of ln k weighted by m k^a less that weighted by k^2a: 0 at the best a.
+    Also the best factor A there, and how ln A goes with alpha. The slope is the mean of ln k
+    weighted by m k^alpha less that weighted by k^2alpha: 0 at the best alpha.
     """
     a0, a1, a2, b0, b1, b2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(len(msd)):
-        if msd[k] >= 0:
-            e = math.exp(alpha * log[k])
-            me, ee = msd[k] * e, e * e
-            a0 += me
-            a1 += me * log[k]
-            a2 += me * log[k] * log[k]
-            b0 += ee
-            b1 += ee * log[k]
-            b2 += ee * log[k] * log[k]
+        e = power[k] if msd[k] >= 0 else 0.0
+        me, ee = msd[k] * e, e * e
+        a0 += me
+        a1 += me * log[k]
+        a2 += me * log[k] * log[k]
+        b0 += ee
+        b1 += ee * log[k]
+        b2 += ee * log[k] * log[k]
     m, e = a1 / a0, b1 / b0
-    return m - e, (a2 / a0 - m * m) - 2 * (b2 / b0 - e * e), a0 / b0
+    return m - e, (a2 / a0 - m * m) - 2 * (b2 / b0 - e * e), a0 / b0, m - 2 * e
 
 
 @njit(cache=True, fastmath=FAST)
@@ -179,8 +185,9 @@ def power_law(msd: Floats, log: Floats, power: Floats) -> tuple[float, float]:
     g = _start(msd, power)
     low, high = START[max(g - 1, 0)], START[min(g + 1, len(START) - 1)]
     alpha = START[g]
-    slope, bend, factor = _slope(msd, log, alpha)
+    own = power[g].copy()
     for _ in range(60):
+        slope, bend, factor, follow = _slope(msd, log, own)
         if slope > 0:
             low = alpha
         else:
@@ -188,11 +195,13 @@ def power_law(msd: Floats, log: Floats, power: Floats) -> tuple[float, float]:
         after = alpha - slope / bend if bend < 0 else -1.0
         if not low <= after <= high:
             after = 0.5 * (low + high)
-        moved = abs(after - alpha)
+        way = after - alpha
         alpha = after
-        slope, bend, factor = _slope(msd, log, alpha)
-        if moved < 1e-9:
+        if abs(way) < 1e-5:  # what is left is of its square
+            factor *= 1 + way * follow
             break
+        for k in range(len(msd)):
+            own[k] = math.exp(alpha * log[k])
     return alpha, factor
 
 
@@ -231,11 +240,11 @@ def chi_square_tail(square: float, freedom: int) -> float:
 
 
 @njit(cache=True)
-def fit_probability(msd: Floats, power: tuple[float, float], n: int, ndim: int) -> float:
+def fit_probability(msd: Floats, power: tuple[float, float], log: Floats, sure: Floats) -> float:
     """Probability of residuals larger than those of the power law (alpha, A), were it true.
 
-    Chi square with the variances of Brownian motion (`spread`) and K - 2 degrees of freedom, as if
-    lags were independent: a number to compare tracks by, not a test of a stated size. 1 if there
+    Chi square with the variances of Brownian motion (1 / `sure`: `spread` of each lag) and K - 2
+    degrees of freedom, as if lags were independent: a number to compare tracks by, not a test of a stated size. 1 if there
     is nothing to test.
     """
     alpha, factor = power
@@ -244,8 +253,8 @@ def fit_probability(msd: Floats, power: tuple[float, float], n: int, ndim: int) 
         if msd[k - 1] >= 0:
             known += 1
             if factor > 0:
-                expected = factor * k**alpha
-                square += (msd[k - 1] / expected - 1) ** 2 / spread(n, k, ndim)
+                expected = factor * math.exp(alpha * log[k - 1])
+                square += (msd[k - 1] / expected - 1) ** 2 * sure[k - 1]
     if known < 3 or factor <= 0:
         return 1.0
     return chi_square_tail(square, known - 2)

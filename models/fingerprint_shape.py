@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 # corners, planes, corners of faces, faces seen, edges around them, marks of edges
 Space = tuple[
-    Floats, Floats, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]
+    Floats, Floats, NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]
 ]
 
 FEW = 64  # points up to which all pairs are simply compared
@@ -22,28 +22,43 @@ FLAT = 1e-12  # volume or area, in units of the largest extent: below it is none
 
 
 @njit(cache=True, fastmath=FAST)
-def _farthest(x: Floats, y: Floats, z: Floats, i: int) -> tuple[float, int]:
-    """Largest squared distance of point i to a later one, and that one."""
+def _apart(x: Floats, y: Floats, z: Floats, least: int) -> float:
+    """Largest squared distance between points `least` places apart, or more."""
     far = 0.0
-    for j in range(i + 1, len(x)):
-        dx, dy, dz = x[j] - x[i], y[j] - y[i], z[j] - z[i]
-        far = max(far, dx * dx + dy * dy + dz * dz)
-    return far, i
+    for k in range(least, len(x)):
+        for t in range(len(x) - k):
+            dx, dy, dz = x[t + k] - x[t], y[t + k] - y[t], z[t + k] - z[t]
+            far = max(far, dx * dx + dy * dy + dz * dz)
+    return far
 
 
 @njit(cache=True)
-def diameter(x: Floats, y: Floats, z: Floats) -> float:
-    """Largest distance between two points.
+def _outermost(x: Floats, y: Floats, z: Floats) -> NDArray[np.int64]:
+    """Points in the order of their distance from 0, largest first."""
+    n = len(x)
+    size = x * x + y * y + z * z
+    if n > FEW:
+        return np.argsort(-size)
+    order = np.empty(n, np.int64)
+    for i in range(n):  # by counting the larger ones: no branches to guess
+        rank = 0
+        for j in range(n):
+            rank += (size[j] > size[i]) | ((size[j] == size[i]) & (j < i))
+        order[rank] = i
+    return order
+
+
+@njit(cache=True)
+def diameter(x: Floats, y: Floats, z: Floats, near: int, largest: float) -> float:
+    """Largest distance between two points; `largest` squared: known of those up to `near` apart.
 
     Of many points, pairs are compared from the outermost inwards, until no pair left can be
     farther apart than the best one: exact, and close to N log N for tracks.
     """
     n = len(x)
-    far = 0.0
     if n <= FEW:
-        for i in range(n - 1):
-            far = max(far, _farthest(x, y, z, i)[0])
-        return math.sqrt(far)
+        return math.sqrt(max(largest, _apart(x, y, z, near + 1)))
+    far = 0.0
     out = np.sqrt((x - x.mean()) ** 2 + (y - y.mean()) ** 2 + (z - z.mean()) ** 2)
     order = np.argsort(-out)
     best = 0.0
@@ -63,17 +78,35 @@ def diameter(x: Floats, y: Floats, z: Floats) -> float:
 
 
 @njit(cache=True)
+def _leftmost(x: Floats, y: Floats) -> NDArray[np.int64]:
+    """Points in the order of x, those of equal x in that of y."""
+    n = len(x)
+    if n > FEW:
+        order = np.argsort(x)
+        for i in range(1, n):
+            j, c = i, order[i]
+            while j and x[order[j - 1]] == x[c] and y[order[j - 1]] > y[c]:
+                order[j] = order[j - 1]
+                j -= 1
+            order[j] = c
+        return order
+    order = np.empty(n, np.int64)
+    for i in range(n):
+        rank = 0
+        for j in range(n):
+            later = (y[j] < y[i]) | ((y[j] == y[i]) & (j < i))
+            rank += (x[j] < x[i]) | ((x[j] == x[i]) & later)
+        order[rank] = i
+    return order
+
+
+@njit(cache=True)
 def hull_area(x: Floats, y: Floats) -> float:
     """Area of the convex hull of points in a plane (Andrew's monotone chain)."""
     n = len(x)
     if n < 3:
         return 0.0
-    order = np.argsort(x)
-    for i in range(1, n):  # equal x by y
-        j = i
-        while j and x[order[j - 1]] == x[order[j]] and y[order[j - 1]] > y[order[j]]:
-            order[j - 1], order[j] = order[j], order[j - 1]
-            j -= 1
+    order = _leftmost(x, y)
     chain = np.empty(n + 1, np.int64)
     area = 0.0
     for side in range(2):
@@ -95,16 +128,18 @@ def hull_area(x: Floats, y: Floats) -> float:
 
 @njit(cache=True, fastmath=FAST)
 def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float) -> float:
-    """How far, at most, the point is outside of one of the planes (4, faces), times its area."""
-    far = -math.inf
+    """How far the point is outside of each plane (into row 4), times its area, and at most."""
+    far = -1.0
     for f in range(faces):
-        far = max(far, plane[0, f] * px + plane[1, f] * py + plane[2, f] * pz - plane[3, f])
+        one = plane[0, f] * px + plane[1, f] * py + plane[2, f] * pz - plane[3, f]
+        plane[4, f] = one
+        far = max(far, one)
     return far
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _put(
-    p: Floats, plane: Floats, corner: NDArray[np.int64], f: int, a: int, b: int, c: int
+    p: Floats, plane: Floats, corner: NDArray[np.uint32], f: int, a: int, b: int, c: int
 ) -> None:
     """Face f through corners a, b, c of the hull, counterclockwise from outside."""
     ux, uy, uz = p[0, b] - p[0, a], p[1, b] - p[1, a], p[2, b] - p[2, a]
@@ -147,10 +182,10 @@ def _simplex(x: Floats, y: Floats, z: Floats, start: NDArray[np.int64]) -> float
 @njit(cache=True)
 def space(n: int) -> Space:
     """Working memory of `hull_volume` for up to `n` points, to be used again and again."""
-    plane = np.empty((4, 4 * n + 8))
-    corner = np.empty((3, 4 * n + 8), np.int64)
-    seen = np.empty(4 * n + 8, np.int64)
-    border = np.empty((2, 12 * n + 24), np.int64)
+    plane = np.empty((5, 4 * n + 8))
+    corner = np.empty((3, 4 * n + 8), np.uint32)
+    seen = np.empty(4 * n + 9, np.uint32)
+    border = np.empty((2, 12 * n + 25), np.uint32)
     size = min(n + 4, 64)
     return np.empty((3, n + 4)), plane, corner, seen, border, np.zeros((size, size), np.uint8)
 
@@ -159,7 +194,7 @@ def space(n: int) -> Space:
 def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -> float:
     """Volume of the convex hull of points whose largest distance is `extent`.
 
-    Points come one by one: the faces that one sees from outside give way to new faces between it
+    Points come one by one, outermost first: the faces that one sees from outside give way to new faces between it
     and the edge of what it sees. Every edge stays shared by two faces, so the volume is that of a
     closed surface whatever rounding did.
     """
@@ -171,7 +206,7 @@ def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -
     p, plane, corner, seen, border, edge = memory
     for c in range(4):
         p[0, c], p[1, c], p[2, c] = x[start[c]], y[start[c]], z[start[c]]
-    corners, faces = 4, 4
+    faces, new = 4, 4
     _put(p, plane, corner, 0, 0, 1, 2)
     turn = plane[0, 0] * p[0, 3] + plane[1, 0] * p[1, 3] + plane[2, 0] * p[2, 3] > plane[3, 0]
     b, c = (2, 1) if turn else (1, 2)
@@ -179,32 +214,32 @@ def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -
     _put(p, plane, corner, 1, b, 0, 3)
     _put(p, plane, corner, 2, c, b, 3)
     _put(p, plane, corner, 3, 0, c, 3)
-    for i in range(n):
+    order = _outermost(x, y, z)
+    for i in order:
         px, py, pz = x[i], y[i], z[i]
         if _beyond(plane, faces, px, py, pz) <= slack:
             continue
-        new = corners
         if new == p.shape[1]:
             break
         if new == len(edge):  # all marks are cleared here: room is all it takes
             edge = np.zeros((2 * new, 2 * new), np.uint8)
         p[0, new], p[1, new], p[2, new] = px, py, pz
-        corners += 1
         faces = _grow(p, plane, corner, edge, seen, border, faces, new, slack)
+        new += 1
     volume = 0.0
     for f in range(faces):
         volume += plane[3, f]
     return max(volume, 0.0) / 6
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _grow(
     p: Floats,
     plane: Floats,
-    corner: NDArray[np.int64],
+    corner: NDArray[np.uint32],
     edge: NDArray[np.uint8],
-    seen: NDArray[np.int64],
-    border: NDArray[np.int64],
+    seen: NDArray[np.uint32],
+    border: NDArray[np.uint32],
     faces: int,
     new: int,
     slack: float,
@@ -212,10 +247,8 @@ def _grow(
     """Take corner `new` into the hull of `faces` faces; how many there are then."""
     count = 0
     for f in range(faces):
-        far = plane[0, f] * p[0, new] + plane[1, f] * p[1, new] + plane[2, f] * p[2, new]
-        if far - plane[3, f] > slack:
-            seen[count] = f
-            count += 1
+        seen[count] = f
+        count += plane[4, f] > slack
     for s in range(count):
         f = seen[s]
         a, b, c = corner[0, f], corner[1, f], corner[2, f]
@@ -223,11 +256,13 @@ def _grow(
     rim = 0
     for s in range(count):
         f = seen[s]
-        for side in range(3):
-            a, b = corner[side, f], corner[(side + 1) % 3, f]
-            if not edge[b, a]:
-                border[0, rim], border[1, rim] = a, b
-                rim += 1
+        a, b, c = corner[0, f], corner[1, f], corner[2, f]
+        border[0, rim], border[1, rim] = a, b
+        rim += edge[b, a] == 0
+        border[0, rim], border[1, rim] = b, c
+        rim += edge[c, b] == 0
+        border[0, rim], border[1, rim] = c, a
+        rim += edge[a, c] == 0
     for s in range(count):
         f = seen[s]
         a, b, c = corner[0, f], corner[1, f], corner[2, f]
@@ -263,17 +298,20 @@ def main_kurtosis(x: Floats, y: Floats, z: Floats) -> float:
         f += y[i] * z[i]
     if a + b + c <= 0:
         return 0.0
-    for _ in range(24):
+    for _ in range(8):
         scale = 1 / (a + b + c)
         a, b, c, d, e, f = a * scale, b * scale, c * scale, d * scale, e * scale, f * scale
-        a, b, c, d, e, f = (
-            a * a + d * d + e * e,
-            b * b + d * d + f * f,
-            c * c + e * e + f * f,
-            d * (a + b) + e * f,
-            e * (a + c) + d * f,
-            f * (b + c) + d * e,
-        )
+        if a * a + b * b + c * c + 2 * (d * d + e * e + f * f) > 1 - 1e-13:
+            break  # of rank one: an axis
+        for _ in range(4):
+            a, b, c, d, e, f = (
+                a * a + d * d + e * e,
+                b * b + d * d + f * f,
+                c * c + e * e + f * f,
+                d * (a + b) + e * f,
+                e * (a + c) + d * f,
+                f * (b + c) + d * e,
+            )
     if a >= b and a >= c:
         ux, uy, uz = a, d, e
     elif b >= c:
