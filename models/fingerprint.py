@@ -2,8 +2,9 @@
 
 `FEATURES` (fingerprint_features) documents each of them. Three ways in, one kernel: `fingerprints`
 for a window of many tracks at once (live), `of_tracks` for segments of any length, `rolling` for
-every window of whole tracks. Positions come in pixels z, y, x, lengths leave in micrometres. Nothing
-is ever NaN: what a stretch is too short or too still to tell has the value its feature documents.
+every window of whole tracks. Positions come in pixels z, y, x, lengths leave in micrometres.
+Nothing is ever NaN: what a stretch is too short or too still to tell has the value that its feature
+documents.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ def _told(
         )
     out = np.empty((len(begin), COUNT), np.float32)
     chain = hmm.tables(*hmm.CHAIN)
-    scale = (int(units.ndim), *(float(value) for value in units[1:]))
+    um, dt, slow, fast, step = (float(value) for value in units[1:])
+    scale = (int(units.ndim), um, dt, slow, fast, step)
     size = end - begin
     span = np.zeros_like(size)
     span[size > 0] = frames[end[size > 0] - 1] - frames[begin[size > 0]] + 1

@@ -2,11 +2,11 @@
 
 `P`: Pinholt et al. 2021 (PNAS 118, e2104624118); `D`: added by DeepSPT. Notation, of a stretch of N
 points in d dimensions: n = N - 1 steps; u_t the step vectors, over a gap of g frames divided by
-sqrt(g); s_t = |u_t| (um per frame); p_t = u_t . u_(t+1); extent = largest distance between two points;
-path = summed length of the raw steps; T = frames from first to last; dt = frame interval (s);
-m_k, q_k = mean |r|^2, |r|^4 over all pairs k frames apart, k = 1..K, K = N/2 - 1 (N - 1 if N <= 20), lags
-that no pair has left out; c = behaviour of the largest probability (0..3 in the order of MOTIONS);
-segment = run of equal c.
+sqrt(g); s_t = |u_t| (um per frame); p_t = u_t . u_(t+1); extent = largest distance between two
+points; path = summed length of the raw steps; T = frames from first to last; dt = frame interval
+(s); m_k, q_k = mean |r|^2, |r|^4 over all pairs k frames apart, k = 1..K, K = N/2 - 1 (N - 1 if
+N <= 20), lags that no pair has left out; c = behaviour of the largest probability (0..3 in the
+order of MOTIONS); segment = run of equal c.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ FEATURES = (
     Feature(
         "fit_p",
         "1",
-        "chi square tail of sum ((m_k / fit_k - 1)^2 / v_k), K - 2 degrees of freedom; v_k: relative"
-        " variance of m_k of Brownian motion (Qian et al. 1991)",
+        "chi square tail of sum ((m_k / fit_k - 1)^2 / v_k), K - 2 degrees of freedom; v_k:"
+        " relative variance of m_k of Brownian motion (Qian et al. 1991)",
         "P",
         "1 (also below 3 lags)",
         "public: error of 1e-10 (always 0), or its own residual; lags are taken as independent",
@@ -151,14 +151,14 @@ FEATURES = (
         "1",
         "share of s_t < slow_um",
         "D",
-        "1; 0 for one point",
+        "1; one point: 0",
         "0.1 um made a setting",
     ),
     Feature("fast_share", "1", "share of s_t > fast_um", "D", "0", "0.4 um made a setting"),
     Feature(
         "hull",
         "um2 or um3",
-        "area (2-D) or volume (3-D) of the convex hull",
+        "area (2-D) or volume (3-D) of convex hull",
         "D",
         "0 (also if flat)",
     ),

@@ -203,7 +203,8 @@ def _median(value: Floats) -> float:
             value[j] = value[j - 1]
             j -= 1
         value[j] = v
-    return 0.5 * (value[(n - 1) // 2] + value[n // 2])
+    middle: float = 0.5 * (value[(n - 1) // 2] + value[n // 2])
+    return middle
 
 
 @njit(cache=True)

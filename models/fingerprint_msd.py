@@ -244,8 +244,8 @@ def fit_probability(msd: Floats, power: tuple[float, float], log: Floats, sure: 
     """Probability of residuals larger than those of the power law (alpha, A), were it true.
 
     Chi square with the variances of Brownian motion (1 / `sure`: `spread` of each lag) and K - 2
-    degrees of freedom, as if lags were independent: a number to compare tracks by, not a test of a stated size. 1 if there
-    is nothing to test.
+    degrees of freedom, as if lags were independent: a number to compare tracks by, not a test
+    of a stated size. 1 if there is nothing to test.
     """
     alpha, factor = power
     square, known = 0.0, 0

@@ -194,9 +194,9 @@ def space(n: int) -> Space:
 def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -> float:
     """Volume of the convex hull of points whose largest distance is `extent`.
 
-    Points come one by one, outermost first: the faces that one sees from outside give way to new faces between it
-    and the edge of what it sees. Every edge stays shared by two faces, so the volume is that of a
-    closed surface whatever rounding did.
+    Points come one by one, outermost first: the faces that one sees from outside give way to
+    new faces between it and the edge of what it sees. Every edge stays shared by two faces, so the
+    volume is that of a closed surface whatever rounding did.
     """
     n = len(x)
     start = np.zeros(4, np.int64)

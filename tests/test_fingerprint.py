@@ -1,4 +1,4 @@
-"""Fingerprints: every feature against its formula written out slowly, and where nothing is known."""
+"""Fingerprints: every feature against its formula written out, and where nothing is known."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ def track(n: int, seed: int, gaps: bool = False) -> tuple[Floats, NDArray[np.int
     step[n // 2 :] += 0.5
     jump = rng.choice([1, 1, 1, 2, 4], n) if gaps else np.ones(n)
     state = np.repeat(rng.dirichlet(np.full(4, 0.4), n // 7 + 1), 7, axis=0)[:n]
-    return np.cumsum(step, axis=0) + [5, 80, 90], np.cumsum(jump).astype(np.int64) + 9, state
+    return (
+        np.cumsum(step, axis=0) + np.array([5, 80, 90]),
+        np.cumsum(jump).astype(np.int64) + 9,
+        state,
+    )
 
 
 def viterbi(x: Floats) -> list[int]:
