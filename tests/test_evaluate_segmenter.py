@@ -117,6 +117,13 @@ def test_changes_are_paired_one_to_one_within_ten_frames(name: str) -> None:
     assert {key: scores[key] for key in expected} == pytest.approx(expected)
 
 
+def test_one_change_that_was_said_answers_for_one_that_was() -> None:
+    known = labelled([0] * 20 + [1] * 6 + [2] * 34)
+    scores = change_scores(sure(np.array([0] * 23 + [2] * 37)), known, 0)
+    assert (scores["recall"], scores["precision"]) == (0.5, 1)
+    assert scores["f1"] == pytest.approx(2 / 3)
+
+
 def test_a_change_is_dated_where_it_began_and_known_when_it_was_read() -> None:
     frame = np.arange(40) * 3
     at, known = changes(np.array([0] * 20 + [1] * 20), frame, 4)
