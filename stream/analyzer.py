@@ -36,7 +36,7 @@ class Settings:
     abstain_below: float = 0.0
     rule: Rule = DEFAULT_RULE
     z_scale: float = 1.0  # z step in units of a pixel
-    # how the linker foresees motion, see `stream.predict`; any model loses more of the particles that
+    # how the linker foresees motion, see `stream.predict`; a model loses more of the particles that
     # are suddenly fast, as after uncoating
     motion: str = "none"
     intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
