@@ -123,6 +123,11 @@ def _numbers(layer: nn.Linear) -> tuple[Any, Any]:
     return layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()
 
 
+def _array(weight: Any) -> Any:
+    """Weight of a recurrent layer, which torch makes by name, as NumPy has it."""
+    return weight.detach().cpu().numpy()
+
+
 def _linear(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
     """Rows (n, in) to (n, out)."""
     weight, bias = _numbers(layer)
@@ -148,7 +153,7 @@ def _step(g: Graph, carry: nn.GRU) -> None:
     it (Cho et al. 2014, arXiv:1406.1078).
     """
     layers = carry.weight_ih_l0, carry.weight_hh_l0, carry.bias_ih_l0, carry.bias_hh_l0
-    wi, wh, bi, bh = (x.detach().cpu().numpy() for x in layers)
+    wi, wh, bi, bh = map(_array, layers)
     h = carry.hidden_size
     g.add("Concat", ["entered", "hidden"], "known", axis=1)
     for gate, rows in (("r", slice(0, h)), ("z", slice(h, 2 * h))):
@@ -169,8 +174,8 @@ def _recurrent(g: Graph, carry: nn.GRU, source: str, output: str) -> str:
     """All steps of the recurrent layer: (T, n, in) to (T, n, hidden)."""
     h = carry.hidden_size
     order = np.concatenate([np.arange(h, 2 * h), np.arange(h), np.arange(2 * h, 3 * h)])  # z r n
-    w, r = (x.detach().cpu().numpy()[order][None] for x in (carry.weight_ih_l0, carry.weight_hh_l0))
-    biases = [x.detach().cpu().numpy()[order] for x in (carry.bias_ih_l0, carry.bias_hh_l0)]
+    w, r = (_array(x)[order][None] for x in (carry.weight_ih_l0, carry.weight_hh_l0))
+    biases = [_array(x)[order] for x in (carry.bias_ih_l0, carry.bias_hh_l0)]
     names = [
         source,
         g.constant(f"{output}_w", w),

@@ -109,7 +109,8 @@ def of_tracks(
 @njit(cache=True)
 def _between(ring: Floats, a: int, b: int, axis: int) -> float:
     """Displacement along one axis from the point `b` to the point `a` of the ring."""
-    return ring[a % RING, axis] - ring[b % RING, axis]
+    moved: float = ring[a % RING, axis] - ring[b % RING, axis]
+    return moved
 
 
 @njit(cache=True)

@@ -114,6 +114,7 @@ def publish(
 
     follows = isinstance(net, Follow)
     save(net, out)
+    own: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
     metrics: dict[str, Any] = {}
     for _ in range(2):  # the judge opens the model by its card
         write_card(
@@ -121,7 +122,7 @@ def publish(
             task="segment" if follows else "segment_whole",
             seed=seed,
             input=INPUT,
-            **({"lag": SETTLED, "farthest": LAG} if follows else {}),
+            **own,
             abstain_below=facts["calibration"]["threshold"],
             training=facts,
             metrics=metrics,
