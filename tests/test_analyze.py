@@ -23,7 +23,7 @@ from livespt.tools.readings import as_known
 
 PROBABILITIES = [*(f"p_{name}" for name in MOTIONS), "p_uncoated"]
 ADDED = [*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag"]
-UNITS = {"pixel_size_um": 0.1, "frame_interval_s": 1.0}
+UNITS: dict[str, Any] = {"pixel_size_um": 0.1, "frame_interval_s": 1.0}
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ def labelled(*labels: list[int], gap: int = 1) -> Tracks:
 
 
 def sure(label: NDArray[Any]) -> NDArray[np.float32]:
-    return np.eye(4, dtype=np.float32)[label]
+    probability: NDArray[np.float32] = np.eye(4, dtype=np.float32)[label]
+    return probability
 
 
 @pytest.fixture(scope="module")

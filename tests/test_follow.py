@@ -138,7 +138,7 @@ def test_how_far_one_may_look_back_changes_no_answer(pair: list[Network]) -> Non
     for t in range(LENGTH):
         now = [some.push(slots, np.full(3, t), points[t]) for some in (near, far)]
         then = [some.read(slots, np.full(3, min(t, 3))) for some in (near, far)]
-        assert np.array_equal(*now) and np.array_equal(*then)
+        assert np.array_equal(now[0], now[1]) and np.array_equal(then[0], then[1])
 
 
 def test_one_network_answers_the_same_without_the_other(pair: list[Network]) -> None:

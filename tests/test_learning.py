@@ -119,7 +119,8 @@ def learn(
             raise Cut
         steps.append(step)
         x = torch.from_numpy(np.random.default_rng(step).normal(size=(8, 3)).astype(np.float32))
-        return (net(x)[:, 0] - x.sum(1)).square().mean()
+        loss: torch.Tensor = (net(x)[:, 0] - x.sum(1)).square().mean()
+        return loss
 
     look = None if judge is None else lambda: judge(net)
     history = fit(net, loss_of, 120, 0.05, folder / "net.checkpoint", resume, judge=look)
