@@ -305,7 +305,7 @@ def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--baselines",
     is_flag=True,
-    help="Beside rolling MSD, an LSTM and a U-Net (trained first, some 20 minutes).",
+    help="Beside rolling MSD, an LSTM and a U-Net (trained first, some 15 minutes).",
 )
 @click.option("--write", is_flag=True, help="Put the figures on the models' cards.")
 def evaluate_segmenter(folder: Path | None, baselines: bool, write: bool, **values: Any) -> None:
