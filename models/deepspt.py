@@ -81,8 +81,30 @@ def taken(messages: Tensor, age: Tensor) -> Tensor:
     return torch.cat(parts, -1)
 
 
+class Round(nn.Module):
+    """One look over finished tracks, forwards and backwards: (T, B, inputs) to (T, B, 2 hidden)."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.enter, self.enter_back = nn.Linear(inputs, ENTER), nn.Linear(inputs, ENTER)
+        self.carry, self.carry_back = nn.GRU(ENTER, hidden), nn.GRU(ENTER, hidden)
+
+    def forward(self, x: Tensor, back: Tensor, turn: Tensor) -> Tensor:
+        """What is known at each point: of all before it, and of all after it."""
+        ahead = self.carry(torch.relu(self.enter(x)))[0]
+        behind = self.carry_back(torch.relu(self.enter_back(back)))[0]
+        return torch.cat([ahead, turned(behind, turn)], -1)
+
+
+def turned(x: Tensor, turn: Tensor) -> Tensor:
+    """Rows of `x` (T, B, n) in the order `turn` (T, B): each track from its other end."""
+    return torch.gather(x, 0, turn[..., None].expand_as(x))
+
+
 class Whole(nn.Module):
     """Scores (T, B, outputs) of finished tracks, with all of each in view.
+
+    Two rounds: the second hears, at every point, what the first made of the whole track.
 
     Parameters
     ----------
@@ -97,10 +119,7 @@ class Whole(nn.Module):
     def __init__(self, outputs: int, hidden: int = 96) -> None:
         super().__init__()
         self.outputs, self.hidden = outputs, hidden
-        self.enter = nn.Linear(traits.COUNT, ENTER)
-        self.carry = nn.GRU(ENTER, hidden)
-        self.enter_back = nn.Linear(traits.COUNT, ENTER)
-        self.carry_back = nn.GRU(ENTER, hidden)
+        self.first, self.second = Round(traits.COUNT, hidden), Round(2 * hidden, hidden)
         self.head = nn.Linear(2 * hidden, 96)
         self.leave = nn.Linear(96, outputs)
         self.register_buffer("temperature", torch.ones(()))
@@ -112,9 +131,7 @@ class Whole(nn.Module):
         row of `back` that tells of the point in that row of `x`: padding follows, it precedes
         nothing.
         """
-        ahead = self.carry(torch.relu(self.enter(x)))[0]
-        behind = self.carry_back(torch.relu(self.enter_back(back)))[0]
-        behind = torch.gather(behind, 0, turn[..., None].expand_as(behind))
-        hidden = torch.relu(self.head(torch.cat([ahead, behind], -1)))
-        answer: Tensor = self.leave(hidden) / self.temperature
+        heard = self.first(x, back, turn)
+        known = self.second(heard, turned(heard, turn), turn)
+        answer: Tensor = self.leave(torch.relu(self.head(known))) / self.temperature
         return answer

@@ -19,7 +19,6 @@ ROW = np.repeat(np.arange(SIDE, dtype=np.float32), SIDE)
 COLUMN = np.tile(np.arange(SIDE, dtype=np.float32), SIDE)
 NARROW, WIDE = math.log(0.04), math.log(36.0)  # of t: a fit looks no further
 SETTLED = 0.05  # squared step over its variance: the rest is lost in noise
-EXACT = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order, but NaN stays NaN
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -108,7 +107,7 @@ def draw(theta: Floats, shape: Singles) -> None:
         shape[j] *= first
 
 
-@njit(cache=True, error_model="numpy", fastmath=EXACT)
+@njit(cache=True, error_model="numpy")
 def _sum(
     box: Singles,
     inside: Singles,
@@ -163,7 +162,7 @@ def _sum(
     sums[14], sums[15], sums[16], sums[17], sums[18], sums[19] = r0, r1, r2, r3, r4, r5
 
 
-@njit(cache=True, error_model="numpy", fastmath=EXACT)
+@njit(cache=True, error_model="numpy")
 def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> None:
     """A and b of a given shape, least squares; NaN if the box does not tell."""
     ss = s1 = n = sr = r1 = np.float32(0.0)

@@ -13,7 +13,7 @@ from livespt.models.graph import Graph
 if TYPE_CHECKING:
     from torch import nn
 
-    from livespt.models.deepspt import Follow, Whole
+    from livespt.models.deepspt import Follow, Round, Whole
 
 OPSET, IR = 17, 8  # ONNX Runtime 1.13 and later
 FLOAT = 1  # as ONNX numbers types
@@ -98,25 +98,36 @@ def whole(net: Whole) -> bytes:
     from livespt.models.traits import COUNT
 
     g = Graph()
-    for name, enter, carry in (
-        ("ahead", net.enter, net.carry),
-        ("back", net.enter_back, net.carry_back),
-    ):
-        entered = _product(g, enter, name, f"{name}_enter")
-        g.add("Relu", [entered], f"{name}_entered")
-        _recurrent(g, carry, f"{name}_entered", f"{name}_carried")
     g.add("Unsqueeze", ["turn", g.constant("last", np.array([2]))], "turn_1")
-    shape = g.constant("width", np.array([1, 1, net.hidden]))
-    g.add("Expand", ["turn_1", shape], "turn_w")
-    g.add("GatherElements", ["back_carried", "turn_w"], "behind", axis=0)
-    g.add("Concat", ["ahead_carried", "behind"], "both", axis=2)
-    g.add("Relu", [_product(g, net.head, "both", "head")], "relu")
+    _round(g, net.first, "ahead", "back", "heard")
+    _turned(g, "heard", 2 * net.hidden, "heard_turned")
+    _round(g, net.second, "heard", "heard_turned", "known")
+    g.add("Relu", [_product(g, net.head, "known", "head")], "relu")
     scores = _product(g, net.leave, "relu", "scores")
     g.add("Div", [scores, g.constant("t", net.temperature.detach().cpu().numpy())], "cool")
     _probabilities(g, net.outputs, "cool", "probabilities")
     inputs: dict[str, list[Any]] = {name: ["T", "n", COUNT] for name in ("ahead", "back")}
     inputs["turn"] = ["T", "n"]
     return _file(g, "whole", inputs, {"probabilities": ["T", "n", net.outputs]})
+
+
+def _round(g: Graph, one: Round, ahead: str, back: str, name: str) -> str:
+    """One look over whole tracks, as `deepspt.Round`: (T, n, in) twice to (T, n, 2 hidden)."""
+    for way, source, enter, carry in (
+        ("ahead", ahead, one.enter, one.carry),
+        ("back", back, one.enter_back, one.carry_back),
+    ):
+        entered = g.add("Relu", [_product(g, enter, source, f"{name}_{way}_in")], f"{name}_{way}")
+        _recurrent(g, carry, entered, f"{name}_{way}_carried")
+    behind = _turned(g, f"{name}_back_carried", one.carry.hidden_size, f"{name}_behind")
+    return g.add("Concat", [f"{name}_ahead_carried", behind], name, axis=2)
+
+
+def _turned(g: Graph, source: str, width: int, output: str) -> str:
+    """Each track of (T, n, width) from its other end."""
+    shape = g.constant(f"{output}_shape", np.array([1, 1, width]))
+    turn = g.add("Expand", ["turn_1", shape], f"{output}_turn")
+    return g.add("GatherElements", [source, turn], output, axis=0)
 
 
 def _numbers(layer: nn.Linear) -> tuple[Any, Any]:

@@ -36,7 +36,9 @@ class Settings:
     abstain_below: float = 0.0
     rule: Rule = DEFAULT_RULE
     z_scale: float = 1.0  # z step in units of a pixel
-    motion: str = "none"  # how the linker foresees motion, see `stream.predict`
+    # how the linker foresees motion, see `stream.predict`; a model loses more of the particles that
+    # are suddenly fast, as after uncoating
+    motion: str = "none"
     intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
     lineage: bool = False  # tell tracks that merge and split
     refine: int = 0  # frames after which links are judged once more, see `stream.refine`; 0: never

@@ -29,6 +29,7 @@ from livespt.stream.predict import (
     NEW,
     NOISE,
     SEEN,
+    STEADY,
     STEP,
     STEPS,
     TRACKS,
@@ -188,7 +189,7 @@ def learn(  # type: ignore[no-untyped-def]
         pop[NEW] += new_points
         pop[FRAMES] += 1.0
     surprise = pop[KAPPA] / pop[KAPPAS]
-    pop[NOISE] *= min(max(surprise, 0.5), 2.0) ** 0.1
+    pop[NOISE] = max(pop[NOISE] * min(max(surprise, 0.5), 2.0) ** 0.1, STEADY)
     k = len(at)
     for i in range(len(last)):
         if last[i] > kept and not linked[i]:

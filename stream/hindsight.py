@@ -7,7 +7,7 @@ expect at its points, of the chances that it is seen or missed in each frame, an
 new points where it starts a track. So tails are placed jointly (as in multiple hypothesis tracking
 with a fixed lag: Reid, IEEE Trans. Autom. Control 24, 843 (1979)), at one cut at a time.
 
-Points lie in the order of their frames: `ints` (n, 4), `reals` (n, 6), `state` (n, predict.F).
+Points lie in the order of their frames: `ints` (n, 4), `reals` (n, 7), `state` (n, predict.F).
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from livespt.stream.expect import expect
 from livespt.stream.neighbors import neighbors
 
 FRAME, SLOT, BEFORE, AFTER = 0, 1, 2, 3  # columns of `ints`; the last two: rows, or below 0
-AT, NOISE, LIGHT = 0, 3, 5  # columns of `reals`: z, y, x; variances, lateral and axial; log
+# columns of `reals`: z, y, x; variances, lateral and axial; log of intensity; time, frames
+AT, NOISE, LIGHT, CLOCK = 0, 3, 5, 6
+NEVER = 1e9  # more than any link costs
+SLACK = 10.0  # by which a tail may make up for its first link
 NONE, OVER = -1, -2  # no row; none to come, for the track was given up
 
 
@@ -54,85 +57,134 @@ def pairs(ints, reals, state, heads, tails, cut, oldest, clock, pop, model, ndim
     Tails that begin at the cut lie where the head pays to be looked for; those that begin later
     within the range that it may go until then.
     """
-    m, n = len(heads), len(tails)
-    old, last, first = np.empty((m, predict.F)), np.empty(m, np.int64), np.empty((n, 3))
-    now = 0
+    m, n, now = len(heads), len(tails), 0
+    old, last = np.empty((m, predict.F)), np.empty(m, np.int64)
     for i in range(m):
-        old[i], last[i] = state[heads[i]], ints[heads[i], FRAME]
-    noise = np.empty((n, 2))
+        last[i] = ints[heads[i], FRAME]
+        for k in range(predict.F):
+            old[i, k] = state[heads[i], k]
+    first, noise, far = np.empty((n, 3)), np.empty((n, 2)), np.empty(n)
     for j in range(n):
-        first[j], noise[j] = reals[tails[j], AT : AT + 3], reals[tails[j], NOISE : NOISE + 2]
-        now += ints[tails[j], FRAME] == cut
+        wait = ints[tails[j], FRAME] - cut
+        now += wait == 0
+        far[j] = reach * (1 + wait)
+        for axis in range(3):
+            first[j, axis] = reals[tails[j], AT + axis]
+        for part in range(2):
+            noise[j, part] = reals[tails[j], NOISE + part]
     _, place, radius, _, cell = expect(
         old, last, cut, oldest, clock, noise, pop, model, ndim, reach
     )
     begin, col, _, _ = neighbors(place, radius, first[:now], cell)
-    one, two = np.empty(len(col) + m, np.int64), np.empty(len(col) + m, np.int64)
+    later, row, _, _ = neighbors(first[now:], far[now:], place, reach)
+    one, two = np.empty(len(col) + len(row), np.int64), np.empty(len(col) + len(row), np.int64)
     count = 0
     for i in range(m):
         for e in range(begin[i], begin[i + 1]):
             if ints[heads[i], AFTER] != tails[col[e]]:
                 one[count], two[count] = i, col[e]
                 count += 1
-    far = np.empty(n - now)
-    for j in range(now, n):
-        far[j - now] = reach * (1 + ints[tails[j], FRAME] - cut)
-    begin, col, _, _ = neighbors(first[now:], far, place, reach)
-    if count + len(col) > len(one):
-        one = np.concatenate((one[:count], np.empty(len(col), np.int64)))
-        two = np.concatenate((two[:count], np.empty(len(col), np.int64)))
     for j in range(n - now):
-        for e in range(begin[j], begin[j + 1]):
-            if ints[heads[col[e]], AFTER] != tails[now + j]:
-                one[count], two[count] = col[e], now + j
+        for e in range(later[j], later[j + 1]):
+            if ints[heads[row[e]], AFTER] != tails[now + j]:
+                one[count], two[count] = row[e], now + j
                 count += 1
     return one[:count], two[:count]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def silence(seen, since, frames, back):  # type: ignore[no-untyped-def]
-    """Cost of a track not being seen in so many frames, after as many already."""
+def silence(seen, frames, back):  # type: ignore[no-untyped-def]
+    """Cost of a track not being seen in so many frames."""
     cost = 0.0
-    for missed in range(since, since + frames):
-        chance = back[(predict.standing(seen, missed) - predict.KEEP) >> 1]
-        cost -= 2.0 * math.log(1.0 - chance)
+    for missed in range(frames):
+        cost -= 2.0 * math.log(1.0 - back[(predict.standing(seen, missed) - predict.KEEP) >> 1])
     return cost
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def walk(  # type: ignore[no-untyped-def]
-    ints, reals, state, row, last, q, now, back, pop, scratch, model, ndim, memory, weight, keep
+    ints, reals, state, p, q, now, desk, pop, model, ndim, memory, weight, most, keep
 ):
-    """Cost of the tail from point `q` on for a track whose filters are `row` (1, F), last seen at
-    `last`; with `keep` its points' states are stored.
+    """Cost of the tail from point `q` on behind point `p`, of as many frames as are known.
+
+    Point p of `NONE`: the tail starts a track; the cost is that of what follows. Where its first
+    link alone costs more than `most` nothing more is asked. With `keep` its filters are stored.
     """
-    ahead = np.empty((1, predict.F))
+    table, ahead, at, noise, light, scratch, back = desk  # two rows each, taken in turns
     q_all, fast = pop[predict.STEP] / pop[predict.STEPS], pop[predict.FAST] / pop[predict.FASTS]
     wild, change = pop[predict.NOISE], pop[predict.LIGHTS] / pop[predict.LIGHTS_N]
     share = min(max(pop[predict.DIRECTED] / pop[predict.TRACKS], 0.05), 0.95)
-    cost = 0.0
+    cost, i, last = 0.0, 0, ints[q, FRAME]
+    if p >= 0:
+        last = ints[p, FRAME]
+        for k in range(predict.F):
+            table[0, k] = state[p, k]
+    else:
+        _lay(reals, q, at, noise, light, 0)
+        predict.begin(table, at, noise, light, 0, reals[q, CLOCK], fast, model, pop)
+        _store(table, 0, state, q, keep)
+        q = ints[q, AFTER]
     while q >= 0:
-        at, noise, light = reals[q : q + 1, AT:], reals[q : q + 1, NOISE:], reals[q : q + 1, LIGHT]
+        seen, clock, j = table[i, predict.SEEN], reals[q, CLOCK], 1 - i
         missed = ints[q, FRAME] - last - 1
-        seen, clock = row[0, predict.SEEN], state[q, predict.CLOCK]
-        cost += silence(seen, 0, missed, back)
+        cost += silence(seen, missed, back)
         cost -= 2.0 * math.log(back[(predict.standing(seen, missed) - predict.KEEP) >> 1])
-        predict.advance(row, ahead, 0, clock, share, q_all, fast, wild, model, ndim)
-        cost += predict.link_cost(ahead, 0, at, noise, light, weight, change, 0, ndim)
-        predict.update(row, ahead, 0, at, noise, light, 0, clock, model, ndim, q_all, scratch)
-        if keep:
-            state[q] = row[0]
-        last, q = ints[q, FRAME], ints[q, AFTER]
-    return cost + silence(row[0, predict.SEEN], 0, min(now - last, memory + 1), back)
+        _lay(reals, q, at, noise, light, j)
+        predict.advance(table, ahead, i, clock, share, q_all, fast, wild, model, ndim)
+        cost += predict.link_cost(ahead, i, at, noise, light, weight, change, j, ndim)
+        if cost > most:
+            return NEVER
+        most = NEVER
+        predict.update(table, ahead, i, at, noise, light, j, clock, model, ndim, q_all, scratch)
+        _store(table, j, state, q, keep)
+        i, last, q = j, ints[q, FRAME], ints[q, AFTER]
+    return cost + silence(table[i, predict.SEEN], min(now - last, memory + 1), back)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def start(reals, state, row, q, pop, model):  # type: ignore[no-untyped-def]
-    """Filters of a track that begins with point `q`, into `row` (1, F)."""
-    row[:] = 0.0
-    fast = pop[predict.FAST] / pop[predict.FASTS]
-    at, noise, light = reals[q : q + 1, AT:], reals[q : q + 1, NOISE:], reals[q : q + 1, LIGHT]
-    predict.begin(row, at, noise, light, 0, state[q, predict.CLOCK], fast, model, pop)
+@njit(cache=True, nogil=True)
+def _lay(reals, q, at, noise, light, j):  # type: ignore[no-untyped-def]
+    for axis in range(3):
+        at[j, axis] = reals[q, AT + axis]
+    noise[j, 0], noise[j, 1], light[j] = reals[q, NOISE], reals[q, NOISE + 1], reals[q, LIGHT]
+
+
+@njit(cache=True, nogil=True)
+def _store(table, j, state, q, keep):  # type: ignore[no-untyped-def]
+    if keep:
+        for k in range(predict.F):
+            state[q, k] = table[j, k]
+
+
+@njit(cache=True, nogil=True)
+def desk_of(pop):  # type: ignore[no-untyped-def]
+    """Where `walk` works: filters and predictions, a point, sums nobody asks for, chances."""
+    rows = np.empty((2, predict.F)), np.empty((2, predict.F))
+    point = np.empty((2, 3)), np.empty((2, 2)), np.empty(2)
+    return rows[0], rows[1], point[0], point[1], point[2], pop.copy(), predict.chances(pop)
+
+
+@njit(cache=True, nogil=True)
+def takes_part(ints, heads, tails, one, two):  # type: ignore[no-untyped-def]
+    """Heads (m,) and tails (n,) that another may be joined to, and those they are joined to now.
+
+    Returns too the position in `tails` of what follows each head, -1: nothing that is judged.
+    """
+    m, n = len(heads), len(tails)
+    position = np.full(len(ints), -1, np.int64)
+    for j in range(n):
+        position[tails[j]] = j
+    busy, asked, own = np.zeros(m, np.bool_), np.zeros(n, np.bool_), np.full(m, -1, np.int64)
+    for k in range(len(one)):
+        busy[one[k]] = asked[two[k]] = True
+    for i in range(m):
+        q = ints[heads[i], AFTER]
+        if q >= 0:
+            own[i] = position[q]
+            if own[i] >= 0:
+                busy[i] = asked[own[i]] = busy[i] or asked[own[i]]
+            else:
+                busy[i] = False  # its tail begins too late to be judged
+    return busy, asked, own
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -144,70 +196,39 @@ def rejoin(  # type: ignore[no-untyped-def]
     `one, two`: pairs that are not joined. What is joined is left unless it pays by `margin`.
     """
     m, n = len(heads), len(tails)
-    row, scratch = np.empty((1, predict.F)), pop.copy()
-    back, fresh = predict.chances(pop), -2.0 * math.log(predict.newness(pop, ndim, reach))
-    position = np.full(len(ints), -1, np.int64)  # of a tail, by its first point
-    for j in range(n):
-        position[tails[j]] = j
-    asked, busy = np.zeros(n, np.bool_), np.zeros(m, np.bool_)
-    for k in range(len(one)):
-        asked[two[k]] = True
-        busy[one[k]] = True
+    desk, fresh = desk_of(pop), -2.0 * math.log(predict.newness(pop, ndim, reach))
+    new, alone, other = np.zeros(n), np.zeros(m), np.full(len(one), NEVER)
     for i in range(m):
-        own = ints[heads[i], AFTER]
-        if own >= 0 and position[own] >= 0:
-            busy[i] |= asked[position[own]]
-            asked[position[own]] |= busy[i]
-        elif own >= 0:
-            busy[i] = False  # its tail begins too late to be judged
-    new = np.zeros(n)
+        p = heads[i]
+        missed = min(now - ints[p, FRAME], memory + 1)
+        alone[i] = silence(state[p, predict.SEEN], missed, desk[-1])
+        alone[i] -= margin if ints[p, AFTER] < 0 else 0.0
+    for k in range(len(one)):
+        p, q = heads[one[k]], tails[two[k]]
+        if ints[q, FRAME] - ints[p, FRAME] <= memory + 1:
+            other[k] = walk(
+                ints, reals, state, p, q, now, desk, pop, model, ndim, memory, weight,
+                fresh + alone[one[k]] + SLACK, False,
+            )  # fmt: skip
+    near = other < NEVER
+    one, two, other = one[near], two[near], other[near]
+    busy, asked, own = takes_part(ints, heads, tails, one, two)
     for j in range(n):
         if asked[j]:
-            start(reals, state, row, tails[j], pop, model)
-            q = tails[j]
             new[j] = fresh + walk(
-                ints, reals, state, row, ints[q, FRAME], ints[q, AFTER], now, back, pop, scratch,
-                model, ndim, memory, weight, False,
+                ints, reals, state, NONE, tails[j], now, desk, pop, model, ndim, memory, weight,
+                NEVER, False,
             )  # fmt: skip
-            if ints[q, BEFORE] < 0:
-                new[j] -= margin
-    count = np.zeros(m + 1, np.int64)
-    for k in range(len(one)):
-        count[one[k] + 1] += busy[one[k]]
+            new[j] -= margin if ints[tails[j], BEFORE] < 0 else 0.0
+    first, col, cost = _lists(m, busy, own, one, two, other)
     for i in range(m):
-        count[i + 1] += busy[i] and ints[heads[i], AFTER] >= 0
-    first = np.cumsum(count)
-    fill = first[:-1].copy()
-    col, cost = np.empty(first[m], np.int32), np.empty(first[m])
-    alone = np.zeros(m)
-    for i in range(m):
-        if not busy[i]:
-            continue
-        p = heads[i]
-        alone[i] = silence(state[p, predict.SEEN], 0, min(now - ints[p, FRAME], memory + 1), back)
-        if ints[p, AFTER] < 0:
-            alone[i] -= margin
-        else:
-            col[fill[i]] = position[ints[p, AFTER]]
-            fill[i] += 1
-    for k in range(len(one)):
-        i = one[k]
-        if busy[i]:
-            col[fill[i]] = two[k]
-            fill[i] += 1
-    for i in range(m):
+        if busy[i] and own[i] >= 0:
+            cost[first[i]] = -margin + walk(
+                ints, reals, state, heads[i], tails[own[i]], now, desk, pop, model, ndim, memory,
+                weight, NEVER, False,
+            )  # fmt: skip
         for e in range(first[i], first[i + 1]):
-            p, q = heads[i], tails[col[e]]
-            if ints[q, FRAME] - ints[p, FRAME] > memory + 1:
-                cost[e] = 1e9
-                continue
-            row[0] = state[p]
-            cost[e] = walk(
-                ints, reals, state, row, ints[p, FRAME], q, now, back, pop, scratch, model, ndim,
-                memory, weight, False,
-            ) - new[col[e]]  # fmt: skip
-            if ints[p, AFTER] == q:
-                cost[e] -= margin
+            cost[e] -= new[col[e]]
     head_of, _ = assign(first, col, cost, alone, np.zeros(m, np.bool_), n)
     behind = np.empty(n, np.int64)
     for j in range(n):
@@ -217,25 +238,39 @@ def rejoin(  # type: ignore[no-untyped-def]
     return behind
 
 
+@njit(cache=True, nogil=True)
+def _lists(m, busy, own, one, two, other):  # type: ignore[no-untyped-def]
+    """Candidates of each head and their costs: its own tail first, whose cost is to be filled in.
+
+    A head takes no part where it is not `busy`.
+    """
+    first = np.zeros(m + 1, np.int64)
+    for k in range(len(one)):
+        first[one[k] + 1] += busy[one[k]]
+    for i in range(m):
+        first[i + 1] += first[i] + (busy[i] and own[i] >= 0)
+    col, cost, fill = np.empty(first[m], np.int32), np.zeros(first[m]), first.copy()
+    for i in range(m):
+        if busy[i] and own[i] >= 0:
+            col[fill[i]] = own[i]
+            fill[i] += 1
+    for k in range(len(one)):
+        i = one[k]
+        if busy[i]:
+            col[fill[i]], cost[fill[i]] = two[k], other[k]
+            fill[i] += 1
+    return first, col, cost
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def move(ints, reals, state, p, q, slot, now, pop, model, ndim, memory):  # type: ignore[no-untyped-def]
     """Put the tail from point `q` on behind point `p` (or `NONE`) of the track in `slot`, its
     filters made anew; returns its newest point.
     """
-    row, scratch, back = np.empty((1, predict.F)), pop.copy(), predict.chances(pop)
     ints[q, BEFORE] = p
     if p >= 0:
         ints[p, AFTER] = q
-        row[0] = state[p]
-        last, following = ints[p, FRAME], q
-    else:
-        start(reals, state, row, q, pop, model)
-        state[q] = row[0]
-        last, following = ints[q, FRAME], ints[q, AFTER]
-    walk(
-        ints, reals, state, row, last, following, now, back, pop, scratch, model, ndim, memory,
-        0.0, True,
-    )  # fmt: skip
+    walk(ints, reals, state, p, q, now, desk_of(pop), pop, model, ndim, memory, 0.0, NEVER, True)
     end = q
     while q >= 0:
         ints[q, SLOT] = slot
@@ -244,7 +279,7 @@ def move(ints, reals, state, p, q, slot, now, pop, model, ndim, memory):  # type
 
 
 @njit(cache=True, nogil=True)
-def append(ints, reals, state, n, frame, slots, at, noise, light, rows, newest):  # type: ignore[no-untyped-def]
+def append(ints, reals, state, n, frame, clock, slots, at, noise, light, rows, newest):  # type: ignore[no-untyped-def]
     """Add the points of a frame as rows from `n` on, each behind the newest point of its slot."""
     for j in range(len(slots)):
         p, before = n + j, newest[slots[j]]
@@ -254,19 +289,25 @@ def append(ints, reals, state, n, frame, slots, at, noise, light, rows, newest):
         if before >= 0:
             ints[before, AFTER] = p
         newest[slots[j]] = p
-        reals[p, AT : AT + 3], reals[p, NOISE : NOISE + 2], reals[p, LIGHT] = (
-            at[j], noise[j], light[j],
-        )  # fmt: skip
-        state[p] = rows[j]
+        reals[p, LIGHT], reals[p, CLOCK] = light[j], clock
+        for axis in range(3):
+            reals[p, AT + axis] = at[j, axis]
+        for part in range(2):
+            reals[p, NOISE + part] = noise[j, part]
+        for k in range(predict.F):
+            state[p, k] = rows[j, k]
 
 
 @njit(cache=True, nogil=True)
 def drop(ints, reals, state, n, gone, newest):  # type: ignore[no-untyped-def]
     """Forget the first `gone` rows of `n`; the others move to the front."""
     for p in range(gone, n):
-        ints[p - gone] = ints[p]
-        reals[p - gone] = reals[p]
-        state[p - gone] = state[p]
+        for k in range(ints.shape[1]):
+            ints[p - gone, k] = ints[p, k]
+        for k in range(reals.shape[1]):
+            reals[p - gone, k] = reals[p, k]
+        for k in range(predict.F):
+            state[p - gone, k] = state[p, k]
         for k in (BEFORE, AFTER):
             if ints[p - gone, k] >= 0:
                 ints[p - gone, k] = max(ints[p - gone, k] - gone, NONE)

@@ -55,6 +55,8 @@ FLOOR = 0.02  # least share of the average step variance
 # start: how many in a hundred tracks, by points seen (1, 2, more) and frames missed, come back
 RETURN = ((50, 20, 10, 5), (80, 40, 20, 10), (93, 55, 30, 15))
 GUESSES = 20.0  # observations that the start counts for
+STEADY = 1e-6  # least variance of the logarithm of an intensity, and of the way (px^2): averages of
+# nothing but zeros fade to 0
 LOG_TURN = math.log(2.0 * math.pi)
 
 
@@ -194,7 +196,7 @@ def link_cost(ahead, i, at, noise, light, weight, change, j, ndim):  # type: ign
     less = math.exp(0.5 * (nearer - max(b, v)))
     total = w_b + w_v * less if b < v else w_v + w_b * less
     cost = nearer + ndim * LOG_TURN - 2.0 * math.log(max(total, 1e-300))
-    return cost + weight * min(brighter * brighter / change, 25.0)
+    return cost + weight * min(brighter * brighter / max(change, STEADY), 25.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -249,7 +251,7 @@ def update(state, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop)
     state[j, BP + 1], state[j, VP + 3], state[j, VP + 4], state[j, VP + 5] = left_z
     state[j, MU], state[j, SQ], state[j, SN], state[j, SEEN] = mu, sq, sn, seen + 1.0
     state[j, CLOCK], state[j, LIGHT] = clock, before + 0.3 * change
-    pop[STEP] = max(pop[STEP] + (1.0 - mu) * step, 1e-6 * q_all * pop[STEPS])
+    pop[STEP] = max(pop[STEP] + (1.0 - mu) * step, STEADY * pop[STEPS])
     pop[STEPS] += 1.0 - mu
     pop[DIRECTED] += mu
     pop[TRACKS] += 1.0

@@ -73,7 +73,7 @@ class Refiner:
         self._due = 0  # of those, the first that was not judged
         self._n = 0
         self._ints = np.empty((1024, 4), np.int64)
-        self._reals = np.empty((1024, 6))
+        self._reals = np.empty((1024, 7))
         self._state = np.empty((1024, predict.F))
         self._newest = np.empty(0, np.int64)  # by slot: its newest point
 
@@ -123,7 +123,16 @@ class Refiner:
         self._ints[gone[gone >= 0], AFTER] = OVER
         self._newest[lost] = NONE
         hindsight.append(
-            self._ints, self._reals, self._state, self._n, frame, slots, *points, rows, self._newest
+            self._ints,
+            self._reals,
+            self._state,
+            self._n,
+            frame,
+            clock,
+            slots,
+            *points,
+            rows,
+            self._newest,
         )
         self._n += len(slots)
 
@@ -174,7 +183,7 @@ class Refiner:
         """Go on from a snapshot of a refiner with the same parameters."""
         frames, self._due, n, slots = _HEAD.unpack_from(data)
         at, tables = _HEAD.size, []
-        shapes = (frames, 2), (n, 6), (n, predict.F), (n, 4), (slots, 1)
+        shapes = (frames, 2), (n, 7), (n, predict.F), (n, 4), (slots, 1)
         for shape, code in zip(shapes, ("<f8", "<f8", "<f8", "<i8", "<i8"), strict=True):
             table = np.frombuffer(data, code, shape[0] * shape[1], at).reshape(shape)
             tables.append(table.astype(table.dtype.newbyteorder("=")))

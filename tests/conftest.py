@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,8 +48,9 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with torch.no_grad():
                 for weight in net.parameters():
                     weight.mul_(2)  # so that answers differ from track to track
-            own = {"lag": 20, "farthest": 30, "decision": decision} if not end else {}
-            nothing = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
+            own: dict[str, Any] = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
+            if not end:
+                own |= {"lag": 20, "farthest": 30, "decision": decision}
             path = save(net, folder / f"{name}{end}.onnx")
-            write_card(path, task=task + end, seed=0, abstain_below=0.3, **own, **nothing)
+            write_card(path, task=task + end, seed=0, abstain_below=0.3, **own)
     return folder

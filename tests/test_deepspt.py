@@ -105,7 +105,7 @@ def test_padding_and_neighbours_do_not_matter_to_whole_tracks(outputs: int) -> N
 
 @torch.no_grad()
 def test_a_whole_track_is_seen_from_both_ends() -> None:
-    net, x = whole(), some_traits(1)
+    net, x = whole().double(), some_traits(1).double()
     reference = net(x, *reversed_of(x, [50]))
     for place in (0, 49):
         other = x.clone()

@@ -16,18 +16,22 @@ from livespt.tools.evaluate_linker import FACTORS, cell, compared, evaluate, lar
 
 
 def test_a_cell_judges_perfect_links_first_and_ours_below_them() -> None:
-    perfect, mine = cell("receptors", 0, 0.05, seed=3, frames=40, judges=False)
+    perfect, mine, refined = cell("receptors", 0, 0.05, seed=3, frames=40, judges=False)
     assert perfect["linker"] == "(perfect links)"
     assert perfect["switches"] == perfect["wrong_links"] == 0
     assert 0.9 < perfect["jsc_theta"] <= 1
     assert mine["linker"] == "livespt"
     assert 0.75 < mine["jsc_theta"] <= perfect["jsc_theta"]
     assert mine["alpha"] <= perfect["alpha"] + 1e-9
+    assert refined["linker"] == "livespt_refine"
+    assert mine["jsc_theta"] - 0.01 < refined["jsc_theta"] <= perfect["jsc_theta"]
     assert mine["particles"] == DENSITIES["receptors"][0]
 
 
 def test_ranges_are_set_for_all_linkers_scenarios_and_densities() -> None:
-    assert {"livespt", "trackpy", "laptrack", "btrack", "btrack_brownian"} == set(FACTORS)
+    assert {"livespt", "livespt_refine", "trackpy", "laptrack", "btrack", "btrack_brownian"} == set(
+        FACTORS
+    )
     for factors in FACTORS.values():
         assert set(factors) == set(MOTION)
         assert all(len(levels) == 3 and min(levels) >= 1 for levels in factors.values())
@@ -83,7 +87,7 @@ def test_the_command_prints_and_writes_every_figure(
     kept = json.loads((folder / "linker.json").read_text())
     with (folder / "linker.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(kept["cells"]) == 3 * 2 * 2  # densities, errors, perfect and ours
+    assert len(rows) == len(kept["cells"]) == 3 * 2 * 3  # densities, errors, perfect and ours
     assert rows[1]["linker"] == "livespt"
     assert len(kept["quality"]) == 6
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from livespt.models import traits
+from livespt.models import motion_graph, traits
+from livespt.models.deepspt import Follow
 from livespt.models.follow import Following, Network
-from livespt.models.session import open_session, shipped
+from livespt.models.session import open_session, shipped, write_card
+from livespt.models.traits import of_tracks
 from livespt.stream.errors import ModelError
 
 LAG = 12
@@ -53,6 +57,28 @@ def test_readings_are_probabilities(pair: list[Network]) -> None:
     np.testing.assert_allclose(told[..., :4].sum(-1), 1, atol=1e-6)
     assert told.min() >= 0 and told.max() <= 1
     assert told[-1, :, 0].std(axis=0).min() > 0.01, "tracks differ"
+
+
+@pytest.mark.parametrize("outputs", [4, 1])
+def test_point_by_point_is_what_torch_says_of_whole_tracks(tmp_path: Path, outputs: int) -> None:
+    """Traits, what is carried, what is told and asked: all of it beside the definition."""
+    torch.manual_seed(3)
+    net = Follow(outputs, hidden=16)
+    net.temperature[:] = torch.rand(len(net.temperature)) + 0.7
+    path = motion_graph.save(net, tmp_path / "net.onnx")
+    nothing: dict[str, Any] = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
+    write_card(path, task="segment", seed=0, **nothing)
+    points = walks(3)
+    seen = follow(Following([Network(open_session(path, "cpu"))], LAG, 0.1), [2, 0, 1], points)
+    offset, frame = LENGTH * np.arange(4), np.tile(2 * np.arange(LENGTH), 3)
+    told = of_tracks(offset, frame, points.swapaxes(0, 1).reshape(-1, 3), np.full(3, 0.1))
+    x = torch.from_numpy(told.reshape(3, LENGTH, -1)).swapaxes(0, 1)
+    for k, age in enumerate((0, *AGES)):
+        ages = torch.arange(LENGTH)[:, None].expand(LENGTH, 3).clamp(max=age)
+        with torch.no_grad():
+            scores = net(x, ages)
+        expected = scores.softmax(-1) if outputs > 1 else scores.sigmoid()
+        np.testing.assert_allclose(seen[:, :, k], expected.numpy(), atol=1e-5)
 
 
 def test_the_newest_point_asked_for_again_is_the_same(pair: list[Network]) -> None:
@@ -112,7 +138,7 @@ def test_how_far_one_may_look_back_changes_no_answer(pair: list[Network]) -> Non
     for t in range(LENGTH):
         now = [some.push(slots, np.full(3, t), points[t]) for some in (near, far)]
         then = [some.read(slots, np.full(3, min(t, 3))) for some in (near, far)]
-        assert np.array_equal(*now) and np.array_equal(*then)
+        assert np.array_equal(now[0], now[1]) and np.array_equal(then[0], then[1])
 
 
 def test_one_network_answers_the_same_without_the_other(pair: list[Network]) -> None:

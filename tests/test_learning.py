@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def learn(
             raise Cut
         steps.append(step)
         x = torch.from_numpy(np.random.default_rng(step).normal(size=(8, 3)).astype(np.float32))
-        return (net(x)[:, 0] - x.sum(1)).square().mean()
+        loss: torch.Tensor = (net(x)[:, 0] - x.sum(1)).square().mean()
+        return loss
 
     look = None if judge is None else lambda: judge(net)
     history = fit(net, loss_of, 120, 0.05, folder / "net.checkpoint", resume, judge=look)
@@ -182,7 +184,9 @@ def test_patience_is_not_lost_when_the_power_fails(
 def test_the_end_may_be_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "KEEP_EVERY", 50)  # 120 is no multiple of it
     plain = learn(tmp_path)
-    judged = learn(tmp_path, judge=lambda net: -float(next(net.parameters()).detach().sum()))
+    looks = itertools.count()
+    judged = learn(tmp_path, judge=lambda net: -next(looks))  # each better than the one before
+    assert next(looks) == 3
     assert np.array_equal(judged["weight"], plain["weight"])
 
 

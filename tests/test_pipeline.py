@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import pytest
@@ -140,11 +139,13 @@ def test_what_breaks_a_stage_ends_the_run_with_a_word() -> None:
 
 
 def test_a_source_that_was_stopped_still_settles() -> None:
+    def stopped() -> tuple[str, str]:
+        return "aborted", "enough"
+
     kept = Kept()
     stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Unsure))
     analyzer = Analyzer(stages.localize, stages.infer, Settings(lag=2))
-    ending = partial(tuple, ("aborted", "enough"))
-    stop = pipeline.run(frames([1, 1, 1]), analyzer, [kept], START, stages, ending=ending)
+    stop = pipeline.run(frames([1, 1, 1]), analyzer, [kept], START, stages, ending=stopped)
     assert (stop.status, stop.reason, stop.states) == ("aborted", "enough", 6)
 
 

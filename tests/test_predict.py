@@ -151,6 +151,26 @@ def test_particles_in_a_heap_go_on(motion: str, side: float) -> None:
 
 
 @pytest.mark.parametrize("motion", MOVING)
+def test_what_never_changes_is_linked_for_ever(motion: str) -> None:
+    """Averages of zeros fade: after 15 000 frames they would be no numbers any more."""
+    linker, at = Linker(4.0, memory=1, motion=motion), np.mgrid[:2, :2].reshape(2, -1).T * 20.0
+    for frame in range(16_000):
+        linker.link(frame, at)
+    assert linker.next_id == 4
+    assert not len(linker.link(16_000, at + 0.1).born)
+
+
+@pytest.mark.parametrize("motion", MOVING)
+def test_a_moved_stage_costs_one_name_each(motion: str) -> None:
+    rng = np.random.default_rng(6)
+    linker, at = Linker(4.0, memory=1, motion=motion), rng.uniform(0, 200, (100, 2))
+    for frame in range(200):
+        at = at + 30.0 * (frame == 150) + rng.normal(0, 0.5, at.shape)
+        linker.link(frame, at)
+    assert 150 < linker.next_id < 250
+
+
+@pytest.mark.parametrize("motion", MOVING)
 def test_odd_input_goes_through(motion: str) -> None:
     linker = Linker(3.0, memory=1, motion=motion)
     one = np.array([[1.0, 1.0]])

@@ -35,12 +35,11 @@ def walk(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return frame, np.cumsum(rng.normal(size=(n, 3)) * rng.uniform(0.2, 3), axis=0)
 
 
-def joined(
-    tracks: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    count = [len(frame) for frame, _ in tracks]
-    parts = zip(*tracks, strict=True)
-    return np.concatenate([[0], np.cumsum(count)]), *(np.concatenate(p) for p in parts)
+def joined(tracks: list[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> tuple[Any, Any, Any]:
+    """Offsets, frames and positions of these tracks, one after another."""
+    offset = np.concatenate([[0], np.cumsum([len(frame) for frame, _ in tracks])])
+    frame, point = (np.concatenate(part) for part in zip(*tracks, strict=True))
+    return offset, frame, point
 
 
 def with_card(source: Path, folder: Path, **changes: Any) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ def walk(n: int, seed: int = 0, ndim: int = 3, step: float = 3.0) -> Floats:
     steps = step * rng.normal(size=(n, 3)) * rng.choice([0.3, 1.0, 2.0], (n, 1))
     steps[n // 3 : n // 2] += step
     steps[:, : 3 - ndim] = 0
-    return np.cumsum(steps, axis=0) + np.array([7.0, 120.0, 80.0])
+    points: Floats = np.cumsum(steps, axis=0) + np.array([7.0, 120.0, 80.0])
+    return points
 
 
 def gappy(n: int, seed: int = 0) -> NDArray[np.int64]:
@@ -41,7 +43,7 @@ def told(
     return of_tracks(offset, frame, point, np.array([um]), backwards).astype(np.float64)
 
 
-def log_length(square: float) -> float:
+def log_length(square: Any) -> float:
     return 0.5 * math.log(square + QUIET)
 
 

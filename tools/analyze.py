@@ -113,7 +113,9 @@ def point_by_point(
     states = np.zeros(len(frames), STATE)
     tracks, slot = np.unique(particles, return_inverse=True)
     first = np.full(len(tracks), np.iinfo(np.int64).max)
+    last = np.full(len(tracks), np.iinfo(np.int64).min)
     np.minimum.at(first, slot, frames)
+    np.maximum.at(last, slot, frames)
     age = frames - first[slot]
     lag = infer.lag if lag is None else min(lag, infer.farthest)
     for begin in range(0, len(tracks), AT_ONCE):
@@ -132,7 +134,7 @@ def point_by_point(
         states[order] = made[np.lexsort((made["track"], made["frame"]))]
     states["track"] = particles
     states["frame"] = frames
-    states["made"] += first[slot]
+    states["made"] = np.minimum(frames + lag, last[slot])  # when what was read had been seen
     return states
 
 

@@ -67,6 +67,9 @@ FACTORS: dict[str, dict[str, tuple[float, float, float]]] = {
         "microtubules": (1.5, 1.5, 1.5),
     },
 }
+REFINED = "livespt_refine"  # the row of ours with its links corrected after `checks.REFINE` frames
+OURS = ("livespt", REFINED)
+MEMORY[REFINED], FACTORS[REFINED] = MEMORY["livespt"], FACTORS["livespt"]
 MEASURES = ("jsc_theta", "alpha", "beta", "jsc")
 PERFECT = "(perfect links)"
 
@@ -78,9 +81,16 @@ def ours(
     return link_points(frame, points, search_range, memory, **SETTINGS)
 
 
+def refined(
+    frame: NDArray[np.int64], points: NDArray[np.float64], search_range: float, memory: int
+) -> NDArray[np.int64]:
+    """The same with links judged once more."""
+    return link_points(frame, points, search_range, memory, refine=checks.REFINE, **SETTINGS)
+
+
 def linkers(judges: bool = True) -> dict[str, Linked]:
     """All that are compared: ours first."""
-    return {"livespt": ours} | (link_judges.judges() if judges else {})
+    return {"livespt": ours, REFINED: refined} | (link_judges.judges() if judges else {})
 
 
 def judged(name: str, linker: Linked, movie: Scene, search_range: float) -> dict[str, Any]:
@@ -150,7 +160,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for key in sorted(cells, key=lambda key: (order.index(key[0]), key[1], key[2])):
         here = [r for r in rows if (r["scenario"], r["particles"], r["errors"]) == key]
         by = {row["linker"]: row for row in here}
-        mine, others = by["livespt"], [r for r in here[1:] if r["linker"] != "livespt"]
+        mine, others = by["livespt"], [r for r in here[1:] if r["linker"] not in OURS]
         line: dict[str, Any] = dict(zip(("scenario", "particles", "errors"), key, strict=True))
         line |= {name: round(row["jsc_theta"], 3) for name, row in by.items()}
         line["switches"] = "/".join(str(row["switches"]) for row in here[1:])
@@ -248,6 +258,8 @@ def tune(seed: int = 1) -> dict[str, Any]:
             movie = scene(scenario, DENSITIES[scenario][level], seed, frames=frames)
             reach = largest_step(movie)
             for name, linker in linkers().items():
+                if name == REFINED:  # has the range of ours
+                    continue
                 found = [judged(name, linker, movie, f * reach)["jsc_theta"] for f in TRIED]
                 line = {"scenario": scenario, "density": LEVELS[level], "linker": name}
                 line |= {f"{f}": round(value, 3) for f, value in zip(TRIED, found, strict=True)}

@@ -26,6 +26,7 @@ from livespt.tools.link_judges import by_trackpy
 Floats = NDArray[np.float64]
 REACH = 4.0  # px, of random scenes: trackpy raises an exception on much wider ones
 TURN = 8  # frames timed in one go: others' work must not leave our caches cold each frame
+REFINE = 4  # frames of hindsight, where links are judged once more
 TIMED = ((100, 512.0), (1000, 512.0), (10_000, 2048.0))  # particles, side of the field, px
 
 
@@ -122,13 +123,16 @@ def trackmate(folder: Path) -> list[dict[str, Any]]:
 def speed(frames: int = 60, judge: bool = True, **settings: Any) -> list[dict[str, Any]]:
     """CPU ms per frame at 100, 1000 and 10 000 particles, in turns with `trackpy.link_iter`.
 
-    `settings` are those of the motion model, timed beside the plain linker.
+    `settings` are those of the motion model, timed beside the plain linker, and with its links
+    judged once more after `REFINE` frames.
     """
     rows = []
     for n, size in TIMED:
         count = max(frames // 4, 2 * TURN) if n > 5000 else frames
         movie = list(walk(n, size, 1, frames=count))
         linkers = {"plain": Linker(REACH), "motion": Linker(REACH, 2, **settings)}
+        if settings:
+            linkers["refined"] = Linker(REACH, 2, refine=REFINE, **settings)
         theirs = _trackpy(movie) if judge else None
         spent: dict[str, list[float]] = {name: [] for name in (*linkers, "trackpy")}
         for start in range(0, count, TURN):
@@ -140,6 +144,8 @@ def speed(frames: int = 60, judge: bool = True, **settings: Any) -> list[dict[st
         ms = {name: float(np.median(times[2:])) for name, times in spent.items() if times}
         row: dict[str, Any] = {"particles": n, "livespt_ms": ms["plain"]}
         row["with_motion_ms"] = ms["motion"]
+        if "refined" in ms:
+            row["refined_ms"] = ms["refined"]
         if "trackpy" in ms:
             row |= {"trackpy_ms": ms["trackpy"], "times_faster": ms["trackpy"] / ms["plain"]}
         rows.append(row)

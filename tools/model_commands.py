@@ -305,13 +305,14 @@ def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--baselines",
     is_flag=True,
-    help="Beside rolling MSD, an LSTM and a U-Net (trained first, some 20 minutes).",
+    help="Beside rolling MSD, an LSTM and a U-Net (trained first, some 15 minutes).",
 )
-def evaluate_segmenter(folder: Path | None, baselines: bool, **values: Any) -> None:
+@click.option("--write", is_flag=True, help="Put the figures on the models' cards.")
+def evaluate_segmenter(folder: Path | None, baselines: bool, write: bool, **values: Any) -> None:
     """Accuracy against lag on simulated tracks (MODEL.onnx; default: the shipped ones)."""
     from livespt.tools.evaluate_segmenter import evaluate_segmenter
     from livespt.tools.learning import choose_device
-    from livespt.tools.motion_report import write_report
+    from livespt.tools.motion_report import write_figures, write_report
 
     if baselines:
         choose_device("cpu")  # no torch: said before minutes of work
@@ -320,6 +321,8 @@ def evaluate_segmenter(folder: Path | None, baselines: bool, **values: Any) -> N
         from livespt.tools.baselines import compare
 
         compare(figures, values["tracks"], values["seed"], folder and folder / "baselines")
+    if write:
+        write_figures(figures, values["model"], values["whole"])
     if folder is not None:
         figures["files"] = write_report(figures, folder)
     report(figures)

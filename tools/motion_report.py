@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from livespt.models.session import add_metrics, shipped
+
 
 def write_report(figures: dict[str, Any], folder: Path) -> list[str]:
     """Write `figures.json` and a picture for each set into `folder`; return their names."""
@@ -18,6 +20,16 @@ def write_report(figures: dict[str, Any], folder: Path) -> list[str]:
             _picture(name, figures, folder / file)
             names.append(file)
     return names
+
+
+def write_figures(figures: dict[str, Any], model: Path | None, whole: Path | None) -> None:
+    """Put `figures` on the cards of the models they are of; None: the shipped ones."""
+    models = [path for path in (model, whole) if path] or [
+        shipped("segmenter"),
+        shipped("segmenter_whole"),
+    ]
+    for path in models:
+        add_metrics(path, figures)
 
 
 def _picture(name: str, figures: dict[str, Any], path: Path) -> None:

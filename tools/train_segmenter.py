@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from livespt.models.deepspt import Follow, Whole
 
 STEPS = {"quick": 100, "cpu": 5000, "full": 100_000}
-WHOLE = 0.6  # of the steps: a network that sees all of a track learns sooner
 JUDGED = {"quick": 100, "cpu": 2000, "full": 20_000}  # tracks of each set that the metrics are from
 HIDDEN = 96
 SETTLED = 20  # frames of look-ahead of a settled state: 5 points above lag 0, 10 more gain one
@@ -96,8 +95,7 @@ def train(
     metrics: dict[str, Any] = {}
     for kind, (path, begun) in todo.items():
         recipe = Recipe(4, HIDDEN, RATE, lambda some: some.label, tracks, HELD_OUT)
-        mine = round(steps * WHOLE) if kind == "whole" else steps
-        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=mine, resume=begun)
+        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=steps, resume=begun)
         facts = {"preset": preset, **facts}
         metrics[kind] = publish(net, path, seed, facts, judged)
     return metrics

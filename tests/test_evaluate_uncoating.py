@@ -1,0 +1,96 @@
+"""The judge of the uncoating classifier: perfect and blind readers, and events as announced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from livespt.models.motion import Tracks
+from livespt.stream.decide import Decisions, Rule
+from livespt.stream.states import Settled
+from livespt.stream.types import KINDS, STATE
+from livespt.tools import evaluate_uncoating as judge
+from livespt.tools import train_uncoating
+from livespt.tools.evaluate_uncoating import announcements, event_scores, uncoating_scores
+
+LAG = 10
+
+
+@pytest.fixture(scope="module")
+def tracks() -> Tracks:
+    return train_uncoating.tracks_of(5, 0, 60)
+
+
+def perfect(tracks: Tracks) -> NDArray[np.float32]:
+    """Whoever was uncoated from the first point on cannot be known to be."""
+    from_start = np.repeat(tracks.uncoated[tracks.offset[:-1]], np.diff(tracks.offset))
+    return (tracks.uncoated & ~from_start).astype(np.float32)
+
+
+def test_a_perfect_reader_announces_every_uncoating_in_time(tracks: Tracks) -> None:
+    scores = event_scores(announcements(perfect(tracks), tracks, 0.5, 3, LAG), tracks)
+    assert scores["found_share"] == 1 and scores["false_share"] == 0 and scores["true"] > 10
+    assert scores["timing_error_frames"] == 0 and 12 <= scores["delay_frames"] <= 16
+    told = uncoating_scores(tracks.uncoated.astype(np.float32), tracks)
+    assert {told[name] for name in ("accuracy_mean", "before", "after", "all_points")} == {1}
+    assert told["ece"] == 0
+
+
+def test_a_blind_reader_announces_nothing(tracks: Tracks) -> None:
+    nothing = np.zeros(len(tracks.frame), np.float32)
+    none = event_scores(announcements(nothing, tracks, 0.5, 3, LAG), tracks)
+    assert none["found_share"] == 0 and none["delay_frames"] is None
+    told = uncoating_scores(nothing, tracks)
+    assert told["before"] == 1 and told["after"] == 0
+    assert told["accuracy_mean"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_who_always_cries_is_wrong_in_every_track(tracks: Tracks) -> None:
+    always = event_scores(announcements(1 - perfect(tracks), tracks, 0.5, 3, LAG), tracks)
+    assert always["found_share"] < 0.1 and always["false_share"] > 0.9
+
+
+@pytest.mark.parametrize(("threshold", "hold"), [(0.5, 1), (0.8, 3), (0.95, 6)])
+def test_announced_is_what_a_run_would_announce(
+    tracks: Tracks, threshold: float, hold: int
+) -> None:
+    """The same settled readings through stream/decide.py."""
+    rng = np.random.default_rng(hold)
+    scores = 5 * np.sin(0.2 * rng.normal(size=len(tracks.frame)).cumsum())
+    probability = (1 / (1 + np.exp(-scores))).astype(np.float32)
+    events = announcements(probability, tracks, threshold, hold, LAG)
+    expected = []
+    for i, (low, high) in enumerate(zip(tracks.offset[:-1], tracks.offset[1:], strict=True)):
+        decide = Decisions(Rule(threshold=threshold, hold=hold), capacity=1)
+        for row in range(low, high):
+            state = np.zeros(1, STATE)
+            state["frame"], state["p_uncoated"] = tracks.frame[row], probability[row]
+            settled = Settled(state, np.zeros(1, np.int32), np.zeros((1, 3)))
+            last = min(row + LAG, high - 1)
+            for event in decide(settled, int(tracks.frame[last])):
+                assert KINDS[event["kind"]] == "uncoating"
+                expected.append((i, int(event["frame"]), int(event["frame"] + event["delay"])))
+    assert len(expected) > 10
+    assert list(zip(*(part.tolist() for part in events), strict=True)) == expected
+
+
+def test_entries_hold_viruses_and_others_with_holes_and_breaks() -> None:
+    tracks = judge.entries(40, 3, judge.ENTRIES["movie"])
+    assert len(tracks.uncoat) > 50 and (tracks.uncoat >= 0).sum() > 10
+    assert (np.diff(tracks.frame) > 1).any()
+    again = judge.entries(40, 3, judge.ENTRIES["movie"])
+    assert np.array_equal(again.point, tracks.point)
+
+
+def test_one_model_or_both_are_judged(networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    movie = judge.ENTRIES["movie"] | {"n_frames": (30, 60)}
+    monkeypatch.setattr(judge, "ENTRIES", {"movie": movie})
+    one, whole = networks / "uncoating.onnx", networks / "uncoating_whole.onnx"
+    both = judge.evaluate_uncoating(one, tracks=10, whole=whole, provider="cpu")
+    assert [row["reading"] for row in both["movie"]] == ["lag 0", "lag 10", "lag 20", "offline"]
+    assert set(both) == {"movie", "movie: events"}
+    offline = judge.evaluate_uncoating(whole, tracks=10, provider="cpu")
+    assert offline == {"movie": both["movie"][-1:]}
