@@ -58,12 +58,13 @@ class Memory:
         frames: NDArray[np.int64],
         points: Floats,
         um: float = 0.0,
+        rows: int = 0,
     ) -> NDArray[np.float32]:
         """Traits (n, COUNT) of one more point (n, 3) z, y, x in pixels of each of `slots` (n,).
 
-        `um` is the size of a pixel in micrometres, 0 if nobody knows.
+        `um` is the size of a pixel in micrometres, 0 if nobody knows. Zeros follow up to `rows`.
         """
-        out = np.empty((len(slots), COUNT), np.float32)
+        out = np.zeros((max(rows, len(slots)), COUNT), np.float32)
         _push(self.ring, self.past, slots, frames, points, um, out)
         return out
 
