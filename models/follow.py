@@ -173,6 +173,13 @@ def _rounded(n: int) -> int:
     return -(-n // ROWS) * ROWS
 
 
+def padded(array: NDArray[Any]) -> NDArray[Any]:
+    """The rows and zeros up to a multiple of ROWS."""
+    out = np.zeros((_rounded(len(array)), *array.shape[1:]), array.dtype)
+    out[: len(array)] = array
+    return out
+
+
 def _parted(n: int) -> Iterator[slice]:
     """Rows 0 to n, up to BATCH at a time."""
     return (slice(low, min(low + BATCH, n)) for low in range(0, n, BATCH))

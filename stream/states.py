@@ -26,16 +26,16 @@ class Follower(Protocol):
     """What is carried of the tracks of one lane, by slot: `models.follow.Following`.
 
     A reading is five probabilities: of the four motions, in the order of `types.MOTIONS`, and of
-    having uncoated.
+    having uncoated. A sixth may follow: of what a user's classifier looks for.
     """
 
     def push(
         self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Take one more point (n, 3) z, y, x in pixels of each of `slots`; read it (n, 5)."""
+        """Take one more point (n, 3) z, y, x in pixels of each of `slots`; read it (n, 5 or 6)."""
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Readings (n, 5) of the points `ages` (n,) points before the newest of `slots` (n,)."""
+        """Readings of the points `ages` (n,) points before the newest of `slots` (n,)."""
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots`."""
@@ -193,7 +193,7 @@ class States:
 
 
 def state_rows(readings: NDArray[np.float32], abstain_below: float) -> NDArray[np.void]:
-    """STATE rows that hold `readings` (n, 5) and nothing else yet."""
+    """STATE rows that hold `readings` (n, 5 or 6) and nothing else yet."""
     rows = np.zeros(len(readings), STATE)
     motion = readings[:, :4]
     for i, name in enumerate(MOTIONS):
@@ -201,6 +201,7 @@ def state_rows(readings: NDArray[np.float32], abstain_below: float) -> NDArray[n
     unsure = motion.max(axis=1) < abstain_below
     rows["state"] = np.where(unsure, ABSTAIN, motion.argmax(axis=1))
     rows["p_uncoated"] = readings[:, 4]
+    rows["p_task"] = readings[:, 5] if readings.shape[1] > 5 else np.nan
     return rows
 
 

@@ -80,7 +80,7 @@ def analyze_table(
         states = whole_tracks(*load_whole(options), frames, particles, points, pixel_size_um)
     else:
         infer = load_infer(options)
-        infer.pixel_size_um = pixel_size_um
+        infer.measure(pixel_size_um, frame_interval_s, 3 if "z" in table.values else 2)
         states = point_by_point(infer, frames, particles, points, lag)
     write_table(out, table, state_columns(states), overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}

@@ -29,6 +29,7 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--localizer", type=PATH, help="Localizer (.onnx, or `crowd`). [fast]"),
         click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped."),
         click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped."),
+        click.option("--classifier", type=PATH, help="A classifier of your own (.onnx). [none]"),
         click.option("--search-range", type=FINITE, help="Pixels a particle may move a frame. [5]"),
         click.option("--memory", type=int, help="Frames a particle may be missed. [3]"),
         click.option("--motion", type=MOTION, help="How the linker foresees motion. [none]"),
