@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 STEPS = {"quick": 100, "cpu": 5000, "full": 100_000}
 JUDGED = {"quick": 100, "cpu": 2000, "full": 20_000}  # tracks of each set that the metrics are from
 HIDDEN = {"follow": 64, "whole": 96}  # the first runs live: every frame pays for it
-STEPS_OF = {"follow": 2, "whole": 1}  # times those above: a step of the first costs a quarter
 SETTLED = 20  # frames of look-ahead of a settled state: 5 points above lag 0, 10 more gain one
 RATE = 4e-3
 # how many of each kind: DeepSPT's set to compare with, also short tracks of it, for most real ones
@@ -96,8 +95,7 @@ def train(
     metrics: dict[str, Any] = {}
     for kind, (path, begun) in todo.items():
         recipe = Recipe(4, HIDDEN[kind], RATE, lambda some: some.label, tracks, HELD_OUT)
-        mine = steps * STEPS_OF[kind]
-        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=mine, resume=begun)
+        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=steps, resume=begun)
         facts = {"preset": preset, **facts}
         metrics[kind] = publish(net, path, seed, facts, judged)
     return metrics
