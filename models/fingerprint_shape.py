@@ -8,7 +8,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-
 Floats = NDArray[np.float64]
 
 # corners, planes, corners of faces, faces seen, edges around them, marks of edges
