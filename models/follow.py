@@ -74,7 +74,7 @@ class Network:
         n = len(arrays[0])
         parts = []
         for low in range(0, n, BATCH):
-            some = [_padded(array[low : low + BATCH]) for array in arrays]
+            some = [padded(array[low : low + BATCH]) for array in arrays]
             got = self.session.named(outputs, [*blank, *some] if last else [*some, *blank])
             parts.append([array[: n - low] for array in got])
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -167,7 +167,7 @@ class Following:
             self._count = np.concatenate([self._count, np.zeros_like(self._count)])
 
 
-def _padded(array: NDArray[Any]) -> NDArray[Any]:
+def padded(array: NDArray[Any]) -> NDArray[Any]:
     """The rows and zeros up to a multiple of ROWS."""
     out = np.zeros((-(-len(array) // ROWS) * ROWS, *array.shape[1:]), array.dtype)
     out[: len(array)] = array

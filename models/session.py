@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import ModelError
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-TASKS = ("localize", "segment", "segment_whole", "uncoating", "uncoating_whole")
+TASKS = ("localize", "segment", "segment_whole", "uncoating", "uncoating_whole", "classifier")
 REQUIRED = ("name", "sha256", "seed", "task", "input", "training", "metrics", "provenance")
 
 
