@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from livespt.models.fingerprint_hmm import STATES, viterbi
 from livespt.models.fingerprint_msd import (
-    FAST,
     fit_probability,
     gappy_pairs,
     lags,
@@ -89,7 +88,7 @@ def _moments(
         out[10] = 1 - min(stay, 1.0)
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True)
 def _steps(
     x: Floats,
     y: Floats,

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-FAST = {"nnan", "ninf", "nsz", "arcp", "contract", "reassoc"}  # sums in any order: SIMD
 NEAR = 64  # lags summed pair by pair in long tracks: there Fourier sums would cancel worst
 # exponents where the search for the best one starts: dense where tracks are
 START = np.array([1e-4, 0.1, 0.25, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5, 3.5, 5.0, 7.0, 10.0])
@@ -29,7 +28,7 @@ def lags(n: int) -> int:
     return n // 2 - 1
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True)
 def pairs(x: Floats, y: Floats, z: Floats, most: int, second: Floats, fourth: Floats) -> float:
     """Means of |r|^2 and |r|^4 over all pairs `k` points apart, k = 1..most, into row k - 1.
 
@@ -129,7 +128,7 @@ def powers(most: int) -> tuple[Floats, Floats]:
     return log, power
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True)
 def _slope(msd: Floats, log: Floats, power: Floats) -> tuple[float, float, float, float]:
     """Slope and curvature, in alpha, of ln(explained squares) / 2, at the k^alpha of `power`.
 
@@ -150,7 +149,7 @@ def _slope(msd: Floats, log: Floats, power: Floats) -> tuple[float, float, float
     return m - e, (a2 / a0 - m * m) - 2 * (b2 / b0 - e * e), a0 / b0, m - 2 * e
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True)
 def _start(msd: Floats, power: Floats) -> int:
     """The exponent of START that leaves the smallest squared residual."""
     best, at = -1.0, 0

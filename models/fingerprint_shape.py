@@ -8,8 +8,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint_msd import FAST
-
 Floats = NDArray[np.float64]
 
 # corners, planes, corners of faces, faces seen, edges around them, marks of edges
@@ -21,7 +19,7 @@ FEW = 64  # points up to which all pairs are simply compared
 FLAT = 1e-12  # volume or area, in units of the largest extent: below it is none
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True)
 def _apart(x: Floats, y: Floats, z: Floats, least: int) -> float:
     """Largest squared distance between points `least` places apart, or more."""
     far = 0.0
@@ -126,7 +124,7 @@ def hull_area(x: Floats, y: Floats) -> float:
     return 0.5 * max(area, 0.0)
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True)
 def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float) -> float:
     """How far the point is outside of each plane (into row 4), times its area, and at most."""
     far = -1.0
@@ -281,7 +279,7 @@ def _grow(
     return faces
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True)
 def main_kurtosis(x: Floats, y: Floats, z: Floats) -> float:
     """Pearson kurtosis (3 is Gaussian) of points about 0, along their main axis; 0 if they agree.
 
