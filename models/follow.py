@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from livespt.models import traits
 from livespt.models.session import Session
 from livespt.stream.errors import ModelError
+from livespt.stream.window import grown
 
 ROWS, BATCH = 16, 256  # rows come in multiples of ROWS: then none depends on how many others
 FARTHEST = 1e9  # pixels; beyond, a place says nothing
@@ -161,11 +162,9 @@ class Following:
 
     def _reserve(self, need: int) -> None:
         self.memory.reserve(need)
-        while need > len(self._count):
-            for part in (self._hidden, self._message):
-                part[:] = [np.concatenate([array, np.zeros_like(array)]) for array in part]
-            self._blind = np.concatenate([self._blind, np.zeros_like(self._blind)])
-            self._count = np.concatenate([self._count, np.zeros_like(self._count)])
+        self._blind, self._count = grown(self._blind, need), grown(self._count, need)
+        self._hidden = [grown(array, need) for array in self._hidden]
+        self._message = [grown(array, need) for array in self._message]
 
 
 def _rounded(n: int) -> int:

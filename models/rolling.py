@@ -14,6 +14,7 @@ from livespt.models.fingerprint import Units, fingerprints
 from livespt.models.follow import FARTHEST, Following
 from livespt.models.task import Task
 from livespt.stream.types import MOTIONS
+from livespt.stream.window import grown
 
 WIDTH = 3 + len(MOTIONS)  # kept of a point: z, y, x, and probabilities of the motions
 
@@ -62,10 +63,8 @@ class Rolling:
 
     def reserve(self, need: int) -> None:
         """Make room for slots below `need`."""
-        while need > len(self._count):
-            self._ring = np.concatenate([self._ring, np.zeros_like(self._ring)])
-            self._frame = np.concatenate([self._frame, np.zeros_like(self._frame)])
-            self._count = np.concatenate([self._count, np.zeros_like(self._count)])
+        self._ring, self._frame = grown(self._ring, need), grown(self._frame, need)
+        self._count = grown(self._count, need)
 
 
 class Tasked:
@@ -89,8 +88,7 @@ class Tasked:
         A place that `Following.push` cannot use leaves the classifier's answer as it was.
         """
         readings = self.following.push(slots, frames, points)
-        while slots.max(initial=-1) >= len(self._last):
-            self._last = np.concatenate([self._last, np.full_like(self._last, self._prior)])
+        self._last = grown(self._last, int(slots.max(initial=-1)) + 1, self._prior)
         seen = np.all(np.abs(points) < FARTHEST, axis=1)
         good = slots[seen]
         states = readings[seen, : len(MOTIONS)]

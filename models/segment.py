@@ -49,6 +49,11 @@ class Reader:
                 raise ModelError(f"the card of {self.path} has no '{key}': train the model again")
         self.lag: int = self.card["lag"]
         self.farthest: int = self.card["farthest"]
+        if not 0 <= self.lag <= self.farthest:
+            raise ModelError(
+                f"the card of {self.path} settles states {self.lag} frames later and reads at most "
+                f"{self.farthest} back: train the model again"
+            )
         self.network = Network(self.session)
         if self.network.outputs != self.outputs:
             raise ModelError(

@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from livespt.stream.window import grown
+
 Floats = NDArray[np.float64]
 
 RING = 160  # points kept
@@ -44,9 +46,7 @@ class Memory:
 
     def reserve(self, need: int) -> None:
         """Make room for slots below `need`."""
-        while need > len(self.past):
-            self.ring = np.concatenate([self.ring, np.zeros_like(self.ring)])
-            self.past = np.concatenate([self.past, np.zeros_like(self.past)])
+        self.ring, self.past = grown(self.ring, need), grown(self.past, need)
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""

@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE
-from livespt.stream.window import Windows
+from livespt.stream.window import Windows, grown
 
 
 class Follower(Protocol):
@@ -186,10 +186,8 @@ class States:
 
     def _reserve(self, slots: NDArray[np.int32]) -> None:
         self.windows.reserve(slots)
-        more = len(self.windows.count) - len(self._track)
-        if more:
-            self._track = np.concatenate([self._track, np.full(more, -1, np.int64)])
-            self._open = np.concatenate([self._open, np.zeros(more, np.int64)])
+        need = len(self.windows.count)
+        self._track, self._open = grown(self._track, need, -1), grown(self._open, need)
 
 
 def state_rows(readings: NDArray[np.float32], abstain_below: float) -> NDArray[np.void]:
