@@ -24,7 +24,7 @@ from livespt.tools.motion_recipe import MakeTracks, Recipe, learn
 if TYPE_CHECKING:
     from livespt.models.deepspt import Follow, Whole
 
-STEPS = {"quick": 100, "cpu": 5000, "full": 100_000}
+STEPS = {"quick": 100, "cpu": 3000, "full": 100_000}
 JUDGED = {"quick": 100, "cpu": 2000, "full": 20_000}  # tracks of each set that the metrics are from
 HIDDEN = {"follow": 64, "whole": 96}  # the first runs live: every frame pays for it
 SETTLED = 20  # frames of look-ahead of a settled state: 5 points above lag 0, 10 more gain one
