@@ -212,6 +212,22 @@ def segments(source: Path, out: Path, **values: Any) -> None:
 
 
 @livespt.command()
+@click.argument("run", type=PATH)
+def verify(run: Path) -> None:
+    """Check every byte of RUN.zarr against what was written."""
+    from livespt.stream.errors import InputError
+    from livespt.stream.verify import verify
+
+    faults = 0
+    for fault in verify(run):
+        click.echo(f"fault       {fault.where}: {fault.what}")
+        faults += 1
+    report({"run": str(run), "faults": faults})
+    if faults:
+        raise InputError(f"{run} is damaged in {faults} places: copy it again from a good disk")
+
+
+@livespt.command()
 def doctor() -> None:
     """Say what this machine can do."""
     from livespt.tools.doctor import examine, lines
