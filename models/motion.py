@@ -263,6 +263,7 @@ class Entry(NamedTuple):
     dwell: tuple[float, float] = (12.0, 120.0)  # frames of one behaviour
     between: tuple[float, float] = (0.1, 0.9)  # uncoats in this part of the track, uniform
     error: tuple[float, float] = (0.05, 1.0)  # localization, in steps of the engulfed particle
+    after: tuple[float, float] | None = None  # um2/s, once uncoated, whatever it was; no `release`
 
 
 ENTRY = Entry()
@@ -271,7 +272,10 @@ ENTRY = Entry()
 def _escaped(rng: Generator, diffusion: float, ndim: int, dt_s: float, entry: Entry) -> Behaviour:
     """What an uncoated particle does: mostly free, sometimes in a large room or a mesh."""
     motion = int(rng.choice([NORMAL, CONFINED, SUBDIFFUSIVE], p=[0.6, 0.25, 0.15]))
-    faster = min(diffusion * log_uniform(rng, *entry.release), entry.diffusion_most)
+    faster = diffusion * log_uniform(rng, *entry.release)
+    if entry.after is not None:
+        faster = log_uniform(rng, *entry.after)
+    faster = min(faster, entry.diffusion_most)
     return draw(
         rng, motion, faster, ndim, dt_s, room=entry.room_uncoated, alpha=entry.alpha_uncoated
     )

@@ -18,6 +18,7 @@ import click
 from livespt.stream.errors import LiveSptError, SettingError
 from livespt.stream.wire import ENDPOINT
 from livespt.tools.command import FINITE, PATH, POSITIVE, SEED, Finite, Group, Kept, report
+from livespt.tools.label_commands import label
 from livespt.tools.model_commands import evaluate, train
 
 MOTION = click.Choice(["none", "brownian", "velocity", "auto"])
@@ -236,6 +237,7 @@ def doctor() -> None:
     report(findings, lines(findings))
 
 
+livespt.add_command(label)
 livespt.add_command(train)
 livespt.add_command(evaluate)
 
