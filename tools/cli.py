@@ -190,6 +190,7 @@ def link(spots: Path, out: Path, **values: Any) -> None:
 @click.option("--offline", is_flag=True, help="Look both ways along whole tracks.")
 @click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped.")
 @click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped.")
+@click.option("--classifier", type=PATH, help="Task classifier (.onnx): adds p_CLASS and task.")
 @click.option("--overwrite", is_flag=True)
 def analyze(tracks: Path, out: Path, **values: Any) -> None:
     """Motion states of the tracks in TRACKS.csv (frame, particle, y, x[, z])."""
