@@ -1,7 +1,8 @@
-"""Task classifiers as files: what they compute, to the bit alike in any company; what they refuse."""
+"""Task classifiers as files: what they compute, alike to the bit in any company, and refuse."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def network(seed: int = 1, classes: int = 3) -> tuple[Scaling, tuple[Layer, ...]
     sizes = (COUNT, 32, classes)
     layers = tuple(
         (rng.normal(size=(a, b)) / np.sqrt(a), rng.normal(size=b))
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        for a, b in itertools.pairwise(sizes)
     )
     return fit_scaling(features(200, seed)), layers
 
