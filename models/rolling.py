@@ -16,6 +16,7 @@ from livespt.models.task import Task
 from livespt.stream.types import MOTIONS
 from livespt.stream.window import grown
 
+Ints = NDArray[np.int64]
 WIDTH = 3 + len(MOTIONS)  # kept of a point: z, y, x, and probabilities of the motions
 
 
@@ -70,15 +71,17 @@ class Rolling:
 class Tasked:
     """Readings of the motion networks, and a user's classifier's as the sixth number.
 
-    It describes the window that ends with the newest point: a provisional reading tells of that
-    point, a settled one of an older point within the window.
+    It is asked about the window that ends with a point as soon as that comes. Of an older point the
+    window tells that has it in its middle, or as near to it as points have come since.
     """
 
     def __init__(self, following: Following, task: Task, units: Units) -> None:
         self.following, self.task = following, task
         self.rolling = Rolling(task.window, units)
         self._prior = task.prior[task.positive]
-        self._last = np.full(256, self._prior)
+        # of the windows that end with the newest points, each in the place of its number modulo
+        self._told = np.full((256, following.lag + 1), self._prior)
+        self._count = np.zeros(256, np.int64)  # points taken
 
     def push(
         self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
@@ -88,28 +91,39 @@ class Tasked:
         A place that `Following.push` cannot use leaves the classifier's answer as it was.
         """
         readings = self.following.push(slots, frames, points)
-        self._last = grown(self._last, int(slots.max(initial=-1)) + 1, self._prior)
+        need = int(slots.max(initial=-1)) + 1
+        self._told, self._count = grown(self._told, need, self._prior), grown(self._count, need)
+        self._count[slots] += 1
+        self._told[slots, self._place(slots, 0)] = self._told[slots, self._place(slots, 1)]
         seen = usable(points)
         good = slots[seen]
         states = readings[seen, : len(MOTIONS)]
         told, held = self.rolling.push(good, frames[seen], points[seen], states)
-        self._last[good] = self.task(told, held)[:, self.task.positive]
-        return self._joined(readings, slots)
+        self._told[good, self._place(good, 0)] = self.task(told, held)[:, self.task.positive]
+        return self._joined(readings, slots, 0)
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
         """Readings (n, 6) of the points that lie `ages` (n,) points back in `slots` (n,)."""
-        return self._joined(self.following.read(slots, ages), slots)
+        beyond = np.maximum(ages - self.task.window // 2, 0)
+        return self._joined(self.following.read(slots, ages), slots, beyond)
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""
         self.following.clear(slots)
         self.rolling.clear(slots)
-        self._last[slots[slots < len(self._last)]] = self._prior
+        there = slots[slots < len(self._count)]
+        self._told[there], self._count[there] = self._prior, 0
+
+    def _place(self, slots: NDArray[np.int32], back: Ints | int) -> Ints:
+        """Column of the window that ends `back` points before the newest of `slots` (n,)."""
+        place: Ints = (self._count[slots] - 1 - back) % self._told.shape[1]
+        return place
 
     def _joined(
-        self, readings: NDArray[np.float32], slots: NDArray[np.int32]
+        self, readings: NDArray[np.float32], slots: NDArray[np.int32], back: Ints | int
     ) -> NDArray[np.float32]:
-        return np.concatenate([readings, self._last[slots, None]], axis=1)
+        told = self._told[slots, self._place(slots, back)]
+        return np.concatenate([readings, told[:, None]], axis=1)
 
 
 @njit(cache=True)

@@ -102,7 +102,7 @@ def test_the_sixth_number_is_the_classifiers_and_begins_with_what_is_usual(infer
     assert told.shape == (LENGTH, 8, 2, 6) and told.dtype == np.float32
     assert (told[:4, :, :, 5] == 0.25).all(), "too short to tell"
     assert told[WINDOW:, :, 0, 5].std(axis=1).min() > 0.01, "tracks differ"
-    assert np.array_equal(told[:, :, 0, 5], told[:, :, 1, 5]), "one window, both readings"
+    assert np.array_equal(told[:, :, 0, 5], told[:, :, 1, 5]), "3 back, both in the first half"
     assert infer.task is not None
     plain = follow(Infer(infer.segmenter, infer.uncoating), walks(8))
     assert plain.shape[-1] == 5 and np.isfinite(plain).all()

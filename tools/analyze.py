@@ -55,7 +55,7 @@ def analyze_table(
         Look both ways along whole tracks.
     classifier : Path, optional
         Task classifier: `p_CLASS` for each class and `task` are added, of whole tracks the same in
-        each of their rows, else of the window that ends when the row's state settles, as live.
+        each of their rows, else of the window around it, as far as is known when its state settles.
 
     Raises
     ------

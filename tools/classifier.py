@@ -21,9 +21,9 @@ from livespt.stream.errors import InputError, MissingError, SettingError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-INNER = 4  # folds inside the data at hand
+INNER = 3  # folds inside the data at hand
 STRENGTHS = {  # of the regularization of each kind, weak to strong
-    "linear": (0.3, 3.0, 30.0, 300.0),  # 1 / C of the logistic regression
+    "linear": (1.0, 10.0, 100.0),  # 1 / C of the logistic regression
     "network": (3.0,),  # weight decay
 }
 LEARNERS = ("auto", *STRENGTHS)

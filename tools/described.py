@@ -54,7 +54,8 @@ def describe(
     window : int
         Points; 0: whole tracks.
     lag : int
-        Frames after a row at which the window that tells of it ends, or with its track.
+        Frames after a row that are known when it is told of: then the window tells that has the row
+        in its middle, or as near to it as these allow.
     """
     order = np.lexsort((frames, particles))
     share = np.stack([states[f"p_{motion}"][order] for motion in MOTIONS], axis=1)
@@ -68,7 +69,8 @@ def describe(
         since = np.arange(len(order)) - np.repeat(first, size) + 1
         at = frames[order] - frames.min(initial=0)
         at += np.repeat(np.arange(len(size)), size) * (at.max(initial=0) + lag + 1)
-        of[order] = np.searchsorted(at, at + lag, side="right") - 1
+        known = np.searchsorted(at, at + lag, side="right") - 1
+        of[order] = np.minimum(known, np.arange(len(order)) + window // 2)
         return Described(features, np.minimum(since, window), since, order, of)
     of[order] = np.repeat(np.arange(len(size)), size)
     return Described(fingerprint.of_tracks(*told), size, size, order[offset[1:] - 1], of)

@@ -19,7 +19,7 @@ from livespt.models.task_graph import save
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools import classifier, labelled, localizer_files
 from livespt.tools.analyze import readings
-from livespt.tools.classifier import Samples
+from livespt.tools.classifier import Learned, Samples
 from livespt.tools.compose import Options, load_infer
 from livespt.tools.described import Described, describe
 from livespt.tools.labelled import Labelled
@@ -74,14 +74,7 @@ def train(
     MissingError
         No scikit-learn.
     """
-    localizer_files.check(out, overwrite)
-    if window < 0 or (window and window < min_points) or min_points < 1:
-        raise SettingError(
-            f"window {window}, min_points {min_points}: a window is 0 (whole tracks) or holds "
-            "min_points, 1 or more"
-        )
-    if folds < 2:
-        raise SettingError(f"folds must be 2 or more, not {folds}")
+    _check(out, overwrite, window, min_points, folds)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
     given = labelled.read(tracks, labels=labels, label=label, group=group, z_scale=scale)
     if not window:
@@ -102,57 +95,73 @@ def train(
     metrics = classifier.figures(judged, samples)
     abstain_below = classifier.threshold(metrics["curve"], accuracy)
     learned = classifier.learn(samples, seed, learner)
-    save(out, learned.scaling, learned.layers, learned.temperature)
-    shares = np.bincount(samples.label, minlength=len(names)) / len(samples.label)
-    write_card(
-        out,
-        task="classifier",
-        seed=seed,
-        input={
-            "dtype": "float32",
-            "axes": "track or window, feature",
-            "features": "models/fingerprint_features.py, with readings of the segmenter",
-            "pixels": "any size: features are in micrometres",
-        },
-        classes=list(names),
-        positive=positive or names[-1],
-        window=window,
-        shortest=min_points,
-        prior=dict(zip(names, shares.tolist(), strict=True)),
-        abstain_below=abstain_below,
-        segmenter=infer.segmenter.session.sha256,
-        lag=infer.lag,
-        units=units._replace(pixel_size_um=1.0)._asdict(),
-        training={
-            **labelled.facts(given),
-            "samples": len(samples.label),
-            "too_short": int((told.size < min_points).sum()),
-            "learner": learner,
-            "kind": learned.kind,
-            "strength": learned.strength,
-            "temperature": learned.temperature,
-            "group": group or "particle",
-            "folds": folds,
-            "wanted_accuracy": accuracy,
-        },
-        metrics=metrics,
-        provenance={
-            "recipe": "tools/train_classifier.py",
-            "tracks": tracks.name,
-            "sha256_of_tracks": hashlib.sha256(tracks.read_bytes()).hexdigest(),
-            "labels": labels.name if labels else f"column {label}",
-            "judge": f"{folds}-fold cross-validation, classes stratified, groups whole",
-            "software": {one: version(one) for one in ("livespt", "scikit-learn", "numpy")},
-        },
-    )
+    facts = {
+        "classes": list(names),
+        "positive": positive or names[-1],
+        "window": window,
+        "shortest": min_points,
+        "prior": dict(zip(names, _shares(samples), strict=True)),
+        "abstain_below": abstain_below,
+        "segmenter": infer.segmenter.session.sha256,
+        "lag": infer.lag,
+        "units": units._replace(pixel_size_um=1.0)._asdict(),
+        "training": labelled.facts(given)
+        | {"samples": len(samples.label), "too_short": int((told.size < min_points).sum())}
+        | {"group": group or "particle", "folds": folds, "wanted_accuracy": accuracy}
+        | {"learner": learner, "kind": learned.kind, "strength": learned.strength}
+        | {"temperature": learned.temperature},
+        "provenance": _provenance(tracks, labels, label, folds),
+    }
+    write(out, learned, seed, metrics, facts)
+    return {
+        "out": str(out), "samples": len(samples.label), "abstain_below": abstain_below
+    } | metrics  # fmt: skip
+
+
+def _check(out: Path, overwrite: bool, window: int, min_points: int, folds: int) -> None:
+    localizer_files.check(out, overwrite)
+    if window < 0 or (window and window < min_points) or min_points < 1:
+        raise SettingError(
+            f"window {window}, min_points {min_points}: a window is 0 (whole tracks) or holds "
+            "min_points, 1 or more"
+        )
+    if folds < 2:
+        raise SettingError(f"folds must be 2 or more, not {folds}")
+
+
+def write(
+    out: Path, learned: Learned, seed: int, metrics: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    """Write the model, its card and the picture beside it."""
     from livespt.tools.classifier_report import picture
 
-    picture(out.with_suffix(".png"), out.stem, metrics, names, abstain_below)
+    save(out, learned.scaling, learned.layers, learned.temperature)
+    given = {
+        "dtype": "float32",
+        "axes": "track or window, feature",
+        "features": "models/fingerprint_features.py, with readings of the segmenter",
+        "pixels": "any size: features are in micrometres",
+    }
+    write_card(out, task="classifier", seed=seed, input=given, metrics=metrics, **facts)
+    names, at = facts["classes"], facts["abstain_below"]
+    picture(out.with_suffix(".png"), out.stem, metrics, names, at)
+
+
+def _shares(samples: Samples) -> list[float]:
+    """Share of each class."""
+    count = np.bincount(samples.label, minlength=len(samples.classes))
+    shares: list[float] = (count / count.sum()).tolist()
+    return shares
+
+
+def _provenance(tracks: Path, labels: Path | None, label: str, folds: int) -> dict[str, Any]:
     return {
-        "out": str(out),
-        "samples": len(samples.label),
-        "abstain_below": abstain_below,
-        **metrics,
+        "recipe": "tools/train_classifier.py",
+        "tracks": tracks.name,
+        "sha256_of_tracks": hashlib.sha256(tracks.read_bytes()).hexdigest(),
+        "labels": labels.name if labels else f"column {label}",
+        "judge": f"{folds}-fold cross-validation, classes stratified, groups whole",
+        "software": {one: version(one) for one in ("livespt", "scikit-learn", "numpy")},
     }
 
 
