@@ -8,7 +8,7 @@ own (tools/own_tracks.py) the shipped networks learn on, from these and simulate
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,10 @@ MIX: tuple[tuple[float, dict[str, Any]], ...] = (
     (0.25, {"ndim": 3}),
 )
 OTHERS: tuple[tuple[float, dict[str, Any]], ...] = ((0.15, {"ndim": 2}), (0.10, {"ndim": 3}))
+# viruses and others alike: where they differ, the size of a step in um gives away which is which.
+# The longest is that of the DeepSPT paper's two colours
+INTERVALS_S = (0.05, 0.5, 4.2)
+SERIES = 20  # seeds of a seed's own
 FRAMES = (10, 600)  # of a track
 GAPS = 0.03  # share of points that are missing
 BROKEN = 0.25  # tracks that begin anew after a loss: uncoated or not, nothing says it
@@ -131,23 +135,33 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
     """`n` tracks of the mix, from number `first` of the series `seed` on."""
     viruses = [
         simulate_entry(
-            round(n * share), seed * 10 + kind, first=first, n_frames=FRAMES, gaps=GAPS, **how
+            round(n * share), seed * SERIES + kind, first=first, n_frames=FRAMES, gaps=GAPS, **how
         )
-        for kind, (share, how) in enumerate(MIX)
+        for kind, (share, how) in enumerate(_at_all_intervals(MIX))
     ]
     others = [
         simulate_tracks(
             round(n * share),
-            seed * 10 + 5 + kind,
+            seed * SERIES + SERIES // 2 + kind,
             first=first,
             variant="physical",
             gaps=GAPS,
             **how,
         )
-        for kind, (share, how) in enumerate(OTHERS)
+        for kind, (share, how) in enumerate(_at_all_intervals(OTHERS))
     ]
     rng = np.random.default_rng((seed, first))
     return crops.broken(rng, crops.join([*viruses, *others]), BROKEN)
+
+
+def _at_all_intervals(
+    mix: Sequence[tuple[float, dict[str, Any]]],
+) -> list[tuple[float, dict[str, Any]]]:
+    return [
+        (share / len(INTERVALS_S), how | {"dt_s": dt_s})
+        for share, how in mix
+        for dt_s in INTERVALS_S
+    ]
 
 
 def decide(out: Path, n: int, seed: int, own: Own | None = None) -> dict[str, Any]:
