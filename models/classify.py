@@ -63,9 +63,12 @@ class Infer:
         self.pixel_size_um: float | None = None
         self.units: Units | None = None
         if task is not None:
-            reason = task.refuses_segmenter(segmenter.session.sha256) or _refuses_window(task)
-            if reason is not None:
-                raise ModelError(reason)
+            task.check_segmenter(segmenter.session.sha256)
+            if not task.window:
+                raise ModelError(
+                    f"{task.path} was trained on whole tracks and cannot follow them as they grow: "
+                    "train it with --window"
+                )
 
     def measure(
         self, pixel_size_um: float | None, frame_interval_s: float | None, ndim: int
@@ -97,16 +100,6 @@ class Infer:
         if self.task is None or self.units is None:
             return following
         return Tasked(following, self.task, self.units)
-
-
-def _refuses_window(task: Task) -> str | None:
-    """Why a classifier cannot follow tracks that still grow."""
-    if task.window > 0:
-        return None
-    return (
-        f"{task.path} was trained on whole tracks and cannot follow them as they grow: train it "
-        "with --window"
-    )
 
 
 def _decision(card: dict[str, Any], path: Path) -> dict[str, Any]:

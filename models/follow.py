@@ -96,6 +96,8 @@ class Following:
         self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]
         self._blind = np.zeros((capacity, lag + 1), bool)  # points that say nothing
         self._count = np.zeros(capacity, np.int64)  # points taken
+        nothing = [np.full(net.outputs, net.unknown, np.float32) for net in networks]
+        self._nothing = np.concatenate(nothing)
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""
@@ -115,7 +117,7 @@ class Following:
         """
         self._reserve(int(slots.max(initial=-1)) + 1)
         answers = self._unknown(len(slots))
-        seen = np.all(np.abs(points) < FARTHEST, axis=1)  # NaN compares as False
+        seen = usable(points)
         rows = np.flatnonzero(seen)
         good = slots[rows]
         told = self.memory.push(good, frames[rows], points[rows], self.um, _rounded(len(good)))
@@ -150,8 +152,9 @@ class Following:
 
     def _unknown(self, n: int) -> NDArray[np.float32]:
         """Readings (n, outputs) of someone who knows nothing."""
-        one = [np.full(net.outputs, net.unknown, np.float32) for net in self.networks]
-        return np.tile(np.concatenate(one), (n, 1))
+        answers = np.empty((n, len(self._nothing)), np.float32)
+        answers[:] = self._nothing
+        return answers
 
     def _parts(self) -> Iterator[tuple[Network, NDArray[Any], NDArray[Any], slice]]:
         """Each network, what it carries and told, and its columns of a reading."""
@@ -165,6 +168,16 @@ class Following:
         self._blind, self._count = grown(self._blind, need), grown(self._count, need)
         self._hidden = [grown(array, need) for array in self._hidden]
         self._message = [grown(array, need) for array in self._message]
+
+
+@njit(cache=True)
+def usable(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which places (n, 3) say something: not NaN, infinite or beyond FARTHEST."""
+    out = np.empty(len(points), np.bool_)
+    for i in range(len(points)):
+        y, x = abs(points[i, 1]), abs(points[i, 2])
+        out[i] = abs(points[i, 0]) < FARTHEST and y < FARTHEST and x < FARTHEST
+    return out
 
 
 def _rounded(n: int) -> int:

@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.fingerprint import Units, fingerprints
-from livespt.models.follow import FARTHEST, Following
+from livespt.models.follow import Following, usable
 from livespt.models.task import Task
 from livespt.stream.types import MOTIONS
 from livespt.stream.window import grown
@@ -89,7 +89,7 @@ class Tasked:
         """
         readings = self.following.push(slots, frames, points)
         self._last = grown(self._last, int(slots.max(initial=-1)) + 1, self._prior)
-        seen = np.all(np.abs(points) < FARTHEST, axis=1)
+        seen = usable(points)
         good = slots[seen]
         states = readings[seen, : len(MOTIONS)]
         told, held = self.rolling.push(good, frames[seen], points[seen], states)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models import traits
-from livespt.models.follow import FARTHEST, Network
+from livespt.models.follow import Network, usable
 from livespt.models.session import Session, open_session, shipped
 from livespt.stream.errors import ModelError
 from livespt.stream.types import MOTIONS
@@ -112,7 +112,7 @@ class Whole:
         """
         unknown = 1 / self.outputs if self.outputs > 1 else 0.0
         answer = np.full((len(frame), self.outputs), unknown, np.float32)
-        seen = np.all(np.abs(point) < FARTHEST, axis=1)
+        seen = usable(point)
         rows = np.flatnonzero(seen)
         kept = np.concatenate([[0], np.cumsum(seen)])[offset]
         count = np.diff(kept)

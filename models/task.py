@@ -41,7 +41,7 @@ class Task:
     abstain_below : float
         Largest probabilities below it are no answer.
     segmenter : str
-        SHA-256 of the segmenter whose settled readings the features are made with.
+        SHA-256 of the segmenter whose readings the features are made with.
     card : dict
     path : Path
     """
@@ -96,15 +96,19 @@ class Task:
             raise SettingError(f"pixel_size_um must be above 0, not {pixel_size_um}")
         return mine._replace(pixel_size_um=pixel_size_um)
 
-    def refuses_segmenter(self, sha256: str) -> str | None:
-        """Why readings of another segmenter do not serve; None: it is the one of training."""
-        if sha256 == self.segmenter:
-            return None
-        return (
-            f"{self.path} was trained with readings of another segmenter "
-            f"(SHA-256 {self.segmenter[:12]}..., here {sha256[:12]}...): name that one, or train "
-            "the classifier again"
-        )
+    def check_segmenter(self, sha256: str) -> None:
+        """Refuse readings of another segmenter than that of training.
+
+        Raises
+        ------
+        ModelError
+        """
+        if sha256 != self.segmenter:
+            raise ModelError(
+                f"{self.path} was trained with readings of another segmenter (SHA-256 "
+                f"{self.segmenter[:12]}..., here {sha256[:12]}...): name that one with "
+                "--segmenter, or train the classifier again"
+            )
 
     def __call__(
         self, features: NDArray[np.float32], count: NDArray[np.int64] | None = None

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from livespt.models import fingerprint, task_graph
 from livespt.models.classify import Infer, Uncoating
 from livespt.models.fingerprint import COUNT, Units
+from livespt.models.motion import simulate_tracks
 from livespt.models.rolling import Rolling
 from livespt.models.segment import Segmenter
 from livespt.models.session import write_card
 from livespt.models.task import Task
 from livespt.stream.errors import ModelError, SettingError
 from livespt.stream.states import States
+from livespt.tools.analyze import point_by_point, readings
+from livespt.tools.described import answers, describe
 
 WINDOW, LENGTH = 12, 30
 Floats = NDArray[np.float64]
@@ -146,3 +149,18 @@ def test_a_classifier_that_cannot_follow_is_refused(
             infer.measure(*sizes)
     with pytest.raises(ModelError, match="3"):
         infer.measure(0.1, 0.05, 3)
+
+
+def test_a_table_is_told_what_a_run_would_have_been(infer: Infer) -> None:
+    """`analyze --classifier`, of windows, beside the states of a live run with that classifier."""
+    known = simulate_tracks(9, 3, lengths=(5, 40), gaps=0.1)
+    particles = np.repeat(np.arange(9), np.diff(known.offset))
+    task = infer.task
+    assert task is not None
+    table = known.frame + 5, particles, known.point * (0, 1, 1) / 0.1
+    live = point_by_point(infer, *table)
+    plain = Infer(infer.segmenter, infer.uncoating)
+    plain.measure(0.1, 0.05, 2)
+    states = readings(plain, task.window, *table)
+    told = describe(*table, states, task.units(0.1, 0.05, 2), task.window, infer.lag)
+    np.testing.assert_array_equal(answers(task, told)["p_late"], live["p_task"])

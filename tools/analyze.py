@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.models.task import Task
 from livespt.stream.errors import SettingError
 from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.tools.compose import Options, load_infer, load_whole
+from livespt.tools.described import answers, describe, task_columns
 from livespt.tools.export import UNSURE
 from livespt.tools.tables import check_out, read_table, write_table
 
@@ -34,6 +36,7 @@ def analyze_table(
     offline: bool = False,
     segmenter: Path | None = None,
     uncoating: Path | None = None,
+    classifier: Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Add the motion state to every row of a CSV of tracks (frame, particle, y, x[, z]).
@@ -50,6 +53,9 @@ def analyze_table(
         Look-ahead in frames; above the farthest of the models, the farthest answers.
     offline : bool
         Look both ways along whole tracks.
+    classifier : Path, optional
+        Task classifier: `p_CLASS` for each class and `task` are added, of whole tracks the same in
+        each of their rows, else of the window that ends when the row's state settles, as live.
 
     Raises
     ------
@@ -69,20 +75,32 @@ def analyze_table(
         raise SettingError("--lag and --offline exclude each other: offline looks both ways")
     if lag is not None and lag < 0:
         raise SettingError(f"lag must be 0 or more frames, not {lag}")
+    if classifier is not None and (offline or lag is not None):
+        raise SettingError("--classifier reads settled states: leave out --lag and --offline")
     check_out(out, overwrite=overwrite)
-    table = read_table(src, ("frame", "particle", "y", "x"), optional=("z",), adds=ADDED)
+    task = Task(classifier, provider="cpu") if classifier is not None else None
+    adds = ADDED if task is None else (*ADDED, *task_columns(task))
+    table = read_table(src, ("frame", "particle", "y", "x"), optional=("z",), adds=adds)
     options = Options(segmenter=segmenter, uncoating=uncoating)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
     z = table.values.get("z", np.zeros(len(table.values["y"])))
     points = np.stack([z * scale, table.values["y"], table.values["x"]], axis=1)
     frames, particles = table.values["frame"], table.values["particle"]
+    more: dict[str, NDArray[Any]] = {}
     if offline:
         states = whole_tracks(*load_whole(options), frames, particles, points, pixel_size_um)
     else:
         infer = load_infer(options)
-        infer.measure(pixel_size_um, frame_interval_s, 3 if "z" in table.values else 2)
+        ndim = 3 if "z" in table.values else 2
+        infer.measure(pixel_size_um, frame_interval_s, ndim)
         states = point_by_point(infer, frames, particles, points, lag)
-    write_table(out, table, state_columns(states), overwrite=overwrite)
+        if task is not None:
+            units = task.units(pixel_size_um, frame_interval_s, ndim)
+            task.check_segmenter(infer.segmenter.session.sha256)
+            known = readings(infer, task.window, frames, particles, points)
+            told = describe(frames, particles, points, known, units, task.window, infer.lag)
+            more = answers(task, told)
+    write_table(out, table, state_columns(states) | more, overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
 
 
@@ -96,6 +114,20 @@ def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:
         "p_uncoated": states["p_uncoated"],
         "lag": states["lag"],
     }
+
+
+def readings(
+    infer: Infer,
+    window: int,
+    frames: NDArray[np.int64],
+    particles: NDArray[np.int64],
+    points: NDArray[np.float64],
+) -> NDArray[np.void]:
+    """States (STATE) that fingerprints are made with, one a row.
+
+    Settled ones of whole tracks; of a window those of the moment, as a live run has no others.
+    """
+    return point_by_point(infer, frames, particles, points, lag=0 if window else None)
 
 
 def point_by_point(

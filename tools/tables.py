@@ -36,7 +36,7 @@ class Table:
     head: str  # the line that names them
     rows: list[str]  # text of each row, without its line end
     end: str  # line end of the file
-    values: dict[str, NDArray[Any]]  # numbers asked for: WHOLE ones int64, others float64
+    values: dict[str, NDArray[Any]]  # those asked for: WHOLE int64, words str, others float64
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,6 +48,7 @@ def read_table(
     *,
     optional: Sequence[str] = (),
     adds: Sequence[str] = (),
+    texts: Sequence[str] = (),
 ) -> Table:
     """Read a CSV file with a line of column names.
 
@@ -58,6 +59,8 @@ def read_table(
         Columns whose numbers are wanted; optional ones may be missing.
     adds : sequence of str
         Columns about to be added: the file must not have them yet.
+    texts : sequence of str
+        Those of the wanted columns that hold words: str arrays, blanks around them removed.
 
     Raises
     ------
@@ -86,7 +89,8 @@ def read_table(
         rows.append(row)
         cells.append([values[place] for place in places])
     numbers = {
-        name: _numbers(path, name, [row[i] for row in cells]) for i, name in enumerate(wanted)
+        name: (_words if name in texts else _numbers)(path, name, [row[i] for row in cells])
+        for i, name in enumerate(wanted)
     }
     if "particle" in numbers and "frame" in numbers:
         _check_particles(path, numbers["frame"], numbers["particle"])
@@ -166,6 +170,11 @@ def _numbers(path: Path, name: str, texts: list[str]) -> NDArray[Any]:
             f"{path}: row {row + 1}: {name} is '{shown}'; give a {kind} or drop the row"
         )
     return numbers.astype(np.int64) if name in WHOLE else numbers
+
+
+def _words(_path: Path, _name: str, texts: list[str]) -> NDArray[Any]:
+    """The words of one column."""
+    return np.array([_readable(text).strip() for text in texts], np.str_)
 
 
 def _is_number(text: str) -> bool:

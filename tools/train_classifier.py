@@ -1,0 +1,194 @@
+"""Recipe of a task classifier: a user's labelled tracks in, ONNX file, card and picture out.
+
+Read from top to bottom: settings, samples, learning, card. Input: tools/labelled.py; features:
+tools/described.py; learning and judging: tools/classifier.py; picture: tools/classifier_report.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livespt.models.fingerprint import Units
+from livespt.models.session import write_card
+from livespt.models.task_graph import save
+from livespt.stream.errors import InputError, SettingError
+from livespt.tools import classifier, labelled, localizer_files
+from livespt.tools.analyze import readings
+from livespt.tools.classifier import Samples
+from livespt.tools.compose import Options, load_infer
+from livespt.tools.described import Described, describe
+from livespt.tools.labelled import Labelled
+
+SHORTEST = 5  # points: the behaviours of models/motion last so long at least
+OVERLAP = 2  # windows that a point is in while learning: more say the same again
+
+
+def train(
+    tracks: Path,
+    *,
+    out: Path,
+    pixel_size_um: float,
+    frame_interval_s: float,
+    z_step_um: float | None = None,
+    labels: Path | None = None,
+    label: str = "label",
+    group: str | None = None,
+    window: int = 0,
+    min_points: int = SHORTEST,
+    folds: int = 5,
+    learner: str = "linear",
+    positive: str | None = None,
+    accuracy: float | None = None,
+    segmenter: Path | None = None,
+    seed: int = 1,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Learn to tell labelled tracks apart; write model, card and picture; return the metrics.
+
+    Parameters
+    ----------
+    tracks, labels, label, group
+        As in `labelled.read`.
+    window : int
+        Points; 0: whole tracks are told apart.
+    min_points : int
+        Shorter tracks and windows are left out, and answered with the shares of the classes.
+    folds : int
+        Of the cross-validation that the metrics are from.
+    positive : str, optional
+        Class to tell of where there is room for one probability. Default: the last by name.
+    accuracy : float, optional
+        Wanted of the answers given: the least sure ones are held back until they reach it.
+
+    Raises
+    ------
+    InputError
+        Tables that cannot be used, one class only, too few tracks of a class.
+    SettingError
+        A value out of range.
+    MissingError
+        No scikit-learn.
+    """
+    localizer_files.check(out, overwrite)
+    if window < 0 or (window and window < min_points) or min_points < 1:
+        raise SettingError(
+            f"window {window}, min_points {min_points}: a window is 0 (whole tracks) or holds "
+            "min_points, 1 or more"
+        )
+    if folds < 2:
+        raise SettingError(f"folds must be 2 or more, not {folds}")
+    scale = (z_step_um or pixel_size_um) / pixel_size_um
+    given = labelled.read(tracks, labels=labels, label=label, group=group, z_scale=scale)
+    if not window:
+        labelled.check_whole(tracks if labels is None else labels, given)
+    infer = load_infer(Options(segmenter=segmenter))
+    infer.pixel_size_um = pixel_size_um
+    units = Units(given.ndim, pixel_size_um, frame_interval_s)
+    states = readings(infer, window, given.frame, given.particle, given.point)
+    told = describe(given.frame, given.particle, given.point, states, units, window)
+    samples = samples_of(given, told, window, min_points)
+    classifier.check(samples, folds)
+    refuse_copies(given, told)
+    names = samples.classes
+    if positive is not None and positive not in names:
+        raise SettingError(f"no class '{positive}': the labels are {', '.join(names)}")
+
+    judged = classifier.cross_validate(samples, folds, seed, learner)
+    metrics = classifier.figures(judged, samples)
+    abstain_below = classifier.threshold(metrics["curve"], accuracy)
+    learned = classifier.learn(samples, seed, learner)
+    save(out, learned.scaling, learned.layers, learned.temperature)
+    shares = np.bincount(samples.label, minlength=len(names)) / len(samples.label)
+    write_card(
+        out,
+        task="classifier",
+        seed=seed,
+        input={
+            "dtype": "float32",
+            "axes": "track or window, feature",
+            "features": "models/fingerprint_features.py, with readings of the segmenter",
+            "pixels": "any size: features are in micrometres",
+        },
+        classes=list(names),
+        positive=positive or names[-1],
+        window=window,
+        shortest=min_points,
+        prior=dict(zip(names, shares.tolist(), strict=True)),
+        abstain_below=abstain_below,
+        segmenter=infer.segmenter.session.sha256,
+        lag=infer.lag,
+        units=units._replace(pixel_size_um=1.0)._asdict(),
+        training={
+            **labelled.facts(given),
+            "samples": len(samples.label),
+            "too_short": int((told.size < min_points).sum()),
+            "learner": learner,
+            "kind": learned.kind,
+            "strength": learned.strength,
+            "temperature": learned.temperature,
+            "group": group or "particle",
+            "folds": folds,
+            "wanted_accuracy": accuracy,
+        },
+        metrics=metrics,
+        provenance={
+            "recipe": "tools/train_classifier.py",
+            "tracks": tracks.name,
+            "sha256_of_tracks": hashlib.sha256(tracks.read_bytes()).hexdigest(),
+            "labels": labels.name if labels else f"column {label}",
+            "judge": f"{folds}-fold cross-validation, classes stratified, groups whole",
+            "software": {one: version(one) for one in ("livespt", "scikit-learn", "numpy")},
+        },
+    )
+    from livespt.tools.classifier_report import picture
+
+    picture(out.with_suffix(".png"), out.stem, metrics, names, abstain_below)
+    return {
+        "out": str(out),
+        "samples": len(samples.label),
+        "abstain_below": abstain_below,
+        **metrics,
+    }
+
+
+def samples_of(given: Labelled, told: Described, window: int, shortest: int) -> Samples:
+    """What there is to learn from: labelled tracks, or some windows of theirs."""
+    use = (given.label[told.row] != "") & (told.size >= shortest)
+    if window:
+        use &= (told.since - shortest) % max(window // OVERLAP, 1) == 0
+    if not use.any():
+        raise InputError(
+            f"no labelled track has {shortest} points: label longer ones, or give --min-points"
+        )
+    names, label = np.unique(given.label[told.row[use]], return_inverse=True)
+    _, group = np.unique(given.group[told.row[use]], return_inverse=True)
+    return Samples(told.features[use], label, group, tuple(names.tolist()))
+
+
+def refuse_copies(given: Labelled, told: Described) -> None:
+    """Refuse a track that is there twice in two groups: one fold would know of another.
+
+    Raises
+    ------
+    InputError
+        Naming the two particles.
+    """
+    order = np.lexsort((given.frame, given.particle))
+    first = np.flatnonzero(np.diff(given.particle[order], prepend=-1))
+    seen: dict[bytes, int] = {}
+    for rows in np.split(order, first[1:]):
+        one = given.point[rows]
+        if len(rows) < SHORTEST or not one.std(axis=0).any() or given.label[rows[0]] == "":
+            continue  # still: alike without being the same
+        row = seen.setdefault(one.tobytes(), int(rows[0]))
+        if given.group[row] != given.group[rows[0]]:
+            raise InputError(
+                f"particles {given.particle[row]} and {given.particle[rows[0]]} have the same "
+                "points and are in two groups, one would be judged by the other: drop one, or "
+                "give both one --group"
+            )
