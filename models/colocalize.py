@@ -152,16 +152,7 @@ def _measured(
 ) -> tuple[Floats, Floats, Floats]:
     """Median distance (n,), correlation (n, 3), median difference (n, 3) of stretches."""
     n = len(first)
-    count = last - first + 1
-    which = np.repeat(np.arange(n), count)
-    row_a = first[which] + _ramp(count)
-    low = min(a.frame.min(initial=0), b.frame.min(initial=0))
-    span = max(a.frame.max(initial=0), b.frame.max(initial=0)) - low + 1
-    known = b.track * span + b.frame - low  # rising: rows lie by track, then frame
-    wanted = partner[which] * span + a.frame[row_a] - low
-    row_b = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-    both = known[row_b] == wanted
-    which, x, y = which[both], a.point[row_a[both]], b.point[row_b[both]]
+    which, x, y = _together(a, b, partner, first, last)
     distance = _medians(which, np.linalg.norm(x - y, axis=1), n)
     correlation, apart = np.ones((n, 3)), np.zeros((n, 3))
     flat = not (x[:, 0].any() or y[:, 0].any())
@@ -169,6 +160,22 @@ def _measured(
         correlation[:, axis] = _pearson(which, x[:, axis], y[:, axis], n)
         apart[:, axis] = _medians(which, x[:, axis] - y[:, axis], n)
     return distance, correlation, apart
+
+
+def _together(
+    a: Paths, b: Paths, partner: Ints, first: Ints, last: Ints
+) -> tuple[Ints, Floats, Floats]:
+    """Where both are seen, rows `first` to `last` of `a`: which of these, and both places."""
+    count = last - first + 1
+    which = np.repeat(np.arange(len(first)), count)
+    row_a = first[which] + _ramp(count)
+    low = min(a.frame.min(initial=0), b.frame.min(initial=0))
+    span = max(a.frame.max(initial=0), b.frame.max(initial=0)) - low + 1
+    known = b.track * span + b.frame - low  # rising: rows lie by track, then frame
+    wanted = partner[which] * span + a.frame[row_a] - low
+    row_b = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+    both = known[row_b] == wanted
+    return which[both], a.point[row_a[both]], b.point[row_b[both]]
 
 
 def _ramp(count: Ints) -> Ints:
@@ -196,6 +203,32 @@ def _pearson(which: Ints, x: Floats, y: Floats, n: int) -> Floats:
     size = np.sqrt(np.bincount(which, x * x, n) * np.bincount(which, y * y, n))
     r: Floats = np.divide(product, size, out=np.zeros(n), where=size > 1e-12)
     return r
+
+
+def alike(tracks: Paths, within_um: float = 0.6) -> Ints:
+    """Groups (n,) of tracks that are nearly one another, named by the least index in each.
+
+    Two belong together if the root mean square of their distance, over the frames that both have,
+    is less than `within_um`: they are one particle twice, and must not be learned from and judged
+    by. 0.6 um is the DeepSPT code's.
+    """
+    rows = contacts(tracks, tracks, within_um)
+    pair = np.unique(np.stack([tracks.track[row] for row in rows]), axis=1)
+    one, other = pair[:, pair[0] < pair[1]]
+    which, x, y = _together(tracks, tracks, other, tracks.offset[one], tracks.offset[one + 1] - 1)
+    count = np.bincount(which, minlength=len(one))
+    square = np.bincount(which, ((x - y) ** 2).sum(1), len(one))
+    near = square < count * within_um**2
+    one, other = one[near], other[near]
+    group = np.arange(len(tracks.name))
+    while True:
+        least = np.minimum(group[one], group[other])
+        merged = group.copy()
+        np.minimum.at(merged, one, least)
+        np.minimum.at(merged, other, least)
+        if np.array_equal(merged, group):
+            return group
+        group = merged
 
 
 def _grade(found: Stretches, a: Paths, limits: Limits) -> Ints:

@@ -162,6 +162,18 @@ def test_changes_are_found_and_dated(name: str) -> None:
     assert len(error) >= recall * true
 
 
+def test_tracks_that_are_nearly_one_are_one_group() -> None:
+    rng = np.random.default_rng(4)
+    twice = T[0][20:], T[1][20:] + rng.normal(0, 0.1, (80, 3))
+    thrice = T[0][:30], T[1][:30] + np.array([0.0, 0.5, 0.0])
+    other = walk(8, 100)  # all start within reach of each other and part
+    groups = colocalize.alike(joined(other, T, FAR, twice, thrice))
+    assert groups.tolist() == [0, 1, 2, 1, 1]
+    chain = [(T[0], T[1] + np.array([0.0, 0.5 * k, 0.0])) for k in (3, 0, 2, 1)]
+    assert colocalize.alike(joined(*chain)).tolist() == [0, 0, 0, 0]
+    assert colocalize.alike(joined(T)).tolist() == [0]
+
+
 def test_nothing_comes_of_nothing() -> None:
     empty = colocalize.paths(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)))[0]
     some = joined(T)
