@@ -10,10 +10,11 @@ import pytest
 import tifffile
 
 from livespt.acquisition.simulate import Scenario, virus_entry
+from livespt.models.colocalize import Limits, label
 from livespt.models.two_colours import Seen, TwoColours, two_colours
 from livespt.stream.errors import InputError, SettingError, StoreError
 from livespt.tools import cli
-from livespt.tools.label import label_colocalization
+from livespt.tools.label import Tracks, _paths, label_colocalization
 from livespt.tools.tables import read_table
 
 PIXEL_UM = 0.1
@@ -140,3 +141,17 @@ def test_the_command_refuses_bad_words(capsys: pytest.CaptureFixture[str]) -> No
     for word, expected in cases.items():
         assert cli.run([*base, word]) == 2
         assert expected in capsys.readouterr().err
+
+
+def test_nothing_meets_across_stage_positions(scene: TwoColours) -> None:
+    """Partners at another position are none, wherever they are."""
+    first, second = (
+        Tracks(some.frame, np.full(len(some.frame), position), some.particle, {}, some.point)
+        for some, position in ((scene.first, 0), (scene.second, 1))
+    )
+    (a, _), (b, _) = _paths(first, second)
+    assert not (label(a, b, Limits()).partner >= 0).any()
+    (a, _), (b, _) = _paths(
+        first, second._replace(position=first.position[:1].repeat(len(b.frame)))
+    )
+    assert (label(a, b, Limits(contact_um=0.75)).partner >= 0).any()

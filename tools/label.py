@@ -19,6 +19,7 @@ from livespt.models.colocalize import (
     FIRST_LOOK,
     OUTCOMES,
     Limits,
+    Paths,
     chromatic_offset,
     label,
     paths,
@@ -97,12 +98,7 @@ def label_colocalization(
         mine, theirs = _of_run(source, (particle_channel, label_channel), pixel_size_um, z_step_um)
     else:
         mine, theirs = (_of_table(path, pixel_size_um, z_step_um) for path in (source, partners))
-    span = 1 + max(int(np.ptp(np.concatenate([mine.frame, theirs.frame]))), 0)
-    # other positions are other times: nothing meets across them
-    (a, order), (b, _) = (
-        paths(some.frame + some.position * 2 * span, some.particle, some.point)
-        for some in (mine, theirs)
-    )
+    (a, order), (b, _) = _paths(mine, theirs)
     offset, pairs = _offset(offset_um), None
     if offset is None:
         offset, pairs = chromatic_offset(a, b, first_look)
@@ -113,24 +109,18 @@ def label_colocalization(
         track_frames=track_frames,
         end_frames=end_frames,
     )
-    told = {
-        name: int(n)
-        for name, n in zip(
-            OUTCOMES, np.bincount(found.outcome, minlength=len(OUTCOMES)), strict=True
-        )
-    }
+    count = np.bincount(found.outcome, minlength=len(OUTCOMES)).tolist()
+    told = dict(zip(OUTCOMES, count, strict=True))
     if not told["changes"] + told["control"]:
         raise InputError(
             f"none of {len(a.name)} particles in {source} keeps a partner near it: "
             f"{_reasons(told)}; check channels, pixel size and limits"
         )
-    kept = np.isin(found.outcome, (CONTROL, CHANGES))
     start = np.where(found.change >= 0, found.change, a.offset[1:])
-    uncoated = np.zeros(len(order), np.int64)
+    kept, uncoated = np.zeros(len(order), bool), np.zeros(len(order), np.int64)
+    kept[order] = np.isin(found.outcome, (CONTROL, CHANGES))[a.track]
     uncoated[order] = np.arange(len(order)) >= start[a.track]
-    row = np.zeros(len(order), bool)
-    row[order] = kept[a.track]
-    _write(out, mine, uncoated, row, overwrite)
+    _write(out, mine, uncoated, kept, overwrite)
     return {
         "particles": len(a.name),
         "partners": len(b.name),
@@ -139,9 +129,15 @@ def label_colocalization(
         "changes": told.pop("changes"),
         "controls": told.pop("control"),
         "left_out": told,
-        "rows": int(row.sum()),
+        "rows": int(kept.sum()),
         "out": str(out),
     }
+
+
+def _paths(*both: Tracks) -> list[tuple[Paths, NDArray[np.int64]]]:
+    """Both channels as paths; other stage positions are other times: nothing meets across them."""
+    span = 2 * (1 + int(np.ptp(np.concatenate([some.frame for some in both]))))
+    return [paths(some.frame + some.position * span, some.particle, some.point) for some in both]
 
 
 def _reasons(told: dict[str, int]) -> str:

@@ -48,6 +48,7 @@ GAPS = 0.03  # share of points that are missing
 BROKEN = 0.25  # tracks that begin anew after a loss: uncoated or not, nothing says it
 HELD_OUT = 8_500_000  # first seed of the tracks that fit temperature and decision
 FALSE_COSTS = 3.0  # uncoatings missed that are as bad as one announcement in vain
+DECIDED = 200  # simulated tracks that the decision is made on, at least
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98)
 HOLDS = (1, 3, 5, 8, 12)
 
@@ -168,17 +169,15 @@ def decide(out: Path, n: int, seed: int, own: Own | None = None) -> dict[str, An
     """Threshold and hold that find most uncoatings at the least cost of false announcements.
 
     Judged on held-out viruses of the simulated movie: over the broad ranges of training many
-    changes are too small to be dated by anyone. Where there are `own` tracks, on the calibrating
-    ones and as many simulated: they alone are too few for rare false ones to be seen.
+    changes are too small to be dated by anyone. Where there are `own` tracks, the calibrating
+    ones are judged beside them: alone they are too few for rare false events to be seen.
     """
     from livespt.models.follow import Network
     from livespt.models.session import open_session
     from livespt.tools.evaluate_uncoating import ENTRIES, announcements, entries, event_scores
     from livespt.tools.readings import as_known
 
-    if own is not None:
-        n = max(len(own.calibrating.uncoat), 10)
-    tracks = entries(n, HELD_OUT + seed, ENTRIES["movie"])
+    tracks = entries(max(n, DECIDED), HELD_OUT + seed, ENTRIES["movie"])
     if own is not None:
         tracks = crops.join([tracks, own.calibrating])
     network = Network(open_session(out, task="uncoating"))
