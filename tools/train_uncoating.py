@@ -24,7 +24,7 @@ from livespt.tools.own_tracks import Own, mixed
 if TYPE_CHECKING:
     from livespt.models.deepspt import Follow, Whole
 
-STEPS = {"quick": 100, "cpu": 3000, "full": 60_000}
+STEPS = {"quick": 100, "cpu": 2000, "full": 60_000}
 STEPS_ON = {"quick": 100, "cpu": 600, "full": 6000}  # of a network that learns on from own tracks
 JUDGED = {"quick": 60, "cpu": 400, "full": 2000}  # tracks of each set that the metrics are from
 HIDDEN = 64  # a frame pays for both networks
