@@ -2,7 +2,7 @@
 
 Settled motion readings of the live path, then the forty numbers of each whole track, or of the
 window that ends at each of its points. Training and `analyze` share it, so that a classifier is
-asked what it was taught.
+asked what it was taught; live, a window that ends at the newest settled point is the same window.
 """
 
 from __future__ import annotations
