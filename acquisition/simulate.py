@@ -62,12 +62,12 @@ class Scenario:
 
     seed: int = 0
     n_frames: int = 1000
-    shape: tuple[int, int] = (256, 256)  # pixels
+    shape: tuple[int, int] = (336, 336)  # pixels
     pixel_size_um: float = 0.1
     frame_interval_s: float = 0.05
-    viruses: int = 48
-    uncoating: int = 36  # of them; the others are controls
-    visitors: int = 16  # half come and go at the borders, half appear and vanish
+    viruses: int = 84
+    uncoating: int = 64  # of them; the others are controls
+    visitors: int = 28  # half come and go at the borders, half appear and vanish
     entry: Entry = field(default_factory=_entry)
     quiet: int = 60  # frames of a virus before and after it uncoats, if there are so many
     late: float = 0.25  # share of the viruses that land, or vanish, during the movie

@@ -7,7 +7,7 @@ what came since. What is carried depends on the points of its own track alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from livespt.models import traits
 from livespt.models.session import Session
 from livespt.stream.errors import ModelError
+from livespt.stream.window import grown
 
 ROWS, BATCH = 16, 256  # rows come in multiples of ROWS: then none depends on how many others
 FARTHEST = 1e9  # pixels; beyond, a place says nothing
@@ -48,36 +49,22 @@ class Network:
         if told != (traits.COUNT, TAPS * self.message):
             raise ModelError(f"{session.path} reads other traits of tracks: train it again")
         self.unknown = 1 / self.outputs if self.outputs > 1 else 0.0
+        # one graph tells and answers: a row for the half of it that is not wanted
+        self._unasked = np.zeros((1, told[1]), np.float32), np.zeros(1, np.int64)
+        self._untold = np.zeros((1, told[0]), np.float32), np.zeros((1, self.hidden), np.float32)
 
     def step(self, told: NDArray[np.float32], hidden: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """Carried, message and answer (n, ...) after the traits `told` (n, traits.COUNT)."""
-        blank = np.zeros((ROWS, TAPS * self.message), np.float32), np.zeros(ROWS, np.int64)
-        return self._run(("carried", "message", "now"), (told, hidden), blank, last=False)
+        """Carried, message and answer (m, ...) after the traits `told` (m, traits.COUNT).
+
+        `m` is a multiple of ROWS, as is that of `then`.
+        """
+        return self.session.named(("carried", "message", "now"), (told, hidden, *self._unasked))
 
     def then(self, taps: NDArray[np.float32], age: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Answers (n, outputs) about points `age` (n,) points back."""
-        blank = (
-            np.zeros((ROWS, traits.COUNT), np.float32),
-            np.zeros((ROWS, self.hidden), np.float32),
-        )
-        answer: NDArray[np.float32] = self._run(("then",), (taps, age), blank, last=True)[0]
+        """Answers (m, outputs) about points `age` (m,) points back."""
+        answer: NDArray[np.float32]
+        (answer,) = self.session.named(("then",), (*self._untold, taps, age))
         return answer
-
-    def _run(
-        self,
-        outputs: tuple[str, ...],
-        arrays: tuple[NDArray[Any], ...],
-        blank: tuple[NDArray[Any], ...],
-        last: bool,
-    ) -> list[NDArray[Any]]:
-        """Run on `arrays`, rows padded to a multiple of ROWS; `blank` fills the other inputs."""
-        n = len(arrays[0])
-        parts = []
-        for low in range(0, n, BATCH):
-            some = [padded(array[low : low + BATCH]) for array in arrays]
-            got = self.session.named(outputs, [*blank, *some] if last else [*some, *blank])
-            parts.append([array[: n - low] for array in got])
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 class Following:
@@ -109,6 +96,8 @@ class Following:
         self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]
         self._blind = np.zeros((capacity, lag + 1), bool)  # points that say nothing
         self._count = np.zeros(capacity, np.int64)  # points taken
+        nothing = [np.full(net.outputs, net.unknown, np.float32) for net in networks]
+        self._nothing = np.concatenate(nothing)
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""
@@ -127,51 +116,114 @@ class Following:
         reading is that of someone who knows nothing, the others go on as if it were not there.
         """
         self._reserve(int(slots.max(initial=-1)) + 1)
-        seen = np.all(np.abs(points) < FARTHEST, axis=1)  # NaN compares as False
-        good = slots[seen]
-        told = self.memory.push(good, frames[seen], points[seen], self.um)
+        answers = self._unknown(len(slots))
+        seen = usable(points)
+        rows = np.flatnonzero(seen)
+        good = slots[rows]
+        told = self.memory.push(good, frames[rows], points[rows], self.um, _rounded(len(good)))
         column = self._count[slots] % (self.lag + 1)
-        before = (self._count[slots] - 1) % (self.lag + 1)
         self._blind[slots, column] = ~seen
-        answers = []
-        for net, hidden, message in zip(self.networks, self._hidden, self._message, strict=True):
-            answer = np.full((len(slots), net.outputs), net.unknown, np.float32)
-            message[slots[~seen], column[~seen]] = message[slots[~seen], before[~seen]]
-            if len(good):
-                carried, told_on, now = net.step(told, hidden[good])
-                hidden[good] = carried
-                message[good, column[seen]] = told_on
-                answer[seen] = now
-            answers.append(answer)
+        for net, hidden, message, own in self._parts():
+            for part in _parted(len(good)):
+                at = good[part]
+                known = _gathered(hidden, at, _rounded(len(at)))
+                carried, told_on, now = net.step(told[part.start : part.start + len(known)], known)
+                _kept(hidden, message, at, column[rows[part]], carried, told_on)
+                answers[rows[part], own] = now[: len(at)]
+            if len(good) < len(slots):  # column -1 is the last: the ring's neighbour of column 0
+                message[slots[~seen], column[~seen]] = message[slots[~seen], column[~seen] - 1]
         self._count[slots] += 1
-        return np.concatenate(answers, axis=1)
+        return answers
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
         """Readings (n, outputs) of the points that lie `ages` (n,) points back in `slots` (n,)."""
+        answers = self._unknown(len(slots))
         blind = self._blind[slots, (self._count[slots] - 1 - ages) % (self.lag + 1)]
-        answers = []
-        for net, message in zip(self.networks, self._message, strict=True):
-            answer = np.full((len(slots), net.outputs), net.unknown, np.float32)
-            if len(slots):
-                taps = _taps(message, self._count, slots, ages)
-                answer = np.where(blind[:, None], answer, net.then(taps, ages))
-            answers.append(answer)
-        return np.concatenate(answers, axis=1)
+        asked = np.zeros(_rounded(len(slots)), np.int64)
+        asked[: len(slots)] = ages
+        for net, _, message, own in self._parts():
+            for part in _parted(len(slots)):
+                age = asked[part.start : part.start + BATCH]
+                taps = _taps(message, self._count, slots[part], age)
+                answers[part, own] = net.then(taps, age)[: part.stop - part.start]
+        if blind.any():
+            answers[blind] = self._unknown(int(blind.sum()))
+        return answers
+
+    def _unknown(self, n: int) -> NDArray[np.float32]:
+        """Readings (n, outputs) of someone who knows nothing."""
+        answers = np.empty((n, len(self._nothing)), np.float32)
+        answers[:] = self._nothing
+        return answers
+
+    def _parts(self) -> Iterator[tuple[Network, NDArray[Any], NDArray[Any], slice]]:
+        """Each network, what it carries and told, and its columns of a reading."""
+        end = 0
+        for net, hidden, message in zip(self.networks, self._hidden, self._message, strict=True):
+            yield net, hidden, message, slice(end, end + net.outputs)
+            end += net.outputs
 
     def _reserve(self, need: int) -> None:
         self.memory.reserve(need)
-        while need > len(self._count):
-            for part in (self._hidden, self._message):
-                part[:] = [np.concatenate([array, np.zeros_like(array)]) for array in part]
-            self._blind = np.concatenate([self._blind, np.zeros_like(self._blind)])
-            self._count = np.concatenate([self._count, np.zeros_like(self._count)])
+        self._blind, self._count = grown(self._blind, need), grown(self._count, need)
+        self._hidden = [grown(array, need) for array in self._hidden]
+        self._message = [grown(array, need) for array in self._message]
+
+
+@njit(cache=True)
+def usable(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which places (n, 3) say something: not NaN, infinite or beyond FARTHEST."""
+    out = np.empty(len(points), np.bool_)
+    for i in range(len(points)):
+        y, x = abs(points[i, 1]), abs(points[i, 2])
+        out[i] = abs(points[i, 0]) < FARTHEST and y < FARTHEST and x < FARTHEST
+    return out
+
+
+def _rounded(n: int) -> int:
+    """Up to a multiple of ROWS."""
+    return -(-n // ROWS) * ROWS
 
 
 def padded(array: NDArray[Any]) -> NDArray[Any]:
     """The rows and zeros up to a multiple of ROWS."""
-    out = np.zeros((-(-len(array) // ROWS) * ROWS, *array.shape[1:]), array.dtype)
+    out = np.zeros((_rounded(len(array)), *array.shape[1:]), array.dtype)
     out[: len(array)] = array
     return out
+
+
+def _parted(n: int) -> Iterator[slice]:
+    """Rows 0 to n, up to BATCH at a time."""
+    return (slice(low, min(low + BATCH, n)) for low in range(0, n, BATCH))
+
+
+@njit(cache=True)
+def _gathered(
+    table: NDArray[np.float32], slots: NDArray[np.int32], rows: int
+) -> NDArray[np.float32]:
+    """Rows (rows, width) of `slots` (n,), zeros behind."""
+    out = np.empty((rows, table.shape[1]), np.float32)
+    for i in range(rows):
+        for j in range(table.shape[1]):
+            out[i, j] = table[slots[i], j] if i < len(slots) else np.float32(0)
+    return out
+
+
+@njit(cache=True)
+def _kept(
+    hidden: NDArray[np.float32],
+    message: NDArray[np.float32],
+    slots: NDArray[np.int32],
+    column: NDArray[np.int64],
+    carried: NDArray[np.float32],
+    told: NDArray[np.float32],
+) -> None:
+    """Keep what is `carried` (m, hidden) of `slots` (n,), and their message in its `column`."""
+    for i in range(len(slots)):
+        for j in range(hidden.shape[1]):
+            hidden[slots[i], j] = carried[i, j]
+        for j in range(message.shape[2]):
+            message[slots[i], column[i], j] = told[i, j]
 
 
 @njit(cache=True)
@@ -181,12 +233,13 @@ def _taps(
     slots: NDArray[np.int32],
     ages: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """Messages (n, TAPS * width) on the way from the newest point to the one asked for."""
+    """Messages (m, TAPS * width) from the newest point of `slots` (n,) to the one asked for."""
     _, held, width = message.shape
-    out = np.empty((len(slots), TAPS * width), np.float32)
+    out = np.zeros((len(ages), TAPS * width), np.float32)
     for i in range(len(slots)):
         newest = count[slots[i]] - 1
         for k in range(TAPS):
-            back = (ages[i] * k + 2) // (TAPS - 1)
-            out[i, k * width : (k + 1) * width] = message[slots[i], max(newest - back, 0) % held]
+            row = message[slots[i], max(newest - (ages[i] * k + 2) // (TAPS - 1), 0) % held]
+            for j in range(width):
+                out[i, k * width + j] = row[j]
     return out

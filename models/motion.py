@@ -263,6 +263,7 @@ class Entry(NamedTuple):
     dwell: tuple[float, float] = (12.0, 120.0)  # frames of one behaviour
     between: tuple[float, float] = (0.1, 0.9)  # uncoats in this part of the track, uniform
     error: tuple[float, float] = (0.05, 1.0)  # localization, in steps of the engulfed particle
+    after: tuple[float, float] | None = None  # um2/s, once uncoated, whatever it was; no `release`
 
 
 ENTRY = Entry()
@@ -271,7 +272,10 @@ ENTRY = Entry()
 def _escaped(rng: Generator, diffusion: float, ndim: int, dt_s: float, entry: Entry) -> Behaviour:
     """What an uncoated particle does: mostly free, sometimes in a large room or a mesh."""
     motion = int(rng.choice([NORMAL, CONFINED, SUBDIFFUSIVE], p=[0.6, 0.25, 0.15]))
-    faster = min(diffusion * log_uniform(rng, *entry.release), entry.diffusion_most)
+    faster = diffusion * log_uniform(rng, *entry.release)
+    if entry.after is not None:
+        faster = log_uniform(rng, *entry.after)
+    faster = min(faster, entry.diffusion_most)
     return draw(
         rng, motion, faster, ndim, dt_s, room=entry.room_uncoated, alpha=entry.alpha_uncoated
     )
@@ -328,8 +332,14 @@ def simulate_entry(
 
     A virus diffuses on the membrane (normal), is engulfed (confined or subdiffusive), then is
     carried (directed) with pauses (engulfed again) until it uncoats: from that frame on it moves
-    several times faster and mostly freely. The others are engulfed and carried to the end. The
-    stages are those of rotavirus entry (DeepSPT paper, figure 3a); the ranges are ours.
+    several times faster and mostly freely. The others are engulfed and carried to the end.
+
+    The stages are those of rotavirus entry (DeepSPT paper, figure 3a; its two-colour movies have a
+    frame every 4.2 s). The ranges are ours, wider than the one imitation of uncoating that goes
+    with the paper, whose tutorial glues D of 2e-3 to 5e-3 to 5e-3 to 9e-3 um2/s and grows axes of
+    confinement from 0.05-0.25 to 0.15-0.35 um, alpha from 0.3-0.5 to 0.5-0.7: a ratio of D of 2,
+    below `Entry.release`, which `Entry.after` can have. Dwell times of the stages in a cell are
+    not known to us in frames: they are drawn over a decade.
 
     Parameters
     ----------

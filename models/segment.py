@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models import traits
-from livespt.models.follow import FARTHEST, Network
+from livespt.models.follow import Network, usable
 from livespt.models.session import Session, open_session, shipped
 from livespt.stream.errors import ModelError
 from livespt.stream.types import MOTIONS
@@ -49,6 +49,11 @@ class Reader:
                 raise ModelError(f"the card of {self.path} has no '{key}': train the model again")
         self.lag: int = self.card["lag"]
         self.farthest: int = self.card["farthest"]
+        if not 0 <= self.lag <= self.farthest:
+            raise ModelError(
+                f"the card of {self.path} settles states {self.lag} frames later and reads at most "
+                f"{self.farthest} back: train the model again"
+            )
         self.network = Network(self.session)
         if self.network.outputs != self.outputs:
             raise ModelError(
@@ -107,7 +112,7 @@ class Whole:
         """
         unknown = 1 / self.outputs if self.outputs > 1 else 0.0
         answer = np.full((len(frame), self.outputs), unknown, np.float32)
-        seen = np.all(np.abs(point) < FARTHEST, axis=1)
+        seen = usable(point)
         rows = np.flatnonzero(seen)
         kept = np.concatenate([[0], np.cumsum(seen)])[offset]
         count = np.diff(kept)

@@ -40,10 +40,8 @@ class Task:
         Shares of the classes in training: the answer of one who knows nothing.
     abstain_below : float
         Largest probabilities below it are no answer.
-    lag : int
-        Frames after which readings are settled: a window ends at the newest settled point.
     segmenter : str
-        SHA-256 of the segmenter whose settled readings the features are made with.
+        SHA-256 of the segmenter whose readings the features are made with.
     card : dict
     path : Path
     """
@@ -59,7 +57,6 @@ class Task:
             self.window = int(self.card["window"])
             self.shortest = int(self.card["shortest"])
             self.abstain_below = float(self.card["abstain_below"])
-            self.lag = int(self.card["lag"])
             self.segmenter = str(self.card["segmenter"])
             self.prior = np.array([self.card["prior"][name] for name in self.classes], np.float32)
             self._units = Units(**self.card["units"])

@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from livespt.stream.window import grown
+
 Floats = NDArray[np.float64]
 
 RING = 160  # points kept
@@ -44,9 +46,7 @@ class Memory:
 
     def reserve(self, need: int) -> None:
         """Make room for slots below `need`."""
-        while need > len(self.past):
-            self.ring = np.concatenate([self.ring, np.zeros_like(self.ring)])
-            self.past = np.concatenate([self.past, np.zeros_like(self.past)])
+        self.ring, self.past = grown(self.ring, need), grown(self.past, need)
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""
@@ -58,12 +58,13 @@ class Memory:
         frames: NDArray[np.int64],
         points: Floats,
         um: float = 0.0,
+        rows: int = 0,
     ) -> NDArray[np.float32]:
         """Traits (n, COUNT) of one more point (n, 3) z, y, x in pixels of each of `slots` (n,).
 
-        `um` is the size of a pixel in micrometres, 0 if nobody knows.
+        `um` is the size of a pixel in micrometres, 0 if nobody knows. Zeros follow up to `rows`.
         """
-        out = np.empty((len(slots), COUNT), np.float32)
+        out = np.zeros((max(rows, len(slots)), COUNT), np.float32)
         _push(self.ring, self.past, slots, frames, points, um, out)
         return out
 

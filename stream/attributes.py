@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from livespt.stream.errors import InputError
-from livespt.stream.files import write_json
+from livespt.stream.files import plain_json, write_json
+from livespt.stream.sums import own
 from livespt.stream.types import FORMAT, Start, Stop
 
 
@@ -24,10 +25,15 @@ class Attributes(NamedTuple):
     start: Start
     stop: Stop | None  # None: not ended, or cut short
     tables: dict[str, np.dtype[Any]]  # as this run stores them
+    sums: dict[str, str] | None  # of its files (sums.py); None: not ended, or written by format 2
 
 
 def write_attributes(
-    run: Path, start: Start, tables: dict[str, np.dtype[Any]], stop: Stop | None = None
+    run: Path,
+    start: Start,
+    tables: dict[str, np.dtype[Any]],
+    stop: Stop | None = None,
+    sums: dict[str, str] | None = None,
 ) -> None:
     """Write `zarr.json` of the root group of `run`."""
     words = {
@@ -35,7 +41,10 @@ def write_attributes(
         "start": asdict(start),
         "stop": None if stop is None else asdict(stop),
         "tables": {name: dtype.descr for name, dtype in tables.items()},
+        "sums": sums,
     }
+    words = plain_json(words)
+    words["crc"] = own(words)
     document = {"zarr_format": 3, "node_type": "group", "attributes": {"livespt": words}}
     write_json(run / "zarr.json", document)
 
@@ -56,6 +65,8 @@ def read_attributes(run: Path) -> Attributes:
             raise InputError(
                 f"{run} has format {words['format']}, this livespt reads up to {FORMAT}: update it"
             )
+        if "crc" in words and words["crc"] != own(words):
+            raise InputError(f"{run} is damaged: its zarr.json is not what was written")
         known = {field.name for field in fields(Start)}
         start = {key: value for key, value in words["start"].items() if key in known}
         start["shape"] = tuple(int(n) for n in start["shape"])
@@ -64,7 +75,7 @@ def read_attributes(run: Path) -> Attributes:
             name: np.dtype([(str(field), str(kind)) for field, kind in columns])
             for name, columns in words["tables"].items()
         }
-        return Attributes(Start(**start), stop, tables)
+        return Attributes(Start(**start), stop, tables, words.get("sums"))
     except InputError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

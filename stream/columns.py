@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from livespt.stream.errors import InputError
+from livespt.stream.sums import file_sum
 from livespt.stream.types import EVENT, FRAME, SPOT, STATE
 
 CHUNK_ROWS = 32768
@@ -104,6 +105,8 @@ class Table:
     ----------
     flushed : int
         Rows in columns.
+    sums : dict
+        Of every field: the sums of its chunk files, in order.
     """
 
     def __init__(self, folder: Path, dtype: np.dtype[Any], chunk_rows: int) -> None:
@@ -113,6 +116,7 @@ class Table:
         self._parts: list[NDArray[Any]] = []
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._waiting = 0
+        self.sums: dict[str, list[int]] = {field: [] for field in dtype.names or ()}
         self.flushed = 0
 
     def __len__(self) -> int:
@@ -162,4 +166,5 @@ class Table:
         array[self.flushed : stop] = values
         first, last = self.flushed // self._chunk, (stop - 1) // self._chunk
         chunks = [folder / "c" / str(k) for k in range(first, last + 1)]
+        self.sums[field] += map(file_sum, chunks)
         return [*chunks, folder / "c", folder / "zarr.json", folder]

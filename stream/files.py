@@ -27,6 +27,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be stored in the attributes of a run")
 
 
+def plain_json(document: dict[str, Any]) -> dict[str, Any]:
+    """`document` as it comes back when it was written as JSON and read."""
+    back: dict[str, Any] = json.loads(json.dumps(document, default=_plain))
+    return back
+
+
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Replace `path` by `document` in one step; a reader sees the old or the new, never a part.
 

@@ -17,13 +17,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from livespt.stream import message, wire
+from livespt.stream import keys, message, wire
 from livespt.stream.errors import WireError
 from livespt.stream.history import EventLog, living
 from livespt.stream.types import Frame, Start, Stop, Update
@@ -39,6 +40,27 @@ SUBSCRIPTIONS = 1000  # heeded in one beat
 HANDSHAKE_MS = 2000
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def admitted(endpoint: str, folder: Path | None) -> frozenset[bytes]:
+    """Keys of those who may follow at `endpoint`, of the folder of keys; without one: everyone.
+
+    Raises
+    ------
+    WireError
+        The endpoint is malformed, or open to other machines and there are no keys.
+    SettingError
+        A folder without keys.
+    """
+    host, _ = wire.address(endpoint)
+    if folder is not None:
+        return keys.known(folder)
+    if not wire.is_loopback(host):
+        raise WireError(
+            f"{endpoint} is open to other machines, which needs CURVE keys: make them with "
+            f"`livespt keys FOLDER NAME` and give --keys FOLDER, or publish on {wire.ENDPOINT}"
+        )
+    return frozenset()
 
 
 class Publisher:
@@ -57,6 +79,8 @@ class Publisher:
         What those published, from the run store.
     image_rate_hz : float
         Images are sent at most so often, and only while someone subscribes to them.
+    folder : Path, optional
+        Keys of those who may follow (keys.py); all others get nothing.
 
     Raises
     ------
@@ -72,17 +96,15 @@ class Publisher:
         epoch: int = 0,
         events: NDArray[np.void] | None = None,
         image_rate_hz: float = 30.0,
+        folder: Path | None = None,
     ) -> None:
+        self._allowed = admitted(endpoint, folder)
         host, port = wire.address(endpoint)
-        if not wire.is_loopback(host):
-            raise WireError(
-                f"{endpoint} is open to other machines, which needs CURVE keys: publish on "
-                f"{wire.ENDPOINT} and let others in through an SSH tunnel"
-            )
         self.start, self.epoch = start, epoch
         self.dropped = 0  # sends that met a subscriber's full queue, images too large to send
         self.resent = 0  # events fetched through the ROUTER
         self.malformed = 0  # requests that made no sense
+        self.refused = 0  # peers without a known key
         self._log = EventLog(events)
         self._seq = dict.fromkeys(wire.TOPICS, 0)
         self._recent: deque[Update] = deque(maxlen=RECENT)
@@ -95,8 +117,12 @@ class Publisher:
         self._opened = time.monotonic()
         self._encode("start", {"start": message.plain(start)})  # fits into a message
         self._lock = threading.Lock()
+        own = None if folder is None else keys.of_publisher(folder)
         self._context = zmq.Context()
-        self._pub, self._router = self._sockets(start)
+        self._zap = self._context.socket(zmq.REP) if own else None
+        if self._zap is not None:
+            self._zap.bind(keys.ZAP)  # before the others: libzmq asks it about each peer
+        self._pub, self._router = self._sockets(start, own)
         self.endpoint, self.router_endpoint = self._bind(host, port)
         self._thread = threading.Thread(target=self._serve, name="livespt-publisher", daemon=True)
         self._thread.start()
@@ -141,11 +167,15 @@ class Publisher:
             self._send("stop", self._last_word(stop))
         self._thread.join()
         left_ms = max(100, round(1000 * (self._deadline - time.monotonic())))
+        if self._zap is not None:
+            self._zap.close(linger=0)
         self._router.close(linger=left_ms)
         self._pub.close(linger=left_ms)
         self._context.term()
 
-    def _sockets(self, start: Start) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    def _sockets(
+        self, start: Start, own: keys.Pair | None
+    ) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         image_bytes = int(np.prod(start.shape)) * np.dtype(start.dtype).itemsize
         low, high = QUEUE_MESSAGES
         pub, router = self._context.socket(zmq.XPUB), self._context.socket(zmq.ROUTER)
@@ -153,6 +183,8 @@ class Publisher:
             socket.maxmsgsize = 4096  # what comes in: subscriptions and requests
             socket.handshake_ivl = HANDSHAKE_MS
             socket.tcp_keepalive = 1
+            if own is not None:
+                keys.protect(socket, own)
             socket.sndhwm = max(low, min(high, QUEUE_BYTES // max(image_bytes, 1)))
         pub.setsockopt(zmq.XPUB_NODROP, 1)
         router.router_mandatory = True  # a send to a dead peer is an error, which tells us
@@ -231,13 +263,31 @@ class Publisher:
     def _serve(self) -> None:
         """Thread: heartbeats, and answers until the run is over and everyone has everything."""
         beat, due = 0, time.monotonic()
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        if self._zap is not None:
+            poller.register(self._zap, zmq.POLLIN)
         while not self._is_over():
             now = time.monotonic()
             if now >= due:
                 self._beat(beat)
                 beat, due = beat + 1, max(due + BEAT_S, now)
-            if self._router.poll(max(0, round(1000 * (due - now)))):
+            ready = dict(poller.poll(max(0, round(1000 * (due - now)))))
+            if self._zap in ready:
+                self._admit()
+            if self._router in ready:
                 self._answer()
+
+    def _admit(self) -> None:
+        """Tell libzmq whether a peer may come in."""
+        assert self._zap is not None
+        answer, refused = keys.judged(self._zap.recv_multipart(), self._allowed)
+        self._zap.send_multipart(answer)
+        if refused:
+            self.refused += 1
+            if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th...: it tries for ever
+                text = f"{refused} has no known key and was refused, {self.refused} so far"
+                self.status("refused", text)
 
     def _is_over(self) -> bool:
         now = time.monotonic()

@@ -19,23 +19,23 @@ from numba import njit
 from numpy.typing import NDArray
 
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE
-from livespt.stream.window import Windows
+from livespt.stream.window import Windows, grown
 
 
 class Follower(Protocol):
     """What is carried of the tracks of one lane, by slot: `models.follow.Following`.
 
     A reading is five probabilities: of the four motions, in the order of `types.MOTIONS`, and of
-    having uncoated.
+    having uncoated. A sixth may follow: of what a user's classifier looks for.
     """
 
     def push(
         self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Take one more point (n, 3) z, y, x in pixels of each of `slots`; read it (n, 5)."""
+        """Take one more point (n, 3) z, y, x in pixels of each of `slots`; read it (n, 5 or 6)."""
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Readings (n, 5) of the points `ages` (n,) points before the newest of `slots` (n,)."""
+        """Readings of the points `ages` (n,) points before the newest of `slots` (n,)."""
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots`."""
@@ -186,14 +186,12 @@ class States:
 
     def _reserve(self, slots: NDArray[np.int32]) -> None:
         self.windows.reserve(slots)
-        more = len(self.windows.count) - len(self._track)
-        if more:
-            self._track = np.concatenate([self._track, np.full(more, -1, np.int64)])
-            self._open = np.concatenate([self._open, np.zeros(more, np.int64)])
+        need = len(self.windows.count)
+        self._track, self._open = grown(self._track, need, -1), grown(self._open, need)
 
 
 def state_rows(readings: NDArray[np.float32], abstain_below: float) -> NDArray[np.void]:
-    """STATE rows that hold `readings` (n, 5) and nothing else yet."""
+    """STATE rows that hold `readings` (n, 5 or 6) and nothing else yet."""
     rows = np.zeros(len(readings), STATE)
     motion = readings[:, :4]
     for i, name in enumerate(MOTIONS):
@@ -201,6 +199,7 @@ def state_rows(readings: NDArray[np.float32], abstain_below: float) -> NDArray[n
     unsure = motion.max(axis=1) < abstain_below
     rows["state"] = np.where(unsure, ABSTAIN, motion.argmax(axis=1))
     rows["p_uncoated"] = readings[:, 4]
+    rows["p_task"] = readings[:, 5] if readings.shape[1] > 5 else np.nan
     return rows
 
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import zmq
 
-from livespt.stream import message, wire
+from livespt.stream import keys, message, wire
 from livespt.stream.errors import SettingError, WireError
 from livespt.stream.message import Status
 from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
@@ -58,6 +59,8 @@ class Subscriber:
         How long to wait for a publisher.
     silence_s : float
         How long to wait for a word (heartbeats come every 100 ms) before giving up.
+    key : Path, optional
+        One's own key file (keys.py), of a publisher that lets in only whom it knows.
 
     Attributes
     ----------
@@ -87,6 +90,7 @@ class Subscriber:
         kinds: Collection[str] = (),
         connect_s: float = 10.0,
         silence_s: float = 30.0,
+        key: Path | None = None,
     ) -> None:
         host, port = wire.address(endpoint)
         for given, known in ((topics, FOLLOWED), (kinds, KINDS)):
@@ -113,6 +117,7 @@ class Subscriber:
         self._idle = self._told = False  # the last read found no live message; stop came live
         self._said_bye = False
         self._fault = ""
+        self._key = None if key is None else keys.of_follower(key)
         self._context = zmq.Context()
         self._sub, self._dealer = self._connect(host, port)
         try:
@@ -177,6 +182,8 @@ class Subscriber:
             socket.maxmsgsize = wire.MAX_BYTES
             socket.reconnect_ivl = 50
             socket.handshake_ivl = 2000
+            if self._key is not None:
+                keys.protect(socket, self._key)
             socket.tcp_keepalive = 1
             socket.rcvhwm = 100 if "image" in self._topics and socket is sub else 1000
             if socket is dealer:
@@ -197,8 +204,8 @@ class Subscriber:
             if answer.topic == "snapshot":
                 return answer
         raise WireError(
-            f"nothing publishes at {self.endpoint}: start `livespt live` or `livespt replay`, "
-            "or give another endpoint"
+            f"nothing publishes at {self.endpoint}, or not to this key: start `livespt live` or "
+            "`livespt replay`, give another endpoint, or --key FILE"
         )
 
     def _each(self, queue: deque[Any], timeout_s: float | None) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from livespt.stream.errors import StoreError
 from livespt.stream.files import store_error, sync
 from livespt.stream.journal import JournalWriter
 from livespt.stream.movie import LogReader, log_record
+from livespt.stream.sums import of_run
 from livespt.stream.types import FRAME, Frame, Stop, Timings, Update
 
 SEGMENT_BYTES = 16 << 20  # of commits, before a journal segment is moved to columns
@@ -152,7 +153,14 @@ class TableWriter:
                 states=states,
                 events=events,
             )
-            write_attributes(self._path, self._start, TABLES, stop)
+            chunks = {
+                f"{name}/{field}": parts
+                for name, table in self._tables.items()
+                for field, parts in table.sums.items()
+            }
+            ended = self._log is not None and self._log.ended
+            sums = of_run(self._path, chunks, movie=ended)
+            write_attributes(self._path, self._start, TABLES, stop, sums)
             shutil.rmtree(self._path / "journal")
         except StoreError:
             raise

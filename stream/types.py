@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 2  # version of the run store and of the wire
+FORMAT = 3  # version of the run store and of the wire
 
 MOTIONS = ("normal", "directed", "confined", "subdiffusive")  # order of the p_ fields below
 ABSTAIN = -1  # `STATE["state"]` when no motion is likely enough
@@ -60,6 +60,7 @@ STATE = np.dtype(
         ("p_subdiffusive", "<f4"),
         ("state", "i1"),  # index into MOTIONS, or ABSTAIN
         ("p_uncoated", "<f4"),
+        ("p_task", "<f4"),  # of what a user's classifier looks for; NaN: none was asked
     ]
 )
 

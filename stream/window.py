@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -29,10 +31,9 @@ class Windows:
     def reserve(self, slots: NDArray[np.int32]) -> None:
         """Make room for `slots` (n,)."""
         need = int(slots.max(initial=-1)) + 1
-        while need > len(self.count):
-            self.count = np.concatenate([self.count, np.zeros_like(self.count)])
-            self.frame = np.concatenate([self.frame, np.zeros_like(self.frame)])
-            self.point = np.concatenate([self.point, np.zeros_like(self.point)])
+        self.count, self.frame, self.point = (
+            grown(some, need) for some in (self.count, self.frame, self.point)
+        )
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""
@@ -74,6 +75,13 @@ class Windows:
         for table in (self.frame, self.point):
             table[target[0], target[1]] = table[source[0], source[1]]
         return np.stack([source[0], target[0]]).astype(np.int32)
+
+
+def grown(array: NDArray[Any], need: int, fill: float = 0) -> NDArray[Any]:
+    """`array`, doubled until it has `need` rows; the new ones hold `fill`."""
+    while len(array) < need:
+        array = np.concatenate([array, np.full_like(array, fill)])
+    return array
 
 
 @njit(cache=True)

@@ -10,7 +10,7 @@ import pytest
 from livespt.stream import follow
 from livespt.stream.predict import MODELS
 from livespt.stream.types import Frame
-from livespt.tools.compose import Facts, Options, compose
+from livespt.tools.compose import Facts, Options, compose, differences
 
 FACTS = Facts("test", "yx", (64, 64), "<u2")
 
@@ -31,6 +31,13 @@ def test_a_replay_links_as_the_run_did() -> None:
     assert compose(FACTS, Options(), "replay", older).analyzer.settings.motion == "none"
     chosen = compose(FACTS, Options(motion="auto"), "replay", older)
     assert chosen.analyzer.settings.motion == "auto"
+
+
+def test_what_may_make_the_bytes_of_a_replay_differ_is_said() -> None:
+    origin = compose(FACTS, Options(), "live").start
+    assert differences(compose(FACTS, Options(), "replay", origin).start, origin) == []
+    other = compose(FACTS, Options(threads=2), "replay", origin).start
+    assert differences(other, origin) == ["threads 2 instead of 1"]
 
 
 @pytest.mark.parametrize("motion", MODELS)

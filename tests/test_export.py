@@ -55,7 +55,7 @@ def tables(
         states[name] = spot[name]
     for motion, share in zip(MOTIONS, rng.dirichlet(np.ones(4), len(spot)).T, strict=True):
         states[f"p_{motion}"] = share
-    states["p_uncoated"] = rng.random(len(spot))
+    states["p_uncoated"], states["p_task"] = rng.random(len(spot)), np.nan
     states["state"] = rng.integers(ABSTAIN, 4, len(spot))
     states["lag"], states["made"] = 5, spot["frame"] + 5
     states["settled"] = spot["frame"] < 3 + frames - unsettled
@@ -85,6 +85,15 @@ def store(
     if stop:
         writer.close(Stop(start.run, "complete"))
     return path
+
+
+def test_what_a_users_classifier_said_is_a_column_of_its_own(tmp_path: Path) -> None:
+    spots, states = tables(START)
+    states["p_task"] = states["p_uncoated"] / 2
+    export_run(store(tmp_path / "run.zarr", START, spots, states), tmp_path / "out.csv")
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table.columns.tolist()[-3:] == ["p_uncoated", "p_task", "lag"]
+    np.testing.assert_allclose(table["p_task"], table["p_uncoated"] / 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("start", [START, VOLUME], ids=["plane", "volume"])

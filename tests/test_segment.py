@@ -56,6 +56,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "another task": ("uncoating", {}, "'uncoating', not for 'segment'"),
     "no lag": ("segmenter", {"lag": None}, "no 'lag'"),
     "a lag in words": ("segmenter", {"lag": "long"}, "no 'lag'"),
+    "a lag beyond the farthest": ("segmenter", {"lag": 31}, "at most 30"),
     "no farthest": ("segmenter", {"farthest": None}, "no 'farthest'"),
     "other answers": ("uncoating", {"task": "segment"}, "1 numbers a point where 4 are meant"),
     "whole tracks": (
@@ -177,6 +178,14 @@ def test_what_it_finds_on_tracks_it_never_saw(
     assert share_right(told[segmenter.lag], tracks) > 0.78
     assert share_right(told[segmenter.farthest], tracks) > 0.8
     assert share_right(both_ways(whole, tracks, 1.0), tracks) > 0.82
+
+
+def test_other_threads_tell_the_same_within_1e_4(segmenter: Segmenter) -> None:
+    tracks, other = simulate_tracks(300, UNSEEN, lengths=(30, 40)), Segmenter(threads=2)
+    lags = (0, segmenter.lag)
+    one, two = (as_known(some.network, tracks, lags, 0.1) for some in (segmenter, other))
+    for lag in lags:
+        assert np.abs(one[lag] - two[lag]).max() < 1e-4
 
 
 def test_without_a_pixel_size_it_finds_nearly_as_much(segmenter: Segmenter) -> None:

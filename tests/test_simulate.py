@@ -81,19 +81,19 @@ def test_truth_is_in_order_and_on_the_image(movie: SimulatedMovie) -> None:
 
 def test_the_default_movie_is_the_one_promised(default: SimulatedMovie) -> None:
     truth, scenario = default.truth, default.scenario
-    assert (len(default), default.shape) == (1000, (256, 256))
+    assert (len(default), default.shape) == (1000, (336, 336))
     assert (default.pixel_size_um, default.frame_interval_s) == (0.1, 0.05)
     events = default.uncoatings
-    assert len(events) == len(set(events["particle"])) == 36
-    viruses = np.unique(truth["particle"][truth["particle"] < 48])
-    assert len(viruses) == 48
+    assert len(events) == len(set(events["particle"])) == 64
+    viruses = np.unique(truth["particle"][truth["particle"] < 84])
+    assert len(viruses) == 84
     for event in events:
         mine = truth[truth["particle"] == event["particle"]]
         at = int(np.flatnonzero(mine["frame"] == event["frame"])[0])
         assert at >= 60 and len(mine) - at >= 60
         assert not mine["uncoated"][:at].any() and mine["uncoated"][at:].all()
         assert (event["y"], event["x"]) == (mine["y"][at], mine["x"][at])
-        assert mine["y"].min() >= 8 and mine["x"].max() <= 247  # viruses stay in the field
+        assert mine["y"].min() >= 8 and mine["x"].max() <= 327  # viruses stay in the field
     thirds = np.histogram(events["frame"], [0, 400, 600, 1000])[0]
     assert thirds.min() >= 2  # spread over the movie
     assert 0.01 < 1 - truth["visible"].mean() < 0.03
@@ -121,13 +121,13 @@ def test_particles_can_be_linked(default: SimulatedMovie) -> None:
 
 def test_visitors_come_and_go(default: SimulatedMovie) -> None:
     truth = default.truth
-    guests = [truth[truth["particle"] == i] for i in range(48, 64)]
+    guests = [truth[truth["particle"] == i] for i in range(84, 112)]
     guests = [mine for mine in guests if len(mine)]
-    assert len(guests) >= 10
+    assert len(guests) >= 18
     assert all(len(mine) < 1000 and not mine["uncoated"].any() for mine in guests)
-    edge = [min(mine["y"][0], mine["x"][0], 255 - mine["y"][0], 255 - mine["x"][0]) < 4
+    edge = [min(mine["y"][0], mine["x"][0], 335 - mine["y"][0], 335 - mine["x"][0]) < 4
             for mine in guests]  # fmt: skip
-    assert 2 <= sum(edge) <= 8  # entered at the border
+    assert 4 <= sum(edge) <= 18  # half of 28, those that are seen, entered at the border
 
 
 def test_steps_grow_when_viruses_uncoat(default: SimulatedMovie) -> None:

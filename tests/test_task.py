@@ -30,7 +30,6 @@ CARD: dict[str, Any] = {
     "shortest": 5,
     "prior": {"early": 0.5, "late": 0.3, "other": 0.2},
     "abstain_below": 0.6,
-    "lag": 20,
     "segmenter": "5" * 64,
     "units": Units(2, 1.0, 4.2)._asdict(),
 }

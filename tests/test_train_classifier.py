@@ -89,7 +89,7 @@ def test_windows_of_tracks_that_change(tmp_path: Path) -> None:
     assert Task(tmp_path / "w.onnx").window == 8
     analyze_table(source, tmp_path / "out.csv", classifier=tmp_path / "w.onnx", **UNITS)
     out = pd.read_csv(tmp_path / "out.csv")
-    assert out.p_after[out.frame == 3].nunique() == 1  # the first points know too little
+    assert out.p_after[out.frame == 3].mean() < 0.2  # the window around it lies before
     assert out.p_after[out.frame == POINTS - 1].mean() > 0.8 > 0.5 > out.p_after[6::POINTS].mean()
 
 

@@ -55,7 +55,7 @@ def analyze_table(
         Look both ways along whole tracks.
     classifier : Path, optional
         Task classifier: `p_CLASS` for each class and `task` are added, of whole tracks the same in
-        each of their rows, else of the window that ends there.
+        each of their rows, else of the window around it, as far as is known when its state settles.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def analyze_table(
         states = whole_tracks(*load_whole(options), frames, particles, points, pixel_size_um)
     else:
         infer = load_infer(options)
-        infer.pixel_size_um = pixel_size_um
-        if task is not None:
-            ndim = 3 if "z" in table.values else 2
-            units = task.units(pixel_size_um, frame_interval_s, ndim)
-            task.check_segmenter(infer.segmenter.session.sha256)
+        ndim = 3 if "z" in table.values else 2
+        infer.measure(pixel_size_um, frame_interval_s, ndim)
         states = point_by_point(infer, frames, particles, points, lag)
         if task is not None:
-            told = describe(frames, particles, points, states, units, task.window)
+            units = task.units(pixel_size_um, frame_interval_s, ndim)
+            task.check_segmenter(infer.segmenter.session.sha256)
+            known = readings(infer, task.window, frames, particles, points)
+            told = describe(frames, particles, points, known, units, task.window, infer.lag)
             more = answers(task, told)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
@@ -114,6 +114,20 @@ def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:
         "p_uncoated": states["p_uncoated"],
         "lag": states["lag"],
     }
+
+
+def readings(
+    infer: Infer,
+    window: int,
+    frames: NDArray[np.int64],
+    particles: NDArray[np.int64],
+    points: NDArray[np.float64],
+) -> NDArray[np.void]:
+    """States (STATE) that fingerprints are made with, one a row.
+
+    Settled ones of whole tracks; of a window those of the moment, as a live run has no others.
+    """
+    return point_by_point(infer, frames, particles, points, lag=0 if window else None)
 
 
 def point_by_point(

@@ -18,8 +18,10 @@ import click
 from livespt.stream.errors import LiveSptError, SettingError
 from livespt.stream.wire import ENDPOINT
 from livespt.tools.command import FINITE, PATH, POSITIVE, SEED, Finite, Group, Kept, report
+from livespt.tools.label_commands import label
 from livespt.tools.model_commands import evaluate, train
 
+KEY = click.option("--key", type=PATH, help="Your key file, for an endpoint that needs one.")
 MOTION = click.Choice(["none", "brownian", "velocity", "auto"])
 
 
@@ -29,6 +31,7 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--localizer", type=PATH, help="Localizer (.onnx, or `crowd`). [fast]"),
         click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped."),
         click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped."),
+        click.option("--classifier", type=PATH, help="A classifier of your own (.onnx). [none]"),
         click.option("--search-range", type=FINITE, help="Pixels a particle may move a frame. [5]"),
         click.option("--memory", type=int, help="Frames a particle may be missed. [3]"),
         click.option("--motion", type=MOTION, help="How the linker foresees motion. [none]"),
@@ -67,6 +70,7 @@ def livespt() -> None:
 @click.option("--seed", type=SEED, default=1, show_default=True, help="Of the simulated sample.")
 @click.option("--frames", type=click.IntRange(min=50), help="Length of the movie.")
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
+@click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
 @analysis_options
 def demo(**values: Any) -> None:
     """Simulated virus entry through the real Micro-Manager core and the whole chain."""
@@ -102,6 +106,7 @@ def demo(**values: Any) -> None:
     help="In place of what Micro-Manager says.",
 )
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
+@click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
 @analysis_options
 def live(**values: Any) -> None:
     """Analyze what Micro-Manager records, while it records."""
@@ -119,6 +124,7 @@ def live(**values: Any) -> None:
 @click.option("--no-movie", is_flag=True, help="Do not store the frames again.")
 @click.option("--all-frames", is_flag=True, help="Also those that the live run had to skip.")
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
+@click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
 @analysis_options
 def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
     """Analyze a recorded MOVIE through the path of a live run."""
@@ -132,23 +138,25 @@ def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
 @click.argument("target", default=ENDPOINT)
 @click.option("--render", type=PATH, help="Draw to FILE.png or FILE.mp4, without a screen.")
 @click.option("--frame", type=int, help="Of a stored run. Default: a telling one.")
-def watch(target: str, render: Path | None, frame: int | None) -> None:
+@KEY
+def watch(target: str, render: Path | None, frame: int | None, key: Path | None) -> None:
     """The overlay: live from an endpoint (TARGET), or of a stored RUN.zarr."""
     from livespt.tools.watch import watch
 
-    report(watch(target, render=render, frame=frame))
+    report(watch(target, render=render, frame=frame, key=key))
 
 
 @livespt.command()
 @click.argument("target", default=ENDPOINT)
 @click.option("--kind", "kinds", multiple=True, help="Only events of this kind; may be repeated.")
 @click.option("--since", type=click.IntRange(min=0), default=0, help="First event wanted.")
-def listen(target: str, kinds: tuple[str, ...], since: int) -> None:
+@KEY
+def listen(target: str, kinds: tuple[str, ...], since: int, key: Path | None) -> None:
     """Print events as JSON lines, complete from --since on."""
     from livespt.tools.listen import listen
 
     kept = Kept()
-    listen(target, kinds=kinds, since=since, out=kept)
+    listen(target, kinds=kinds, since=since, key=key, out=kept)
     report([json.loads(line) for line in kept.lines], lines=())
 
 
@@ -212,6 +220,32 @@ def segments(source: Path, out: Path, **values: Any) -> None:
 
 
 @livespt.command()
+@click.argument("folder", type=PATH)
+@click.argument("name")
+def keys(folder: Path, name: str) -> None:
+    """Make the key NAME.key of one who may follow runs published with --keys FOLDER."""
+    from livespt.stream.keys import make
+
+    report({"made": ", ".join(map(str, make(folder, name))), "secret": f"{folder / name}.key"})
+
+
+@livespt.command()
+@click.argument("run", type=PATH)
+def verify(run: Path) -> None:
+    """Check every byte of RUN.zarr against what was written."""
+    from livespt.stream.errors import InputError
+    from livespt.stream.verify import verify
+
+    faults = 0
+    for fault in verify(run):
+        click.echo(f"fault       {fault.where}: {fault.what}")
+        faults += 1
+    report({"run": str(run), "faults": faults})
+    if faults:
+        raise InputError(f"{run} is damaged in {faults} places: copy it again from a good disk")
+
+
+@livespt.command()
 def doctor() -> None:
     """Say what this machine can do."""
     from livespt.tools.doctor import examine, lines
@@ -220,6 +254,7 @@ def doctor() -> None:
     report(findings, lines(findings))
 
 
+livespt.add_command(label)
 livespt.add_command(train)
 livespt.add_command(evaluate)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from livespt.models.session import Session
     from livespt.models.volume import VolumeLocalizer
 
-ROLES = ("localizer", "segmenter", "uncoating")
+ROLES = ("localizer", "segmenter", "uncoating", "classifier")
 SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
 
 
@@ -39,6 +39,7 @@ class Options:
     localizer: Path | None = None
     segmenter: Path | None = None
     uncoating: Path | None = None
+    classifier: Path | None = None  # a user's, of models/task; none otherwise
     search_range: float | None = None  # pixels
     memory: int | None = None  # frames
     motion: str | None = None  # one of `stream.predict.MODELS`
@@ -91,7 +92,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     check_options(options)
     localizer = load_localizer(options, origin, stack=facts.axes == "zyx")
     infer = load_infer(options, origin)
-    infer.pixel_size_um = facts.pixel_size_um
+    infer.measure(facts.pixel_size_um, facts.frame_interval_s, len(facts.axes))
     reason = localizer.refuses(facts.axes, facts.shape, facts.dtype)
     if reason is not None:
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
@@ -99,7 +100,8 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     settings = _settings(options, facts, infer, origin)
     warm_up(infer, settings)
 
-    sessions = (localizer.session, infer.segmenter.session, infer.uncoating.session)
+    sessions = [localizer.session, infer.segmenter.session, infer.uncoating.session]
+    sessions += [infer.task.session] if infer.task else []
     start = Start(
         run=uuid4().hex,
         mode=mode,
@@ -113,7 +115,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         time_zero_utc=_opened(origin),
         camera={"known": "unknown"},
         settings=asdict(settings) | {"rule": settings.rule._asdict()},
-        models=dict(zip(ROLES, map(_identity, sessions), strict=True)),
+        models=dict(zip(ROLES, map(_identity, sessions), strict=False)),
         software=_software(),
         machine={
             "provider": localizer.provider,
@@ -167,15 +169,18 @@ def load_localizer(
 
 
 def load_infer(options: Options, origin: Start | None = None) -> Infer:
-    """Open segmenter and uncoating classifier likewise."""
+    """Open segmenter and uncoating classifier likewise, and a user's classifier if there is one."""
     from livespt.models.classify import Infer, Uncoating
     from livespt.models.segment import Segmenter
     from livespt.models.session import shipped
+    from livespt.models.task import Task
 
     segmenter = options.segmenter or _original("segmenter", origin) or shipped("segmenter")
     uncoating = options.uncoating or _original("uncoating", origin) or shipped("uncoating")
+    classifier = options.classifier or _original("classifier", origin)
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
-    return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how))
+    task = Task(classifier, **how) if classifier else None
+    return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how), task)
 
 
 def load_whole(options: Options) -> tuple[Whole, Whole]:

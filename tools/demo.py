@@ -31,6 +31,7 @@ def demo(
     seed: int,
     frames: int | None,
     endpoint: str,
+    keys: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run the demo into the folder `out`; return the summary that `out/summary.json` holds."""
@@ -41,7 +42,7 @@ def demo(
     run = out / "run.zarr"
     if run.exists():
         raise StoreError(f"'{run}' exists already: choose another --out")
-    check_free(endpoint)
+    check_free(endpoint, keys)
     scenario = Scenario(seed=seed)
     if frames is not None:
         scenario = replace(scenario, n_frames=frames)
@@ -61,7 +62,8 @@ def demo(
         images.__getitem__, len(images), movie.shape, movie.dtype, scenario.frame_interval_s
     ) as microscope:
         acquire = partial(microscope.acquire, n_frames=len(images))
-        stop, acquired = record(acquire, run, facts, options, endpoint=endpoint, say=say)
+        where: dict[str, Any] = {"endpoint": endpoint, "keys": keys}
+        stop, acquired = record(acquire, run, facts, options, say=say, **where)
     if acquired.stopped:
         raise KeyboardInterrupt
     summary = {

@@ -1,8 +1,8 @@
 """Described: the fingerprints of tracks in a table, as a task classifier is given them.
 
-Settled motion readings of the live path, then the forty numbers of each whole track, or of the
-window that ends at each of its points. Training and `analyze` share it, so that a classifier is
-asked what it was taught; live, a window that ends at the newest settled point is the same window.
+Motion readings of the live path, then the forty numbers of each whole track, or of the window that
+ends at each of its points. Training and `analyze` share it, so that a classifier is asked what it
+was taught.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def describe(
     states: NDArray[np.void],
     units: Units,
     window: int,
+    lag: int = 0,
 ) -> Described:
     """Features of the tracks of a table.
 
@@ -49,9 +50,12 @@ def describe(
     points : (rows, 3)
         z, y, x in pixels.
     states : (rows,)
-        STATE rows of `analyze.point_by_point`.
+        STATE rows of `analyze.readings`.
     window : int
         Points; 0: whole tracks.
+    lag : int
+        Frames after a row that are known when it is told of: then the window tells that has the row
+        in its middle, or as near to it as these allow.
     """
     order = np.lexsort((frames, particles))
     share = np.stack([states[f"p_{motion}"][order] for motion in MOTIONS], axis=1)
@@ -63,7 +67,10 @@ def describe(
     if window:
         features = fingerprint.rolling(*told, window)
         since = np.arange(len(order)) - np.repeat(first, size) + 1
-        of[order] = np.arange(len(order))
+        at = frames[order] - frames.min(initial=0)
+        at += np.repeat(np.arange(len(size)), size) * (at.max(initial=0) + lag + 1)
+        known = np.searchsorted(at, at + lag, side="right") - 1
+        of[order] = np.minimum(known, np.arange(len(order)) + window // 2)
         return Described(features, np.minimum(since, window), since, order, of)
     of[order] = np.repeat(np.arange(len(size)), size)
     return Described(fingerprint.of_tracks(*told), size, size, order[offset[1:] - 1], of)

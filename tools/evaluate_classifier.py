@@ -228,7 +228,7 @@ def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> Task:
         path = save(Path(folder) / "any.onnx", learned.scaling, learned.layers, learned.temperature)
         own: dict[str, Any] = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
         own |= {"classes": ["a", "b"], "positive": "b", "window": WINDOW, "shortest": 5}
-        own |= {"prior": {"a": 0.5, "b": 0.5}, "abstain_below": 0.5, "segmenter": "", "lag": 0}
+        own |= {"prior": {"a": 0.5, "b": 0.5}, "abstain_below": 0.5, "segmenter": ""}
         units = Units(ndim, 1.0, DT_S)._asdict()
         write_card(path, task="classifier", seed=seed, units=units, **own)
         return Task(path, provider="cpu")

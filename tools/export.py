@@ -88,7 +88,9 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
     names = ["frame", "track", *axes, *measured, "channel", "position"]
     table = pd.DataFrame({name: spots[name] for name in names})
     final = states[states["settled"] == 1]
-    names = [*KEYS, *PROBABILITIES, "state", "p_uncoated", "lag"]
+    asked = "p_task" in (states.dtype.names or ()) and not np.isnan(final["p_task"]).all()
+    task = ["p_task"] if asked else []
+    names = [*KEYS, *PROBABILITIES, "state", "p_uncoated", *task, "lag"]
     settled = pd.DataFrame({name: final[name] for name in names})
     table = table.merge(settled, on=KEYS, how="left", validate="one_to_one")
     missing = table["state"].isna()

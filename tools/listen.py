@@ -25,6 +25,7 @@ def listen(
     kinds: Collection[str] = (),
     since: int | None = 0,
     wait_s: float = 30.0,
+    key: Path | None = None,
     out: TextIO | None = None,
 ) -> int:
     """Write one JSON line an event, complete from `since` on, until the run ends.
@@ -40,6 +41,8 @@ def listen(
         First event wanted; None: from now on (of a stored run: all).
     wait_s : float
         How long to wait for a publisher, and later for a word from it.
+    key : Path, optional
+        One's own key file, where the publisher lets in only whom it knows.
     out : text file
         Default: standard output.
 
@@ -62,18 +65,18 @@ def listen(
             raise SettingError(f"no events are of kind {kind!r}{hint}")
     out = out or sys.stdout
     written = 0
-    for event in _events(target, kinds, since, wait_s):
+    for event in _events(target, kinds, since, wait_s, key):
         print(json.dumps(event_fields(event), allow_nan=False), file=out, flush=True)
         written += 1
     return written
 
 
 def _events(
-    target: str, kinds: Collection[str], since: int | None, wait_s: float
+    target: str, kinds: Collection[str], since: int | None, wait_s: float, key: Path | None
 ) -> Iterator[np.void]:
     if "://" in target:
         with Subscriber(
-            target, since=since, kinds=kinds, connect_s=wait_s, silence_s=wait_s
+            target, since=since, kinds=kinds, connect_s=wait_s, silence_s=wait_s, key=key
         ) as subscriber:
             yield from subscriber.events()
         return

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
-from livespt.stream.publish import Publisher
+from livespt.stream.publish import Publisher, admitted
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
 from livespt.stream.types import Frame, Start, Stop, Update
@@ -75,6 +75,7 @@ def record(
     options: Options,
     *,
     endpoint: str = ENDPOINT,
+    keys: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> tuple[Stop, Acquired]:
     """Acquire into a new run that is analyzed while it records.
@@ -98,7 +99,7 @@ def record(
     problems: list[str] = []
     acquired = None
     try:
-        analyzer = _spawn("analyzer", _analyze, ring_name, out, facts, options, endpoint)
+        analyzer = _spawn("analyzer", _analyze, ring_name, out, facts, options, endpoint, keys)
         workers.append(analyzer)
         start = _hear(analyzer, READY_S)
         create_run(out, start)
@@ -146,8 +147,9 @@ def _ending(acquired: Acquired | None, problems: list[str]) -> tuple[str, str]:
     return ("aborted", "interrupted") if acquired.stopped else ("complete", "")
 
 
-def check_free(endpoint: str) -> None:
-    """Refuse a busy endpoint before a camera is opened for nothing."""
+def check_free(endpoint: str, keys: Path | None = None) -> None:
+    """Refuse an endpoint that is busy, or open without keys, before a camera is opened for it."""
+    admitted(endpoint, keys)
     host, port = address(endpoint)
     for wanted in (port, port + 1) if port else ():
         with socket.socket() as probe:
@@ -220,11 +222,17 @@ def _record(pipe: Connection, ring_name: str, out: Path, start: Start) -> None:
 
 
 def _analyze(
-    pipe: Connection, ring_name: str, out: Path, facts: Facts, options: Options, endpoint: str
+    pipe: Connection,
+    ring_name: str,
+    out: Path,
+    facts: Facts,
+    options: Options,
+    endpoint: str,
+    keys: Path | None,
 ) -> None:
     """Analyzer process: the loop."""
     chain = compose(facts, options, "live")
-    publisher = Publisher(endpoint, chain.start)
+    publisher = Publisher(endpoint, chain.start, folder=keys)
     pipe.send(chain.start)
     pipe.recv()  # the run exists
     sinks: list[pipeline.Sink] = [Published(publisher), StoredTables(TableWriter(out))]
@@ -251,6 +259,7 @@ def live(
     demo_camera: bool,
     pixel_size_um: float | None,
     endpoint: str,
+    keys: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Open Micro-Manager in the way that was asked for and record from it.
@@ -265,7 +274,7 @@ def live(
     check_options(options)
     if out.exists():
         raise StoreError(f"'{out}' exists already: choose another --out")
-    check_free(endpoint)
+    check_free(endpoint, keys)
     if mm_dir is None and (java or mm_config is not None):
         raise SettingError("--java and --mm-config need --mm-dir, the Micro-Manager folder")
     if demo_camera and mm_dir is not None:
@@ -293,7 +302,8 @@ def live(
         acquire = partial(
             microscope.acquire, n_frames=frames, interval_ms=interval_ms, exposure_ms=exposure_ms
         )
-        stop, acquired = record(acquire, out, facts, options, endpoint=endpoint, say=say)
+        where: dict[str, Any] = {"endpoint": endpoint, "keys": keys}
+        stop, acquired = record(acquire, out, facts, options, say=say, **where)
     if acquired.stopped:
         say(f"stopped after {acquired.frames} of {frames} frames: '{out}' is whole")
         raise KeyboardInterrupt

@@ -168,11 +168,33 @@ def train_segmenter(**values: Any) -> None:
 
 @train.command("uncoating")
 @_preset_options
-def train_uncoating(**values: Any) -> None:
-    """The uncoating classifier, on simulated virus entry."""
+@click.option("--runs", type=PATH, multiple=True, help="Own labelled tracks (.csv) to learn from.")
+@click.argument("more", type=PATH, nargs=-1)
+@click.option("--pixel-size-um", type=POSITIVE, help="Of own tracks.")
+@click.option("--frame-interval-s", type=POSITIVE, help="Of own tracks, for the card.")
+@click.option("--z-step-um", type=POSITIVE, help="Of own tracks; default: the pixel size.")
+def train_uncoating(
+    runs: tuple[Path, ...],
+    more: tuple[Path, ...],
+    pixel_size_um: float | None,
+    frame_interval_s: float | None,
+    z_step_um: float | None,
+    **values: Any,
+) -> None:
+    """The uncoating classifier, on simulated virus entry.
+
+    With --runs LABELS.csv [MORE.csv ...], made by `label colocalization`, the shipped one learns
+    on from own tracks.
+    """
+    from livespt.tools.own_tracks import read_own
     from livespt.tools.train_uncoating import train
 
-    report(train(**values))
+    sizes = {"frame_interval_s": frame_interval_s, "z_step_um": z_step_um}
+    if not runs and (more or pixel_size_um or any(sizes.values())):
+        raise click.UsageError("own tracks are named by --runs: --runs LABELS.csv [MORE.csv ...]")
+    files = (*runs, *more)
+    own = read_own(files, pixel_size_um, seed=values["seed"], **sizes) if files else None
+    report(train(own=own, **values))
 
 
 @train.command("hologram")

@@ -42,10 +42,12 @@ def learn(
     device: str,
     steps: int,
     resume: bool = False,
+    begin: Follow | Whole | None = None,
 ) -> tuple[Follow | Whole, dict[str, Any]]:
     """One network, "follow" or "whole", and what its card says of its training.
 
-    `path` is where the model will lie; the checkpoint lies beside it.
+    `path` is where the model will lie; the checkpoint lies beside it. `begin` is a network that
+    learns on, in place of one that knows nothing.
     """
     import torch
 
@@ -54,7 +56,9 @@ def learn(
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
     both = kind == "whole"
-    net = (Whole if both else Follow)(recipe.outputs, recipe.hidden).to(device)
+    net = begin or (Whole if both else Follow)(recipe.outputs, recipe.hidden)
+    net.temperature.fill_(1.0)  # fitted anew at the end
+    net.to(device)
 
     def pools(series: int) -> Pools:
         make = recipe.tracks
@@ -85,7 +89,7 @@ def learn(
     net.cpu()
     return net, {
         "steps": steps,
-        "hidden": recipe.hidden,
+        "hidden": net.hidden,
         "parameters": sum(p.numel() for p in net.parameters()),
         "rate": recipe.rate,
         "loss": [round(x, 4) for x in history[-1:]],

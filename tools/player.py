@@ -164,10 +164,15 @@ class Live:
         Frames a tail lasts.
     connect_s : float
         How long to wait for the publisher.
+    key : Path, optional
+        One's own key file, where the publisher lets in only whom it knows.
     """
 
-    def __init__(self, endpoint: str, *, tail: int = TAIL, connect_s: float = 10.0) -> None:
-        self._subscriber = Subscriber(endpoint, topics=("update", "image"), connect_s=connect_s)
+    def __init__(
+        self, endpoint: str, *, tail: int = TAIL, connect_s: float = 10.0, key: Path | None = None
+    ) -> None:
+        topics = ("update", "image")
+        self._subscriber = Subscriber(endpoint, topics=topics, connect_s=connect_s, key=key)
         self.scene = Scene(self._subscriber.start, tail=tail)
         self.playing, self.live = True, True
         self._waiting: deque[Update] = deque(maxlen=4 * PATIENCE)

@@ -116,6 +116,7 @@ def replay(
     frame_interval_s: float | None = None,
     rate: str = "max",
     endpoint: str = ENDPOINT,
+    keys: Path | None = None,
     keep_movie: bool = True,
     all_frames: bool = False,
     say: Callable[[str], None] = print,
@@ -135,6 +136,8 @@ def replay(
         "realtime" paces the frames by their interval; no frame is ever skipped for being late.
     endpoint : str
         Where to publish; a busy port is said, and the replay goes on unpublished.
+    keys : Path, optional
+        Folder of keys (stream/keys.py): only those who have one may follow.
     keep_movie : bool
         Store the frames too, so that the run is complete in itself.
     all_frames : bool
@@ -182,7 +185,7 @@ def replay(
     chain = compose(facts, options, "replay", origin)
     if origin is not None and (told := differences(chain.start, origin)):
         say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
-    publisher = publish(endpoint, chain.start, say)
+    publisher = publish(endpoint, chain.start, say, keys)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
         writer = RunWriter(out, chain.start, movie=keep_movie)
@@ -220,10 +223,12 @@ def replay(
     }
 
 
-def publish(endpoint: str, start: Start, say: Callable[[str], None]) -> Publisher | None:
+def publish(
+    endpoint: str, start: Start, say: Callable[[str], None], keys: Path | None = None
+) -> Publisher | None:
     """Open the publisher; where the default port is busy, say so and go on without."""
     try:
-        return Publisher(endpoint, start)
+        return Publisher(endpoint, start, folder=keys)
     except WireError as error:
         if endpoint != ENDPOINT:
             raise

@@ -18,7 +18,7 @@ from livespt.models.session import write_card
 from livespt.models.task_graph import save
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools import classifier, labelled, localizer_files
-from livespt.tools.analyze import point_by_point
+from livespt.tools.analyze import readings
 from livespt.tools.classifier import Learned, Samples
 from livespt.tools.compose import Options, load_infer
 from livespt.tools.described import Described, describe
@@ -82,7 +82,7 @@ def train(
     infer = load_infer(Options(segmenter=segmenter))
     infer.pixel_size_um = pixel_size_um
     units = Units(given.ndim, pixel_size_um, frame_interval_s)
-    states = point_by_point(infer, given.frame, given.particle, given.point)
+    states = readings(infer, window, given.frame, given.particle, given.point)
     told = describe(given.frame, given.particle, given.point, states, units, window)
     samples = samples_of(given, told, window, min_points)
     classifier.check(samples, folds)
@@ -139,7 +139,7 @@ def write(
     given = {
         "dtype": "float32",
         "axes": "track or window, feature",
-        "features": "models/fingerprint_features.py, of settled readings of the segmenter",
+        "features": "models/fingerprint_features.py, with readings of the segmenter",
         "pixels": "any size: features are in micrometres",
     }
     write_card(out, task="classifier", seed=seed, input=given, metrics=metrics, **facts)

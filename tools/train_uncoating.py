@@ -2,11 +2,13 @@
 
 Read from top to bottom: settings, tracks, training, decision, card. Loss and calibration:
 tools/motion_recipe.py; batches and the loop: tools/learning.py. `NAME.onnx` follows tracks as they
-grow; `NAME_whole.onnx` reads finished ones both ways (`analyze --offline`).
+grow; `NAME_whole.onnx` reads finished ones both ways (`analyze --offline`). With tracks of a user's
+own (tools/own_tracks.py) the shipped networks learn on, from these and simulated ones together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +16,22 @@ import numpy as np
 
 from livespt.models import crops
 from livespt.models.motion import Tracks, simulate_entry, simulate_tracks
+from livespt.models.session import read_card, shipped
 from livespt.tools.learning import INPUT, choose_device, plan
 from livespt.tools.motion_recipe import MakeTracks, Recipe, learn
+from livespt.tools.own_tracks import Own, mixed
 
 if TYPE_CHECKING:
     from livespt.models.deepspt import Follow, Whole
 
 STEPS = {"quick": 100, "cpu": 3000, "full": 60_000}
+STEPS_ON = {"quick": 100, "cpu": 600, "full": 6000}  # of a network that learns on from own tracks
 JUDGED = {"quick": 60, "cpu": 400, "full": 2000}  # tracks of each set that the metrics are from
 HIDDEN = 64  # a frame pays for both networks
 SETTLED = 20  # frames of look-ahead of a settled state, the segmenter's
 RATE = 4e-3
+RATE_ON = 1e-3
+SHIPPED = {"follow": "uncoating", "whole": "uncoating_whole"}
 # how many of each kind: viruses as broad as their ranges go, and particles that never uncoat
 # whatever they do
 MIX: tuple[tuple[float, dict[str, Any]], ...] = (
@@ -32,6 +39,10 @@ MIX: tuple[tuple[float, dict[str, Any]], ...] = (
     (0.25, {"ndim": 3}),
 )
 OTHERS: tuple[tuple[float, dict[str, Any]], ...] = ((0.15, {"ndim": 2}), (0.10, {"ndim": 3}))
+# viruses and others alike: where they differ, the size of a step in um gives away which is which.
+# The longest is that of the DeepSPT paper's two colours
+INTERVALS_S = (0.05, 0.5, 4.2)
+SERIES = 20  # seeds of a seed's own
 FRAMES = (10, 600)  # of a track
 GAPS = 0.03  # share of points that are missing
 BROKEN = 0.25  # tracks that begin anew after a loss: uncoated or not, nothing says it
@@ -52,6 +63,8 @@ def train(
     judged: int | None = None,
     tracks: MakeTracks | None = None,
     only: str = "both",
+    own: Own | None = None,
+    begin: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Train, calibrate, judge and write both networks with their cards; return the metrics of each.
 
@@ -69,6 +82,10 @@ def train(
         "follow" or "whole" to train one of the two.
     resume : bool
         Go on from the checkpoints; what is finished stays as it is.
+    own : Own
+        Labelled tracks of a user's own: networks that know the simulated ones learn on, from both.
+    begin : mapping
+        The networks that learn on, "follow" and "whole"; default: the shipped ones.
 
     Raises
     ------
@@ -79,51 +96,91 @@ def train(
     """
     where = choose_device(device)
     todo = plan(out, only, resume)
-    steps = STEPS[preset] if steps is None else steps
+    default = STEPS if own is None else STEPS_ON
+    steps = default[preset] if steps is None else steps
     judged = JUDGED[preset] if judged is None else judged
-    recipe = Recipe(1, HIDDEN, RATE, lambda some: some.uncoated, tracks or tracks_of, HELD_OUT)
+    make = tracks or tracks_of
+    recipe = Recipe(1, HIDDEN, RATE, lambda some: some.uncoated, make, HELD_OUT)
+    if own is not None:
+        recipe = recipe._replace(rate=RATE_ON, tracks=mixed(own, make, HELD_OUT))
     metrics: dict[str, Any] = {}
     for kind, (path, begun) in todo.items():
-        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=steps, resume=begun)
-        metrics[kind] = publish(net, path, seed, {"preset": preset, **facts}, judged)
+        source = None
+        if own is not None:
+            source = begin[kind] if begin is not None else shipped(SHIPPED[kind])
+        net, facts = learn(
+            recipe,
+            kind,
+            path,
+            seed=seed,
+            device=where,
+            steps=steps,
+            resume=begun,
+            begin=None if source is None else _load(source),
+        )
+        facts = {"preset": preset, **facts}
+        if own is not None and source is not None:
+            facts |= {"learned_on_from": read_card(source)["sha256"], "own_tracks": own.facts}
+        metrics[kind] = publish(net, path, seed, facts, judged, own, source)
     return metrics
+
+
+def _load(source: Path) -> Follow | Whole:
+    from livespt.models.motion_weights import load
+
+    return load(source)
 
 
 def tracks_of(seed: int, first: int, n: int) -> Tracks:
     """`n` tracks of the mix, from number `first` of the series `seed` on."""
     viruses = [
         simulate_entry(
-            round(n * share), seed * 10 + kind, first=first, n_frames=FRAMES, gaps=GAPS, **how
+            round(n * share), seed * SERIES + kind, first=first, n_frames=FRAMES, gaps=GAPS, **how
         )
-        for kind, (share, how) in enumerate(MIX)
+        for kind, (share, how) in enumerate(_at_all_intervals(MIX))
     ]
     others = [
         simulate_tracks(
             round(n * share),
-            seed * 10 + 5 + kind,
+            seed * SERIES + SERIES // 2 + kind,
             first=first,
             variant="physical",
             gaps=GAPS,
             **how,
         )
-        for kind, (share, how) in enumerate(OTHERS)
+        for kind, (share, how) in enumerate(_at_all_intervals(OTHERS))
     ]
     rng = np.random.default_rng((seed, first))
     return crops.broken(rng, crops.join([*viruses, *others]), BROKEN)
 
 
-def decide(out: Path, n: int, seed: int) -> dict[str, Any]:
+def _at_all_intervals(
+    mix: Sequence[tuple[float, dict[str, Any]]],
+) -> list[tuple[float, dict[str, Any]]]:
+    return [
+        (share / len(INTERVALS_S), how | {"dt_s": dt_s})
+        for share, how in mix
+        for dt_s in INTERVALS_S
+    ]
+
+
+def decide(out: Path, n: int, seed: int, own: Own | None = None) -> dict[str, Any]:
     """Threshold and hold that find most uncoatings at the least cost of false announcements.
 
     Judged on held-out viruses of the simulated movie: over the broad ranges of training many
-    changes are too small to be dated by anyone.
+    changes are too small to be dated by anyone. Where there are `own` tracks, on the calibrating
+    ones and as many simulated: they alone are too few for rare false ones to be seen.
     """
     from livespt.models.follow import Network
     from livespt.models.session import open_session
     from livespt.tools.evaluate_uncoating import ENTRIES, announcements, entries, event_scores
     from livespt.tools.readings import as_known
 
+    if own is not None:
+        n = max(len(own.calibrating.uncoat), 10)
     tracks = entries(n, HELD_OUT + seed, ENTRIES["movie"])
+    if own is not None:
+        tracks = crops.join([tracks, own.calibrating])
     network = Network(open_session(out, task="uncoating"))
     settled = as_known(network, tracks, (SETTLED,), 1.0)[SETTLED][:, 0]
     table = []
@@ -138,7 +195,13 @@ def decide(out: Path, n: int, seed: int) -> dict[str, Any]:
 
 
 def publish(
-    net: Follow | Whole, out: Path, seed: int, facts: dict[str, Any], judged: int
+    net: Follow | Whole,
+    out: Path,
+    seed: int,
+    facts: dict[str, Any],
+    judged: int,
+    own: Own | None = None,
+    source: Path | None = None,
 ) -> dict[str, Any]:
     """Write model and card, find the decision, judge the very file, and complete the card."""
     from livespt.models.deepspt import LAG, Follow
@@ -148,8 +211,9 @@ def publish(
 
     follows = isinstance(net, Follow)
     save(net, out)
-    own: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
+    use: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
     metrics: dict[str, Any] = {}
+    data = "models/motion.py: simulated virus entry"
 
     def card() -> None:
         write_card(
@@ -161,17 +225,36 @@ def publish(
             metrics=metrics,
             provenance={
                 "recipe": "tools/train_uncoating.py",
-                "data": "models/motion.py: simulated virus entry",
+                "data": data if own is None else f"{data}; labelled tracks of a user's own",
                 "judge": f"livespt evaluate uncoating, {judged} tracks of each set",
             },
-            **own,
+            **use,
         )
 
     card()
     if follows:
-        own["decision"] = decide(out, judged, seed)
+        use["decision"] = decide(out, judged, seed, own)
         card()
     metrics = evaluate_uncoating(out, tracks=judged)
+    if own is not None and source is not None:
+        metrics = own_scores(out, source, own.judging) | metrics
     card()
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
     return metrics
+
+
+def own_scores(out: Path, source: Path, tracks: Tracks) -> dict[str, Any]:
+    """Scores of the model `out` and of the one that it learned on from, on own tracks."""
+    from livespt.models.classify import Uncoating
+    from livespt.models.segment import Whole
+    from livespt.tools.evaluate_segmenter import rounded
+    from livespt.tools.evaluate_uncoating import judged
+
+    scores: dict[str, Any] = {}
+    for name, path in (("own tracks", out), ("own tracks, before learning", source)):
+        if read_card(path)["task"] == "uncoating":
+            scores |= judged(name, tracks, Uncoating(path), None)
+        else:
+            scores |= judged(name, tracks, None, Whole(path, "uncoating_whole"))
+    told: dict[str, Any] = rounded(scores)
+    return told

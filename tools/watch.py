@@ -29,6 +29,7 @@ def watch(
     *,
     frame: int | None = None,
     fps: float | None = None,
+    key: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Show a run, or draw it into a file.
@@ -43,6 +44,8 @@ def watch(
         Time point of a stored run; by default a telling one.
     fps : float, optional
         Of the movie; by default the run's own, 60 at most.
+    key : Path, optional
+        One's own key file, where the publisher lets in only whom it knows.
 
     Returns
     -------
@@ -61,7 +64,7 @@ def watch(
     live = "://" in target
     if render is None:
         _refuse_window(target)
-        player: Player | Live = Live(target) if live else play(target)
+        player: Player | Live = Live(target, key=key) if live else play(target)
         if isinstance(player, Player):
             _place(player, frame)
         opengl(window=True).prepare()
@@ -78,7 +81,7 @@ def watch(
         raise StoreError(f"'{render.absolute().parent}' is no folder: create it first")
     if suffix == ".mp4":
         return _render_movie(play(target), render, fps)
-    scene = _live_scene(target) if live else scene_at(open_run(target), frame)
+    scene = _live_scene(target, key) if live else scene_at(open_run(target), frame)
     return {"picture": str(render), "frame": scene.frame, "drawn by": render_scene(scene, render)}
 
 
@@ -118,9 +121,9 @@ def _place(player: Player, frame: int | None) -> None:
         player.go_to_frame(frame)
 
 
-def _live_scene(endpoint: str) -> Scene:
+def _live_scene(endpoint: str, key: Path | None) -> Scene:
     """Follow a published run until its tails are worth a picture."""
-    player = Live(endpoint)
+    player = Live(endpoint, key=key)
     try:
         deadline, seen = time.monotonic() + LIVE_WAIT_S, 0
         while time.monotonic() < deadline and not player.ended and seen < LIVE_FRAMES:

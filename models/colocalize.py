@@ -1,0 +1,348 @@
+"""Colocalization of two colours: which tracks move together, and when they stop doing so.
+
+Truth for the uncoating classifier without clicking, as DeepSPT (Kaestel-Hansen et al., Nat. Methods
+2025) makes it: particles in one colour (rotavirus: the inner capsid, DLP) that lose their partner
+in the other (the outer layer, VP7) have uncoated. The defaults are those of the paper's code. Where
+one partner after another accompanies a particle (its track broke), the last one decides, not the
+best: a coat that is lost does not come back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# What became of a particle, from its best stretch of contact; all before CONTROL are left out.
+OUTCOMES = ("short track", "no contact", "short contact", "far", "uncorrelated", "partner taken",
+            "handed over", "control", "changes")  # fmt: skip
+(SHORT_TRACK, NO_CONTACT, SHORT_CONTACT, FAR, UNCORRELATED, TAKEN,
+ HANDED_OVER, CONTROL, CHANGES) = range(9)  # fmt: skip
+NEAREST_UM = 1e-3  # change of the offset at which looking again ends
+LOOKS = 10
+
+
+class Limits(NamedTuple):
+    """What counts as moving together."""
+
+    contact_um: float = 0.4  # nearer than this is contact
+    contact_frames: int = 4  # a pair needs as many at least
+    bridge_frames: int = 2  # without contact that do not end a stretch
+    stretch_frames: int = 20  # length of a stretch at least, bridged ones included
+    median_um: float = 0.6  # distance over a stretch, at most
+    correlation: float = 0.9  # Pearson's r of the positions over a stretch, of each axis, at least
+
+
+FIRST_LOOK = Limits(contact_um=0.75, contact_frames=5, bridge_frames=3, median_um=0.5)
+
+
+class Paths(NamedTuple):
+    """Tracks one after another: track i is rows `offset[i]:offset[i + 1]` of the row fields."""
+
+    name: Ints  # (n,) ids
+    offset: Ints  # (n + 1,)
+    track: Ints  # (total,) index of the track
+    frame: Ints  # (total,) rising in a track
+    point: Floats  # (total, 3) um: z, y, x
+
+
+class Stretches(NamedTuple):
+    """Stretches of contact, one row each."""
+
+    a: Ints  # index of the particle
+    b: Ints  # of its partner
+    first: Ints  # rows of the particle: the first and the last in contact
+    last: Ints
+    contacts: Ints  # frames of contact of the pair, in all stretches
+    median_um: Floats  # distance
+    correlation: Floats  # (n, 3) of z, y, x; 1 for z in two dimensions
+    apart_um: Floats  # (n, 3) median of particle minus partner
+
+
+class Labels(NamedTuple):
+    """What is known of each particle."""
+
+    outcome: Ints  # (n,) index into OUTCOMES
+    change: Ints  # (n,) row of its first point without the partner; -1: none
+    partner: Ints  # (n,) index of the last partner; -1: none
+
+
+def paths(frame: Ints, particle: Ints, point: Floats) -> tuple[Paths, Ints]:
+    """Tracks from rows in any order, and the order in which `Paths` has these rows."""
+    order = np.lexsort((frame, particle))
+    name, track, count = np.unique(particle[order], return_inverse=True, return_counts=True)
+    offset = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+    return Paths(name, offset, track, frame[order], point[order].astype(np.float64)), order
+
+
+def contacts(a: Paths, b: Paths, within_um: float) -> tuple[Ints, Ints]:
+    """Rows of `a` and `b`, (n,) each: all pairs in one frame nearer than `within_um`."""
+    rows = np.lexsort((b.point[:, 1], b.frame))
+    # y within its frame and the frame in one number, so that one search finds a strip of y
+    low = min(a.point[:, 1].min(initial=0), b.point[:, 1].min(initial=0)) - within_um
+    high = max(a.point[:, 1].max(initial=0), b.point[:, 1].max(initial=0)) + within_um
+    number = np.unique(np.concatenate([a.frame, b.frame]), return_inverse=True)[1]
+    height = high - low + within_um
+    place = number * height + np.concatenate([a.point[:, 1], b.point[:, 1]]) - low
+    mine, theirs = place[: len(a.frame)], place[len(a.frame) :][rows]
+    begin = np.searchsorted(theirs, mine - within_um)
+    end = np.searchsorted(theirs, mine + within_um, side="right")
+    none = np.empty(0, np.int64)
+    n = _near(begin, end, rows, a.point, b.point, within_um, none, none)
+    row_a, row_b = np.empty(n, np.int64), np.empty(n, np.int64)
+    _near(begin, end, rows, a.point, b.point, within_um, row_a, row_b)
+    return row_a, row_b
+
+
+@njit(cache=True)
+def _near(
+    begin: Ints,
+    end: Ints,
+    rows: Ints,
+    a: Floats,
+    b: Floats,
+    within: float,
+    row_a: Ints,
+    row_b: Ints,
+) -> int:
+    """Count pairs of a row of `a` and one of its `rows[begin:end]` of `b`; note them if asked."""
+    n = 0
+    for i in range(len(a)):
+        for k in range(begin[i], end[i]):
+            j = rows[k]
+            square = 0.0
+            for axis in range(3):
+                square += (a[i, axis] - b[j, axis]) ** 2
+            if square < within * within:
+                if len(row_a):
+                    row_a[n], row_b[n] = i, j
+                n += 1
+    return n
+
+
+def stretches(a: Paths, b: Paths, limits: Limits) -> Stretches:
+    """All stretches of contact of all pairs, measured; nothing but gaps is judged here.
+
+    A frame in which the particle itself was missed neither makes contact nor breaks it.
+    """
+    row_a, row_b = contacts(a, b, limits.contact_um)
+    pair = a.track[row_a] * len(b.name) + b.track[row_b]
+    order = np.lexsort((row_a, pair))
+    row, pair = row_a[order], pair[order]
+    new = np.ones(len(pair), bool)
+    new[1:] = (np.diff(pair) != 0) | (np.diff(row) > limits.bridge_frames + 1)
+    begin = np.flatnonzero(new)
+    end = np.append(begin[1:], len(pair))[: len(begin)] - 1
+    _, of_pair, count = np.unique(pair, return_inverse=True, return_counts=True)
+    kept = pair[begin]
+    track_a, track_b = kept // max(len(b.name), 1), kept % max(len(b.name), 1)
+    median, correlation, apart = _measured(a, b, track_b, row[begin], row[end])
+    return Stretches(
+        track_a, track_b, row[begin], row[end], count[of_pair[begin]], median, correlation, apart
+    )
+
+
+def _measured(
+    a: Paths, b: Paths, partner: Ints, first: Ints, last: Ints
+) -> tuple[Floats, Floats, Floats]:
+    """Median distance (n,), correlation (n, 3), median difference (n, 3) of stretches."""
+    n = len(first)
+    which, x, y = _together(a, b, partner, first, last)
+    distance = _medians(which, np.linalg.norm(x - y, axis=1), n)
+    correlation, apart = np.ones((n, 3)), np.zeros((n, 3))
+    flat = not (x[:, 0].any() or y[:, 0].any())
+    for axis in range(1 if flat else 0, 3):
+        correlation[:, axis] = _pearson(which, x[:, axis], y[:, axis], n)
+        apart[:, axis] = _medians(which, x[:, axis] - y[:, axis], n)
+    return distance, correlation, apart
+
+
+def _together(
+    a: Paths, b: Paths, partner: Ints, first: Ints, last: Ints
+) -> tuple[Ints, Floats, Floats]:
+    """Where both are seen, rows `first` to `last` of `a`: which of these, and both places."""
+    count = last - first + 1
+    which = np.repeat(np.arange(len(first)), count)
+    row_a = first[which] + _ramp(count)
+    low = min(a.frame.min(initial=0), b.frame.min(initial=0))
+    span = max(a.frame.max(initial=0), b.frame.max(initial=0)) - low + 1
+    known = b.track * span + b.frame - low  # rising: rows lie by track, then frame
+    wanted = partner[which] * span + a.frame[row_a] - low
+    row_b = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+    both = known[row_b] == wanted
+    return which[both], a.point[row_a[both]], b.point[row_b[both]]
+
+
+def _ramp(count: Ints) -> Ints:
+    """0, 1, .. for each of `count`, one after another."""
+    ends = np.cumsum(count)
+    ramp: Ints = np.arange(count.sum()) - np.repeat(ends - count, count)
+    return ramp
+
+
+def _medians(which: Ints, value: Floats, n: int) -> Floats:
+    """Median of `value` for each of n groups, all of which have some."""
+    ordered = value[np.lexsort((value, which))]
+    count = np.bincount(which, minlength=n)
+    begin = np.cumsum(count) - count
+    middle: Floats = (ordered[begin + (count - 1) // 2] + ordered[begin + count // 2]) / 2
+    return middle
+
+
+def _pearson(which: Ints, x: Floats, y: Floats, n: int) -> Floats:
+    """Correlation of each group; 0 where one of both stands still."""
+    count = np.bincount(which, minlength=n)
+    x = x - (np.bincount(which, x, n) / count)[which]
+    y = y - (np.bincount(which, y, n) / count)[which]
+    product = np.bincount(which, x * y, n)
+    size = np.sqrt(np.bincount(which, x * x, n) * np.bincount(which, y * y, n))
+    r: Floats = np.divide(product, size, out=np.zeros(n), where=size > 1e-12)
+    return r
+
+
+def alike(tracks: Paths, within_um: float = 0.6) -> Ints:
+    """Groups (n,) of tracks that are nearly one another, named by the least index in each.
+
+    Two belong together if the root mean square of their distance, over the frames that both have,
+    is less than `within_um`: they are one particle twice, and must not be learned from and judged
+    by. 0.6 um is the DeepSPT code's.
+    """
+    rows = contacts(tracks, tracks, within_um)
+    pair = np.unique(np.stack([tracks.track[row] for row in rows]), axis=1)
+    one, other = pair[:, pair[0] < pair[1]]
+    which, x, y = _together(tracks, tracks, other, tracks.offset[one], tracks.offset[one + 1] - 1)
+    count = np.bincount(which, minlength=len(one))
+    square = np.bincount(which, ((x - y) ** 2).sum(1), len(one))
+    near = square < count * within_um**2
+    one, other = one[near], other[near]
+    group = np.arange(len(tracks.name))
+    while True:
+        least = np.minimum(group[one], group[other])
+        merged = group.copy()
+        np.minimum.at(merged, one, least)
+        np.minimum.at(merged, other, least)
+        if np.array_equal(merged, group):
+            return group
+        group = merged
+
+
+def _grade(found: Stretches, a: Paths, limits: Limits) -> Ints:
+    """Outcome of each stretch were there no other: up to TAKEN, which means it would do."""
+    frames = a.frame[found.last] - a.frame[found.first] + 1
+    short = (found.contacts < limits.contact_frames) | (frames < limits.stretch_frames)
+    loose = (found.correlation < limits.correlation).any(1)
+    faults = [short, found.median_um > limits.median_um, loose]
+    grade: Ints = np.select(faults, [SHORT_CONTACT, FAR, UNCORRELATED], TAKEN)
+    return grade
+
+
+def chromatic_offset(a: Paths, b: Paths, limits: Limits = FIRST_LOOK) -> tuple[Floats, int]:
+    """What to add to positions of `b` (3,) so that pairs lie on each other, and from how many.
+
+    The median over pairs of the median of each. Contacts are cut off at a distance, which pulls
+    the answer towards none: so it is looked at again from where the last look led.
+    """
+    offset, pairs = np.zeros(3), 0
+    for _ in range(LOOKS):
+        found = stretches(a, b._replace(point=b.point + offset), limits)
+        good = _grade(found, a, limits) == TAKEN
+        pairs = int(good.sum())
+        if not pairs:
+            break
+        more = np.median(found.apart_um[good], axis=0)
+        offset = offset + more
+        if np.abs(more).max() < NEAREST_UM:
+            break
+    return offset, pairs
+
+
+@njit(cache=True)
+def _resolved(order: Ints, a: Ints, b: Ints, begin: Ints, end: Ints) -> NDArray[np.bool_]:
+    """Stretches that keep their partner: at any time one for each particle, and the reverse.
+
+    They choose in this `order`; times are frames, ends included.
+    """
+    kept = np.zeros(len(order), np.bool_)
+    for k in range(len(order)):
+        i = order[k]
+        free = True
+        for m in range(k):
+            j = order[m]
+            meets = begin[i] <= end[j] and begin[j] <= end[i]
+            if kept[j] and meets and (a[i] == a[j] or b[i] == b[j]):
+                free = False
+                break
+        kept[i] = free
+    return kept
+
+
+def _handed_over(
+    found: Stretches, change: Ints, partner: Ints, limits: Limits
+) -> NDArray[np.bool_]:
+    """Particles (n,) with another companion as the partner goes, if only for a short while.
+
+    The partner's track broke, most likely: the rest of it is too short to be sure.
+    """
+    gone = change[found.a]
+    near = (found.first - gone <= limits.bridge_frames) & (found.last >= gone)
+    other = (found.b != partner[found.a]) & (found.contacts >= limits.contact_frames)
+    handed = np.zeros(len(change), bool)
+    handed[found.a[near & other & (gone >= 0)]] = True
+    return handed
+
+
+def label(
+    a: Paths, b: Paths, limits: Limits, *, track_frames: int = 20, end_frames: int = 2
+) -> Labels:
+    """Which particles of `a` lose their partner in `b` (its offset corrected), and when.
+
+    Parameters
+    ----------
+    a, b : Paths
+    limits : Limits
+    track_frames : int
+        Particles with fewer points are not looked at.
+    end_frames : int
+        A change lies so many points from either end of its track, or it is none; nor is one after
+        which `b` shows nothing at all while the track goes on: nobody looked.
+    """
+    count = np.diff(a.offset)
+    found = stretches(a, b, limits)
+    outcome = np.where(count < track_frames, SHORT_TRACK, NO_CONTACT).astype(np.int64)
+    change, partner = np.full(len(count), -1), np.full(len(count), -1)
+    grade = _grade(found, a, limits)
+    able = outcome[found.a] != SHORT_TRACK
+    np.maximum.at(outcome, found.a[able], grade[able])
+
+    good = np.flatnonzero((grade == TAKEN) & able)
+    begin, end = a.frame[found.first[good]], a.frame[found.last[good]]
+    flat = not (a.point[:, 0].any() or b.point[:, 0].any())
+    score = (found.correlation[good].sum(1) - flat) * (end - begin + 1)
+    order = np.argsort(-score, kind="stable")  # of two alike, the first
+    good = good[_resolved(order, found.a[good], found.b[good], begin, end)]
+    good = good[np.argsort(found.last[good], kind="stable")]
+
+    mine = found.a[good]
+    outcome[mine] = CONTROL
+    partner[mine] = found.b[good]  # of several, the last written: the last in time
+    change[mine] = found.last[good] + 1
+    rest = a.offset[1:] - 1 - change
+    loses = (change >= 0) & (change - a.offset[:-1] >= end_frames) & (rest >= max(end_frames, 0))
+    loses[loses] = _watched(a, b, change[loses])
+    handed = loses & _handed_over(found, change, partner, limits)
+    outcome[loses] = CHANGES
+    outcome[handed] = HANDED_OVER
+    return Labels(outcome, np.where(loses & ~handed, change, -1), partner)
+
+
+def _watched(a: Paths, b: Paths, change: Ints) -> NDArray[np.bool_]:
+    """Whether `b` shows anything from each of the rows `change` on, while that track goes on."""
+    frames = np.append(np.unique(b.frame), np.iinfo(np.int64).max)
+    after = frames[np.searchsorted(frames, a.frame[change])]
+    seen: NDArray[np.bool_] = after <= a.frame[a.offset[a.track[change] + 1] - 1]
+    return seen

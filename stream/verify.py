@@ -1,0 +1,117 @@
+"""Verify: every byte of a run checked against what was written; nothing is changed.
+
+A run that was closed has the sums of its files (sums.py), and its movie a log with the CRC of every
+frame: so what was flipped, cut, deleted, exchanged or edited is found and named. A run that is
+being written, or was cut short, is checked as far as it was committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from livespt.stream import sums
+from livespt.stream.attributes import Attributes, read_attributes
+from livespt.stream.columns import read_rows
+from livespt.stream.errors import InputError
+from livespt.stream.journal import JournalReader
+from livespt.stream.movie import LogReader, MovieReader
+
+
+class Fault(NamedTuple):
+    """Something that is not as it was written."""
+
+    where: str  # in the run: a file, a table, a frame
+    what: str
+
+
+def verify(run: Path) -> Iterator[Fault]:
+    """Find what is wrong with a run, part by part.
+
+    Raises
+    ------
+    InputError
+        There is no run, or a newer livespt wrote it. (One whose first word is damaged is a fault.)
+    """
+    if not run.is_dir():
+        raise InputError(f"{run} does not exist or is no run: check its name")
+    try:
+        attributes = read_attributes(run)
+    except InputError as error:
+        if "update it" in str(error):
+            raise
+        yield Fault("zarr.json", str(error))
+        return
+    if attributes.sums is None:
+        yield from _committed(run, attributes)
+    else:
+        for name, packed in attributes.sums.items():
+            yield from _files(run, name, packed)
+    yield from _movie(run, attributes)
+
+
+def _files(run: Path, name: str, packed: str) -> Iterator[Fault]:
+    """An array: its zarr.json and its chunks; or a file of its own."""
+    try:
+        first, *chunks = sums.unpacked(packed)
+    except ValueError:
+        yield Fault("zarr.json", f"no sums of {name}")
+        return
+    yield from _file(run, run / name if name == sums.LOG else run / name / "zarr.json", first)
+    for k, expected in enumerate(chunks):
+        yield from _file(run, run / name / "c" / str(k), expected)
+    beyond = run / name / "c" / str(len(chunks))
+    if not name.startswith("movie") and beyond.exists():
+        yield Fault(beyond.relative_to(run).as_posix(), "was not written by this run")
+
+
+def _file(run: Path, path: Path, expected: int) -> Iterator[Fault]:
+    where = path.relative_to(run).as_posix()
+    try:
+        if sums.file_sum(path) != expected:
+            yield Fault(where, "is not what was written")
+    except FileNotFoundError:
+        yield Fault(where, "is missing")
+    except OSError as error:
+        yield Fault(where, f"cannot be read: {error.strerror}")
+
+
+def _committed(run: Path, attributes: Attributes) -> Iterator[Fault]:
+    """Tables of a run without sums: journal and columns, as far as they are committed."""
+    names, dtypes = list(attributes.tables), list(attributes.tables.values())
+    journal = JournalReader(run / "journal", dtypes)
+    try:
+        begun = journal.poll()
+    except InputError as error:
+        yield Fault("journal", str(error))
+        return
+    if not begun and attributes.stop is None and (run / "journal").is_dir():
+        return  # created, nothing committed yet
+    if not begun and attributes.stop is None:
+        yield Fault("journal", "is missing, and the run has no last word")
+    for place, name in enumerate(names):
+        stop = journal.flushed[place] if attributes.stop is None else None
+        try:
+            read_rows(run / name, attributes.tables[name], 0, stop)
+        except InputError as error:
+            yield Fault(name, str(error))
+
+
+def _movie(run: Path, attributes: Attributes) -> Iterator[Fault]:
+    """Every frame that the log tells of, and that a closed run has them all."""
+    known = attributes.sums is not None and "movie" in attributes.sums
+    if not (run / "movie").is_dir():
+        if known:
+            yield Fault("movie", "is missing")
+        return
+    reader, log = MovieReader(run, attributes.start), LogReader(run)
+    reader.poll()
+    log.poll()
+    if known and not log.ended:
+        yield Fault(sums.LOG, "does not reach the end of the movie")
+    for i in range(len(reader.log)):
+        try:
+            reader.frame(i)
+        except InputError as error:
+            yield Fault(f"movie, frame {i}", str(error))

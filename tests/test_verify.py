@@ -1,0 +1,162 @@
+"""Verify: every fault that is put into a run is found, and none where there is none."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livespt.stream.errors import InputError
+from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
+from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.verify import verify
+from livespt.tools.cli import run as command
+
+FRAMES = 12
+START = Start("r", "live", "test", "yx", (6, 5), "<u2", 0.1, 0.05)
+
+
+def write(path: Path, frames: int = FRAMES, *, close: bool = True) -> Path:
+    """A run of a few frames whose tables take several chunks."""
+    rng = np.random.default_rng(0)
+    create_run(path, START, chunk_rows=16)
+    movie, tables = MovieWriter(path, START), TableWriter(path, segment_bytes=2000)
+    for number in range(frames):
+        image = rng.integers(0, 4000, START.shape).astype("<u2")
+        frame = Frame(number, number, 0, 0, 0.05 * number, image)
+        rows = []
+        for dtype in (SPOT, STATE, EVENT):
+            some = np.zeros(5, dtype)
+            for name in dtype.names or ():
+                some[name] = rng.integers(0, 100, 5)
+            rows.append(some)
+        movie.add_frame(frame)
+        tables.commit(frame, Update(number, number, 0, 0, 0.05 * number, 0, *rows))
+    if close:
+        tables.status("note", 3, "something to say")
+        movie.close()
+        tables.close(Stop("r", "complete"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("runs") / "run.zarr")
+
+
+def faults(run: Path) -> list[str]:
+    return [f"{fault.where}: {fault.what}" for fault in verify(run)]
+
+
+@contextmanager
+def changed(path: Path, data: bytes | None) -> Iterator[None]:
+    """The file with other bytes, or without the file, for a while."""
+    before = path.read_bytes()
+    if data is None:
+        path.unlink()
+    else:
+        path.write_bytes(data)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def harmed(path: Path, chance: random.Random) -> bytes | None:
+    """What a fault leaves of a file: flipped, cut, gone, of zeros, or of another file."""
+    data = bytearray(path.read_bytes())
+    kind = chance.choice(["flip", "cut", "gone", "zeros", "swap"])
+    if kind == "gone":
+        return None
+    if kind == "flip":
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    elif kind == "cut":
+        del data[chance.randrange(len(data)) :]
+    elif kind == "zeros":
+        first = chance.randrange(len(data))
+        data[first : first + 64] = bytes(len(data[first : first + 64]))
+    else:
+        others = [p for p in path.parent.iterdir() if p.is_file()]
+        data = bytearray(chance.choice(others).read_bytes())
+    return bytes(data)
+
+
+def every_fault_is_found(run: Path, count: int, seed: int) -> None:
+    chance = random.Random(seed)
+    files = sorted(path for path in run.rglob("*") if path.is_file())
+    done = 0
+    while done < count:
+        path = chance.choice(files)
+        data = harmed(path, chance)
+        if data == path.read_bytes():
+            continue  # the same bytes are no fault
+        with changed(path, data):
+            found = faults(run)
+        assert found, f"{path.relative_to(run)} {data!r:.60}"
+        where = path.relative_to(run).as_posix()
+        assert any(where in line for line in found), (where, found)
+        done += 1
+    assert faults(run) == []
+
+
+def test_a_whole_run_has_no_faults(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert faults(run) == []
+    assert len(open_run(run).spots) == 5 * FRAMES
+    assert command(["verify", str(run)]) == 0
+    assert "faults  0" in capsys.readouterr().out
+
+
+def test_every_fault_is_found_and_named(run: Path) -> None:
+    every_fault_is_found(run, 100, seed=1)
+
+
+@pytest.mark.slow
+def test_a_thousand_faults_are_found_and_named(run: Path) -> None:
+    every_fault_is_found(run, 1000, seed=2)
+
+
+def test_edited_words_and_exchanged_chunks_are_found(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = run / "zarr.json"
+    document = json.loads(root.read_text())
+    document["attributes"]["livespt"]["start"]["pixel_size_um"] = 0.2
+    with changed(root, json.dumps(document).encode()):
+        assert "zarr.json is not what was written" in faults(run)[0]
+        with pytest.raises(InputError, match=r"zarr\.json"):
+            open_run(run)
+    one, two = (run / "spots/x/c" / name for name in "01")
+    with changed(one, two.read_bytes()), changed(two, one.read_bytes()):
+        assert faults(run) == ["spots/x/c/0: is not what was written"]
+    with changed(run / "movie/0/c/3/0/0", (run / "movie/0/c/4/0/0").read_bytes()):
+        assert "frame 3" in faults(run)[0] and len(faults(run)) == 1
+        assert command(["verify", str(run)]) == 1
+    told = capsys.readouterr()
+    assert "fault       movie, frame 3" in told.out and "damaged in 1 places" in told.err
+
+
+def test_a_run_still_written_is_checked_as_far_as_it_is_committed(tmp_path: Path) -> None:
+    path = write(tmp_path / "cut.zarr", 200, close=False)
+    assert faults(path) == []
+    chunk = path / "spots/x/c/0"
+    data = bytearray(chunk.read_bytes())
+    data[3] ^= 16
+    with changed(chunk, bytes(data)):
+        assert "spots" in faults(path)[0]
+    with changed(path / "movie/0/c/2/0/0", None):
+        assert "frame 2" in faults(path)[0]
+    create_run(tmp_path / "new.zarr", replace(START, run="new"))
+    assert faults(tmp_path / "new.zarr") == []
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        list(verify(tmp_path / "none.zarr"))
+    (tmp_path / "empty.zarr").mkdir()
+    assert faults(tmp_path / "empty.zarr")[0].startswith("zarr.json")
