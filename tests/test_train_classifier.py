@@ -12,6 +12,7 @@ import pytest
 from livespt.models.session import read_card
 from livespt.models.task import Task
 from livespt.stream.errors import InputError, ModelError, SettingError
+from livespt.tools import cli
 from livespt.tools.analyze import analyze_table
 from livespt.tools.train_classifier import train
 
@@ -197,3 +198,17 @@ def test_other_tracks_than_those_of_training_are_refused(tmp_path: Path) -> None
     deep = written(tmp_path, table().assign(z=1.0), "deep.csv")
     with pytest.raises(ModelError, match="in 2 dimensions, these have 3"):
         analyze_table(deep, out, **UNITS, **model)
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, model = written(tmp_path, table()), tmp_path / "m.onnx"
+    units = ["--pixel-size-um", "0.1", "--frame-interval-s", "0.5"]
+    words = ["train", "classifier", "--tracks", str(source), "--out", str(model), *units]
+    assert cli.run([*words, "label=identity"]) != 0
+    error = capsys.readouterr().err.splitlines()
+    assert error[0].startswith("error: ") and "no column identity" in error[0] and len(error) <= 2
+    assert cli.run([*words, "folds=3"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    out = tmp_path / "out.csv"
+    assert cli.run(["analyze", str(source), str(out), *units, "--classifier", str(model)]) == 0
+    assert out.read_text().splitlines()[0].endswith("p_fast,p_slow,task")
