@@ -18,8 +18,9 @@ import click
 from livespt.stream.errors import LiveSptError, SettingError
 from livespt.stream.wire import ENDPOINT
 from livespt.tools.command import FINITE, PATH, POSITIVE, SEED, Finite, Group, Kept, report
+from livespt.tools.evaluate_commands import evaluate
 from livespt.tools.label_commands import label
-from livespt.tools.model_commands import evaluate, train
+from livespt.tools.train_commands import train
 
 KEY = click.option("--key", type=PATH, help="Your key file, for an endpoint that needs one.")
 MOTION = click.Choice(["none", "brownian", "velocity", "auto"])
