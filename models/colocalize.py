@@ -155,7 +155,7 @@ def _measured(
     which, x, y = _together(a, b, partner, first, last)
     distance = _medians(which, np.linalg.norm(x - y, axis=1), n)
     correlation, apart = np.ones((n, 3)), np.zeros((n, 3))
-    flat = not (x[:, 0].any() or y[:, 0].any())
+    flat = _flat(a, b)
     for axis in range(1 if flat else 0, 3):
         correlation[:, axis] = _pearson(which, x[:, axis], y[:, axis], n)
         apart[:, axis] = _medians(which, x[:, axis] - y[:, axis], n)
@@ -176,6 +176,11 @@ def _together(
     row_b = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
     both = known[row_b] == wanted
     return which[both], a.point[row_a[both]], b.point[row_b[both]]
+
+
+def _flat(a: Paths, b: Paths) -> bool:
+    """Whether all lie at one height: z tells nothing."""
+    return not any(np.ptp(some.point[:, 0]) for some in (a, b) if len(some.point))
 
 
 def _ramp(count: Ints) -> Ints:
@@ -321,7 +326,7 @@ def label(
 
     good = np.flatnonzero((grade == TAKEN) & able)
     begin, end = a.frame[found.first[good]], a.frame[found.last[good]]
-    flat = not (a.point[:, 0].any() or b.point[:, 0].any())
+    flat = _flat(a, b)
     score = (found.correlation[good].sum(1) - flat) * (end - begin + 1)
     order = np.argsort(-score, kind="stable")  # of two alike, the first
     good = good[_resolved(order, found.a[good], found.b[good], begin, end)]

@@ -101,6 +101,7 @@ class Following:
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""
+        self._reserve(int(slots.max(initial=-1)) + 1)
         self.memory.clear(slots)
         self._count[slots] = 0
         for hidden, message in zip(self._hidden, self._message, strict=True):

@@ -38,7 +38,7 @@ class Rolling:
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""
-        self._count[slots] = 0
+        self._count[slots[slots < len(self._count)]] = 0
 
     def push(
         self,

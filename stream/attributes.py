@@ -18,6 +18,8 @@ from livespt.stream.files import plain_json, write_json
 from livespt.stream.sums import own
 from livespt.stream.types import FORMAT, Start, Stop
 
+SUMMED = 3  # from this format on
+
 
 class Attributes(NamedTuple):
     """What the attributes of a run say."""
@@ -43,9 +45,9 @@ def write_attributes(
         "tables": {name: dtype.descr for name, dtype in tables.items()},
         "sums": sums,
     }
-    words = plain_json(words)
-    words["crc"] = own(words)
-    document = {"zarr_format": 3, "node_type": "group", "attributes": {"livespt": words}}
+    attributes = {"livespt": plain_json(words)}
+    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    attributes["livespt"]["crc"] = own(document)
     write_json(run / "zarr.json", document)
 
 
@@ -60,12 +62,13 @@ def read_attributes(run: Path) -> Attributes:
     if not run.exists():
         raise InputError(f"{run} does not exist: check the name of the run")
     try:
-        words = json.loads((run / "zarr.json").read_text("utf-8"))["attributes"]["livespt"]
+        document = json.loads((run / "zarr.json").read_text("utf-8"))
+        words = document["attributes"]["livespt"]
         if words["format"] > FORMAT:
             raise InputError(
                 f"{run} has format {words['format']}, this livespt reads up to {FORMAT}: update it"
             )
-        if "crc" in words and words["crc"] != own(words):
+        if ("crc" in words or words["format"] >= SUMMED) and words.get("crc") != own(document):
             raise InputError(f"{run} is damaged: its zarr.json is not what was written")
         known = {field.name for field in fields(Start)}
         start = {key: value for key, value in words["start"].items() if key in known}

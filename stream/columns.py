@@ -166,5 +166,5 @@ class Table:
         array[self.flushed : stop] = values
         first, last = self.flushed // self._chunk, (stop - 1) // self._chunk
         chunks = [folder / "c" / str(k) for k in range(first, last + 1)]
-        self.sums[field] += map(file_sum, chunks)
+        self.sums[field] += [file_sum(chunk) for chunk in chunks]
         return [*chunks, folder / "c", folder / "zarr.json", folder]

@@ -120,6 +120,16 @@ def decode(
         yield Record(kind, found, *parts, start)
 
 
+def is_torn(tail: bytes) -> bool:
+    """Whether what follows the last good record can be one cut short, rather than a damaged one."""
+    if len(tail) < HEADER_BYTES:
+        return True
+    head = tail[: HEAD.size]
+    magic, _, _, size, _ = HEAD.unpack(head)
+    whole: bool = magic == MAGIC and CRC.unpack_from(tail, HEAD.size)[0] == zlib.crc32(head)
+    return whole and len(tail) < HEADER_BYTES + size
+
+
 class JournalWriter:
     """Appends commits to the newest segment of a journal folder; the only writer of it.
 
@@ -299,6 +309,14 @@ class JournalReader:
     def begun(self) -> bool:
         """A segment has been read."""
         return self._segment is not None
+
+    def tail(self) -> bytes:
+        """What follows the last record read: of a run cut short, the torn beginning of another."""
+        if self._segment is None:
+            return b""
+        with (self._folder / self._segment).open("rb") as file:
+            file.seek(self._offset)
+            return file.read()
 
     def poll(self) -> bool:
         """Take in what was committed since; False: there is no segment (not begun, or closed).

@@ -2,7 +2,8 @@
 
     FOLDER/publisher.key     secret of the machine that publishes
     FOLDER/NAME.key          for one who follows: it goes to that machine, and only there
-    FOLDER/known/NAME.public by which the publisher knows that one; deleted, it is known no more
+    FOLDER/known/NAME.public by which the publisher knows that one; a run begun after it was deleted
+                             knows that one no more
 
 A key file is JSON of Z85 text, readable by its owner alone.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,11 +54,12 @@ def make(folder: Path, name: str) -> list[Path]:
         if not own.exists():
             _write(own, dict(zip(("public", "secret"), _pair(), strict=True)))
             made.append(own)
-        server = _read(own, ("public", "secret"))["public"]
-        public, secret = _pair()
-        _write(folder / f"{name}.key", {"public": public, "secret": secret, "server": server})
         known = folder / "known" / f"{name}.public"
-        known.write_text(public + "\n", encoding="ascii")
+        public, secret = _pair()
+        with known.open("x", encoding="ascii") as file:  # a taken name stays whose it is
+            file.write(public + "\n")
+        server = _read(own, ("public", "secret"))["public"]
+        _write(folder / f"{name}.key", {"public": public, "secret": secret, "server": server})
     except FileExistsError as error:
         raise SettingError(f"{error.filename} exists already: choose another name") from error
     except OSError as error:
@@ -80,10 +83,10 @@ def known(folder: Path) -> frozenset[bytes]:
     """Public keys of those who may follow, as binary."""
     keys = []
     for path in sorted((folder / "known").glob("*.public")):
-        text = path.read_text(encoding="ascii", errors="replace").strip()
-        if not _Z85.fullmatch(text):
-            raise SettingError(f"{path} holds no public key: make it again with `livespt keys`")
-        keys.append(z85.decode(text.encode()))
+        try:
+            keys.append(_binary(path.read_text(encoding="ascii").strip()))
+        except (ValueError, struct.error) as error:
+            raise SettingError(f"{path} holds no public key: make a new one") from error
     if not keys:
         raise SettingError(f"no one may follow: make a key with `livespt keys {folder} NAME`")
     return frozenset(keys)
@@ -97,6 +100,7 @@ def protect(socket: zmq.Socket[Any], pair: Pair) -> None:
     else:
         socket.curve_server = True
         socket.zap_domain = DOMAIN
+        socket.zap_enforce_domain = True  # no one is let in while no one judges
 
 
 def judged(request: list[bytes], allowed: frozenset[bytes]) -> tuple[list[bytes], str]:
@@ -106,6 +110,12 @@ def judged(request: list[bytes], allowed: frozenset[bytes]) -> tuple[list[bytes]
     code, why = (b"200", b"OK") if good else (b"400", b"unknown key")
     refused = "" if good else address.decode("ascii", "replace")
     return [b"1.0", number, code, why, b"", b""], refused
+
+
+def _binary(text: str) -> bytes:
+    if not _Z85.fullmatch(text):
+        raise ValueError("no Z85 text of 40 characters")
+    return z85.decode(text.encode())
 
 
 def _pair() -> tuple[str, str]:

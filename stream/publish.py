@@ -167,10 +167,10 @@ class Publisher:
             self._send("stop", self._last_word(stop))
         self._thread.join()
         left_ms = max(100, round(1000 * (self._deadline - time.monotonic())))
-        if self._zap is not None:
-            self._zap.close(linger=0)
         self._router.close(linger=left_ms)
         self._pub.close(linger=left_ms)
+        if self._zap is not None:  # after those for whom it judges
+            self._zap.close(linger=0)
         self._context.term()
 
     def _sockets(

@@ -34,9 +34,11 @@ def unpacked(text: str) -> list[int]:
     return [int(value) for value in np.frombuffer(base64.b64decode(text, validate=True), "<u4")]
 
 
-def own(words: dict[str, Any]) -> int:
-    """CRC-32 of attributes, but for the place where it stands."""
-    text = json.dumps({key: words[key] for key in words if key != "crc"}, sort_keys=True)
+def own(document: dict[str, Any]) -> int:
+    """CRC-32 of the root's `zarr.json`, but for the place where it stands."""
+    words = document["attributes"]["livespt"]
+    kind = document.get("zarr_format"), document.get("node_type")
+    text = json.dumps([kind, {key: words[key] for key in words if key != "crc"}], sort_keys=True)
     return zlib.crc32(text.encode())
 
 

@@ -15,8 +15,8 @@ from livespt.stream import sums
 from livespt.stream.attributes import Attributes, read_attributes
 from livespt.stream.columns import read_rows
 from livespt.stream.errors import InputError
-from livespt.stream.journal import JournalReader
-from livespt.stream.movie import LogReader, MovieReader
+from livespt.stream.journal import JournalReader, is_torn
+from livespt.stream.movie import LOG, LogReader, MovieReader
 
 
 class Fault(NamedTuple):
@@ -34,17 +34,20 @@ def verify(run: Path) -> Iterator[Fault]:
     InputError
         There is no run, or a newer livespt wrote it. (One whose first word is damaged is a fault.)
     """
-    if not run.is_dir():
-        raise InputError(f"{run} does not exist or is no run: check its name")
     try:
         attributes = read_attributes(run)
     except InputError as error:
-        if "update it" in str(error):
+        is_run = any((run / name).exists() for name in ("spots", "journal"))
+        if not is_run or str(error).endswith(": update it"):
             raise
         yield Fault("zarr.json", str(error))
         return
     if attributes.sums is None:
-        yield from _committed(run, attributes)
+        faults = list(_committed(run, attributes))
+        if faults and read_attributes(run).stop != attributes.stop:  # closed meanwhile
+            yield from verify(run)
+            return
+        yield from faults
     else:
         for name, packed in attributes.sums.items():
             yield from _files(run, name, packed)
@@ -90,6 +93,8 @@ def _committed(run: Path, attributes: Attributes) -> Iterator[Fault]:
         return  # created, nothing committed yet
     if not begun and attributes.stop is None:
         yield Fault("journal", "is missing, and the run has no last word")
+    if attributes.stop is None and not is_torn(journal.tail()):
+        yield Fault("journal", "a commit is not what was written: it and those after it are lost")
     for place, name in enumerate(names):
         stop = journal.flushed[place] if attributes.stop is None else None
         try:
@@ -108,10 +113,19 @@ def _movie(run: Path, attributes: Attributes) -> Iterator[Fault]:
     reader, log = MovieReader(run, attributes.start), LogReader(run)
     reader.poll()
     log.poll()
-    if known and not log.ended:
+    count, stop = len(reader.log), attributes.stop
+    if (known and not log.ended) or (stop and not known and count < stop.frames):
         yield Fault(sums.LOG, "does not reach the end of the movie")
-    for i in range(len(reader.log)):
+    elif not log.ended and _records(run) > count:
+        yield Fault(sums.LOG, f"record {count} is not what was written: no frame from there on")
+    for i in range(count):
         try:
             reader.frame(i)
         except InputError as error:
             yield Fault(f"movie, frame {i}", str(error))
+
+
+def _records(run: Path) -> int:
+    """Whole records that the movie's log has room for."""
+    path = run / sums.LOG
+    return path.stat().st_size // LOG.itemsize if path.exists() else 0

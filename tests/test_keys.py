@@ -123,6 +123,13 @@ def test_what_cannot_be_used_is_refused(folder: Path, tmp_path: Path) -> None:
             keys.make(tmp_path, name)
     with pytest.raises(SettingError, match="exists already"):
         keys.make(folder, "anna")
+    keys.make(tmp_path / "k", "bob")
+    (tmp_path / "k" / "bob.key").unlink()  # taken to another machine
+    with pytest.raises(SettingError, match="exists already"):
+        keys.make(tmp_path / "k", "bob")
+    (tmp_path / "k" / "known" / "bob.public").write_text("#" * 40)
+    with pytest.raises(SettingError, match="holds no public key"):
+        Publisher(FREE, START, folder=tmp_path / "k")
     with pytest.raises(SettingError, match="no one may follow"):
         Publisher(FREE, START, folder=tmp_path)
     (tmp_path / "x.key").write_text("{}")

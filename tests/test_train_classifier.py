@@ -90,6 +90,8 @@ def test_windows_of_tracks_that_change(tmp_path: Path) -> None:
     analyze_table(source, tmp_path / "out.csv", classifier=tmp_path / "w.onnx", **UNITS)
     out = pd.read_csv(tmp_path / "out.csv")
     assert out.p_after[out.frame == 3].mean() < 0.2  # the window around it lies before
+    late = out.p_after > 0.5  # and the change is dated rightly
+    assert abs(out[late].groupby("particle").frame.min().median() - POINTS // 2) <= 2
     assert out.p_after[out.frame == POINTS - 1].mean() > 0.8 > 0.5 > out.p_after[6::POINTS].mean()
 
 

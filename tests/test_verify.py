@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from livespt.stream.attributes import read_attributes
 from livespt.stream.errors import InputError
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
@@ -20,6 +21,13 @@ from livespt.tools.cli import run as command
 
 FRAMES = 12
 START = Start("r", "live", "test", "yx", (6, 5), "<u2", 0.1, 0.05)
+
+
+def json_of(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data
 
 
 def write(path: Path, frames: int = FRAMES, *, close: bool = True) -> Path:
@@ -151,6 +159,14 @@ def test_a_run_still_written_is_checked_as_far_as_it_is_committed(tmp_path: Path
         assert "spots" in faults(path)[0]
     with changed(path / "movie/0/c/2/0/0", None):
         assert "frame 2" in faults(path)[0]
+    log, journal = path / "movie/0/commit.log", max((path / "journal").glob("*.log"))
+    for file, where in ((log, "commit.log: record 3"), (journal, "journal: a commit")):
+        data = bytearray(file.read_bytes())
+        with changed(file, bytes(data[:-9])):
+            assert faults(path) == [], "torn by a crash: it was never committed"
+        data[3 * 64 + 40 if file == log else -20] ^= 4
+        with changed(file, bytes(data)):
+            assert any(where in line for line in faults(path)), faults(path)
     create_run(tmp_path / "new.zarr", replace(START, run="new"))
     assert faults(tmp_path / "new.zarr") == []
 
@@ -159,4 +175,22 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         list(verify(tmp_path / "none.zarr"))
     (tmp_path / "empty.zarr").mkdir()
-    assert faults(tmp_path / "empty.zarr")[0].startswith("zarr.json")
+    with pytest.raises(InputError, match="is not a run"):
+        list(verify(tmp_path / "empty.zarr"))
+
+
+def test_not_one_bit_of_the_first_word_can_change_unnoticed(run: Path) -> None:
+    root = run / "zarr.json"
+    data = root.read_bytes()
+    spaces = 0
+    for i in range(0, len(data), 3):  # every third byte, all of its bits: some thousand
+        for bit in range(8):
+            harm = bytearray(data)
+            harm[i] ^= 1 << bit
+            if json_of(bytes(harm)) == json_of(data):
+                spaces += 1
+                continue  # JSON does not see it
+            with changed(root, bytes(harm)):
+                with pytest.raises(InputError):
+                    read_attributes(run)
+    assert spaces < 0.1 * len(data)

@@ -29,6 +29,7 @@ STRENGTHS = {  # of the regularization of each kind, weak to strong
 LEARNERS = ("auto", *STRENGTHS)
 HIDDEN = (32,)  # of the network
 EPOCHS = 200  # of the network, at most
+LEAST = 3  # groups of a class: one to ask about, two to choose with
 CURVE = np.round(np.arange(0.0, 0.96, 0.05), 2)  # thresholds of confidence
 
 
@@ -80,10 +81,11 @@ def check(samples: Samples, folds: int) -> None:
         )
     for k, name in enumerate(samples.classes):
         groups = len(np.unique(samples.group[samples.label == k]))
-        if groups < folds:
+        if groups < max(folds, LEAST):
+            fewer = f", or give --folds {groups}" if groups >= LEAST else ""
             raise InputError(
                 f"class '{name}' has {groups} groups of tracks that belong together, fewer than "
-                f"{folds} folds: label more, or give --folds {max(groups, 2)}"
+                f"{max(folds, LEAST)}: label more{fewer}"
             )
 
 
@@ -240,7 +242,7 @@ def threshold(rows: Sequence[dict[str, Any]], accuracy: float | None) -> float:
         None is.
     """
     if accuracy is None:
-        return float(rows[0]["threshold"])
+        return 0.0
     known = [row for row in rows if row["accuracy"] is not None]
     for row in known:
         if row["accuracy"] >= accuracy:

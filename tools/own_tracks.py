@@ -7,6 +7,7 @@ group is learned from, calibrates, or judges: never two of these.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,13 @@ def read_own(
         raise SettingError("tables do not know their pixel size: give --pixel-size-um")
     scale = np.array([z_step_um or pixel_size_um, pixel_size_um, pixel_size_um])
     read = [_read(path, scale) for path in files]
+    for i, (tracks, _) in enumerate(read):
+        for k, (others, _) in enumerate(read[:i]):
+            if _shared(tracks, others):
+                raise InputError(
+                    f"{files[k]} and {files[i]} hold the same track: some would be judged by what "
+                    "was learned from them; give each movie once"
+                )
     sizes = [len(group) for _, group in read]
     tracks = crops.join([some for some, _ in read])
     begin = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # groups are those of one file
@@ -97,6 +105,15 @@ def read_own(
         "share_of_training": OWN,
     }
     return Own(learned, calibrating, judging, facts)
+
+
+def _shared(one: Tracks, two: Tracks) -> bool:
+    """Whether a track of both is the same, point for point."""
+    seen = [
+        {some.point[a:b].tobytes() for a, b in itertools.pairwise(some.offset) if b - a >= SHORTEST}
+        for some in (one, two)
+    ]
+    return bool(seen[0] & seen[1])
 
 
 def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.int64]]:

@@ -86,7 +86,7 @@ def train(
     told = describe(given.frame, given.particle, given.point, states, units, window)
     samples = samples_of(given, told, window, min_points)
     classifier.check(samples, folds)
-    refuse_copies(given, told)
+    refuse_copies(given)
     names = samples.classes
     if positive is not None and positive not in names:
         raise SettingError(f"no class '{positive}': the labels are {', '.join(names)}")
@@ -166,20 +166,25 @@ def _provenance(tracks: Path, labels: Path | None, label: str, folds: int) -> di
 
 
 def samples_of(given: Labelled, told: Described, window: int, shortest: int) -> Samples:
-    """What there is to learn from: labelled tracks, or some windows of theirs."""
-    use = (given.label[told.row] != "") & (told.size >= shortest)
+    """What there is to learn from: labelled tracks, or some windows of theirs.
+
+    A window has the label of the point in its middle, of which it tells (`described.describe`).
+    """
+    middle = np.arange(len(told.row)) - np.minimum(window // 2, told.since - 1)
+    named = given.label[told.row[middle] if window else told.row]
+    use = (named != "") & (told.size >= shortest)
     if window:
         use &= (told.since - shortest) % max(window // OVERLAP, 1) == 0
     if not use.any():
         raise InputError(
             f"no labelled track has {shortest} points: label longer ones, or give --min-points"
         )
-    names, label = np.unique(given.label[told.row[use]], return_inverse=True)
+    names, label = np.unique(named[use], return_inverse=True)
     _, group = np.unique(given.group[told.row[use]], return_inverse=True)
     return Samples(told.features[use], label, group, tuple(names.tolist()))
 
 
-def refuse_copies(given: Labelled, told: Described) -> None:
+def refuse_copies(given: Labelled) -> None:
     """Refuse a track that is there twice in two groups: one fold would know of another.
 
     Raises
@@ -192,7 +197,7 @@ def refuse_copies(given: Labelled, told: Described) -> None:
     seen: dict[bytes, int] = {}
     for rows in np.split(order, first[1:]):
         one = given.point[rows]
-        if len(rows) < SHORTEST or not one.std(axis=0).any() or given.label[rows[0]] == "":
+        if len(rows) < SHORTEST or not one.std(axis=0).any() or (given.label[rows] == "").all():
             continue  # still: alike without being the same
         row = seen.setdefault(one.tobytes(), int(rows[0]))
         if given.group[row] != given.group[rows[0]]:
