@@ -99,8 +99,6 @@ def test_what_cannot_be_learned_is_refused() -> None:
     with pytest.raises(InputError, match=r"all tracks are labelled 'a': .* two classes"):
         classifier.check(some._replace(label=some.label * 0, classes=("a",)), 5)
     few = some._replace(label=(np.arange(40) < 3).astype(np.int64))
-    with pytest.raises(
-        InputError, match=r"class 'b' has 3 groups .* fewer than 5: .*--folds 3"
-    ):
+    with pytest.raises(InputError, match=r"class 'b' has 3 groups .* fewer than 5: .*--folds 3"):
         classifier.check(few, 5)
     classifier.check(few, 3)

@@ -498,7 +498,7 @@ def test_a_first_word_that_does_not_fit_is_refused_before_the_run() -> None:
 
 def test_who_finds_nothing_is_told_so() -> None:
     begin = time.monotonic()
-    with pytest.raises(WireError, match=r"nothing publishes at tcp://127.0.0.1:1, or not to):
+    with pytest.raises(WireError, match=r"nothing publishes at tcp://127.0.0.1:1, or not to"):
         Subscriber("tcp://127.0.0.1:1", connect_s=0.3)
     assert 0.2 < time.monotonic() - begin < 3
     for wrong in ({"topics": ["events"]}, {"kinds": ["uncoated"]}):
