@@ -457,7 +457,7 @@ def test_runs_without_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no frames"):
         open_movie(tmp_path / "b.zarr")
     document = json.loads((tmp_path / "a.zarr/zarr.json").read_text())
-    document["attributes"]["livespt"] |= {"start": 3}
+    document["attributes"]["livespt"] |= {"start": 3, "format": 2}
     del document["attributes"]["livespt"]["crc"]
     (tmp_path / "a.zarr/zarr.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match="not a run of livespt"):
