@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from livespt.stream import keys, message, wire
 from livespt.stream.errors import WireError
-from livespt.stream.history import EventLog, living
+from livespt.stream.history import EventLog, StoredEvents, living
 from livespt.stream.types import Frame, Start, Stop, Update
 
 BEAT_S = 0.1
@@ -75,8 +75,9 @@ class Publisher:
         First word of the run.
     epoch : int
         How many publishers of this run came before.
-    events : EVENT array (n,), optional
-        What those published, from the run store.
+    events : StoredEvents or EVENT array (n,), optional
+        What those published: `StoredEvents(path of the run)`, from which old events are also read
+        once they are too many for memory; give it to the first publisher of a stored run, too.
     image_rate_hz : float
         Images are sent at most so often, and only while someone subscribes to them.
     folder : Path, optional
@@ -94,7 +95,7 @@ class Publisher:
         start: Start,
         *,
         epoch: int = 0,
-        events: NDArray[np.void] | None = None,
+        events: StoredEvents | NDArray[np.void] | None = None,
         image_rate_hz: float = 30.0,
         folder: Path | None = None,
     ) -> None:
@@ -350,8 +351,15 @@ class Publisher:
     def _events(self, request: wire.Request) -> list[bytes]:
         with self._lock:
             events = self._log.since(request.seq, request.to)
-            self.resent += len(events)
-            return self._encode("since", {"first": self._log.first}, {"events": events})
+            is_old = request.seq < self._log.first
+            first = self._log.first
+        if is_old:  # from the disk, without the lock
+            stored = self._log.stored(request.seq, request.to)
+            if len(stored):
+                events, first = stored, 0
+        self.resent += len(events)
+        with self._lock:
+            return self._encode("since", {"first": first}, {"events": events})
 
     def _snapshot(self) -> list[bytes]:
         with self._lock:
