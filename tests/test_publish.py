@@ -245,16 +245,16 @@ def test_images_are_sent_to_those_who_ask_and_not_too_often() -> None:
         with Subscriber(publisher.endpoint, topics=("update",)) as other:
             for t in range(20):
                 publisher(*step(t))
-            assert not publisher._image_prefixes
+            assert not publisher._pub.wants_images
             with Subscriber(publisher.endpoint, topics=("image",)) as subscriber:
-                until(lambda: b"image" in publisher._image_prefixes)
+                until(lambda: publisher._pub.wants_images)
                 begin, t, got = time.monotonic(), 20, []
                 while time.monotonic() < begin + 0.5:
                     publisher(*step(t))
                     t += 1
                     got += list(subscriber.images(0.002))
                 took = time.monotonic() - begin
-            until(lambda: not publisher._image_prefixes)
+            until(lambda: not publisher._pub.wants_images)
             assert list(other.images(0)) == []
     assert 3 <= len(got) <= 20 * took + 1
     assert [image.number for image in got] == sorted({image.number for image in got})
@@ -545,8 +545,8 @@ def test_a_subscriber_counts_what_makes_no_sense_and_goes_on() -> None:
     with publishing() as publisher, Subscriber(publisher.endpoint, since=0) as subscriber:
         time.sleep(0.15)
         with publisher._lock:
-            publisher._pub.send_multipart([b"event", b"{}"])
-            publisher._pub.send_multipart([b"event"])
+            publisher._pub.send([b"event", b"{}"])
+            publisher._pub.send([b"event"])
             publisher._send("event", {"seq": 0}, {"events": np.zeros(2, SPOT)})
         publisher(*step(0, some_events(0, 2)))
         events = subscriber.events(5)
