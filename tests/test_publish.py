@@ -25,7 +25,8 @@ from livespt.stream import wire
 from livespt.stream.errors import SettingError, WireError
 from livespt.stream.history import ANSWER_EVENTS, EventLog, living
 from livespt.stream.publish import Publisher
-from livespt.stream.subscribe import PENDING, Subscriber
+from livespt.stream.sequence import PENDING
+from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import EVENT, FORMAT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
 
 FREE = "tcp://127.0.0.1:0"
@@ -285,11 +286,14 @@ def test_what_is_not_read_is_not_held_but_fetched_again() -> None:
     with publishing(events=some_events(0, n)) as publisher:
         with Subscriber(publisher.endpoint, topics=("event", "update"), since=0) as subscriber:
             publisher(*step(0))
-            while subscriber.next_seq == 0 and len(subscriber._events) < PENDING:
+            while subscriber.next_seq == 0 and len(subscriber.sequence.queue) < PENDING:
                 list(subscriber.updates(0.01))
             publisher(*step(1))
             list(subscriber.updates(0.3))
-            assert len(subscriber._events) == PENDING and len(subscriber._ahead) <= PENDING
+            assert (
+                len(subscriber.sequence.queue) == PENDING
+                and len(subscriber.sequence._ahead) <= PENDING
+            )
             with closing(publisher):
                 assert_whole(list(subscriber.events()), 0, n)
 
