@@ -18,9 +18,9 @@ import zmq
 
 from livespt.stream import keys, wire
 
-MESSAGE_BYTES = 64  # of a frame that comes in: the longest topic, and a SUB's greeting (38)
+MESSAGE_BYTES = 48  # of a frame that comes in: a topic with its command 19, a SUB's greeting 25
 CURVE_BYTES = 512  # the same with the handshake of CURVE (about 350)
-HEEDED = 1000  # messages read in one beat: more is a flood, for honest ones differ in topic only
+HEEDED = 1000  # messages read at a time: more is a flood, for honest ones differ in topic only
 UNKNOWN = 200  # subscriptions to nothing of ours that are borne
 HANDSHAKE_MS = 2000
 
@@ -76,7 +76,7 @@ class Broadcast:
             self._socket.setsockopt(zmq.XPUB_NODROP, 1)
 
     def heed(self) -> None:
-        """Learn whether anyone wants images; to be called with every heartbeat."""
+        """Learn whether anyone wants images; to be called often."""
         if self._unbound:
             self._bind_again()
         for _ in range(HEEDED):
@@ -131,5 +131,5 @@ class Broadcast:
         try:
             self._socket.bind(self._unbound)
         except zmq.ZMQError:
-            return  # libzmq has not let go of the port yet: at the next heartbeat
+            return  # libzmq has not let go of the port yet: next time
         self._unbound = ""

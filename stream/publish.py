@@ -31,6 +31,7 @@ from livespt.stream.history import EventLog, StoredEvents, living
 from livespt.stream.types import Frame, Start, Stop, Update
 
 BEAT_S = 0.1
+HEED_S = 0.02  # between looks for a flood of subscriptions
 START_EVERY = 10  # beats
 GREET_S = 0.5  # a run stays up this long, so that who waits for it finds it
 QUEUE_BYTES = 1 << 26  # of images, for one slow subscriber
@@ -279,7 +280,7 @@ class Publisher:
 
     def _serve(self) -> None:
         """Thread: heartbeats, and answers until the run is over and everyone has everything."""
-        beat, due = 0, time.monotonic()
+        beat, due, heed = 0, time.monotonic(), 0.0
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         if self._zap is not None:
@@ -290,10 +291,15 @@ class Publisher:
                 self._beat(beat)
                 self._asked.clear()
                 beat, due = beat + 1, max(due + BEAT_S, now)
+            if now >= heed:
+                heed = now + HEED_S
+                with self._lock:
+                    self._pub.heed()
+            wait_s = max(0.0, min(due, heed) - now)
             if self._asked.total() >= ANSWERS[1]:  # the rest waits for the next beat
-                time.sleep(max(0.0, due - time.monotonic()))
+                time.sleep(wait_s)
                 continue
-            ready = dict(poller.poll(max(0, round(1000 * (due - now)))))
+            ready = dict(poller.poll(round(1000 * wait_s)))
             if self._zap in ready:
                 self._admit()
             if self._router in ready:
@@ -318,7 +324,6 @@ class Publisher:
     def _beat(self, beat: int) -> None:
         self._tell()
         with self._lock:
-            self._pub.heed()
             counts = {name: getattr(self, name) for name in ("dropped", *COUNTED)}
             self._send("heartbeat", {**counts, "sent": self._sent()})
             if beat % START_EVERY == 0:
@@ -342,13 +347,13 @@ class Publisher:
         envelope = parts[: 2 if parts[1:2] == [b""] else 1]  # a REQ puts an empty part in front
         peer = envelope[0]
         self._asked[peer] += 1
-        if self._asked[peer] > ANSWERS[0]:
-            self.limited += 1  # it asks again
-            return
         try:
             request = wire.decode_request(parts[len(envelope) :])
         except WireError:
             self._nonsense += 1
+            return
+        if self._asked[peer] > ANSWERS[0]:
+            self.limited += 1  # it asks again
             return
         if request.topic == "bye":
             self._peers.discard(peer)
