@@ -357,10 +357,9 @@ class Subscriber:
             return
         if self._joined < self.epoch or self._quiet > ASK_S:  # there is, or may be, a new one
             self._ask(wire.Request("snapshot"))
-        elif "event" in self._topics and self.sequence.is_behind:
-            request = wire.Request("since", self.sequence.want, self.sequence.until)
-            if self._ask(request):
-                self.sequence.asked()
+        if "event" in self._topics and self.sequence.is_behind:
+            self._ask(wire.Request("since", self.sequence.want, self.sequence.until))
+            self.sequence.asked()
 
     def _ask(self, request: wire.Request) -> bool:
         """Send a request; False while there is no connection: asked again at the next turn."""
