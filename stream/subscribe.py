@@ -27,7 +27,9 @@ from livespt.stream.message import Status
 from livespt.stream.sequence import Sequence
 from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
 
-ASK_S = 0.15  # until an unanswered request is repeated
+ASK_S = 0.15  # until an unanswered request is repeated; each time twice as long, up to SLOW_S
+SLOW_S = 2.0
+QUIET_S = 0.5  # without a heartbeat, before it is asked whether there is a new publisher
 PATIENCE_S = 1.0  # of silence, before a word about it
 CONNECT_S = 0.02  # between looks for a connection
 BATCH = 200  # messages read at a time: fewer than are kept
@@ -126,7 +128,7 @@ class Subscriber:
         self._statuses: deque[Status] = deque(maxlen=256)
         self._next = dict.fromkeys(Lost._fields, -1)  # seq expected; -1: any
         self._joined = -1  # epoch of the newest snapshot
-        self._asked = -ASK_S
+        self._due, self._wait_s = 0.0, ASK_S  # when may be asked again, and how long after that
         self._quiet, self._read_at = 0.0, time.monotonic()
         self._idle = self._told = False  # the last read found no live message; stop came live
         self._said_bye = False
@@ -218,9 +220,11 @@ class Subscriber:
 
     def _join(self, connect_s: float) -> wire.Message:
         begin = time.monotonic()
-        deadline, told = begin + connect_s, False
+        deadline, told, patient_s = begin + connect_s, False, ASK_S
         while (left := deadline - time.monotonic()) > 0:
-            wait_s = ASK_S if self._ask(wire.Request("snapshot")) else CONNECT_S
+            wait_s = CONNECT_S
+            if self._ask(wire.Request("snapshot")):
+                wait_s, patient_s = patient_s, min(2 * patient_s, SLOW_S)
             if not self._dealer.poll(round(1000 * min(wait_s, left))):
                 if not told and time.monotonic() - begin > PATIENCE_S:
                     told = True
@@ -289,6 +293,7 @@ class Subscriber:
         if header["epoch"] > self.epoch:
             self.epoch, self.sequence.head = header["epoch"], header["head"]
             self.restarts += 1
+            self._due, self._wait_s = 0.0, ASK_S
             self._next = dict.fromkeys(Lost._fields, -1)
         if live or word.topic != "since":
             self.sequence.head = max(self.head, header["head"])
@@ -304,7 +309,7 @@ class Subscriber:
             self.stop, self._told = message.read_stop(header.get("stop")), self._told or live
         elif word.topic == "snapshot":
             self._joined = self.epoch
-            self._asked = -ASK_S  # answered
+            self._due, self._wait_s = 0.0, ASK_S
             if header.get("stop") is not None:
                 self.stop = message.read_stop(header["stop"])
             if "frame" in header:
@@ -341,8 +346,9 @@ class Subscriber:
             first = wire.integer(word.header, "first", 0, wire.MAX_SEQ)
             self.refetched += gained
             want = self.sequence.want
+            self._wait_s = ASK_S
             if gained:
-                self._asked = -ASK_S  # the next part at once
+                self._due = 0.0  # the next part at once
             elif not len(rows) and want < first:
                 self._fault = (
                     f"{self.endpoint} holds no events before {first}: read those from {want} on "
@@ -353,13 +359,17 @@ class Subscriber:
         """Ask for the snapshot of a new publisher, or for events that are missing."""
         self.sequence.deliver()
         self.sequence.look()
-        if time.monotonic() - self._asked < ASK_S:
+        now = time.monotonic()
+        if now < self._due:
             return
-        if self._joined < self.epoch or self._quiet > ASK_S:  # there is, or may be, a new one
-            self._ask(wire.Request("snapshot"))
+        asked = False
+        if self._joined < self.epoch or self._quiet > QUIET_S:  # there is, or may be, a new one
+            asked = self._ask(wire.Request("snapshot"))
         if "event" in self._topics and self.sequence.is_behind:
-            self._ask(wire.Request("since", self.sequence.want, self.sequence.until))
+            asked |= self._ask(wire.Request("since", self.sequence.want, self.sequence.until))
             self.sequence.asked()
+        if asked:
+            self._due, self._wait_s = now + self._wait_s, min(2 * self._wait_s, SLOW_S)
 
     def _ask(self, request: wire.Request) -> bool:
         """Send a request; False while there is no connection: asked again at the next turn."""
@@ -367,7 +377,6 @@ class Subscriber:
             self._dealer.send_multipart(wire.encode_request(request), zmq.DONTWAIT)
         except zmq.Again:
             return False
-        self._asked = time.monotonic()
         return True
 
     def _bye(self) -> None:
