@@ -99,7 +99,7 @@ class Run:
             for_s = float(hardship.split()[1])
             stop_s = some_time(6, 68 - for_s)
             deeds += [
-                Deed(stop_s, lambda: self.followers[i].signal(signal.SIGSTOP)),
+                Deed(stop_s, lambda: self._stop(i)),
                 Deed(stop_s + for_s, lambda: self.followers[i].signal(signal.SIGCONT)),
             ]
         elif hardship == "killed":
@@ -114,6 +114,14 @@ class Run:
         endpoint = self._relay.endpoint if cut_off else self._plan.endpoint
         topics = ("event",) if cut_off else ("event", "update")
         self.followers[i] = Follower(endpoint, self._folder / f"{i}.events", topics)
+
+    def _stop(self, i: int) -> None:
+        """Stop a follower that has joined: one that has not would give up when it wakes."""
+        deadline = time.monotonic() + PATIENCE_S
+        path = self.followers[i].path
+        while not (path.exists() and path.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.followers[i].signal(signal.SIGSTOP)
 
     def _kill(self, i: int) -> None:
         follower = self.followers[i]
