@@ -157,7 +157,7 @@ class JournalWriter:
         self._error: OSError | None = None
         first = self._path(0)
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self._descriptor = os.open(first, flags, 0o644)
             empty = encode(0, [np.empty(0, "u1")] * tables, [0] * tables)
             write_all(self._descriptor, empty, 0)
@@ -218,7 +218,7 @@ class JournalWriter:
         partial = path.with_suffix(".partial")
         descriptor = -1
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
             descriptor = os.open(partial, flags, 0o644)
             write_all(descriptor, data, 0)
             partial.replace(path)
