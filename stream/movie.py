@@ -208,8 +208,18 @@ class MovieWriter:
         except OSError as error:
             raise store_error("closing the movie", error) from error
         finally:
-            os.close(self._log)
-            os.close(self._held)
+            self._let_go()
+
+    def leave(self) -> None:
+        """Let go without an end: what is committed stays, and the movie can be resumed."""
+        if self._passing is not None:
+            self._passing.close()
+        self._shard.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        os.close(self._log)
+        os.close(self._held)
 
     def _open_log(self, resume: bool) -> tuple[int, int]:
         """Descriptors of the log, for writing, and of its lock."""
