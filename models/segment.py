@@ -83,7 +83,10 @@ class Whole:
 
     def __init__(self, path: str | Path, task: str, *, provider: str = "auto", threads: int = 1):
         self.session = open_session(path, provider, threads, task=task)
-        self.outputs = self.session.width("probabilities")
+        try:
+            self.outputs = self.session.width("probabilities")
+        except KeyError as error:
+            raise ModelError(f"{path} reads no whole tracks: train it again") from error
 
     @property
     def abstain_below(self) -> float:
