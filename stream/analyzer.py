@@ -40,6 +40,9 @@ class Settings:
     # are suddenly fast, as after uncoating
     motion: str = "none"
     intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
+    # what reads tracks is told the intensities of their points, too: where the label is lost with
+    # the coat, that shows sooner than the motion
+    read_intensity: bool = False
     lineage: bool = False  # tell tracks that merge and split
     refine: int = 0  # frames after which links are judged once more, see `stream.refine`; 0: never
 
@@ -114,7 +117,8 @@ class Analyzer:
         for moves in linked.moves:
             events += self._relink(lane, frame, moves)
 
-        now, due = lane.states.step(frame.t, linked.slot, linked.track, points)
+        intensity = spots["intensity"].astype(np.float64) if self.settings.read_intensity else None
+        now, due = lane.states.step(frame.t, linked.slot, linked.track, points, intensity)
         new = np.isin(linked.track, linked.born)
         events.append(
             _events("born", frame, linked.track[new], np.full(new.sum(), frame.t), points[new])

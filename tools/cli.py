@@ -37,6 +37,11 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--memory", type=int, help="Frames a particle may be missed. [3]"),
         click.option("--motion", type=MOTION, help="How the linker foresees motion. [none]"),
         click.option("--refine", type=int, help="Judge links anew after so many frames. [0]"),
+        click.option(
+            "--read-intensity/--no-read-intensity",
+            default=None,
+            help="Uncoating shows in the intensity: the label is lost with the coat. [no]",
+        ),
         click.option("--lineage/--no-lineage", default=None, help="Tell merges and splits. [no]"),
         click.option(
             "--provider",
@@ -198,6 +203,7 @@ def link(spots: Path, out: Path, **values: Any) -> None:
 @click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped.")
 @click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped.")
 @click.option("--classifier", type=PATH, help="Task classifier (.onnx): adds p_CLASS and task.")
+@click.option("--read-intensity", is_flag=True, help="Uncoating shows in the column `intensity`.")
 @click.option("--overwrite", is_flag=True)
 def analyze(tracks: Path, out: Path, **values: Any) -> None:
     """Motion states of the tracks in TRACKS.csv (frame, particle, y, x[, z])."""

@@ -46,6 +46,7 @@ class Options:
     search_range: float | None = None  # pixels
     memory: int | None = None  # frames
     motion: str | None = None  # one of `stream.predict.MODELS`
+    read_intensity: bool | None = None  # the label is lost with the coat
     lineage: bool | None = None  # tell tracks that merge and split
     refine: int | None = None  # frames after which links are judged once more
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
@@ -101,6 +102,8 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
     localizer.warm_up(facts.shape, facts.dtype)
     settings = _settings(options, facts, infer, origin)
+    if settings.read_intensity:
+        infer.uncoating.check_intensity()
     warm_up(infer, settings)
 
     sessions = [localizer.session, infer.segmenter.session, infer.uncoating.session]
@@ -289,7 +292,7 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
             abstain_below=infer.abstain_below,
             rule=Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"]),
         )
-    names = ("search_range", "memory", "motion", "lineage", "refine")
+    names = ("search_range", "memory", "motion", "read_intensity", "lineage", "refine")
     chosen = {name: getattr(options, name) for name in names}
     return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
 
