@@ -46,6 +46,8 @@ def check_file(run: Path, path: Path) -> None:
     FileNotFoundError
         It does not exist.
     """
+    if stat.S_ISDIR(path.lstat().st_mode):
+        raise InputError(f"{path} is a folder where a file belongs: copy the run again")
     for place in (path, *path.parents):
         if place == run:
             return
