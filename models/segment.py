@@ -87,8 +87,11 @@ class Whole:
 
     def __init__(self, path: str | Path, task: str, *, provider: str = "auto", threads: int = 1):
         self.session = open_session(path, provider, threads, task=task)
-        self.outputs = self.session.width("probabilities")
-        self.reads_intensity = self.session.width("ahead") > traits.COUNT
+        try:
+            self.outputs = self.session.width("probabilities")
+            self.reads_intensity = self.session.width("ahead") > traits.COUNT
+        except KeyError as error:
+            raise ModelError(f"{path} reads no whole tracks: train it again") from error
 
     @property
     def abstain_below(self) -> float:

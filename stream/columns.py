@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from livespt.stream.bounds import check_file
 from livespt.stream.errors import InputError
 from livespt.stream.sums import file_sum
 from livespt.stream.types import EVENT, FRAME, SPOT, STATE
@@ -94,8 +95,10 @@ def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) 
 def _check_chunks(folder: Path, start: int, stop: int, length: int) -> None:
     """Raise FileNotFoundError for a missing chunk: Zarr would return zeros in its place."""
     for k in range(start // length, -(-stop // length)):
-        if not (folder / "c" / str(k)).exists():
-            raise FileNotFoundError(f"chunk c/{k} is missing")
+        try:
+            check_file(folder, folder / "c" / str(k))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"chunk c/{k} is missing") from None
 
 
 class Table:
