@@ -54,6 +54,8 @@ class JournalWriter:
 
     Attributes
     ----------
+    number : int
+        Of the next record.
     held : JournalReader
         What was committed before: nothing, but where `resume` is true.
     synced : int
@@ -114,13 +116,13 @@ class JournalWriter:
             ) from error
         empty = encode(0, [np.empty(0, "u1")] * tables, [0] * tables)
         write_all(self._descriptor, empty, 0)
-        self._segment, self._number = 0, 1
+        self._segment, self.number = 0, 1
         self._size = self._checkpoint = len(empty)
 
     def _reopen(self) -> None:
         """Go on in the newest segment that can be read, without what is torn or unreadable."""
         newest = self.held.segment
-        self._segment, self._number = int(newest.stem), self.held.next
+        self._segment, self.number = int(newest.stem), self.held.next
         self._size, self._checkpoint = self.held.offset, self.held.checkpoint
         for path in (*self._folder.glob("*.log"), *self._folder.glob("*.partial")):
             if path.suffix == ".partial" or path.name > newest.name:
@@ -145,12 +147,12 @@ class JournalWriter:
         """
         if self._error is not None:
             raise store_error(f"syncing {self._folder}", self._error) from self._error
-        data = encode(self._number, rows)
+        data = encode(self.number, rows)
         try:
             write_all(self._descriptor, data, self._size)
         except OSError as error:
             raise store_error(f"writing to {self._folder}", error) from error
-        self._number += 1
+        self.number += 1
         self._size += len(data)
         self._dirty = True
 
@@ -172,7 +174,7 @@ class JournalWriter:
         StoreError
             The disk is full or broken; the older segment goes on.
         """
-        data = encode(self._number, rows, flushed)
+        data = encode(self.number, rows, flushed)
         path = self._path(self._segment + 1)
         partial = path.with_suffix(".partial")
         descriptor = -1
@@ -193,7 +195,7 @@ class JournalWriter:
             self._dirty = True
         os.close(old)
         self._segment += 1
-        self._number += 1
+        self.number += 1
         self._size = self._checkpoint = len(data)
 
     def close(self) -> None:
@@ -229,7 +231,7 @@ class JournalWriter:
         with self._lock:
             if not self._dirty:
                 return
-            self._dirty, number = False, self._number
+            self._dirty, number = False, self.number
             descriptor = os.dup(self._descriptor)  # `rotate` may close the original meanwhile
             retired, self._retired = self._retired, []
         try:

@@ -27,6 +27,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.files import data_sync, store_error, write_all, write_json
+from livespt.stream.shared import hold
 from livespt.stream.types import Frame, Start
 
 GROWTH = 64  # frames
@@ -154,22 +155,32 @@ class MovieWriter:
         Folder of a run made by `create_run` with a movie.
     start
         Of the run: axes, shape and dtype of its frames.
+    resume
+        Go on with a movie whose writer was cut short, after its last frame.
 
     Raises
     ------
     StoreError
-        Another writer has begun this movie, or the disk refuses.
+        Another process writes this movie or (without `resume`) has begun it, or the disk refuses.
     """
 
-    def __init__(self, path: Path | str, start: Start) -> None:
+    def __init__(self, path: Path | str, start: Start, *, resume: bool = False) -> None:
         self._folder = Path(path) / "movie" / "0"
         self._shape = tuple(start.shape)
         self._dtype = movie_dtype(start)
         self._count = 0
         log = self._folder / "commit.log"
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            self._log = os.open(log, flags, 0o644)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            self._log = os.open(log, flags if resume else flags | os.O_EXCL, 0o644)
+            held = hold(log)
+            if held is None:
+                os.close(self._log)
+                raise StoreError(f"{path} is being written by another process: wait for its end")
+            self._held = held
+            if resume:
+                self._count = len(LogReader(Path(path)).poll())
+                os.ftruncate(self._log, self._count * LOG.itemsize)
             self._array = zarr.open_array(self._folder, mode="r+").with_config(
                 {"write_empty_chunks": True}
             )
@@ -177,6 +188,8 @@ class MovieWriter:
             raise StoreError(
                 f"{path} is or was written by another process: choose another --out"
             ) from error
+        except StoreError:
+            raise
         except OSError as error:
             raise store_error(f"opening the movie of {path}", error) from error
 
@@ -227,7 +240,12 @@ class MovieWriter:
         except OSError as error:
             raise store_error("closing the movie", error) from error
         finally:
-            os.close(self._log)
+            self.leave()
+
+    def leave(self) -> None:
+        """Let go without an end: what is committed stays, and the movie can be resumed."""
+        os.close(self._log)
+        os.close(self._held)
 
     def _append(self, record: NDArray[np.void]) -> None:
         record["crc"] = zlib.crc32(record.tobytes()[:-4])
