@@ -93,17 +93,13 @@ class RunWriter:
         self._last = -1
 
     def add_frame(self, frame: Frame) -> None:
-        """Store a frame, in the order of `number`; every frame, analyzed or not.
+        """Store a frame, in the order in which they come; every frame, analyzed or not.
 
         Raises
         ------
         StoreError
-            It is unlike the run's frames or out of order, or the disk is full or broken.
+            It is unlike the run's frames, or the disk is full or broken.
         """
-        if frame.number <= self._last:
-            raise StoreError(
-                f"frame {frame.number} came after {self._last}: the source is out of order"
-            )
         if self._movie is None:
             self._tables.note_frame(frame)
         else:

@@ -60,7 +60,9 @@ class TableWriter:
         self._stored: deque[np.void] = deque()  # LOG records without a row in `frames` yet
         self._pending: deque[Update] = deque()  # whose frame is not known to be stored
         self._final: deque[Update] = deque()
-        self._early: dict[int, tuple[int, int, Timings]] = {}  # counts of those stored before it
+        self._early: dict[
+            int, tuple[int, int, int, Timings]
+        ] = {}  # stored before it
         self._previous = -1  # number of the last row in `frames`
         self._last = -1  # number of the last update taken
         self._analyzed = 0
@@ -222,13 +224,13 @@ class TableWriter:
         result = self._early.get(number)
         if update is not None and update.number == number:
             result = _counts(update)
-        spots, degraded, timings = result or (0, 0, Timings())
+        spots, degraded, odd, timings = result or (0, 0, 0, Timings())
         row = np.zeros((), FRAME)
         row["number"], row["frame"], row["time_s"] = number, record["t"], record["time_s"]
         row["channel"], row["position"] = record["channel"], record["position"]
         row["clock"], row["analyzed"] = record["clock"], result is not None
         row["spots"], row["lost"] = spots, max(number - previous - 1, 0)
-        row["degraded"] = degraded
+        row["degraded"], row["odd"] = degraded, odd
         for name, value in timings._asdict().items():
             row[name] = value
         return row
@@ -319,6 +321,6 @@ class TableWriter:
         sync(dict.fromkeys(self._written), workers=16)
 
 
-def _counts(update: Update) -> tuple[int, int, Timings]:
-    """What a frame's row tells of its update: spots, those of them degraded, timings."""
-    return len(update.spots), update.degraded, update.timings
+def _counts(update: Update) -> tuple[int, int, int, Timings]:
+    """What a frame's row tells of its update: spots, those degraded, what was odd, timings."""
+    return len(update.spots), update.degraded, update.odd, update.timings
