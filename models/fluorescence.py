@@ -52,7 +52,8 @@ def lit(tracks: Tracks, rng: Generator, share: float = 1.0) -> Tracks:
 
 def _broad(rng: Generator, between: tuple[float, float], n: int) -> Floats:
     """Log-uniform."""
-    values: Floats = np.exp(rng.uniform(*np.log(between), n))
+    low, high = np.log(between)
+    values: Floats = np.exp(rng.uniform(low, high, n))
     return values
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from livespt.stream.attributes import read_attributes, write_attributes
 from livespt.stream.columns import STATUS, TABLES, Table
+from livespt.stream.commits import LogReader, log_record
 from livespt.stream.errors import StoreError
 from livespt.stream.files import store_error, sync
 from livespt.stream.journal import JournalWriter
-from livespt.stream.movie import LogReader, log_record
 from livespt.stream.sums import of_run
 from livespt.stream.types import FRAME, Frame, Stop, Timings, Update
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 3  # version of the run store and of the wire
+FORMAT = 4  # version of the run store and of the wire
 
 MOTIONS = ("normal", "directed", "confined", "subdiffusive")  # order of the p_ fields below
 ABSTAIN = -1  # `STATE["state"]` when no motion is likely enough

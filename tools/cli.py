@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,13 +157,18 @@ def watch(target: str, render: Path | None, frame: int | None, key: Path | None)
 @click.argument("target", default=ENDPOINT)
 @click.option("--kind", "kinds", multiple=True, help="Only events of this kind; may be repeated.")
 @click.option("--since", type=click.IntRange(min=0), default=0, help="First event wanted.")
+@click.option("--wait-s", type=click.FloatRange(min=0), default=5.0, show_default=True,
+              help="How long to wait for a run that publishes there.")  # fmt: skip
 @KEY
-def listen(target: str, kinds: tuple[str, ...], since: int, key: Path | None) -> None:
+def listen(
+    target: str, kinds: tuple[str, ...], since: int, wait_s: float, key: Path | None
+) -> None:
     """Print events as JSON lines, complete from --since on."""
     from livespt.tools.listen import listen
 
     kept = Kept()
-    listen(target, kinds=kinds, since=since, key=key, out=kept)
+    told = partial(click.echo, err=True) if sys.stderr.isatty() else lambda text: None
+    listen(target, kinds=kinds, since=since, wait_s=wait_s, key=key, out=kept, say=told)
     report([json.loads(line) for line in kept.lines], lines=())
 
 

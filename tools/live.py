@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
+from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher, admitted
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
@@ -237,7 +238,7 @@ def _analyze(
 ) -> None:
     """Analyzer process: the loop."""
     chain = compose(facts, options, "live")
-    publisher = Publisher(endpoint, chain.start, folder=keys)
+    publisher = Publisher(endpoint, chain.start, events=StoredEvents(out), folder=keys)
     pipe.send(chain.start)
     pipe.recv()  # the run exists
     sinks: list[pipeline.Sink] = [Published(publisher), StoredTables(TableWriter(out))]

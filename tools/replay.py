@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from livespt.stream import odd, pipeline
 from livespt.stream.errors import SettingError, StoreError, WireError
+from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
 from livespt.stream.types import Frame, Start, Stop, Update
@@ -201,7 +202,7 @@ def replay(
     chain = compose(facts, options, "replay", origin)
     if origin is not None and (told := differences(chain.start, origin)):
         say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
-    publisher = publish(endpoint, chain.start, say, keys)
+    publisher = publish(endpoint, chain.start, out, say, keys)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
         writer = RunWriter(out, chain.start, movie=keep_movie)
@@ -240,11 +241,11 @@ def replay(
 
 
 def publish(
-    endpoint: str, start: Start, say: Callable[[str], None], keys: Path | None = None
+    endpoint: str, start: Start, out: Path, say: Callable[[str], None], keys: Path | None = None
 ) -> Publisher | None:
     """Open the publisher; where the default port is busy, say so and go on without."""
     try:
-        return Publisher(endpoint, start, folder=keys)
+        return Publisher(endpoint, start, events=StoredEvents(out), folder=keys)
     except WireError as error:
         if endpoint != ENDPOINT:
             raise

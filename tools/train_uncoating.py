@@ -142,7 +142,8 @@ def _load(source: Path) -> Follow | Whole:
 def tracks_of(seed: int, first: int, n: int) -> Tracks:
     """`n` tracks of the mix, from number `first` of the series `seed` on."""
     rng = np.random.default_rng((seed, first))
-    intervals = np.exp(rng.uniform(*np.log(INTERVALS_S), INTERVALS)).tolist()
+    low, high = np.log(INTERVALS_S)
+    intervals = np.exp(rng.uniform(low, high, INTERVALS)).tolist()
     viruses = [
         simulate_entry(
             round(n * share), seed * SERIES + kind, first=first, n_frames=FRAMES, gaps=GAPS, **how
