@@ -21,7 +21,7 @@ WORDS = {
     SATURATED: ("saturated", "is saturated: intensities and positions of bright spots are off"),
     FLAT: ("flat", "has the same value everywhere: shutter closed, or no camera"),
     STUCK: ("stuck", "has pixels that stick out of their neighbours: hot or dead ones"),
-    BACK: ("clock", "is not later than the one before by its clock: frames are counted instead"),
+    BACK: ("clock", "is earlier than the one before by its clock: frames are counted instead"),
 }
 TOP = (255, 1023, 4095, 16383, 65535)  # full scale of cameras of 8 to 16 bits
 FEW = 16  # pixels at full scale that say nothing: hot ones
@@ -50,7 +50,7 @@ def look(frame: Frame, last_s: float) -> int:
         found = (found | FLAT) & ~SATURATED if high == 0 else found | FLAT
     elif frame.number % STUCK_EVERY == 0 and _stuck(image):
         found |= STUCK
-    if frame.clock and not frame.time_s > last_s:
+    if frame.clock and (not math.isfinite(frame.time_s) or frame.time_s < last_s):
         found |= BACK
     return found
 

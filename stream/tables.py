@@ -60,9 +60,7 @@ class TableWriter:
         self._stored: deque[np.void] = deque()  # LOG records without a row in `frames` yet
         self._pending: deque[Update] = deque()  # whose frame is not known to be stored
         self._final: deque[Update] = deque()
-        self._early: dict[
-            int, tuple[int, int, int, Timings]
-        ] = {}  # stored before it
+        self._early: dict[int, tuple[int, int, int, Timings]] = {}  # stored before it
         self._previous = -1  # number of the last row in `frames`
         self._last = -1  # number of the last update taken
         self._analyzed = 0
@@ -191,13 +189,14 @@ class TableWriter:
 
     def _commit_until(self, update: Update) -> None:
         """Commit the rows of stored frames up to an update's, and the update if its is there."""
-        rows, previous = [], self._previous
+        rows, previous, found = [], self._previous, False
         for record in self._stored:
-            if record["number"] > update.number:
+            if found or record["number"] > update.number:  # the same number again was refused
                 break
             rows.append(self._row(record, update, previous))
-            previous = int(record["number"])
-        if previous == update.number:
+            previous = max(previous, int(record["number"]))
+            found = record["number"] == update.number
+        if found:
             self._write(update.spots, update.states, update.events, np.array(rows, FRAME))
             self._pending.popleft()
             self._analyzed += 1
@@ -239,7 +238,7 @@ class TableWriter:
         """Forget the stored frames that now have their row in `frames`."""
         for row in rows:
             self._stored.popleft()
-            self._previous = int(row["number"])
+            self._previous = max(self._previous, int(row["number"]))  # some come late
         # frames are stored in order: what is not there by now never comes
         while self._early and next(iter(self._early)) <= self._previous:
             del self._early[next(iter(self._early))]
@@ -306,6 +305,7 @@ class TableWriter:
             self._commit_early(self._pending[0])
         if self._stored:
             numbers = [self._previous, *(int(record["number"]) for record in self._stored)]
+            numbers = np.maximum.accumulate(numbers).tolist()
             rows = [self._row(r, None, n) for r, n in zip(self._stored, numbers, strict=False)]
             self._write(frames=np.array(rows, FRAME))
             self._rows_written(rows)

@@ -531,10 +531,8 @@ def test_a_frame_unlike_the_others_is_refused(
     assert open_run(tmp_path / "a.zarr").n_frames == 2
 
 
-def test_frames_out_of_order_are_refused(tmp_path: Path) -> None:
+def test_an_update_belongs_to_the_frame_added_last(tmp_path: Path) -> None:
     writer = with_writer(RunWriter(tmp_path / "a.zarr", make_start()), 3)
-    with pytest.raises(StoreError, match="out of order"):
-        writer.add_frame(make_frame(2))
     with pytest.raises(StoreError, match="must be added"):
         writer.commit(make_frame(3), make_update(3))
 

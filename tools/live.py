@@ -325,6 +325,7 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
             "recorded": stop.frames,
             "analyzed": stop.analyzed,
             "lost": stop.lost,
+            "late": acquired.late,
         },
         "spots": stop.spots,
         "events": stop.events,
