@@ -99,11 +99,12 @@ class Hook:
         axes = tags.get("Axes", {})
         t = self._index(axes, "time", number)
         channel, position = self._index(axes, "channel", 0), self._index(axes, "position", 0)
-        pixels: NDArray[Any] | None = image
+        pixels = image
         if self._planes:
-            pixels = self._add_plane(image, axes["z"], (t, channel, position))
-        if pixels is None:
-            return
+            stack = self._add_plane(image, axes["z"], (t, channel, position))
+            if stack is None:
+                return
+            pixels = stack
         self._put(
             pixels,
             number=number,

@@ -109,8 +109,8 @@ def run(
 ) -> Stop:
     """Analyze every frame of `source` and hand each to every sink; return the last word.
 
-    A frame that is out of order is handed to `leave_out` of those sinks that have it, with the
-    reason: whoever stores frames stores it all the same.
+    A frame that cannot follow those before it is handed to `leave_out` of those sinks that have
+    it, with the reason: whoever stores frames stores it all the same.
 
     When the source ends, `ending` says how it ended: status and reason of `Stop`.
 
