@@ -24,6 +24,12 @@ from livespt.stream.sums import file_sum
 from livespt.stream.types import EVENT, FRAME, SPOT, STATE
 
 CHUNK_ROWS = 32768
+MOST_ROWS = 1 << 24  # of a chunk
+# what zarr and numpy raise on columns that are damaged
+DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
 
 # Operational notices: disk full, a restart, frames not recorded. Numbered on their own.
 STATUS = np.dtype([("seq", "<i8"), ("kind", "<U16"), ("frame", "<i8"), ("text", "<U240")])
@@ -77,11 +83,14 @@ def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) 
     for field in dtype.names or ():
         try:
             array = zarr.open_array(folder / field, mode="r")
+            if array.ndim != 1 or not 0 < array.chunks[0] <= MOST_ROWS:
+                raise ValueError(f"it has shape {array.shape} in chunks of {array.chunks}")
             end = array.shape[0] if stop is None else stop
             _check_chunks(folder / field, start, end, array.chunks[0])
             column = np.asarray(array[start:end]) if end > start else np.empty(0, dtype[field])
-        except (ValueError, RuntimeError, OSError, TypeError, KeyError) as error:
-            raise InputError(f"column {folder / field} cannot be read: {error}") from error
+        except DAMAGE as error:
+            line = " ".join(str(error).split())[:300] or type(error).__name__
+            raise InputError(f"column {folder / field} cannot be read: {line}") from error
         if rows is None:
             rows = np.empty(max(end - start, 0), dtype)
         if column.shape != rows.shape:

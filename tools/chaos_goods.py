@@ -169,8 +169,8 @@ def _sign_run(path: Path, target: Path) -> bool:
     try:
         document = json.loads(target.read_bytes())
         document["attributes"]["livespt"]["crc"] = sums.own(document)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return False
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False  # no document of ours any more
     target.write_text(json.dumps(document))
     return True
 

@@ -197,7 +197,9 @@ def look(path: Path, notes: NDArray[np.void], at_s: float) -> Loss:
         wrong += [f"{fault.where}: {fault.what}" for fault in verify(path)]
     except LiveSptError as error:
         return Loss(len(frames), np.inf, len(commits), np.inf, [*wrong, str(error)])
-    lost = [int((part["number"] >= n).sum()) for part, n in ((frames, stored), (commits, committed))]
+    lost = [
+        int((part["number"] >= n).sum()) for part, n in ((frames, stored), (commits, committed))
+    ]
     ages = [
         float(at_s - part["at_s"][-n]) if n else 0.0
         for part, n in zip((frames, commits), lost, strict=True)

@@ -68,6 +68,11 @@ class StoredTables:
             self.writer.status(kind, update.t, text)
         self.writer.commit(frame, update)
 
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Tell of a frame that is not analyzed; the recorder stores it."""
+        for kind, text in self.notices.left_out(frame, why):
+            self.writer.status(kind, frame.t, text)
+
 
 def record(
     acquire: Callable[[Put], Acquired],
@@ -320,6 +325,7 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
             "recorded": stop.frames,
             "analyzed": stop.analyzed,
             "lost": stop.lost,
+            "late": acquired.late,
         },
         "spots": stop.spots,
         "events": stop.events,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from livespt.stream import pipeline
+from livespt.stream import odd, pipeline
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher
@@ -41,16 +41,23 @@ class Published:
         latency = (sent_ns - frame.captured_ns) / 1e6
         return update._replace(timings=update.timings._replace(latency_ms=latency))
 
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Tell of a frame that is not analyzed."""
+        for kind, text in self.notices.left_out(frame, why):
+            self.publisher.status(kind, text)
+
 
 class Notices:
-    """What to tell of each update: exposures lost; crowds, once for frames in a row."""
+    """What to tell of each update: exposures lost; odd frames; crowds, once for frames in a row."""
 
     def __init__(self) -> None:
         self._crowded = False
+        self._odd = odd.Notices()
+        self.left_out = self._odd.left_out
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice."""
-        found = []
+        found = self._odd(update)
         if update.lost:
             text = f"{update.lost} exposures before frame {update.t} were not analyzed"
             found.append(("lost", text))
@@ -100,12 +107,21 @@ class StoredReplay:
 
     def __init__(self, writer: RunWriter) -> None:
         self.writer = writer
+        self.notices = odd.Notices()
         self.finish = writer.finish
         self.close = writer.close
 
     def __call__(self, frame: Frame, update: Update) -> None:
         self.writer.add_frame(frame)
+        for kind, text in self.notices(update):
+            self.writer.status(kind, update.t, text)
         self.writer.commit(frame, update)
+
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Store a frame that is not analyzed."""
+        self.writer.add_frame(frame)
+        for kind, text in self.notices.left_out(frame, why):
+            self.writer.status(kind, frame.t, text)
 
 
 def replay(
