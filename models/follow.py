@@ -37,6 +37,7 @@ class Network:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.sha256 = session.sha256
         try:
             told = session.width("traits"), session.width("taps")
             names = ("carried", "message", "now")
@@ -79,6 +80,8 @@ class Following:
     pixel_size_um : float, optional
         None: nobody knows.
     """
+
+    GIVEN = ("networks", "lag", "um", "_nothing")
 
     def __init__(
         self,

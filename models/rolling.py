@@ -30,6 +30,8 @@ class Rolling:
     units : Units
     """
 
+    GIVEN = ("window", "units")
+
     def __init__(self, window: int, units: Units, capacity: int = 256) -> None:
         self.window, self.units = window, units
         self._ring = np.zeros((capacity, window, WIDTH))
@@ -74,6 +76,8 @@ class Tasked:
     It is asked about the window that ends with a point as soon as that comes. Of an older point the
     window tells that has it in its middle, or as near to it as points have come since.
     """
+
+    GIVEN = ("task", "_prior")
 
     def __init__(self, following: Following, task: Task, units: Units) -> None:
         self.following, self.task = following, task

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -98,6 +99,12 @@ def _check_chunks(folder: Path, start: int, stop: int, length: int) -> None:
             raise FileNotFoundError(f"chunk c/{k} is missing")
 
 
+def is_whole(chunk: Path) -> bool:
+    """Whether a chunk file ends with the CRC-32C of what is before it, as its codec wrote it."""
+    data = chunk.read_bytes()
+    return bool(google_crc32c.value(data[:-4]).to_bytes(4, "little") == data[-4:])
+
+
 class Table:
     """The rows of one table that are not in its columns yet, and the way they get there.
 
@@ -105,8 +112,6 @@ class Table:
     ----------
     flushed : int
         Rows in columns.
-    sums : dict
-        Of every field: the sums of its chunk files, in order.
     """
 
     def __init__(self, folder: Path, dtype: np.dtype[Any], chunk_rows: int) -> None:
@@ -116,11 +121,34 @@ class Table:
         self._parts: list[NDArray[Any]] = []
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._waiting = 0
-        self.sums: dict[str, list[int]] = {field: [] for field in dtype.names or ()}
+        self._sums: dict[Path, int] = {}  # of the chunk files written here
         self.flushed = 0
 
     def __len__(self) -> int:
         return self.flushed + self._waiting
+
+    def reopen(self, flushed: int, parts: list[NDArray[Any]]) -> list[Path]:
+        """Go on where a writer that died left off: rows in columns, and those that were not yet.
+
+        Returns the files and folders of the columns, which nobody may have synced.
+        """
+        self.flushed = flushed
+        for rows in parts:
+            self.add(rows)
+        found: list[Path] = []
+        for field in self._dtype.names or ():
+            folder = self._folder / field
+            for partial in (*folder.glob("*.partial"), *folder.glob("c/*.partial")):
+                partial.unlink()
+            chunks = [folder / "c" / str(k) for k in range(flushed // self._chunk)]
+            found += [chunk for chunk in chunks if chunk.exists()]
+            found += [folder / "c"] * bool(chunks) + [folder / "zarr.json", folder]
+        return found
+
+    def rows(self, start: int) -> NDArray[Any]:
+        """The rows from `start` on, whether in columns or not."""
+        held = read_rows(self._folder, self._dtype, start, max(start, self.flushed))
+        return np.concatenate([held, self.waiting()[max(0, start - self.flushed) :]])
 
     def add(self, rows: NDArray[Any]) -> None:
         """Hold these rows, (n,) of the table's dtype."""
@@ -155,6 +183,20 @@ class Table:
 
         return [lambda field=field: write(field) for field in names]  # type: ignore[misc]
 
+    def sums(self) -> dict[str, list[int]]:
+        """Of every field: the sums of its chunk files, in order, once all rows are in columns."""
+        count = -(-self.flushed // self._chunk)
+        return {
+            field: [self._sum(self._folder / field / "c" / str(k)) for k in range(count)]
+            for field in self._dtype.names or ()
+        }
+
+    def _sum(self, chunk: Path) -> int:
+        """Sum of a chunk file; where one of a writer that died is damaged, one that never fits."""
+        if chunk in self._sums:
+            return self._sums[chunk]
+        return file_sum(chunk) ^ (0 if is_whole(chunk) else 0xFFFFFFFF)
+
     def _write(self, field: str, values: NDArray[Any]) -> list[Path]:
         folder = self._folder / field
         if field not in self._arrays:
@@ -166,5 +208,5 @@ class Table:
         array[self.flushed : stop] = values
         first, last = self.flushed // self._chunk, (stop - 1) // self._chunk
         chunks = [folder / "c" / str(k) for k in range(first, last + 1)]
-        self.sums[field] += [file_sum(chunk) for chunk in chunks]
+        self._sums |= {chunk: file_sum(chunk) for chunk in chunks}
         return [*chunks, folder / "c", folder / "zarr.json", folder]

@@ -59,6 +59,8 @@ class JournalWriter:
 
     Attributes
     ----------
+    number : int
+        Of the next record.
     held : JournalReader
         What was committed before: nothing, but where `resume` is true.
     synced : int
@@ -123,13 +125,13 @@ class JournalWriter:
             ) from error
         empty = encode(0, [np.empty(0, "u1")] * tables, [0] * tables)
         write_all(self._descriptor, empty, 0)
-        self._segment, self._number = 0, 1
+        self._segment, self.number = 0, 1
         self._size = self._checkpoint = len(empty)
 
     def _reopen(self) -> None:
         """Go on in the newest segment that can be read, without what is torn or unreadable."""
         newest = self.held.segment
-        self._segment, self._number = int(newest.stem), self.held.next
+        self._segment, self.number = int(newest.stem), self.held.next
         self._size, self._checkpoint = self.held.offset, self.held.checkpoint
         for path in (*self._folder.glob("*.log"), *self._folder.glob("*.partial")):
             if path.suffix == ".partial" or path.name > newest.name:
@@ -155,15 +157,15 @@ class JournalWriter:
         if self._passing is not None and self._passing.error is not None:
             error = self._passing.error
             raise store_error(f"syncing {self._folder}", error) from error
-        data, size = encode(self._number, rows), self._size
+        data, size = encode(self.number, rows), self._size
         try:
             write_all(self._descriptor, data, size)
-            self._number, self._size, self._dirty = self._number + 1, size + len(data), True
+            self.number, self._size, self._dirty = self.number + 1, size + len(data), True
             if self._durability == "frame":
                 self._sync()
         except OSError as error:
             if self._size > size:  # written but not safe: it is to be repeated, not to be doubled
-                self._number, self._size = self._number - 1, size
+                self.number, self._size = self.number - 1, size
                 with suppress(OSError):
                     os.ftruncate(self._descriptor, size)
             raise store_error(f"writing to {self._folder}", error) from error
@@ -186,7 +188,7 @@ class JournalWriter:
         StoreError
             The disk is full or broken; the older segment goes on.
         """
-        data = encode(self._number, rows, flushed)
+        data = encode(self.number, rows, flushed)
         path = self._path(self._segment + 1)
         partial = path.with_suffix(".partial")
         descriptor = -1
@@ -207,7 +209,7 @@ class JournalWriter:
             self._dirty = True
         os.close(old)
         self._segment += 1
-        self._number += 1
+        self.number += 1
         self._size = self._checkpoint = len(data)
 
     def close(self) -> None:
@@ -237,7 +239,7 @@ class JournalWriter:
             wanted = self._durability != "end" or last or self._retired
             if not self._dirty or not wanted:
                 return
-            self._dirty, number = False, self._number
+            self._dirty, number = False, self.number
             descriptor = os.dup(self._descriptor)  # `rotate` may close the original meanwhile
             retired, self._retired = self._retired, []
         try:

@@ -67,22 +67,27 @@ class TimedInfer:
         self._parts: list[Timed] = []
 
     def __call__(self) -> Follower:
-        follower = self.infer()
-        push, read = (Timed(part, self._clock) for part in (follower.push, follower.read))
-        self._parts += [push, read]
-        return TimedFollower(push, read, follower.clear)
+        follower = TimedFollower(self.infer(), self._clock)
+        self._parts += [follower.push, follower.read]
+        return follower
 
     def take_ms(self) -> float:
         """Return the milliseconds since last asked."""
         return sum(part.take_ms() for part in self._parts)
 
 
-class TimedFollower(NamedTuple):
-    """The parts of a follower, each with its clock."""
+class TimedFollower:
+    """A follower whose parts have their clocks."""
 
-    push: Timed
-    read: Timed
-    clear: Callable[[NDArray[np.int32]], None]
+    GIVEN = ("push", "read")
+
+    def __init__(self, follower: Follower, clock: Callable[[], int]) -> None:
+        self.follower = follower
+        self.push, self.read = Timed(follower.push, clock), Timed(follower.read, clock)
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        """Forget the tracks in `slots`."""
+        self.follower.clear(slots)
 
 
 class Stages(NamedTuple):

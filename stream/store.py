@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from livespt.stream.attributes import read_attributes, write_attributes
 from livespt.stream.columns import CHUNK_ROWS, STATUS, TABLES, create_tables, read_rows
-from livespt.stream.commits import LOG
+from livespt.stream.commits import LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.files import store_error
+from livespt.stream.files import Durability, store_error, sync
 from livespt.stream.journal import JournalReader
 from livespt.stream.movie import MovieReader, MovieWriter, create_movie
 from livespt.stream.tables import TableWriter
@@ -75,7 +75,9 @@ def create_run(
         create_tables(path, chunk_rows)
         # an array without elements, so that Zarr readers do not look into this folder
         zarr.create_array(path / "journal", shape=(0,), chunks=(1,), dtype="u1")
+        sync([*path.rglob("*"), path], workers=16)  # a power cut must not take what can be read
         write_attributes(path, start, TABLES)
+        sync([path, path.parent])
     except FileExistsError as error:
         raise StoreError(f"{path} exists already: choose another --out") from error
     except OSError as error:
@@ -93,6 +95,16 @@ class RunWriter:
         First word of the run.
     movie
         Store the frames too. Without them `add_frame` still gives each frame its row in `frames`.
+    resume
+        Go on with a run whose writer was cut short.
+    durability
+        When frames and commits are safe from a power cut.
+
+    Attributes
+    ----------
+    tables : TableWriter
+    last : int
+        Number of the last frame added; -1: none.
 
     Raises
     ------
@@ -100,11 +112,31 @@ class RunWriter:
         `path` exists, its parent does not or is not writable, or the disk is full.
     """
 
-    def __init__(self, path: Path | str, start: Start, *, movie: bool = True) -> None:
-        create_run(path, start, movie=movie)
-        self._movie = MovieWriter(path, start) if movie else None
-        self._tables = TableWriter(path)
-        self._last = -1
+    def __init__(
+        self,
+        path: Path | str,
+        start: Start,
+        *,
+        movie: bool = True,
+        resume: bool = False,
+        durability: Durability = "second",
+    ) -> None:
+        if not resume:
+            create_run(path, start, movie=movie)
+        path = Path(path)
+        self._movie = (
+            MovieWriter(path, start, resume=resume, durability=durability) if movie else None
+        )
+        try:
+            self.tables = TableWriter(path, resume=resume, durability=durability)
+        except BaseException:
+            if self._movie is not None:
+                self._movie.leave()
+            raise
+        self.last = -1
+        if resume:
+            known = self.tables.rows("frames") if self._movie is None else LogReader(path).poll()
+            self.last = int(known["number"].max(initial=-1))
 
     def add_frame(self, frame: Frame) -> None:
         """Store a frame, in the order of `number`; every frame, analyzed or not.
@@ -114,15 +146,15 @@ class RunWriter:
         StoreError
             It is unlike the run's frames or out of order, or the disk is full or broken.
         """
-        if frame.number <= self._last:
+        if frame.number <= self.last:
             raise StoreError(
-                f"frame {frame.number} came after {self._last}: the source is out of order"
+                f"frame {frame.number} came after {self.last}: the source is out of order"
             )
         if self._movie is None:
-            self._tables.note_frame(frame)
+            self.tables.note_frame(frame)
         else:
             self._movie.add_frame(frame)
-        self._last = frame.number
+        self.last = frame.number
 
     def commit(self, frame: Frame, update: Update) -> None:
         """Commit what the frame last added produced; when this returns, readers see all of it.
@@ -132,17 +164,23 @@ class RunWriter:
         StoreError
             The frame was not added, or the disk is full or broken: the update is not in the run.
         """
-        if frame.number != self._last:
+        if frame.number != self.last:
             raise StoreError(f"frame {frame.number} must be added before its update is committed")
-        self._tables.commit(frame, update)
+        self.tables.commit(frame, update)
 
     def finish(self, update: Update) -> None:
         """Commit the rows that the end of the run settles; see `TableWriter.finish`."""
-        self._tables.finish(update)
+        self.tables.finish(update)
 
     def status(self, kind: str, frame: int, text: str) -> None:
         """Commit an operational notice; see `TableWriter.status`."""
-        self._tables.status(kind, frame, text)
+        self.tables.status(kind, frame, text)
+
+    def leave(self) -> None:
+        """Let go without a last word: what is committed stays, and the run can be resumed."""
+        if self._movie is not None:
+            self._movie.leave()
+        self.tables.leave()
 
     def close(self, stop: Stop) -> Stop:
         """End the run; returns the last word with the counts as stored.
@@ -160,7 +198,7 @@ class RunWriter:
             stop = replace(stop, status="failed", reason=stop.reason or str(error))
             raise
         finally:
-            stop = self._tables.close(stop, wait_s=0)  # no other process has frames to come
+            stop = self.tables.close(stop, wait_s=0)  # no other process has frames to come
         return stop
 
 

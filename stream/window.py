@@ -22,6 +22,8 @@ class Windows:
         Points more than that, so that as many at the end may be exchanged for fewer.
     """
 
+    GIVEN = ("length",)
+
     def __init__(self, length: int, capacity: int = 256, slack: int = 0) -> None:
         self.length = length
         self.count = np.zeros(capacity, np.int64)  # points ever pushed to the slot's track

@@ -433,12 +433,12 @@ def test_what_waits_for_a_dead_recorder_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("livespt.stream.tables.MAX_PENDING", 5)
-    monkeypatch.setattr("livespt.stream.tables.MAX_EARLY", 20)
+    monkeypatch.setattr("livespt.stream.roll.MAX_EARLY", 20)
     movie, tables = live(tmp_path / "a.zarr")
     movie.add_frame(make_frame(0))
     for i in range(60):
         tables.commit(make_frame(i), make_update(i))
-        assert len(tables._pending) <= 5 and len(tables._early) <= 20
+        assert len(tables._pending) <= 5 and len(tables._roll.early) <= 20
     for i in (44, 55):  # it lives after all
         movie.add_frame(make_frame(i))
     movie.close()
@@ -448,7 +448,7 @@ def test_what_waits_for_a_dead_recorder_is_bounded(
     assert run.frames["number"].tolist() == [0, 44, 55] and run.frames["analyzed"].all()
     assert run.frames["spots"].tolist() == [len(make_update(i).spots) for i in (0, 44, 55)]
     assert run.status["frame"].tolist() == [1, 56]
-    assert not tables._early.keys() & set(range(56))
+    assert not tables._roll.early.keys() & set(range(56))
 
 
 def test_a_recorder_that_died_does_not_hold_the_end(tmp_path: Path) -> None:

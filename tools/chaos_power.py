@@ -158,8 +158,9 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
     image, copy, told = folder / "disk.img", folder / "copy.img", folder / "told"
     told.unlink(missing_ok=True)
     with disk(image, folder / "disk", make=True) as place:
-        code = f"from {__name__} import write, Path; write(*map(Path, {(str(place / 'run.zarr'), str(told))}), {durability!r})"
-        writer = subprocess.Popen([sys.executable, "-c", code])
+        code = f"import sys; from {__name__} import write, Path; a, b, c = sys.argv[1:]; "
+        words = [code + "write(Path(a), Path(b), c)", place / "run.zarr", told, durability]
+        writer = subprocess.Popen([sys.executable, "-c", *words])
         try:
             _wait_for(told, writer)
             time.sleep(after_s)
@@ -197,7 +198,9 @@ def look(path: Path, notes: NDArray[np.void], at_s: float) -> Loss:
         wrong += [f"{fault.where}: {fault.what}" for fault in verify(path)]
     except LiveSptError as error:
         return Loss(len(frames), np.inf, len(commits), np.inf, [*wrong, str(error)])
-    lost = [int((part["number"] >= n).sum()) for part, n in ((frames, stored), (commits, committed))]
+    lost = [
+        int((part["number"] >= n).sum()) for part, n in ((frames, stored), (commits, committed))
+    ]
     ages = [
         float(at_s - part["at_s"][-n]) if n else 0.0
         for part, n in zip((frames, commits), lost, strict=True)
