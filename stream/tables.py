@@ -335,6 +335,9 @@ class TableWriter:
         """Between two commits: every so often, a column or a new segment of the journal."""
         if self._jobs:
             self._write_column()
+        elif self._written:
+            if self._journal.put_on_disk(dict.fromkeys(self._written)):
+                self._rotate()
         elif self._journal.grown >= self._segment_bytes:
             for table in self._tables.values():
                 self._jobs.extend(table.jobs())
@@ -342,19 +345,17 @@ class TableWriter:
                 self._rotate()
 
     def _write_column(self) -> None:
-        """Write one of the columns that are due; after the last, begin a new journal segment."""
+        """Write one of the columns that are due; once all are on disk, a new segment begins."""
         try:
             self._written += self._jobs[0]()
         except OSError as error:
             raise store_error(f"writing columns of {self._path}", error) from error
         self._jobs.popleft()
-        if not self._jobs:
-            self._rotate()
 
     def _rotate(self) -> None:
         tables = self._tables.values()
         flushed, waiting = [t.flushed for t in tables], [t.waiting() for t in tables]
-        self._journal.rotate(flushed, waiting, list(dict.fromkeys(self._written)))
+        self._journal.rotate(flushed, waiting)
         self._written = []
 
     def _settle(self, wait_s: float) -> None:

@@ -62,7 +62,8 @@ def product(number: int) -> Update:
         for name in dtype.names or ():
             rows[name] = (np.arange(n) + number) % 100
         tables.append(rows)
-    return Update(number, number, 0, 0, 0.01 * number, 0, *tables)
+    spots, states, events = tables
+    return Update(number, number, 0, 0, 0.01 * number, 0, spots, states, events)
 
 
 def write(path: Path, told: Path, durability: Durability) -> None:
@@ -106,7 +107,8 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
 
 def summary(durability: Durability, losses: list[Loss]) -> dict[str, Any]:
     """The worst of the cuts, and whether it is within what is promised."""
-    frames_s, commits_s = (max(loss[i] for loss in losses) for i in (1, 3))
+    frames_s = max(loss.frames_s for loss in losses)
+    commits_s = max(loss.commits_s for loss in losses)
     wrong = sum(len(loss.wrong) for loss in losses)
     limits = LIMITS[durability]
     return {
@@ -159,8 +161,10 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
     told.unlink(missing_ok=True)
     with disk(image, folder / "disk", make=True) as place:
         code = f"import sys; from {__name__} import write, Path; a, b, c = sys.argv[1:]; "
-        words = [code + "write(Path(a), Path(b), c)", place / "run.zarr", told, durability]
-        writer = subprocess.Popen([sys.executable, "-c", *words])
+        words = [str(place / "run.zarr"), str(told), durability]
+        writer = subprocess.Popen(
+            [sys.executable, "-c", f"{code}write(Path(a), Path(b), c)", *words]
+        )
         try:
             _wait_for(told, writer)
             time.sleep(after_s)
