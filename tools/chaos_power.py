@@ -66,7 +66,7 @@ def product(number: int) -> Update:
     return Update(number, number, 0, 0, 0.01 * number, 0, spots, states, events)
 
 
-def write(path: Path, told: Path, durability: Durability) -> None:
+def main(path: str, told: str, durability: Durability) -> None:
     """Write a run at 100 frames a second until stopped; note in `told` what was acknowledged."""
     create_run(path, START, chunk_rows=1024, shard_frames=32)
     movie = MovieWriter(path, START, durability=durability)
