@@ -190,14 +190,15 @@ def _wait_for(told: Path, writer: subprocess.Popen[bytes]) -> None:
 
 
 def look(path: Path, notes: NDArray[np.void], at_s: float) -> Loss:
-    """Open a run after a cut at `at_s`, go on with its movie, compare all that is there."""
+    """Open a run after a cut at `at_s`, go on with it, compare all that is there."""
     wrong: list[str] = []
     frames, commits = notes[notes["commit"] == 0], notes[notes["commit"] == 1]
     try:
+        committed = len(open_run(path).events)
+        TableWriter(path, resume=True).leave()
         movie = MovieWriter(path, START, resume=True)
         stored = len(movie)
         movie.leave()
-        committed = len(open_run(path).events)
         wrong += _compare(path, stored, committed)
         wrong += [f"{fault.where}: {fault.what}" for fault in verify(path)]
     except LiveSptError as error:
