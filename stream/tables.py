@@ -112,8 +112,10 @@ class TableWriter:
 
     def taking(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield frames, noting each as taken first: where this process dies, others know them."""
+        last = int(self.before.max(initial=-1))
         for frame in frames:
-            self._taken.append(frame.number)
+            if frame.number > last:
+                self._taken.append(frame.number)
             yield frame
 
     def commit(self, frame: Frame, update: Update) -> None:
@@ -151,6 +153,10 @@ class TableWriter:
     def rows(self, table: str, start: int = 0) -> NDArray[np.void]:
         """Committed rows of a table from `start` on."""
         return self._tables[table].rows(start)
+
+    def count(self, table: str) -> int:
+        """Committed rows of a table."""
+        return len(self._tables[table])
 
     def mark(self) -> Mark:
         """Where the tables will be when all updates taken by now are committed."""

@@ -247,6 +247,17 @@ def verify(run: Path) -> None:
 
 
 @livespt.command()
+@click.argument("run", type=PATH)
+@click.option("--movie", type=PATH, help="What RUN replays, where it is not found by its name.")
+@click.option("--close", is_flag=True, help="Analyze nothing: end the run with what it has.")
+def resume(run: Path, movie: Path | None, close: bool) -> None:
+    """Finish RUN.zarr, which was cut short."""
+    from livespt.tools.resume import resume
+
+    report(resume(run, movie=movie, close=close, say=click.echo))
+
+
+@livespt.command()
 def doctor() -> None:
     """Say what this machine can do."""
     from livespt.tools.doctor import examine, lines
