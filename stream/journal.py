@@ -14,8 +14,10 @@ counts, is the whole run, and older segments can go. Invariants:
 
 How a record is laid out: records.py.
 
-A killed process loses nothing that `append` returned for. After a power cut at most the last
-`SYNC_S` of commits are missing: a thread syncs the segment that often, off the caller's path.
+A killed process loses nothing that `append` returned for. What a power cut takes depends on the
+durability (files.py): "frame" syncs each commit before `append` returns; "second" has a thread sync
+the segment every `SYNC_S`, so that with the time a sync takes at most 100 ms of commits are lost;
+"end" syncs at the end, and before an older segment goes.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +33,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.files import data_sync, store_error, sync, write_all
+from livespt.stream.files import Durability, Passing, data_sync, store_error, sync, write_all
 from livespt.stream.records import CHECKPOINT, COMMIT, Rows, decode, encode, is_torn
 from livespt.stream.shared import hold
 
-SYNC_S = 0.1  # longest time between a commit and its sync to disk
-_APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+SYNC_S = 0.05  # between two syncs at durability "second"
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
 # what `verify` asks of a journal is said in one place
 __all__ = ["CHECKPOINT", "COMMIT", "JournalReader", "JournalWriter", "decode", "encode", "is_torn"]
 
@@ -51,6 +54,8 @@ class JournalWriter:
         Of the tables that a record covers, in order.
     resume
         Go on after the last whole commit of a writer that died; what it began to write is removed.
+    durability
+        When commits are safe from a power cut.
 
     Attributes
     ----------
@@ -64,14 +69,19 @@ class JournalWriter:
     Raises
     ------
     StoreError
-        Another writer has begun this journal, or the disk refuses. Later errors of the syncing
-        thread are raised by the next `append`.
+        Another writer has begun this journal, or the disk refuses. An error of the syncing thread
+        is raised by `append` until a sync succeeds.
     InputError
         The journal to go on with is damaged.
     """
 
     def __init__(
-        self, folder: Path, dtypes: Sequence[np.dtype[Any]], *, resume: bool = False
+        self,
+        folder: Path,
+        dtypes: Sequence[np.dtype[Any]],
+        *,
+        resume: bool = False,
+        durability: Durability = "second",
     ) -> None:
         self._folder = folder
         self.held = JournalReader(folder, dtypes)
@@ -79,7 +89,7 @@ class JournalWriter:
         self._dirty = True
         self._retired: list[tuple[Path, list[Path]]] = []
         self._before: list[Path] = []  # older segments found: gone with the next rotation
-        self._error: OSError | None = None
+        self._durability = durability
         self.synced = 0
         self._held_lock = self._hold()
         try:
@@ -92,9 +102,8 @@ class JournalWriter:
             if isinstance(error, OSError) and not isinstance(error, StoreError):
                 raise store_error(f"opening {folder}", error) from error
             raise
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sync_often, name="journal-sync", daemon=True)
-        self._thread.start()
+        passing = durability != "frame"
+        self._passing = Passing("journal-sync", SYNC_S, self._sync) if passing else None
 
     def _hold(self) -> int:
         """Lock the journal for as long as this process lives; the descriptor of the lock."""
@@ -109,7 +118,7 @@ class JournalWriter:
     def _create(self, tables: int) -> None:
         """Begin the first segment."""
         try:
-            self._descriptor = os.open(self._path(0), _APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+            self._descriptor = os.open(self._path(0), _FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError as error:
             raise StoreError(
                 f"{self._folder.parent} was written by another process: choose another --out"
@@ -129,7 +138,7 @@ class JournalWriter:
                 path.unlink()
             elif path != newest:
                 self._before.append(path)
-        self._descriptor = os.open(newest, _APPEND)
+        self._descriptor = os.open(newest, _FLAGS)
         os.ftruncate(self._descriptor, self._size)
 
     @property
@@ -145,16 +154,21 @@ class JournalWriter:
         StoreError
             The disk is full or broken; the journal is as it was before.
         """
-        if self._error is not None:
-            raise store_error(f"syncing {self._folder}", self._error) from self._error
-        data = encode(self.number, rows)
+        if self._passing is not None and self._passing.error is not None:
+            error = self._passing.error
+            raise store_error(f"syncing {self._folder}", error) from error
+        data, size = encode(self.number, rows), self._size
         try:
-            write_all(self._descriptor, data, self._size)
+            write_all(self._descriptor, data, size)
+            self.number, self._size, self._dirty = self.number + 1, size + len(data), True
+            if self._durability == "frame":
+                self._sync()
         except OSError as error:
+            if self._size > size:  # written but not safe: it is to be repeated, not to be doubled
+                self.number, self._size = self.number - 1, size
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, size)
             raise store_error(f"writing to {self._folder}", error) from error
-        self.number += 1
-        self._size += len(data)
-        self._dirty = True
 
     def rotate(self, flushed: Sequence[int], rows: Rows, written: list[Path]) -> None:
         """Begin a new segment.
@@ -179,7 +193,7 @@ class JournalWriter:
         partial = path.with_suffix(".partial")
         descriptor = -1
         try:
-            descriptor = os.open(partial, _APPEND | os.O_CREAT | os.O_TRUNC, 0o644)
+            descriptor = os.open(partial, _FLAGS | os.O_CREAT | os.O_TRUNC, 0o644)
             write_all(descriptor, data, 0)
             partial.replace(path)
         except OSError as error:
@@ -206,47 +220,44 @@ class JournalWriter:
         StoreError
             The last commits could not be synced.
         """
-        self._stop.set()
-        self._thread.join()
-        os.close(self._descriptor)
-        os.close(self._held_lock)
-        if self._error is not None:
-            raise store_error(f"syncing {self._folder}", self._error) from self._error
+        try:
+            if self._passing is not None:
+                self._passing.close()
+            self._sync(last=True)
+        except OSError as error:
+            raise store_error(f"syncing {self._folder}", error) from error
+        finally:
+            os.close(self._descriptor)
+            os.close(self._held_lock)
 
     def _path(self, segment: int) -> Path:
         return self._folder / f"{segment:08d}.log"
 
-    def _sync_often(self) -> None:
-        while True:
-            last = self._stop.wait(SYNC_S)
-            try:
-                self._sync_once()
-            except OSError as error:
-                self._error = error
-                return
-            if last:
-                return
-
-    def _sync_once(self) -> None:
+    def _sync(self, *, last: bool = False) -> None:
+        """Put the newest segment on disk; then the chunks it counts; then older ones can go."""
         with self._lock:
-            if not self._dirty:
+            wanted = self._durability != "end" or last or self._retired
+            if not self._dirty or not wanted:
                 return
             self._dirty, number = False, self.number
             descriptor = os.dup(self._descriptor)  # `rotate` may close the original meanwhile
             retired, self._retired = self._retired, []
         try:
             data_sync(descriptor)
+            self.synced = number
+            if retired:
+                sync([self._folder])
+            while retired:
+                sync(retired[0][1])
+                with suppress(PermissionError):  # Windows: a reader holds it; gone at the end
+                    retired[0][0].unlink(missing_ok=True)
+                del retired[0]
+        except OSError:
+            with self._lock:
+                self._dirty, self._retired = True, retired + self._retired
+            raise
         finally:
             os.close(descriptor)
-        self.synced = number
-        if retired:
-            sync([self._folder])
-        for segment, written in retired:
-            sync(written)
-            try:
-                segment.unlink(missing_ok=True)
-            except PermissionError:  # Windows: a reader holds it open; try again later
-                self._retired.append((segment, []))
 
 
 class JournalReader:

@@ -21,11 +21,13 @@ import zarr
 from numpy.typing import NDArray
 
 from livespt.stream.attributes import read_attributes, write_attributes
+from livespt.stream.bounds import check_files
 from livespt.stream.columns import CHUNK_ROWS, STATUS, TABLES, create_tables, read_rows
+from livespt.stream.commits import LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.files import store_error
 from livespt.stream.journal import JournalReader
-from livespt.stream.movie import LOG, LogReader, MovieReader, MovieWriter, create_movie
+from livespt.stream.movie import MovieReader, MovieWriter, create_movie
 from livespt.stream.tables import TableWriter
 from livespt.stream.types import Frame, Start, Stop, Update
 
@@ -41,9 +43,23 @@ __all__ = [
 
 
 def create_run(
-    path: Path | str, start: Start, *, movie: bool = True, chunk_rows: int = CHUNK_ROWS
+    path: Path | str,
+    start: Start,
+    *,
+    movie: bool = True,
+    chunk_rows: int = CHUNK_ROWS,
+    shard_frames: int | None = None,
 ) -> None:
     """Create an empty run; it exists, whole, when this returns.
+
+    Parameters
+    ----------
+    movie
+        It is to hold the frames too.
+    chunk_rows
+        A column's chunk.
+    shard_frames
+        A file of the movie; None: what suits frames of that size.
 
     Raises
     ------
@@ -56,7 +72,7 @@ def create_run(
     try:
         path.mkdir()
         if movie:
-            create_movie(path, start)
+            create_movie(path, start, shard_frames)
         create_tables(path, chunk_rows)
         # an array without elements, so that Zarr readers do not look into this folder
         zarr.create_array(path / "journal", shape=(0,), chunks=(1,), dtype="u1")
@@ -193,6 +209,7 @@ class RunReader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         attributes = read_attributes(self.path)
+        check_files(self.path)
         self.start: Start = attributes.start
         self.stop: Stop | None = None
         self.has_movie = (self.path / "movie").is_dir()

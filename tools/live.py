@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
+from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher, admitted
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
@@ -66,6 +67,11 @@ class StoredTables:
         for kind, text in self.notices(update):
             self.writer.status(kind, update.t, text)
         self.writer.commit(frame, update)
+
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Tell of a frame that is not analyzed; the recorder stores it."""
+        for kind, text in self.notices.left_out(frame, why):
+            self.writer.status(kind, frame.t, text)
 
 
 def record(
@@ -232,7 +238,7 @@ def _analyze(
 ) -> None:
     """Analyzer process: the loop."""
     chain = compose(facts, options, "live")
-    publisher = Publisher(endpoint, chain.start, folder=keys)
+    publisher = Publisher(endpoint, chain.start, events=StoredEvents(out), folder=keys)
     pipe.send(chain.start)
     pipe.recv()  # the run exists
     sinks: list[pipeline.Sink] = [Published(publisher), StoredTables(TableWriter(out))]
@@ -319,6 +325,7 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
             "recorded": stop.frames,
             "analyzed": stop.analyzed,
             "lost": stop.lost,
+            "late": acquired.late,
         },
         "spots": stop.spots,
         "events": stop.events,
