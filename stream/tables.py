@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from livespt.stream.attributes import read_attributes, write_attributes
 from livespt.stream.columns import STATUS, TABLES, Table
 from livespt.stream.errors import StoreError
-from livespt.stream.files import store_error, sync
+from livespt.stream.files import Durability, store_error, sync
 from livespt.stream.journal import JournalWriter
 from livespt.stream.roll import Counts, Roll
 from livespt.stream.sums import of_run
@@ -62,6 +62,8 @@ class TableWriter:
         Commits are moved from the journal to columns whenever they have grown by this much.
     resume
         Go on after the last commit of a writer that died.
+    durability
+        When commits are safe from a power cut.
 
     Attributes
     ----------
@@ -77,7 +79,12 @@ class TableWriter:
     """
 
     def __init__(
-        self, path: Path | str, *, segment_bytes: int = SEGMENT_BYTES, resume: bool = False
+        self,
+        path: Path | str,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        resume: bool = False,
+        durability: Durability = "second",
     ) -> None:
         self._path = Path(path)
         self._start = read_attributes(self._path).start
@@ -91,7 +98,9 @@ class TableWriter:
         chunk = zarr.open_array(self._path / "spots" / "frame", mode="r").chunks[0]
         self._tables = {name: Table(self._path / name, TABLES[name], chunk) for name in TABLES}
         folder = self._path / "journal"
-        self._journal = JournalWriter(folder, list(TABLES.values()), resume=resume)
+        self._journal = JournalWriter(
+            folder, list(TABLES.values()), resume=resume, durability=durability
+        )
         try:
             if resume:
                 self._reopen()
@@ -332,6 +341,9 @@ class TableWriter:
         """Between two commits: every so often, a column or a new segment of the journal."""
         if self._jobs:
             self._write_column()
+        elif self._written:
+            if self._journal.put_on_disk(dict.fromkeys(self._written)):
+                self._rotate()
         elif self._journal.grown >= self._segment_bytes:
             for table in self._tables.values():
                 self._jobs.extend(table.jobs())
@@ -339,19 +351,17 @@ class TableWriter:
                 self._rotate()
 
     def _write_column(self) -> None:
-        """Write one of the columns that are due; after the last, begin a new journal segment."""
+        """Write one of the columns that are due; once all are on disk, a new segment begins."""
         try:
             self._written += self._jobs[0]()
         except OSError as error:
             raise store_error(f"writing columns of {self._path}", error) from error
         self._jobs.popleft()
-        if not self._jobs:
-            self._rotate()
 
     def _rotate(self) -> None:
         tables = self._tables.values()
         flushed, waiting = [t.flushed for t in tables], [t.waiting() for t in tables]
-        self._journal.rotate(flushed, waiting, list(dict.fromkeys(self._written)))
+        self._journal.rotate(flushed, waiting)
         self._written = []
 
     def _settle(self, wait_s: float) -> None:
