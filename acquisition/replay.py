@@ -69,7 +69,7 @@ def _is_run(path: Path) -> bool:
     try:
         document = json.loads((path / "zarr.json").read_text("utf-8"))
         return "livespt" in document["attributes"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
 
 

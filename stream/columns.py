@@ -18,11 +18,18 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from livespt.stream.bounds import check_file
 from livespt.stream.errors import InputError
 from livespt.stream.sums import file_sum
 from livespt.stream.types import EVENT, FRAME, SPOT, STATE
 
 CHUNK_ROWS = 32768
+MOST_ROWS = 1 << 24  # of a chunk
+# what zarr and numpy raise on columns that are damaged
+DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
 
 # Operational notices: disk full, a restart, frames not recorded. Numbered on their own.
 STATUS = np.dtype([("seq", "<i8"), ("kind", "<U16"), ("frame", "<i8"), ("text", "<U240")])
@@ -76,11 +83,14 @@ def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) 
     for field in dtype.names or ():
         try:
             array = zarr.open_array(folder / field, mode="r")
+            if array.ndim != 1 or not 0 < array.chunks[0] <= MOST_ROWS:
+                raise ValueError(f"it has shape {array.shape} in chunks of {array.chunks}")
             end = array.shape[0] if stop is None else stop
             _check_chunks(folder / field, start, end, array.chunks[0])
             column = np.asarray(array[start:end]) if end > start else np.empty(0, dtype[field])
-        except (ValueError, RuntimeError, OSError, TypeError, KeyError) as error:
-            raise InputError(f"column {folder / field} cannot be read: {error}") from error
+        except DAMAGE as error:
+            line = " ".join(str(error).split())[:300] or type(error).__name__
+            raise InputError(f"column {folder / field} cannot be read: {line}") from error
         if rows is None:
             rows = np.empty(max(end - start, 0), dtype)
         if column.shape != rows.shape:
@@ -95,8 +105,10 @@ def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) 
 def _check_chunks(folder: Path, start: int, stop: int, length: int) -> None:
     """Raise FileNotFoundError for a missing chunk: Zarr would return zeros in its place."""
     for k in range(start // length, -(-stop // length)):
-        if not (folder / "c" / str(k)).exists():
-            raise FileNotFoundError(f"chunk c/{k} is missing")
+        try:
+            check_file(folder, folder / "c" / str(k))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"chunk c/{k} is missing") from None
 
 
 def is_whole(chunk: Path) -> bool:
@@ -147,8 +159,11 @@ class Table:
 
     def rows(self, start: int) -> NDArray[Any]:
         """The rows from `start` on, whether in columns or not."""
-        held = read_rows(self._folder, self._dtype, start, max(start, self.flushed))
-        return np.concatenate([held, self.waiting()[max(0, start - self.flushed) :]])
+        waiting = self.waiting()[max(0, start - self.flushed) :]
+        if start >= self.flushed:
+            return waiting
+        held = read_rows(self._folder, self._dtype, start, self.flushed)
+        return np.concatenate([held, waiting])
 
     def add(self, rows: NDArray[Any]) -> None:
         """Hold these rows, (n,) of the table's dtype."""

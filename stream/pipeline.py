@@ -109,6 +109,9 @@ def run(
 ) -> Stop:
     """Analyze every frame of `source` and hand each to every sink; return the last word.
 
+    A frame that cannot follow those before it is handed to `leave_out` of those sinks that have
+    it, with the reason: whoever stores frames stores it all the same.
+
     When the source ends, `ending` says how it ended: status and reason of `Stop`.
 
     Raises
@@ -124,6 +127,9 @@ def run(
 
     try:
         for frame in source:
+            if reason := analyze.refuses(frame):
+                _leave_out(sinks, frame, reason)
+                continue
             begin = clock()
             update = analyze(frame)
             took = (clock() - begin) / 1e6
@@ -147,6 +153,14 @@ def run(
     if failures:
         raise failures[0]
     return end
+
+
+def _leave_out(sinks: Sequence[Sink], frame: Frame, reason: str) -> None:
+    """Hand over a frame that is not analyzed."""
+    for sink in sinks:
+        leave_out = getattr(sink, "leave_out", None)
+        if leave_out is not None:
+            leave_out(frame, reason)
 
 
 def _close(sinks: Sequence[Sink], stop: Stop) -> list[LiveSptError]:

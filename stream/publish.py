@@ -1,21 +1,21 @@
 """Publisher: the sink that sends what a run produces to everyone who listens.
 
-Two sockets. The PUB socket is written by the thread that calls the sink, under a lock: a send to a
-full or dead subscriber returns at once, so handing over costs microseconds and needs no queue of
-ours, and the time returned is that of the send itself. One named daemon thread owns the ROUTER,
-answers who missed something, and beats the heart under the same lock.
+Two sockets. The PUB socket (broadcast.py) is written by the thread that calls the sink, under a
+lock: a send to a full or dead subscriber returns at once, so handing over costs microseconds and
+needs no queue of ours, and the time returned is that of the send itself. One named daemon thread
+owns the ROUTER, answers who missed something, and beats the heart under the same lock.
 
-Nothing waits for a subscriber. What finds a subscriber's queue full is lost to that subscriber:
-events can be asked for again (`since`), updates and images cannot; each subscriber counts its own
-losses by `seq`. `dropped` counts the sends that met a full queue. It is a lower bound: as long as
-the queue stays full, libzmq leaves that subscriber out without a word.
+Nothing waits for a subscriber. What is lost on PUB can be asked for again if it is an event
+(`since`); each subscriber counts its own losses by `seq`. Nor can anyone who asks too much take the
+time of the run: so many requests are answered in a beat, of one peer and of all; libzmq takes them
+from the peers in turn, and keeps the others waiting where they come from.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,30 @@ import zmq
 from numpy.typing import NDArray
 
 from livespt.stream import keys, message, wire
+from livespt.stream.broadcast import HANDSHAKE_MS, Broadcast
 from livespt.stream.errors import WireError
-from livespt.stream.history import EventLog, living
+from livespt.stream.history import EventLog, StoredEvents, living
 from livespt.stream.types import Frame, Start, Stop, Update
 
 BEAT_S = 0.1
+HEED_S = 0.02  # between looks for a flood of subscriptions
 START_EVERY = 10  # beats
 GREET_S = 0.5  # a run stays up this long, so that who waits for it finds it
-QUEUE_BYTES = 1 << 27  # of images, for one slow subscriber
+QUEUE_BYTES = 1 << 26  # of images, for one slow subscriber
 QUEUE_MESSAGES = (16, 1000)
 RECENT = 64  # updates from which the states of living tracks are taken
 MAX_PEERS = 1024
-SUBSCRIPTIONS = 1000  # heeded in one beat
-HANDSHAKE_MS = 2000
+ANSWERS = (40, 200)  # in one beat: to one peer, to all of them
+REQUEST_BYTES = 1024  # of a frame that comes in
+WAITING = (64, 8)  # requests of one peer, and answers to it (about 130 kB each)
 
+# Misbehaviour that is counted, in every heartbeat, and the notice of it.
+COUNTED = {
+    "malformed": "{count} requests or subscriptions so far made no sense",
+    "limited": "{count} requests so far were more than one peer may ask at a time",
+    "refused": "{address} has no known key and was refused, {count} so far",
+    "hung_up": "someone floods: everyone was cut off and may connect again, {count} times so far",
+}
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -75,8 +85,9 @@ class Publisher:
         First word of the run.
     epoch : int
         How many publishers of this run came before.
-    events : EVENT array (n,), optional
-        What those published, from the run store.
+    events : StoredEvents or EVENT array (n,), optional
+        What those published: `StoredEvents(path of the run)`, from which old events are also read
+        once they are too many for memory; give it to the first publisher of a stored run, too.
     image_rate_hz : float
         Images are sent at most so often, and only while someone subscribes to them.
     folder : Path, optional
@@ -94,23 +105,25 @@ class Publisher:
         start: Start,
         *,
         epoch: int = 0,
-        events: NDArray[np.void] | None = None,
+        events: StoredEvents | NDArray[np.void] | None = None,
         image_rate_hz: float = 30.0,
         folder: Path | None = None,
     ) -> None:
         self._allowed = admitted(endpoint, folder)
         host, port = wire.address(endpoint)
         self.start, self.epoch = start, epoch
-        self.dropped = 0  # sends that met a subscriber's full queue, images too large to send
         self.resent = 0  # events fetched through the ROUTER
-        self.malformed = 0  # requests that made no sense
         self.refused = 0  # peers without a known key
+        self.limited = 0  # requests beyond what one peer is answered in a beat
+        self._nonsense = self._too_large = 0
+        self._asked: Counter[bytes] = Counter()  # requests of each peer in this beat
+        self._told: Counter[str] = Counter()  # notices: count last told
+        self._refused_at = ""
         self._log = EventLog(events)
         self._seq = dict.fromkeys(wire.TOPICS, 0)
         self._recent: deque[Update] = deque(maxlen=RECENT)
         self._image_period_ns = round(1e9 / image_rate_hz)
         self._image_due_ns = 0
-        self._image_prefixes: set[bytes] = set()
         self._peers: set[bytes] = set()
         self._stop: Stop | None = None
         self._deadline = 0.0
@@ -122,10 +135,25 @@ class Publisher:
         self._zap = self._context.socket(zmq.REP) if own else None
         if self._zap is not None:
             self._zap.bind(keys.ZAP)  # before the others: libzmq asks it about each peer
-        self._pub, self._router = self._sockets(start, own)
+        self._pub, self._router = self._sockets(start, own)  # PUB under the lock
         self.endpoint, self.router_endpoint = self._bind(host, port)
         self._thread = threading.Thread(target=self._serve, name="livespt-publisher", daemon=True)
         self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Sends that met a subscriber's full queue, images too large to send."""
+        return self._pub.dropped + self._too_large
+
+    @property
+    def hung_up(self) -> int:
+        """Times that a flood made us cut everyone off."""
+        return self._pub.hung_up
+
+    @property
+    def malformed(self) -> int:
+        """Requests and subscriptions that made no sense."""
+        return self._nonsense + self._pub.malformed
 
     def __call__(self, frame: Frame, update: Update) -> int:
         """Send one analyzed frame: its events, the update, and the image if it is due.
@@ -137,7 +165,7 @@ class Publisher:
         """
         with self._lock:
             sent_ns = self._publish(update)
-            if self._image_prefixes and sent_ns >= self._image_due_ns:
+            if self._pub.wants_images and sent_ns >= self._image_due_ns:
                 self._image_due_ns = max(self._image_due_ns + self._image_period_ns, sent_ns)
                 self._send_image(frame)
         return sent_ns
@@ -168,26 +196,23 @@ class Publisher:
         self._thread.join()
         left_ms = max(100, round(1000 * (self._deadline - time.monotonic())))
         self._router.close(linger=left_ms)
-        self._pub.close(linger=left_ms)
+        self._pub.close(left_ms)
         if self._zap is not None:  # after those for whom it judges
             self._zap.close(linger=0)
         self._context.term()
 
-    def _sockets(
-        self, start: Start, own: keys.Pair | None
-    ) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    def _sockets(self, start: Start, own: keys.Pair | None) -> tuple[Broadcast, zmq.Socket[bytes]]:
         image_bytes = int(np.prod(start.shape)) * np.dtype(start.dtype).itemsize
         low, high = QUEUE_MESSAGES
-        pub, router = self._context.socket(zmq.XPUB), self._context.socket(zmq.ROUTER)
-        for socket in (pub, router):
-            socket.maxmsgsize = 4096  # what comes in: subscriptions and requests
-            socket.handshake_ivl = HANDSHAKE_MS
-            socket.tcp_keepalive = 1
-            if own is not None:
-                keys.protect(socket, own)
-            socket.sndhwm = max(low, min(high, QUEUE_BYTES // max(image_bytes, 1)))
-        pub.setsockopt(zmq.XPUB_NODROP, 1)
+        queue = max(low, min(high, QUEUE_BYTES // max(image_bytes, 1)))
+        pub, router = Broadcast(self._context, queue, own), self._context.socket(zmq.ROUTER)
+        router.maxmsgsize = REQUEST_BYTES
+        router.handshake_ivl = HANDSHAKE_MS
+        router.tcp_keepalive = 1
+        router.rcvhwm, router.sndhwm = WAITING
         router.router_mandatory = True  # a send to a dead peer is an error, which tells us
+        if own is not None:
+            keys.protect(router, own)
         return pub, router
 
     def _bind(self, host: str, port: int) -> tuple[str, str]:
@@ -195,8 +220,7 @@ class Publisher:
         for _ in range(20 if port == 0 else 1):
             endpoint, wanted = "", f"tcp://{host}:{port or '*'}"
             try:
-                self._pub.bind(wanted)
-                endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
+                endpoint = self._pub.bind(wanted)
                 wanted = f"tcp://{host}:{wire.address(endpoint)[1] + 1}"
                 self._router.bind(wanted)
                 return endpoint, wanted
@@ -225,7 +249,7 @@ class Publisher:
 
     def _send_image(self, frame: Frame) -> None:
         if frame.image.nbytes > wire.MAX_BYTES:
-            self.dropped += 1
+            self._too_large += 1
         else:
             self._send("image", message.image_fields(frame), {"image": frame.image})
 
@@ -233,13 +257,7 @@ class Publisher:
         """Send to everyone, now; needs the lock."""
         parts = self._encode(topic, fields, arrays)
         self._seq[topic] += 1
-        try:
-            self._pub.send_multipart(parts, zmq.DONTWAIT)
-        except zmq.Again:
-            self.dropped += 1
-            self._pub.setsockopt(zmq.XPUB_NODROP, 0)  # to those whose queue has room
-            self._pub.send_multipart(parts, zmq.DONTWAIT)
-            self._pub.setsockopt(zmq.XPUB_NODROP, 1)
+        self._pub.send(parts)
 
     def _encode(
         self, topic: str, fields: Mapping[str, Any], arrays: Arrays | None = None
@@ -262,7 +280,7 @@ class Publisher:
 
     def _serve(self) -> None:
         """Thread: heartbeats, and answers until the run is over and everyone has everything."""
-        beat, due = 0, time.monotonic()
+        beat, due, heed = 0, time.monotonic(), 0.0
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         if self._zap is not None:
@@ -271,8 +289,17 @@ class Publisher:
             now = time.monotonic()
             if now >= due:
                 self._beat(beat)
+                self._asked.clear()
                 beat, due = beat + 1, max(due + BEAT_S, now)
-            ready = dict(poller.poll(max(0, round(1000 * (due - now)))))
+            if now >= heed:
+                heed = now + HEED_S
+                with self._lock:
+                    self._pub.heed()
+            wait_s = max(0.0, min(due, heed) - now)
+            if self._asked.total() >= ANSWERS[1]:  # the rest waits for the next beat
+                time.sleep(wait_s)
+                continue
+            ready = dict(poller.poll(round(1000 * wait_s)))
             if self._zap in ready:
                 self._admit()
             if self._router in ready:
@@ -283,11 +310,10 @@ class Publisher:
         assert self._zap is not None
         answer, refused = keys.judged(self._zap.recv_multipart(), self._allowed)
         self._zap.send_multipart(answer)
+        self._asked[refused.encode()] += 1
         if refused:
             self.refused += 1
-            if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th...: it tries for ever
-                text = f"{refused} has no known key and was refused, {self.refused} so far"
-                self.status("refused", text)
+            self._refused_at = refused
 
     def _is_over(self) -> bool:
         now = time.monotonic()
@@ -296,9 +322,10 @@ class Publisher:
         return not self._peers or now >= self._deadline
 
     def _beat(self, beat: int) -> None:
-        self._heed_subscriptions()
+        self._tell()
         with self._lock:
-            self._send("heartbeat", {"dropped": self.dropped, "sent": self._sent()})
+            counts = {name: getattr(self, name) for name in ("dropped", *COUNTED)}
+            self._send("heartbeat", {**counts, "sent": self._sent()})
             if beat % START_EVERY == 0:
                 self._send("start", {"start": message.plain(self.start)})
             stop = self._stop
@@ -307,27 +334,27 @@ class Publisher:
             for peer in tuple(self._peers):
                 self._reply([peer], parts)
 
-    def _heed_subscriptions(self) -> None:
-        """Learn whether anyone wants images."""
-        for _ in range(SUBSCRIPTIONS):
-            try:
-                with self._lock:
-                    word, *_ = self._pub.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return
-            if word[:1] in (b"\0", b"\1") and b"image".startswith(word[1:]):
-                change = self._image_prefixes.add if word[0] else self._image_prefixes.discard
-                change(word[1:])
+    def _tell(self) -> None:
+        """Say who misbehaves, whenever the count has doubled: such peers try for ever."""
+        for kind, text in COUNTED.items():
+            count = getattr(self, kind)
+            if count > 0 and count >= 2 * self._told[kind]:
+                self._told[kind] = count
+                self.status(kind, text.format(count=count, address=self._refused_at))
 
     def _answer(self) -> None:
         parts = self._router.recv_multipart()
         envelope = parts[: 2 if parts[1:2] == [b""] else 1]  # a REQ puts an empty part in front
+        peer = envelope[0]
+        self._asked[peer] += 1
         try:
             request = wire.decode_request(parts[len(envelope) :])
         except WireError:
-            self.malformed += 1
+            self._nonsense += 1
             return
-        peer = envelope[0]
+        if self._asked[peer] > ANSWERS[0]:
+            self.limited += 1  # it asks again
+            return
         if request.topic == "bye":
             self._peers.discard(peer)
         elif request.topic == "since":
@@ -350,8 +377,15 @@ class Publisher:
     def _events(self, request: wire.Request) -> list[bytes]:
         with self._lock:
             events = self._log.since(request.seq, request.to)
-            self.resent += len(events)
-            return self._encode("since", {"first": self._log.first}, {"events": events})
+            is_old = request.seq < self._log.first
+            first = self._log.first
+        if is_old:  # from the disk, without the lock
+            stored = self._log.stored(request.seq, request.to)
+            if len(stored):
+                events, first = stored, 0
+        self.resent += len(events)
+        with self._lock:
+            return self._encode("since", {"first": first}, {"events": events})
 
     def _snapshot(self) -> list[bytes]:
         with self._lock:

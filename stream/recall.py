@@ -15,8 +15,9 @@ from livespt.stream.analyzer import Analyzer
 from livespt.stream.checkpoints import read_checkpoint
 from livespt.stream.columns import TABLES
 from livespt.stream.errors import InputError
+from livespt.stream.roll import MARKED
 from livespt.stream.snapshot import restore
-from livespt.stream.tables import MARKED, TableWriter
+from livespt.stream.tables import TableWriter
 from livespt.stream.types import Frame, Update
 
 
@@ -38,11 +39,13 @@ class Recall:
         Number of the last frame that the memory knows of; -1: none.
     again : int
         Frames analyzed again.
+    refused : str
+        Why the newest checkpoint did not fit.
     """
 
     def __init__(self, run: Path, analyzer: Analyzer, tables: TableWriter) -> None:
         self._analyzer, self._tables = analyzer, tables
-        self.mark, self.again = -1, 0
+        self.mark, self.again, self.refused = -1, 0, ""
         starts = dict.fromkeys(MARKED, 0)
         checkpoint = read_checkpoint(run)
         if checkpoint is not None and _fits(checkpoint.mark.rows, tables):
@@ -50,8 +53,8 @@ class Recall:
                 restore(analyzer, checkpoint.snapshot)
                 self.mark, starts = checkpoint.mark.number, checkpoint.mark.rows
                 tables.recall(checkpoint.mark)
-            except InputError:  # damaged, or of another version: from the first frame, then
-                pass
+            except InputError as error:
+                self.refused = str(error)
         self._left = {name: tables.rows(name, starts[name]) for name in MARKED}
         frames = tables.rows("frames")
         self._numbers, self._analyzed = frames["number"], frames["analyzed"] == 1

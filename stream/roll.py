@@ -15,6 +15,19 @@ from livespt.stream.types import FRAME, Frame, Timings, Update
 
 MAX_EARLY = 1 << 14  # updates stored before their frame: no ring lets a recorder fall so far back
 
+MARKED = ("spots", "states", "events")  # tables whose rows follow from the frames analyzed
+
+
+class Mark(NamedTuple):
+    """Where the tables of a run were after some frame, kept with a snapshot of the analyzer."""
+
+    number: int  # of the frame
+    rows: dict[str, int]  # of the `MARKED` tables
+    analyzed: int  # frames, those among them that the recorder lost included
+    # by number: counts of those stored before their frame
+    early: Mapping[int, tuple[int, int]] = {}
+    record: int = 0  # of the journal, by which all of it was committed
+
 
 class Counts(NamedTuple):
     """What a frame's row tells of its update."""
@@ -22,11 +35,12 @@ class Counts(NamedTuple):
     spots: int
     degraded: int
     timings: Timings = Timings()
+    odd: int = 0
 
     @classmethod
     def of(cls, update: Update) -> Counts:
         """Those of an update."""
-        return cls(len(update.spots), update.degraded, update.timings)
+        return cls(len(update.spots), update.degraded, update.timings, update.odd)
 
 
 class Roll:
@@ -106,12 +120,13 @@ class Roll:
 
 def _row(record: np.void, counts: Counts | None, lost: int) -> NDArray[np.void]:
     """FRAME row of a stored frame; without counts it was not analyzed."""
-    spots, degraded, timings = counts or Counts(0, 0)
+    spots, degraded, timings, odd = counts or Counts(0, 0)
     row = np.zeros((), FRAME)
     row["number"], row["frame"], row["time_s"] = record["number"], record["t"], record["time_s"]
     row["channel"], row["position"] = record["channel"], record["position"]
     row["clock"], row["analyzed"] = record["clock"], counts is not None
-    row["spots"], row["lost"], row["degraded"] = spots, lost, degraded
+    row["spots"], row["lost"] = spots, lost
+    row["degraded"], row["odd"] = degraded, odd
     for name, value in timings._asdict().items():
         row[name] = value
     return row

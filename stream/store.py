@@ -21,6 +21,7 @@ import zarr
 from numpy.typing import NDArray
 
 from livespt.stream.attributes import read_attributes, write_attributes
+from livespt.stream.bounds import check_files
 from livespt.stream.columns import CHUNK_ROWS, STATUS, TABLES, create_tables, read_rows
 from livespt.stream.commits import LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
@@ -221,6 +222,7 @@ class RunReader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         attributes = read_attributes(self.path)
+        check_files(self.path)
         self.start: Start = attributes.start
         self.stop: Stop | None = None
         self.has_movie = (self.path / "movie").is_dir()

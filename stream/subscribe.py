@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -24,12 +24,23 @@ import zmq
 from livespt.stream import keys, message, wire
 from livespt.stream.errors import SettingError, WireError
 from livespt.stream.message import Status
+from livespt.stream.sequence import Sequence
 from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
 
-ASK_S = 0.2  # until an unanswered request is repeated
+ASK_S = 0.15  # until an unanswered request is repeated
+PATIENCE_S = 1.0  # of silence, before a word about it
 CONNECT_S = 0.02  # between looks for a connection
-PENDING = 5000  # events held for the consumer, and events held ahead of a gap
 BATCH = 200  # messages read at a time: fewer than are kept
+
+# Of one array or header that comes in, and messages that wait, by the largest topic followed: a
+# hostile publisher can fill no more than this while the consumer looks away.
+LIMITS = {
+    "image": (wire.MAX_BYTES, 16),
+    "update": (1 << 26, 256),
+    "status": (wire.MAX_HEADER, 1000),
+    "event": (wire.MAX_HEADER, 1000),
+}
+ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
 
 FOLLOWED = ("event", "update", "image", "status")  # topics
 
@@ -61,6 +72,8 @@ class Subscriber:
         How long to wait for a word (heartbeats come every 100 ms) before giving up.
     key : Path, optional
         One's own key file (keys.py), of a publisher that lets in only whom it knows.
+    say : callable, optional
+        Told, once each time, that there was nothing to hear for `PATIENCE_S`.
 
     Attributes
     ----------
@@ -68,9 +81,11 @@ class Subscriber:
         First and last word of the run.
     joined : Update or None
         What had happened on joining: spots of the last update, newest state of each living track.
-    head, epoch, restarts, malformed, refetched : int
-        Events so far; publishers before this one; restarts seen; messages that made no sense;
-        events that came through the ROUTER.
+    epoch, restarts, malformed, refetched : int
+        Publishers before this one; restarts seen; messages that made no sense; events that came
+        through the ROUTER.
+    sequence : Sequence
+        The events: how many there are so far, gaps found.
     lost : Lost
 
     Raises
@@ -91,6 +106,7 @@ class Subscriber:
         connect_s: float = 10.0,
         silence_s: float = 30.0,
         key: Path | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         host, port = wire.address(endpoint)
         for given, known in ((topics, FOLLOWED), (kinds, KINDS)):
@@ -100,13 +116,11 @@ class Subscriber:
         self.endpoint, self.silence_s = endpoint, silence_s
         self.stop: Stop | None = None
         self.joined: Update | None = None
-        self.head = self.restarts = self.malformed = self.refetched = 0
+        self.restarts = self.malformed = self.refetched = 0
+        self._say = say or (lambda text: None)
         self.lost = Lost()
         self._topics = frozenset(topics)
-        self._kinds = [KINDS.index(name) for name in kinds or KINDS]
-        self._want = since or 0
-        self._ahead: dict[int, np.void] = {}  # events beyond a gap
-        self._events: deque[np.void] = deque()
+        self.sequence = Sequence(since or 0, [KINDS.index(name) for name in kinds or KINDS])
         self._updates: deque[Update] = deque(maxlen=256)
         self._images: deque[Frame] = deque(maxlen=1)
         self._statuses: deque[Status] = deque(maxlen=256)
@@ -129,22 +143,27 @@ class Subscriber:
             self.close()
             raise
         if since is None:
-            self._want = self.head
+            self.sequence.want = self.head
 
     @property
     def next_seq(self) -> int:
         """The event that comes next: `since` for a subscriber that goes on from here."""
-        return int(self._events[0]["seq"]) if self._events else self._want
+        return self.sequence.next_seq
+
+    @property
+    def head(self) -> int:
+        """The `seq` after the newest event published, as far as was told."""
+        return self.sequence.head
 
     @property
     def ended(self) -> bool:
         """Whether the run is over and every event followed was read from the sockets."""
-        behind = "event" in self._topics and self._want < self.head
+        behind = "event" in self._topics and self.sequence.want < self.head
         return self.stop is not None and (self._told or self._idle) and not behind
 
     def events(self, timeout_s: float | None = None) -> Iterator[np.void]:
         """Yield each `EVENT` once and in order; ends with the run, or if none came in time."""
-        return self._each(self._events, timeout_s)
+        return self._each(self.sequence.queue, timeout_s)
 
     def updates(self, timeout_s: float | None = None) -> Iterator[Update]:
         """Yield updates in order; of those not asked for in time, the 256 newest are kept."""
@@ -178,14 +197,17 @@ class Subscriber:
 
     def _connect(self, host: str, port: int) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         sub, dealer = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
-        for socket, there in ((sub, port), (dealer, port + 1)):
-            socket.maxmsgsize = wire.MAX_BYTES
+        largest = next((topic for topic in LIMITS if topic in self._topics), "status")
+        for socket, there, limits in (
+            (sub, port, LIMITS[largest]),
+            (dealer, port + 1, (ANSWER_BYTES, ANSWERS)),
+        ):
+            socket.maxmsgsize, socket.rcvhwm = limits
             socket.reconnect_ivl = 50
             socket.handshake_ivl = 2000
             if self._key is not None:
                 keys.protect(socket, self._key)
             socket.tcp_keepalive = 1
-            socket.rcvhwm = 100 if "image" in self._topics and socket is sub else 1000
             if socket is dealer:
                 socket.immediate = True  # no requests pile up for a publisher that is away
             else:
@@ -195,10 +217,14 @@ class Subscriber:
         return sub, dealer
 
     def _join(self, connect_s: float) -> wire.Message:
-        deadline = time.monotonic() + connect_s
+        begin = time.monotonic()
+        deadline, told = begin + connect_s, False
         while (left := deadline - time.monotonic()) > 0:
             wait_s = ASK_S if self._ask(wire.Request("snapshot")) else CONNECT_S
             if not self._dealer.poll(round(1000 * min(wait_s, left))):
+                if not told and time.monotonic() - begin > PATIENCE_S:
+                    told = True
+                    self._say(f"nothing publishes at {self.endpoint} yet: waiting {connect_s:g} s")
                 continue
             answer = wire.decode(self._dealer.recv_multipart())
             if answer.topic == "snapshot":
@@ -245,6 +271,7 @@ class Subscriber:
             word = wire.decode(parts)
             if word.header["run"] == self.start.run:
                 self._take(word, live)
+                self.sequence.look()
                 return
         except WireError:
             self.malformed += 1
@@ -260,11 +287,11 @@ class Subscriber:
         if header["epoch"] < self.epoch:
             return
         if header["epoch"] > self.epoch:
-            self.epoch, self.head = header["epoch"], header["head"]
+            self.epoch, self.sequence.head = header["epoch"], header["head"]
             self.restarts += 1
             self._next = dict.fromkeys(Lost._fields, -1)
         if live or word.topic != "since":
-            self.head = max(self.head, header["head"])
+            self.sequence.head = max(self.head, header["head"])
         if word.topic == "event" or word.topic == "since":
             self._take_events(word)
         elif word.topic == "update":
@@ -277,6 +304,7 @@ class Subscriber:
             self.stop, self._told = message.read_stop(header.get("stop")), self._told or live
         elif word.topic == "snapshot":
             self._joined = self.epoch
+            self._asked = -ASK_S  # answered
             if header.get("stop") is not None:
                 self.stop = message.read_stop(header["stop"])
             if "frame" in header:
@@ -308,15 +336,12 @@ class Subscriber:
 
     def _take_events(self, word: wire.Message) -> None:
         rows = message.table(word, "events", EVENT)
-        want = self._want
-        for seq, row in zip(rows["seq"].tolist(), rows, strict=True):
-            if self._want <= seq < self._want + PENDING:
-                self._ahead.setdefault(seq, row)
-        self._deliver()
+        gained = self.sequence.take(rows)
         if word.topic == "since":
             first = wire.integer(word.header, "first", 0, wire.MAX_SEQ)
-            self.refetched += self._want - want
-            if self._want > want:
+            self.refetched += gained
+            want = self.sequence.want
+            if gained:
                 self._asked = -ASK_S  # the next part at once
             elif not len(rows) and want < first:
                 self._fault = (
@@ -324,25 +349,18 @@ class Subscriber:
                     "from the run's store"
                 )
 
-    def _deliver(self) -> None:
-        """Pass on what follows without a gap, as far as the consumer keeps up."""
-        while self._want in self._ahead and len(self._events) < PENDING:
-            row = self._ahead.pop(self._want)
-            self._want += 1
-            if row["kind"] in self._kinds:
-                self._events.append(row)
-
     def _fill(self) -> None:
         """Ask for the snapshot of a new publisher, or for events that are missing."""
-        self._deliver()
+        self.sequence.deliver()
+        self.sequence.look()
         if time.monotonic() - self._asked < ASK_S:
             return
-        missing = self._want < self.head and self._want not in self._ahead
         if self._joined < self.epoch or self._quiet > ASK_S:  # there is, or may be, a new one
             self._ask(wire.Request("snapshot"))
-        elif "event" in self._topics and missing and len(self._events) < PENDING:
-            to = min(self._ahead, default=self.head)
-            self._ask(wire.Request("since", self._want, to))
+        elif "event" in self._topics and self.sequence.is_behind:
+            request = wire.Request("since", self.sequence.want, self.sequence.until)
+            if self._ask(request):
+                self.sequence.asked()
 
     def _ask(self, request: wire.Request) -> bool:
         """Send a request; False while there is no connection: asked again at the next turn."""
@@ -361,8 +379,11 @@ class Subscriber:
     def _listen_for_silence(self, heard: bool) -> None:
         """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
         now = time.monotonic()
-        self._quiet = 0.0 if heard else self._quiet + min(now - self._read_at, ASK_S)
+        before = self._quiet
+        self._quiet = 0.0 if heard else before + min(now - self._read_at, ASK_S)
         self._read_at = now
+        if before <= PATIENCE_S < self._quiet:
+            self._say(f"{self.endpoint} fell silent: waiting {self.silence_s:g} s for a word")
         if self._quiet > self.silence_s:
             raise WireError(
                 f"run {self.start.run} at {self.endpoint} fell silent {self.silence_s:g} s ago "

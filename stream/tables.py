@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import zarr
@@ -19,7 +18,7 @@ from livespt.stream.columns import STATUS, TABLES, Table
 from livespt.stream.errors import StoreError
 from livespt.stream.files import Durability, store_error, sync
 from livespt.stream.journal import JournalWriter
-from livespt.stream.roll import Counts, Roll
+from livespt.stream.roll import MARKED, Counts, Mark, Roll
 from livespt.stream.sums import of_run
 from livespt.stream.taken import Taken
 from livespt.stream.types import Frame, Stop, Update
@@ -28,21 +27,6 @@ SEGMENT_BYTES = 16 << 20  # of commits, before a journal segment is moved to col
 MAX_PENDING = 1024  # updates held for frames that the recorder has not stored yet
 MAX_WAITING = 256 << 20  # bytes of updates held while the disk takes none; more are dropped
 MAX_NOTICES = 1024
-
-
-MARKED = ("spots", "states", "events")  # tables whose rows follow from the frames analyzed
-
-
-class Mark(NamedTuple):
-    """Where the tables of a run were after some frame, kept with a snapshot of the analyzer."""
-
-    number: int  # of the frame
-    rows: dict[str, int]  # of the `MARKED` tables
-    analyzed: int  # frames, those among them that the recorder lost included
-    early: Mapping[
-        int, tuple[int, int]
-    ] = {}  # by number: counts of those stored before their frame
-    record: int = 0  # of the journal, by which all of it was committed
 
 
 class TableWriter:

@@ -100,6 +100,7 @@ FRAME = np.dtype(
         ("infer_ms", "<f4"),
         ("analyze_ms", "<f4"),  # whole step
         ("latency_ms", "<f4"),  # hook to published; NaN in a replay
+        ("odd", "u1"),  # what was the matter with it: bits of `stream.odd`
     ]
 )
 
@@ -151,6 +152,7 @@ class Update(NamedTuple):
     events: NDArray[np.void]  # EVENT
     timings: Timings = Timings()
     degraded: int = 0  # spots in crowds too dense to be linked at the least cost in bounded time
+    odd: int = 0  # what was the matter with the frame: bits of `stream.odd`
 
 
 @dataclass(frozen=True)

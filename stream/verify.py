@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from livespt.stream import sums
 from livespt.stream.attributes import Attributes, read_attributes
+from livespt.stream.bounds import check_file
 from livespt.stream.columns import read_rows
 from livespt.stream.commits import COMMIT_LOG, LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
@@ -56,6 +57,9 @@ def verify(run: Path) -> Iterator[Fault]:
         yield from faults
     else:
         for name, packed in attributes.sums.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                yield Fault("zarr.json", f"sums of {name!r}, which is no part of a run")
+                continue
             yield from _files(run, name, packed)
     yield from _movie(run, attributes)
 
@@ -78,10 +82,13 @@ def _files(run: Path, name: str, packed: str) -> Iterator[Fault]:
 def _file(run: Path, path: Path, expected: int) -> Iterator[Fault]:
     where = path.relative_to(run).as_posix()
     try:
+        check_file(run, path)
         if sums.file_sum(path) != expected:
             yield Fault(where, "is not what was written")
     except FileNotFoundError:
         yield Fault(where, "is missing")
+    except InputError as error:
+        yield Fault(where, str(error))
     except OSError as error:
         yield Fault(where, f"cannot be read: {error.strerror}")
 

@@ -16,6 +16,7 @@ from livespt.stream.errors import InputError, SettingError, WireError
 from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.tools.cli import run as command
 from livespt.tools.listen import listen
 
 FREE = "tcp://127.0.0.1:0"
@@ -130,3 +131,15 @@ def test_refusals(tmp_path: Path) -> None:
         listen(str(tmp_path))
     with pytest.raises(WireError, match="nothing publishes at"):
         listen("tcp://127.0.0.1:1", wait_s=0.2)
+
+
+def test_it_says_that_it_waits_and_for_how_long() -> None:
+    told: list[str] = []
+    with pytest.raises(WireError, match="nothing publishes at"):
+        listen("tcp://127.0.0.1:1", wait_s=1.3, say=told.append)
+    assert told == ["nothing publishes at tcp://127.0.0.1:1 yet: waiting 1.3 s"]
+
+
+def test_a_bounded_wait_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["listen", "tcp://127.0.0.1:1", "--wait-s", "0.1"]) == 1
+    assert "nothing publishes at" in capsys.readouterr().err

@@ -25,7 +25,8 @@ from livespt.stream import wire
 from livespt.stream.errors import SettingError, WireError
 from livespt.stream.history import ANSWER_EVENTS, EventLog, living
 from livespt.stream.publish import Publisher
-from livespt.stream.subscribe import PENDING, Subscriber
+from livespt.stream.sequence import PENDING
+from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import EVENT, FORMAT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
 
 FREE = "tcp://127.0.0.1:0"
@@ -245,16 +246,16 @@ def test_images_are_sent_to_those_who_ask_and_not_too_often() -> None:
         with Subscriber(publisher.endpoint, topics=("update",)) as other:
             for t in range(20):
                 publisher(*step(t))
-            assert not publisher._image_prefixes
+            assert not publisher._pub.wants_images
             with Subscriber(publisher.endpoint, topics=("image",)) as subscriber:
-                until(lambda: b"image" in publisher._image_prefixes)
+                until(lambda: publisher._pub.wants_images)
                 begin, t, got = time.monotonic(), 20, []
                 while time.monotonic() < begin + 0.5:
                     publisher(*step(t))
                     t += 1
                     got += list(subscriber.images(0.002))
                 took = time.monotonic() - begin
-            until(lambda: not publisher._image_prefixes)
+            until(lambda: not publisher._pub.wants_images)
             assert list(other.images(0)) == []
     assert 3 <= len(got) <= 20 * took + 1
     assert [image.number for image in got] == sorted({image.number for image in got})
@@ -285,11 +286,14 @@ def test_what_is_not_read_is_not_held_but_fetched_again() -> None:
     with publishing(events=some_events(0, n)) as publisher:
         with Subscriber(publisher.endpoint, topics=("event", "update"), since=0) as subscriber:
             publisher(*step(0))
-            while subscriber.next_seq == 0 and len(subscriber._events) < PENDING:
+            while subscriber.next_seq == 0 and len(subscriber.sequence.queue) < PENDING:
                 list(subscriber.updates(0.01))
             publisher(*step(1))
             list(subscriber.updates(0.3))
-            assert len(subscriber._events) == PENDING and len(subscriber._ahead) <= PENDING
+            assert (
+                len(subscriber.sequence.queue) == PENDING
+                and len(subscriber.sequence._ahead) <= PENDING
+            )
             with closing(publisher):
                 assert_whole(list(subscriber.events()), 0, n)
 
@@ -545,8 +549,8 @@ def test_a_subscriber_counts_what_makes_no_sense_and_goes_on() -> None:
     with publishing() as publisher, Subscriber(publisher.endpoint, since=0) as subscriber:
         time.sleep(0.15)
         with publisher._lock:
-            publisher._pub.send_multipart([b"event", b"{}"])
-            publisher._pub.send_multipart([b"event"])
+            publisher._pub.send([b"event", b"{}"])
+            publisher._pub.send([b"event"])
             publisher._send("event", {"seq": 0}, {"events": np.zeros(2, SPOT)})
         publisher(*step(0, some_events(0, 2)))
         events = subscriber.events(5)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--memory", type=int, help="Frames a particle may be missed. [3]"),
         click.option("--motion", type=MOTION, help="How the linker foresees motion. [none]"),
         click.option("--refine", type=int, help="Judge links anew after so many frames. [0]"),
+        click.option(
+            "--read-intensity/--no-read-intensity",
+            default=None,
+            help="Uncoating shows in the intensity: the label is lost with the coat. [no]",
+        ),
         click.option("--lineage/--no-lineage", default=None, help="Tell merges and splits. [no]"),
         click.option(
             "--provider",
@@ -162,13 +168,18 @@ def watch(target: str, render: Path | None, frame: int | None, key: Path | None)
 @click.argument("target", default=ENDPOINT)
 @click.option("--kind", "kinds", multiple=True, help="Only events of this kind; may be repeated.")
 @click.option("--since", type=click.IntRange(min=0), default=0, help="First event wanted.")
+@click.option("--wait-s", type=click.FloatRange(min=0), default=5.0, show_default=True,
+              help="How long to wait for a run that publishes there.")  # fmt: skip
 @KEY
-def listen(target: str, kinds: tuple[str, ...], since: int, key: Path | None) -> None:
+def listen(
+    target: str, kinds: tuple[str, ...], since: int, wait_s: float, key: Path | None
+) -> None:
     """Print events as JSON lines, complete from --since on."""
     from livespt.tools.listen import listen
 
     kept = Kept()
-    listen(target, kinds=kinds, since=since, key=key, out=kept)
+    told = partial(click.echo, err=True) if sys.stderr.isatty() else lambda text: None
+    listen(target, kinds=kinds, since=since, wait_s=wait_s, key=key, out=kept, say=told)
     report([json.loads(line) for line in kept.lines], lines=())
 
 
@@ -209,6 +220,7 @@ def link(spots: Path, out: Path, **values: Any) -> None:
 @click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped.")
 @click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped.")
 @click.option("--classifier", type=PATH, help="Task classifier (.onnx): adds p_CLASS and task.")
+@click.option("--read-intensity", is_flag=True, help="Uncoating shows in the column `intensity`.")
 @click.option("--overwrite", is_flag=True)
 def analyze(tracks: Path, out: Path, **values: Any) -> None:
     """Motion states of the tracks in TRACKS.csv (frame, particle, y, x[, z])."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TextIO
@@ -18,15 +18,19 @@ from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import KINDS
 from livespt.stream.wire import ENDPOINT
 
+WAIT_S = 5.0
+
 
 def listen(
     target: str = ENDPOINT,
     *,
     kinds: Collection[str] = (),
     since: int | None = 0,
-    wait_s: float = 30.0,
+    wait_s: float = WAIT_S,
+    silence_s: float = 30.0,
     key: Path | None = None,
     out: TextIO | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> int:
     """Write one JSON line an event, complete from `since` on, until the run ends.
 
@@ -40,11 +44,15 @@ def listen(
     since : int, optional
         First event wanted; None: from now on (of a stored run: all).
     wait_s : float
-        How long to wait for a publisher, and later for a word from it.
+        How long to wait for a publisher.
+    silence_s : float
+        How long to wait for a word from it later on: a run may come back after a crash.
     key : Path, optional
         One's own key file, where the publisher lets in only whom it knows.
     out : text file
         Default: standard output.
+    say : callable
+        Told when there is something to wait for, and how many messages made no sense.
 
     Returns
     -------
@@ -64,24 +72,36 @@ def listen(
             hint = f": did you mean {near[0]}?" if near else f": one of {', '.join(KINDS)}"
             raise SettingError(f"no events are of kind {kind!r}{hint}")
     out = out or sys.stdout
+    if "://" in target:
+        subscriber = Subscriber(
+            target,
+            since=since,
+            kinds=kinds,
+            connect_s=wait_s,
+            silence_s=silence_s,
+            key=key,
+            say=say,
+        )
+        events = _published(subscriber, say)
+    else:
+        events = _stored(Path(target), kinds, since)
     written = 0
-    for event in _events(target, kinds, since, wait_s, key):
+    for event in events:
         print(json.dumps(event_fields(event), allow_nan=False), file=out, flush=True)
         written += 1
     return written
 
 
-def _events(
-    target: str, kinds: Collection[str], since: int | None, wait_s: float, key: Path | None
-) -> Iterator[np.void]:
-    if "://" in target:
-        with Subscriber(
-            target, since=since, kinds=kinds, connect_s=wait_s, silence_s=wait_s, key=key
-        ) as subscriber:
-            yield from subscriber.events()
-        return
-    if not Path(target).exists():
-        raise InputError(f"{target} is neither an endpoint like {ENDPOINT} nor a stored run")
-    events = open_run(Path(target)).events
+def _published(subscriber: Subscriber, say: Callable[[str], None]) -> Iterator[np.void]:
+    with subscriber:
+        yield from subscriber.events()
+        if subscriber.malformed:
+            say(f"{subscriber.malformed} messages made no sense and were left out")
+
+
+def _stored(run: Path, kinds: Collection[str], since: int | None) -> Iterator[np.void]:
+    if not run.exists():
+        raise InputError(f"{run} is neither an endpoint like {ENDPOINT} nor a stored run")
+    events = open_run(run).events
     wanted = [KINDS.index(kind) for kind in kinds or KINDS]
     yield from events[(events["seq"] >= (since or 0)) & np.isin(events["kind"], wanted)]

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
 from livespt.stream.files import Durability
+from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher, admitted
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
@@ -213,7 +214,7 @@ def _analyze(
 ) -> None:
     """Analyzer process: the loop."""
     chain = compose(facts, options, "live")
-    publisher = Publisher(endpoint, chain.start, folder=keys)
+    publisher = Publisher(endpoint, chain.start, events=StoredEvents(out), folder=keys)
     pipe.send(chain.start)
     pipe.recv()  # the run exists
     reader = RingReader(ring_name, max_behind=MAX_BEHIND)
@@ -304,6 +305,7 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
             "recorded": stop.frames,
             "analyzed": stop.analyzed,
             "lost": stop.lost,
+            "late": acquired.late,
         },
         "spots": stop.spots,
         "events": stop.events,

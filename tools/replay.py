@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from livespt.stream import pipeline
+from livespt.stream import odd, pipeline
 from livespt.stream.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.files import Durability
+from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
 from livespt.stream.types import Frame, Start, Stop, Update
@@ -43,16 +44,23 @@ class Published:
         latency = (sent_ns - frame.captured_ns) / 1e6
         return update._replace(timings=update.timings._replace(latency_ms=latency))
 
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Tell of a frame that is not analyzed."""
+        for kind, text in self.notices.left_out(frame, why):
+            self.publisher.status(kind, text)
+
 
 class Notices:
-    """What to tell of each update: exposures lost; crowds, once for frames in a row."""
+    """What to tell of each update: exposures lost; odd frames; crowds, once for frames in a row."""
 
     def __init__(self) -> None:
         self._crowded = False
+        self._odd = odd.Notices()
+        self.left_out = self._odd.left_out
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice."""
-        found = []
+        found = self._odd(update)
         if update.lost:
             text = f"{update.lost} exposures before frame {update.t} were not analyzed"
             found.append(("lost", text))
@@ -102,12 +110,21 @@ class StoredReplay:
 
     def __init__(self, writer: RunWriter) -> None:
         self.writer = writer
+        self.notices = odd.Notices()
         self.finish = writer.finish
         self.close = writer.close
 
     def __call__(self, frame: Frame, update: Update) -> None:
         self.writer.add_frame(frame)
+        for kind, text in self.notices(update):
+            self.writer.status(kind, update.t, text)
         self.writer.commit(frame, update)
+
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Store a frame that is not analyzed."""
+        self.writer.add_frame(frame)
+        for kind, text in self.notices.left_out(frame, why):
+            self.writer.status(kind, frame.t, text)
 
 
 def replay(
@@ -195,7 +212,7 @@ def replay(
     chain = chain._replace(start=replace(chain.start, all_frames=all_frames))
     if origin is not None and (told := differences(chain.start, origin)):
         say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
-    publisher = publish(endpoint, chain.start, say, keys)
+    publisher = publish(endpoint, chain.start, out, say, keys)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
         writer = RunWriter(out, chain.start, movie=keep_movie, durability=durability)
@@ -235,11 +252,11 @@ def replay(
 
 
 def publish(
-    endpoint: str, start: Start, say: Callable[[str], None], keys: Path | None = None
+    endpoint: str, start: Start, out: Path, say: Callable[[str], None], keys: Path | None = None
 ) -> Publisher | None:
     """Open the publisher; where the default port is busy, say so and go on without."""
     try:
-        return Publisher(endpoint, start, folder=keys)
+        return Publisher(endpoint, start, events=StoredEvents(out), folder=keys)
     except WireError as error:
         if endpoint != ENDPOINT:
             raise

@@ -78,6 +78,8 @@ def resume(
     writer = RunWriter(run, start, movie=has_movie, resume=True)
     try:
         recall = Recall(run, chain.analyzer, writer.tables)
+        if recall.refused:
+            say(f"note: {recall.refused}")
         rest = Rest(open_run(run), writer, recall, source)
         checkpoints = Checkpoints(run, chain.analyzer, writer.tables, checkpoint_s)
     except BaseException:

@@ -8,7 +8,7 @@ and everybody is told once, "storage stopped: disk full", and once more, "storag
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from livespt.stream.errors import StoreError
@@ -73,14 +73,16 @@ class StoredTables:
         self._stopped = False
 
     def __call__(self, frame: Frame, update: Update) -> None:
-        error = 0
+        error = self._noted(update.t, self.notices(update))
         try:
-            for kind, text in self.notices(update):
-                self.writer.status(kind, update.t, text)
             self.writer.commit(frame, update)
         except StoreError as failed:  # what was given waits, and goes with the next
             error = failed.errno or errno.EIO
         self._tell(error or self._refused(), update.t)
+
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Tell of a frame that is not analyzed; the recorder stores it."""
+        self._noted(frame.t, self.notices.left_out(frame, why))
 
     def finish(self, update: Update) -> None:
         """Take the rows that the end of the run settles."""
@@ -94,6 +96,16 @@ class StoredTables:
             raise StoreError(f"{self.writer.dropped} analyzed frames could not be stored")
         return stop
 
+    def _noted(self, t: int, notices: Iterable[tuple[str, str]]) -> int:
+        """Store notices; the error number of one that must wait, 0 where none must."""
+        error = 0
+        for kind, text in notices:
+            try:
+                self.writer.status(kind, t, text)
+            except StoreError as failed:
+                error = failed.errno or errno.EIO
+        return error
+
     def _tell(self, error: int, t: int) -> None:
         if bool(error) == self._stopped:
             return
@@ -101,5 +113,4 @@ class StoredTables:
         why = f"storage stopped: {REASONS.get(error, 'disk error')}"
         text = why if error else "storage resumed"
         self._publisher.status("storage", text)
-        with suppress(StoreError):  # it waits
-            self.writer.status("storage", t, text)
+        self._noted(t, [("storage", text)])
