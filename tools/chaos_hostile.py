@@ -36,11 +36,11 @@ def good_messages() -> dict[str, list[bytes]]:
     common = {"run": START.run, "epoch": 0, "seq": 3, "head": 2}
     start, stop = message.plain(START), message.plain(Stop(START.run, "complete"))
     tables = {"spots": np.zeros(3, SPOT), "states": np.zeros(3, STATE), "events": made_up(0, 2)}
-    words = message.update_fields(Update(1, 1, 0, 0, 0.1, 0, **tables))
+    update = Update(1, 1, 0, 0, 0.1, 0, tables["spots"], tables["states"], tables["events"])
     image = np.zeros((8, 8), "<u2")
     sent = {"sent": {"update": 1, "image": 1, "status": 1}}
     contents: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        "update": (words, tables),
+        "update": (message.update_fields(update), tables),
         "event": (message.event_fields(made_up(0, 1)[0]), {"events": made_up(0, 1)}),
         "image": (message.image_fields(Frame(1, 1, 0, 0, 0.1, image)), {"image": image}),
         "status": ({"kind": "x", "frame": 1, "text": "y"}, {}),
