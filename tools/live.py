@@ -29,6 +29,7 @@ from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
 from livespt.stream.files import Durability
 from livespt.stream.history import StoredEvents
+from livespt.stream.ladder import Ladder, graded
 from livespt.stream.publish import Publisher, admitted
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
@@ -223,8 +224,9 @@ def _analyze(
     )
     sinks: list[pipeline.Sink] = [Published(publisher), tables]
     pipe.send("ready")
+    frames = graded(reader, Ladder())
     pipeline.run(
-        reader, chain.analyzer, sinks, chain.start, chain.stages, ending=lambda: pipe.recv()
+        frames, chain.analyzer, sinks, chain.start, chain.stages, ending=lambda: pipe.recv()
     )
     reader.close()
     pipe.send("done")
