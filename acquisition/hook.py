@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from livespt.stream.errors import InputError
 from livespt.stream.types import CLOCKS
 
+LATE = 16  # images that a driver may mix up; a camera that starts again goes back further
+MOST_EXPOSURES = 1 << 48
 CAMERA_MS = "livespt-camera-ms"  # camera's ElapsedTime-ms, which the engine overwrites
 
 
@@ -59,12 +61,14 @@ class Hook:
         Images that came; frames that were put.
     lost : int
         Exposures that the camera made and the core did not deliver.
+    late : int
+        Images whose number was there before or is lower than the last: twice or out of order.
     errors, last_error : int, str
         What went wrong here.
     """
 
     def __init__(self, put: Put, *, planes: Sequence[Any] = (), keep: bool = False) -> None:
-        self.seen = self.frames = self.lost = self.errors = 0
+        self.seen = self.frames = self.lost = self.late = self.errors = 0
         self.last_error = ""
         self._put = put
         self._keep = keep
@@ -95,11 +99,12 @@ class Hook:
         axes = tags.get("Axes", {})
         t = self._index(axes, "time", number)
         channel, position = self._index(axes, "channel", 0), self._index(axes, "position", 0)
-        pixels: NDArray[Any] | None = image
+        pixels = image
         if self._planes:
-            pixels = self._add_plane(image, axes["z"], (t, channel, position))
-        if pixels is None:
-            return
+            stack = self._add_plane(image, axes["z"], (t, channel, position))
+            if stack is None:
+                return
+            pixels = stack
         self._put(
             pixels,
             number=number,
@@ -113,13 +118,24 @@ class Hook:
         self.frames += 1
 
     def _unroll(self, image_number: str | int | None) -> int:
-        """Exposures counted over the whole run; a gap is what was lost."""
+        """Exposures counted over the whole run; a gap is what was lost.
+
+        A number that was there before, or is a little lower than the last, is that of an image
+        that comes twice or late: it counts as one more exposure, and no other number changes. One
+        that is 0 or far lower begins a burst, or is that of a camera that was started again.
+        """
         if image_number is None:  # snapped: each exposure is waited for
             self._in_burst = -1
             self._number += 1
             return self._number
         n = int(image_number)
-        if self._in_burst < 0 or n <= self._in_burst:
+        if not 0 <= n < MOST_EXPOSURES:
+            raise InputError(f"image number {n} is none: the camera or its driver is broken")
+        if 0 < n <= self._in_burst < n + LATE:
+            self.late += 1
+            self._base, self._number = self._base + 1, self._number + 1
+            return self._number
+        if n <= self._in_burst or self._in_burst < 0:
             self._base = self._number + 1
         self._in_burst = n
         self.lost += self._base + n - self._number - 1
@@ -147,6 +163,11 @@ class Hook:
                 self.last_error = f"a stack had {unfinished} of {len(self._planes)} planes"
         if self._stack is None or z not in self._planes:
             raise InputError(f"image at z={z!r} belongs to no stack of this acquisition")
+        if image.shape != self._stack.shape[1:] or image.dtype != self._stack.dtype:
+            raise InputError(
+                f"plane of {image.dtype} {image.shape} in a stack of {self._stack.dtype} "
+                f"{self._stack.shape}: start a new run after changing the camera"
+            )
         self._stack[self._planes[z]] = image
         self._filled.add(self._planes[z])
         if len(self._filled) < len(self._planes):

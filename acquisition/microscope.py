@@ -33,6 +33,7 @@ class Acquired(NamedTuple):
     errors: int  # frames that could not be put
     last_error: str
     stopped: bool  # before its end, on request
+    late: int = 0  # images that came twice or out of order
 
 
 class Microscope:
@@ -139,7 +140,7 @@ class Microscope:
         stopped = self._run(hook, lists, stop)
         if hook.errors and not hook.frames:
             raise MicroscopeError(f"none of {hook.seen} images could be used: {hook.last_error}")
-        return Acquired(hook.frames, hook.lost, hook.errors, hook.last_error, stopped)
+        return Acquired(hook.frames, hook.lost, hook.errors, hook.last_error, stopped, hook.late)
 
     @property
     def java(self) -> bool:

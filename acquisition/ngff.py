@@ -12,7 +12,10 @@ from livespt.acquisition.recording import UNKNOWN, Movie, Scale, cut, one_pixel_
 from livespt.acquisition.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
-DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
+DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 

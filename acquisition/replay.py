@@ -12,7 +12,7 @@ from livespt.acquisition.ngff import METADATA, open_zarr
 from livespt.acquisition.recording import PLACE, Movie, Scale
 from livespt.acquisition.tiff import open_tiff
 from livespt.stream.errors import InputError
-from livespt.stream.movie import movie_dtype
+from livespt.stream.image import movie_dtype
 from livespt.stream.store import open_run
 
 __all__ = ["Movie", "open_movie"]
@@ -69,7 +69,7 @@ def _is_run(path: Path) -> bool:
     try:
         document = json.loads((path / "zarr.json").read_text("utf-8"))
         return "livespt" in document["attributes"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
 
 
@@ -81,11 +81,13 @@ def _open_run(path: Path) -> Movie:
         source = start.source or "its source"
         raise InputError(f"{path} was stored without its movie (--no-movie): replay {source}")
     places = np.zeros(run.n_frames, PLACE)
-    for name in PLACE.names or ():
+    for name in set(PLACE.names or ()) - {"level"}:
         places[name] = run.log[name]
     analyzed = np.ones(run.n_frames, bool)  # where the run was cut, the rest is not analyzed yet
-    rows = run.frames["analyzed"][: run.n_frames]
-    analyzed[: len(rows)] = rows != 0
+    rows = run.frames[: run.n_frames]
+    analyzed[: len(rows)] = rows["analyzed"] != 0
+    if "level" in (rows.dtype.names or ()):  # not in runs of older versions
+        places["level"][: len(rows)] = rows["level"]
     scale = Scale(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
     return Movie(
         path,

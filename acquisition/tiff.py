@@ -88,6 +88,9 @@ def _check_chain(path: Path, tiff: Any) -> None:
 def _movie(path: Path, tiff: Any) -> Movie:
     if len(tiff.pages):
         _check_chain(path, tiff)
+    if "<!" in (tiff.ome_metadata or "").replace("<!--", ""):
+        # entities of XML may grow without bounds, or name other files; OME-XML has none
+        raise InputError(f"{path} declares a document type in its OME-XML: save it again")
     series = tiff.series
     if not series:
         raise InputError(f"{path} holds no frames: record it again or choose another movie")

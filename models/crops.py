@@ -48,5 +48,20 @@ def join(parts: Sequence[Tracks]) -> Tracks:
     def field(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(part, name) for part in parts])
 
-    rows = {name: field(name) for name in Tracks._fields if name != "offset"}
+    rows = {name: field(name) for name in Tracks._fields if name not in ("offset", "intensity")}
+    if any(part.intensity is not None for part in parts):
+        rows["intensity"] = np.concatenate([intensities(part) for part in parts])
     return Tracks(offset=np.concatenate([[0], np.cumsum(count)]), **rows)
+
+
+def intensities(tracks: Tracks) -> NDArray[np.float64]:
+    """Intensities (total,) of all points, NaN where nobody knows them."""
+    unknown = np.full(len(tracks.frame), np.nan)
+    return unknown if tracks.intensity is None else tracks.intensity
+
+
+def of_rows(tracks: Tracks, rows: NDArray[Any]) -> dict[str, Any]:
+    """What is known of the points `rows`, indices or flags, by the name of the field."""
+    known = {name: getattr(tracks, name) for name in Tracks._fields}
+    apart = ("offset", "uncoat")
+    return {k: v[rows] for k, v in known.items() if k not in apart and v is not None}

@@ -26,7 +26,7 @@ ENTER = 64  # width between the traits and the recurrent layer
 
 
 class Follow(nn.Module):
-    """Scores (T, B, outputs) of tracks side by side, from their traits (T, B, traits.COUNT).
+    """Scores (T, B, outputs) of tracks side by side, from what their points say (T, B, inputs).
 
     Parameters
     ----------
@@ -34,14 +34,17 @@ class Follow(nn.Module):
         Scores a point: 4 motions, or 1 for uncoated against not.
     hidden
         Numbers that carry what is known of a track.
+    inputs
+        Numbers that are told of a point: COUNT of `models.traits`, and that of `models.brightness`
+        behind them where the network reads intensities, too.
     """
 
     temperature: Tensor
 
-    def __init__(self, outputs: int, hidden: int = 96) -> None:
+    def __init__(self, outputs: int, hidden: int = 96, inputs: int = traits.COUNT) -> None:
         super().__init__()
-        self.outputs, self.hidden = outputs, hidden
-        self.enter = nn.Linear(traits.COUNT, ENTER)
+        self.outputs, self.hidden, self.inputs = outputs, hidden, inputs
+        self.enter = nn.Linear(inputs, ENTER)
         self.carry = nn.GRU(ENTER, hidden)
         self.tell = nn.Linear(hidden, MESSAGE)
         self.head = nn.Linear(TAPS * MESSAGE + 2, 64)
@@ -108,7 +111,7 @@ class Whole(nn.Module):
 
     Parameters
     ----------
-    outputs
+    outputs, inputs
         As in `Follow`.
     hidden
         Of either direction.
@@ -116,10 +119,10 @@ class Whole(nn.Module):
 
     temperature: Tensor
 
-    def __init__(self, outputs: int, hidden: int = 96) -> None:
+    def __init__(self, outputs: int, hidden: int = 96, inputs: int = traits.COUNT) -> None:
         super().__init__()
-        self.outputs, self.hidden = outputs, hidden
-        self.first, self.second = Round(traits.COUNT, hidden), Round(2 * hidden, hidden)
+        self.outputs, self.hidden, self.inputs = outputs, hidden, inputs
+        self.first, self.second = Round(inputs, hidden), Round(2 * hidden, hidden)
         self.head = nn.Linear(2 * hidden, 96)
         self.leave = nn.Linear(96, outputs)
         self.register_buffer("temperature", torch.ones(()))
@@ -127,7 +130,7 @@ class Whole(nn.Module):
     def forward(self, x: Tensor, back: Tensor, turn: Tensor) -> Tensor:
         """Scores from the traits of each point forwards, `x`, and backwards, `back`.
 
-        `back` (T, B, COUNT) begins with the last point of each track; `turn` (T, B) int64 is the
+        `back` (T, B, inputs) begins with the last point of each track; `turn` (T, B) int64 is the
         row of `back` that tells of the point in that row of `x`: padding follows, it precedes
         nothing.
         """

@@ -125,14 +125,14 @@ def hull_area(x: Floats, y: Floats) -> float:
 
 
 @njit(cache=True)
-def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float) -> float:
-    """How far the point is outside of each plane (into row 4), times its area, and at most."""
-    far = -1.0
+def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float, slack: float) -> int:
+    """How many planes the point is outside of; how far of each, times its area, into row 4."""
+    count = 0
     for f in range(faces):
         one = plane[0, f] * px + plane[1, f] * py + plane[2, f] * pz - plane[3, f]
         plane[4, f] = one
-        far = max(far, one)
-    return far
+        count += one > slack
+    return count
 
 
 @njit(cache=True, inline="always")
@@ -215,7 +215,7 @@ def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -
     order = _outermost(x, y, z)
     for i in order:
         px, py, pz = x[i], y[i], z[i]
-        if _beyond(plane, faces, px, py, pz) <= slack:
+        if _beyond(plane, faces, px, py, pz, slack) == 0:
             continue
         if new == p.shape[1]:
             break

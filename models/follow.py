@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models import traits
+from livespt.models import brightness, traits
 from livespt.models.session import Session
 from livespt.stream.errors import ModelError
 from livespt.stream.window import grown
@@ -31,12 +31,15 @@ class Network:
     ----------
     hidden, message, outputs : int
         Numbers carried of a track, told of a point, and answered.
+    reads_intensity : bool
+        `models.brightness` follows the traits of each point.
     unknown : float
         Answer where there is nothing to go by.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.sha256 = session.sha256
         try:
             told = session.width("traits"), session.width("taps")
             names = ("carried", "message", "now")
@@ -46,7 +49,8 @@ class Network:
                 f"{session.path} does not follow tracks (no {error}): it is of an older livespt or "
                 "of another kind, train it again or name another model"
             ) from error
-        if told != (traits.COUNT, TAPS * self.message):
+        self.reads_intensity = told[0] == traits.COUNT + brightness.COUNT
+        if not (told[0] == traits.COUNT or self.reads_intensity) or told[1] != TAPS * self.message:
             raise ModelError(f"{session.path} reads other traits of tracks: train it again")
         self.unknown = 1 / self.outputs if self.outputs > 1 else 0.0
         # one graph tells and answers: a row for the half of it that is not wanted
@@ -54,7 +58,7 @@ class Network:
         self._untold = np.zeros((1, told[0]), np.float32), np.zeros((1, self.hidden), np.float32)
 
     def step(self, told: NDArray[np.float32], hidden: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """Carried, message and answer (m, ...) after the traits `told` (m, traits.COUNT).
+        """Carried, message and answer (m, ...) after what is `told` of a point (m, inputs).
 
         `m` is a multiple of ROWS, as is that of `then`.
         """
@@ -80,6 +84,8 @@ class Following:
         None: nobody knows.
     """
 
+    GIVEN = ("networks", "lag", "um", "_nothing")
+
     def __init__(
         self,
         networks: Sequence[Network],
@@ -91,6 +97,7 @@ class Following:
         self.lag = lag
         self.um = pixel_size_um or 0.0
         self.memory = traits.Memory(capacity)
+        self.light = brightness.Memory(capacity)
         self._hidden = [np.zeros((capacity, net.hidden), np.float32) for net in networks]
         # of the newest lag + 1 points, each in the place of its number modulo lag + 1
         self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]
@@ -103,15 +110,22 @@ class Following:
         """Forget the tracks in `slots` (n,)."""
         self._reserve(int(slots.max(initial=-1)) + 1)
         self.memory.clear(slots)
+        self.light.clear(slots)
         self._count[slots] = 0
         for hidden, message in zip(self._hidden, self._message, strict=True):
             hidden[slots] = 0
             message[slots] = 0
 
     def push(
-        self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
         """Take one more point (n, 3) z, y, x in pixels of each of `slots` (n,); read it.
+
+        Networks that read intensities are told `intensity` (n,), NaN or None where nobody knows.
 
         A place that is NaN, infinite or beyond 1e9 pixels says nothing, now and later: its own
         reading is that of someone who knows nothing, the others go on as if it were not there.
@@ -122,13 +136,19 @@ class Following:
         rows = np.flatnonzero(seen)
         good = slots[rows]
         told = self.memory.push(good, frames[rows], points[rows], self.um, _rounded(len(good)))
+        lit = told
+        if any(net.reads_intensity for net in self.networks):
+            known = None if intensity is None else intensity[rows]
+            lit = np.concatenate([told, self.light.push(good, known, len(told))], axis=1)
         column = self._count[slots] % (self.lag + 1)
         self._blind[slots, column] = ~seen
         for net, hidden, message, own in self._parts():
+            points_told = lit if net.reads_intensity else told
             for part in _parted(len(good)):
                 at = good[part]
-                known = _gathered(hidden, at, _rounded(len(at)))
-                carried, told_on, now = net.step(told[part.start : part.start + len(known)], known)
+                past = _gathered(hidden, at, _rounded(len(at)))
+                here = points_told[part.start : part.start + len(past)]
+                carried, told_on, now = net.step(here, past)
                 _kept(hidden, message, at, column[rows[part]], carried, told_on)
                 answers[rows[part], own] = now[: len(at)]
             if len(good) < len(slots):  # column -1 is the last: the ring's neighbour of column 0
@@ -166,6 +186,7 @@ class Following:
 
     def _reserve(self, need: int) -> None:
         self.memory.reserve(need)
+        self.light.reserve(need)
         self._blind, self._count = grown(self._blind, need), grown(self._count, need)
         self._hidden = [grown(array, need) for array in self._hidden]
         self._message = [grown(array, need) for array in self._message]

@@ -87,6 +87,7 @@ class Localizer:
                 f"{self.session.path} needs a decoder '{self.decoder}': update livespt"
             )
         missing = [key for key in KEYS[self.decoder] if key not in card]
+        missing += [f"'{name}' (an extra)" for name in card.get("extras", ()) if name not in EXTRAS]
         if missing:
             raise ModelError(f"the card of {self.session.path} lacks {', '.join(missing)}")
         for name, value in (("cutoff", cutoff), ("quantile", quantile)):
@@ -161,15 +162,33 @@ class Localizer:
         dy, dx, rho of each cell, then what the card's `extras` name.
         """
         if not self._raw:
-            field, noise = self.session.run(np.ascontiguousarray(image, dtype=np.float32))
-            return field[0], float(noise)
+            field, noise = self._run(np.ascontiguousarray(image, dtype=np.float32))
+            return field, noise
         if image.dtype.kind == "f":
             counts, scale = _quantized(image)
         else:
             counts, scale = np.ascontiguousarray(image, dtype=np.uint16), 1.0
-        field, noise = self.session.run(counts)
+        field, noise = self._run(counts)
         split = self.session.card.get("split", 1) == 2
-        return interleave(field[0]) if split else field[0], float(noise) / scale
+        return interleave(field) if split else field, noise / scale
+
+    def _run(self, frame: NDArray[Any]) -> tuple[Floats, float]:
+        """Answer (k, h', w') and noise of the network, which must have the shapes of a localizer's.
+
+        The file is the one its card names, but a card may be made for any file.
+        """
+        answers = self.session.run(frame)
+        shapes = [answer.shape for answer in answers]
+        card = self.session.card
+        need = (3 + len(card.get("extras", ()))) * (4 if card.get("split", 1) == 2 else 1)
+        if (
+            len(answers) != 2
+            or len(shapes[0]) != 4
+            or shapes[0][:2] != (1, need)
+            or answers[1].size != 1
+        ):
+            raise ModelError(f"{self.session.path} answers with {shapes}: it is no localizer")
+        return answers[0][0], float(answers[1].reshape(()))
 
     def _found(self, field: Floats, shape: tuple[int, int]) -> Found:
         """Particles of the answer whose positions lie in the frame, by y then x."""

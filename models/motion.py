@@ -53,6 +53,7 @@ class Tracks(NamedTuple):
     uncoated: NDArray[np.bool_]  # (total,)
     uncoat: NDArray[np.int64]  # (n,) first frame that is uncoated; -1: none
     time_s: Floats  # (total,) since the first point; frame * dt_s unless frames come unevenly
+    intensity: Floats | None = None  # (total,) in any unit; NaN: not known, None: of no point
 
 
 def _join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s: float) -> Track:

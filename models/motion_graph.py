@@ -34,14 +34,13 @@ def save(net: Follow | Whole, path: str | Path) -> Path:
 def follow(net: Follow) -> bytes:
     """The `.onnx` file of a network that follows tracks.
 
-    Inputs `traits` (n, traits.COUNT), `hidden` (n, hidden): one more point of n tracks; `taps`
+    Inputs `traits` (n, inputs), `hidden` (n, hidden): one more point of n tracks; `taps`
     (k, TAPS * MESSAGE) and `age` (k,) int64: k questions. Outputs `carried` (n, hidden),
     `message` (n, MESSAGE), `now` (n, outputs); `then` (k, outputs): probabilities.
     """
     import torch
 
     from livespt.models.deepspt import LAG, MESSAGE, TAPS, age_facts
-    from livespt.models.traits import COUNT
 
     g = Graph()
     g.add("Relu", [_linear(g, net.enter, "traits", "enter")], "entered")
@@ -75,7 +74,7 @@ def follow(net: Follow) -> bytes:
     _probabilities(g, net.outputs, "then_cool", "then")
 
     inputs = {
-        "traits": ["n", COUNT],
+        "traits": ["n", net.inputs],
         "hidden": ["n", net.hidden],
         "taps": ["k", width],
         "age": ["k"],
@@ -92,10 +91,9 @@ def follow(net: Follow) -> bytes:
 def whole(net: Whole) -> bytes:
     """The `.onnx` file of a network that reads finished tracks.
 
-    Inputs `ahead`, `back` (T, n, traits.COUNT), `turn` (T, n) int64, as `Whole.forward`; output
+    Inputs `ahead`, `back` (T, n, inputs), `turn` (T, n) int64, as `Whole.forward`; output
     `probabilities` (T, n, outputs).
     """
-    from livespt.models.traits import COUNT
 
     g = Graph()
     g.add("Unsqueeze", ["turn", g.constant("last", np.array([2]))], "turn_1")
@@ -106,7 +104,7 @@ def whole(net: Whole) -> bytes:
     scores = _product(g, net.leave, "relu", "scores")
     g.add("Div", [scores, g.constant("t", net.temperature.detach().cpu().numpy())], "cool")
     _probabilities(g, net.outputs, "cool", "probabilities")
-    inputs: dict[str, list[Any]] = {name: ["T", "n", COUNT] for name in ("ahead", "back")}
+    inputs: dict[str, list[Any]] = {name: ["T", "n", net.inputs] for name in ("ahead", "back")}
     inputs["turn"] = ["T", "n"]
     return _file(g, "whole", inputs, {"probabilities": ["T", "n", net.outputs]})
 

@@ -40,8 +40,26 @@ def load(path: str | Path) -> Follow | Whole:
         raise ModelError(f"{path} is no motion network that could learn on: {error}") from error
 
 
+def widened(net: Follow | Whole, inputs: int) -> Follow | Whole:
+    """The same network, told `inputs` numbers of a point: what is new means nothing to it yet."""
+    more = inputs - net.inputs
+    if more == 0:
+        return net
+    wide = type(net)(net.outputs, net.hidden, inputs)
+    weights = {
+        name: nn.functional.pad(value, (0, more)) if value.shape != own.shape else value
+        for (name, value), own in zip(
+            net.state_dict().items(), wide.state_dict().values(), strict=True
+        )
+    }
+    wide.load_state_dict(weights)
+    return wide
+
+
 def _follow(arrays: Arrays) -> Follow:
-    net = Follow(arrays["then_scores_b"].shape[0], arrays["stay_w"].shape[0])
+    net = Follow(
+        arrays["then_scores_b"].shape[0], arrays["stay_w"].shape[0], arrays["enter_w"].shape[0]
+    )
     _linear(net.enter, arrays["enter_w"], arrays["enter_b"])
     _linear(net.tell, arrays["message_w"], arrays["message_b"])
     _linear(net.leave, arrays["then_scores_w"], arrays["then_scores_b"])
@@ -67,7 +85,7 @@ def _follow(arrays: Arrays) -> Follow:
 
 def _whole(arrays: Arrays) -> Whole:
     hidden = arrays["heard_ahead_carried_r"].shape[-1]
-    net = Whole(arrays["scores_b"].shape[0], hidden)
+    net = Whole(arrays["scores_b"].shape[0], hidden, arrays["heard_ahead_in_w"].shape[0])
     _round(net.first, arrays, "heard")
     _round(net.second, arrays, "known")
     _linear(net.head, arrays["head_w"], arrays["head_b"])

@@ -30,6 +30,8 @@ class Rolling:
     units : Units
     """
 
+    GIVEN = ("window", "units")
+
     def __init__(self, window: int, units: Units, capacity: int = 256) -> None:
         self.window, self.units = window, units
         self._ring = np.zeros((capacity, window, WIDTH))
@@ -75,6 +77,8 @@ class Tasked:
     window tells that has it in its middle, or as near to it as points have come since.
     """
 
+    GIVEN = ("task", "_prior")
+
     def __init__(self, following: Following, task: Task, units: Units) -> None:
         self.following, self.task = following, task
         self.rolling = Rolling(task.window, units)
@@ -84,13 +88,17 @@ class Tasked:
         self._count = np.zeros(256, np.int64)  # points taken
 
     def push(
-        self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
         """Take one more point (n, 3) of each of `slots` (n,); read it, (n, 6).
 
         A place that `Following.push` cannot use leaves the classifier's answer as it was.
         """
-        readings = self.following.push(slots, frames, points)
+        readings = self.following.push(slots, frames, points, intensity)
         need = int(slots.max(initial=-1)) + 1
         self._told, self._count = grown(self._told, need, self._prior), grown(self._count, need)
         self._count[slots] += 1

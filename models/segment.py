@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import traits
+from livespt.models import brightness, traits
 from livespt.models.follow import Network, usable
 from livespt.models.session import Session, open_session, shipped
 from livespt.stream.errors import ModelError
@@ -61,6 +61,10 @@ class Reader:
                 f"{self.outputs} are meant: name another model"
             )
 
+    def check_intensity(self) -> None:
+        """Refuse (ModelError) to read intensities with a network that was not made for them."""
+        _check_intensity(self.network.reads_intensity, self.path)
+
 
 class Segmenter(Reader):
     """Probabilities of the four motions, in the order of `types.MOTIONS`."""
@@ -83,12 +87,20 @@ class Whole:
 
     def __init__(self, path: str | Path, task: str, *, provider: str = "auto", threads: int = 1):
         self.session = open_session(path, provider, threads, task=task)
-        self.outputs = self.session.width("probabilities")
+        try:
+            self.outputs = self.session.width("probabilities")
+            self.reads_intensity = self.session.width("ahead") > traits.COUNT
+        except KeyError as error:
+            raise ModelError(f"{path} reads no whole tracks: train it again") from error
 
     @property
     def abstain_below(self) -> float:
         """Likeliest motions below this probability are no answer."""
         return float(self.session.card.get("abstain_below", 0.0))
+
+    def check_intensity(self) -> None:
+        """As `Reader.check_intensity`."""
+        _check_intensity(self.reads_intensity, self.session.path)
 
     def __call__(
         self,
@@ -96,6 +108,7 @@ class Whole:
         frame: NDArray[np.int64],
         point: NDArray[np.float64],
         pixel_size_um: float | None = None,
+        intensity: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
         """Probabilities (total, outputs) of whole tracks.
 
@@ -109,7 +122,11 @@ class Whole:
             its track; its own reading is that of someone who knows nothing.
         pixel_size_um : float, optional
             None: nobody knows.
+        intensity : (total,), optional
+            Of the points, for a network that reads it; NaN, or None for all: nobody knows.
         """
+        if intensity is None:
+            intensity = np.full(len(frame), np.nan)
         unknown = 1 / self.outputs if self.outputs > 1 else 0.0
         answer = np.full((len(frame), self.outputs), unknown, np.float32)
         seen = usable(point)
@@ -123,12 +140,23 @@ class Whole:
             told = own, frame[mine], point[mine], um
             ahead = traits.of_tracks(*told)
             back = traits.of_tracks(*told, backwards=True)
+            if self.reads_intensity:
+                lit = own, intensity[mine]
+                ahead = np.concatenate([ahead, brightness.of_tracks(*lit)], axis=1)
+                back = np.concatenate([back, brightness.of_tracks(*lit, backwards=True)], axis=1)
             here = _rows(own)
             there = here.row >= 0
             feed = [_laid(ahead, here.row), _laid(back, here.end), here.turn]
             got = self.session.run(*feed)[0]
             answer[mine[here.row[there]]] = got[there]
         return answer
+
+
+def _check_intensity(reads: bool, path: Path) -> None:
+    if not reads:
+        raise ModelError(
+            f"{path} does not read intensities: leave out --read-intensity, or train it again"
+        )
 
 
 class _Rows:

@@ -20,11 +20,22 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
+from livespt.models import onnx_file
+from livespt.models.card import TASKS, card_path, read_card
 from livespt.stream.errors import ModelError
 
+__all__ = [
+    "TASKS",
+    "Session",
+    "add_metrics",
+    "card_path",
+    "open_session",
+    "read_card",
+    "shipped",
+    "write_card",
+]
+
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-TASKS = ("localize", "segment", "segment_whole", "uncoating", "uncoating_whole", "classifier")
-REQUIRED = ("name", "sha256", "seed", "task", "input", "training", "metrics", "provenance")
 
 
 class Session:
@@ -113,6 +124,8 @@ def open_session(
     if not path.is_file():
         raise ModelError(f"no model file {path}")
     card = read_card(path)
+    if path.stat().st_size > onnx_file.MAX_BYTES:
+        raise ModelError(f"{path} is larger than {onnx_file.MAX_BYTES >> 30} GB: it is no model")
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != card["sha256"]:
@@ -122,28 +135,12 @@ def open_session(
         )
     if task is not None and card["task"] != task:
         raise ModelError(f"{path} is a model for '{card['task']}', not for '{task}'")
+    try:
+        onnx_file.check_file(content)
+    except ModelError as error:
+        raise ModelError(f"{path} does not load as a model: {error}") from error
     ort, running = _start(path, content, provider, threads)
     return Session(path, card, ort, running, threads)
-
-
-def read_card(path: str | Path) -> dict[str, Any]:
-    """Card of the model file `path`.
-
-    Raises
-    ------
-    ModelError : no card, or one that is no JSON or lacks a required key.
-    """
-    place = card_path(path)
-    if not place.is_file():
-        raise ModelError(f"no model card {place}: a model runs only with the card made with it")
-    try:
-        card = json.loads(place.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"the model card {place} is not JSON: {_one_line(error)}") from error
-    missing = [key for key in REQUIRED if key not in card] if isinstance(card, dict) else REQUIRED
-    if missing:
-        raise ModelError(f"the model card {place} lacks {', '.join(missing)}")
-    return cast("dict[str, Any]", card)
 
 
 def write_card(
@@ -202,14 +199,6 @@ def add_metrics(path: str | Path, metrics: dict[str, Any]) -> None:
     write_card(path, **card)
 
 
-def card_path(path: str | Path) -> Path:
-    """Where the card of the model file `path` lies."""
-    path = Path(path)
-    if path.suffix != ".onnx":
-        raise ModelError(f"{path} is no .onnx file: a model is NAME.onnx with its card NAME.json")
-    return path.with_suffix(".json")
-
-
 def shipped(name: str) -> Path:
     """Path of the shipped model `name`.
 
@@ -218,11 +207,10 @@ def shipped(name: str) -> Path:
     ModelError : there is none of that name.
     """
     folder = Path(__file__).parent
-    path = folder / f"{name}.onnx"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.onnx"))) or "none"
-        raise ModelError(f"no shipped model '{name}'; shipped: {known}")
-    return path
+    names = sorted(path.stem for path in folder.glob("*.onnx"))
+    if name not in names:  # nor a path: a name may come from a run
+        raise ModelError(f"no shipped model '{name}'; shipped: {', '.join(names) or 'none'}")
+    return folder / f"{name}.onnx"
 
 
 def _start(path: Path, content: bytes, provider: str, threads: int) -> tuple[Any, str]:

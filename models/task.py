@@ -48,6 +48,7 @@ class Task:
 
     def __init__(self, path: str | Path, *, provider: str = "auto", threads: int = 1) -> None:
         self.session: Session = open_session(path, provider, threads, task="classifier")
+        self.sha256: str = self.session.sha256
         self.card: dict[str, Any] = self.session.card
         self.path: Path = self.session.path
         self.provider: str = self.session.provider

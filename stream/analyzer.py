@@ -8,12 +8,14 @@ and `infer` are passed in, so nothing here knows a network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.stream import ladder, odd
 from livespt.stream.decide import DEFAULT_RULE, Decisions, Rule
 from livespt.stream.errors import SettingError
 from livespt.stream.lineage import Kin, Lineage
@@ -40,6 +42,9 @@ class Settings:
     # are suddenly fast, as after uncoating
     motion: str = "none"
     intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
+    # what reads tracks is told the intensities of their points, too: where the label is lost with
+    # the coat, that shows sooner than the motion
+    read_intensity: bool = False
     lineage: bool = False  # tell tracks that merge and split
     refine: int = 0  # frames after which links are judged once more, see `stream.refine`; 0: never
 
@@ -75,6 +80,8 @@ class Analyzer:
     settings : Settings
     """
 
+    GIVEN = ("localize", "infer", "settings")
+
     def __init__(self, localize: Localize, infer: Infer, settings: Settings) -> None:
         if settings.refine and settings.refine >= settings.lag:
             raise SettingError(
@@ -91,7 +98,8 @@ class Analyzer:
         self._last: Frame | None = None
 
     def __call__(self, frame: Frame) -> Update:
-        """Analyze one frame; frames come in the order of their numbers."""
+        """Analyze one frame, which it does not refuse."""
+        found = odd.look(frame, self._last.time_s if self._last else -math.inf)
         lane = self._lane(frame.channel, frame.position, frame.image.ndim)
         lost = frame.number - self._number - 1
         self._number, self._last = frame.number, frame._replace(image=frame.image[:0])
@@ -114,18 +122,37 @@ class Analyzer:
         for moves in linked.moves:
             events += self._relink(lane, frame, moves)
 
-        now, due = lane.states.step(frame.t, linked.slot, linked.track, points)
+        intensity = spots["intensity"].astype(np.float64) if self.settings.read_intensity else None
+        now, due = lane.states.step(frame.t, linked.slot, linked.track, points, intensity)
         new = np.isin(linked.track, linked.born)
         events.append(
             _events("born", frame, linked.track[new], np.full(new.sum(), frame.t), points[new])
         )
         events.append(lane.decisions(due, frame.t))
         events += self._kin(lane, frame, linked, points, spots)
+        if frame.level >= 2 and frame.number % ladder.STATE_EVERY:
+            now = now[:0]  # left out; these points are settled like all others
         states = [now, overdue.rows, ended.rows, due.rows]
-        update = self._update(frame, lost, spots, states, events, linked.degraded)
+        update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
+            level=frame.level, odd=found
+        )
         begun = [*(moves.new for moves in linked.moves), linked.slot[new]]
         lane.note_births(np.concatenate(begun), update.events)
         return update
+
+    def refuses(self, frame: Frame) -> str:
+        """Why this frame cannot be analyzed after those before it; empty: it can.
+
+        Exposures come in the order of their numbers, and those of one channel and position in the
+        order of their time points: a track has one place at a time.
+        """
+        if frame.number <= self._number:
+            return f"its number {frame.number} does not follow {self._number}"
+        lane = self._lanes.get((frame.channel, frame.position))
+        last = lane.linker.frame if lane else None
+        if last is not None and frame.t <= last:
+            return f"its time point {frame.t} does not follow {last}"
+        return ""
 
     def finish(self) -> Update | None:
         """Settle what is left; None if no frame was analyzed."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from livespt.stream.bounds import check_file, check_start, check_stop, check_tables
 from livespt.stream.errors import InputError
 from livespt.stream.files import plain_json, write_json
 from livespt.stream.sums import own
@@ -62,6 +63,7 @@ def read_attributes(run: Path) -> Attributes:
     if not run.exists():
         raise InputError(f"{run} does not exist: check the name of the run")
     try:
+        check_file(run, run / "zarr.json")
         document = json.loads((run / "zarr.json").read_text("utf-8"))
         words = document["attributes"]["livespt"]
         if words["format"] > FORMAT:
@@ -78,10 +80,18 @@ def read_attributes(run: Path) -> Attributes:
             name: np.dtype([(str(field), str(kind)) for field, kind in columns])
             for name, columns in words["tables"].items()
         }
-        return Attributes(Start(**start), stop, tables, words.get("sums"))
+        check_tables(tables, ("spots", "states", "events", "frames"))
+        first = Start(**start)
+        check_start(first)
+        if stop is not None:
+            check_stop(stop)
+        sums = words.get("sums")
+        if sums is not None and not all(isinstance(text, str) for text in sums.values()):
+            raise ValueError("sums that are none")
+        return Attributes(first, stop, tables, sums)
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise InputError(
             f"{run} is not a run of livespt: it has no readable zarr.json with a first word"
         ) from error

@@ -12,16 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from livespt.stream.bounds import check_file
 from livespt.stream.errors import InputError
 from livespt.stream.sums import file_sum
 from livespt.stream.types import EVENT, FRAME, SPOT, STATE
 
 CHUNK_ROWS = 32768
+MOST_ROWS = 1 << 24  # of a chunk
+# what zarr and numpy raise on columns that are damaged
+DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
 
 # Operational notices: disk full, a restart, frames not recorded. Numbered on their own.
 STATUS = np.dtype([("seq", "<i8"), ("kind", "<U16"), ("frame", "<i8"), ("text", "<U240")])
@@ -75,11 +83,14 @@ def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) 
     for field in dtype.names or ():
         try:
             array = zarr.open_array(folder / field, mode="r")
+            if array.ndim != 1 or not 0 < array.chunks[0] <= MOST_ROWS:
+                raise ValueError(f"it has shape {array.shape} in chunks of {array.chunks}")
             end = array.shape[0] if stop is None else stop
             _check_chunks(folder / field, start, end, array.chunks[0])
             column = np.asarray(array[start:end]) if end > start else np.empty(0, dtype[field])
-        except (ValueError, RuntimeError, OSError, TypeError, KeyError) as error:
-            raise InputError(f"column {folder / field} cannot be read: {error}") from error
+        except DAMAGE as error:
+            line = " ".join(str(error).split())[:300] or type(error).__name__
+            raise InputError(f"column {folder / field} cannot be read: {line}") from error
         if rows is None:
             rows = np.empty(max(end - start, 0), dtype)
         if column.shape != rows.shape:
@@ -94,8 +105,16 @@ def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) 
 def _check_chunks(folder: Path, start: int, stop: int, length: int) -> None:
     """Raise FileNotFoundError for a missing chunk: Zarr would return zeros in its place."""
     for k in range(start // length, -(-stop // length)):
-        if not (folder / "c" / str(k)).exists():
-            raise FileNotFoundError(f"chunk c/{k} is missing")
+        try:
+            check_file(folder, folder / "c" / str(k))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"chunk c/{k} is missing") from None
+
+
+def is_whole(chunk: Path) -> bool:
+    """Whether a chunk file ends with the CRC-32C of what is before it, as its codec wrote it."""
+    data = chunk.read_bytes()
+    return bool(google_crc32c.value(data[:-4]).to_bytes(4, "little") == data[-4:])
 
 
 class Table:
@@ -105,8 +124,6 @@ class Table:
     ----------
     flushed : int
         Rows in columns.
-    sums : dict
-        Of every field: the sums of its chunk files, in order.
     """
 
     def __init__(self, folder: Path, dtype: np.dtype[Any], chunk_rows: int) -> None:
@@ -116,11 +133,37 @@ class Table:
         self._parts: list[NDArray[Any]] = []
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._waiting = 0
-        self.sums: dict[str, list[int]] = {field: [] for field in dtype.names or ()}
+        self._sums: dict[Path, int] = {}  # of the chunk files written here
         self.flushed = 0
 
     def __len__(self) -> int:
         return self.flushed + self._waiting
+
+    def reopen(self, flushed: int, parts: list[NDArray[Any]]) -> list[Path]:
+        """Go on where a writer that died left off: rows in columns, and those that were not yet.
+
+        Returns the files and folders of the columns, which nobody may have synced.
+        """
+        self.flushed = flushed
+        for rows in parts:
+            self.add(rows)
+        found: list[Path] = []
+        for field in self._dtype.names or ():
+            folder = self._folder / field
+            for partial in (*folder.glob("*.partial"), *folder.glob("c/*.partial")):
+                partial.unlink()
+            chunks = [folder / "c" / str(k) for k in range(flushed // self._chunk)]
+            found += [chunk for chunk in chunks if chunk.exists()]
+            found += [folder / "c"] * bool(chunks) + [folder / "zarr.json", folder]
+        return found
+
+    def rows(self, start: int) -> NDArray[Any]:
+        """The rows from `start` on, whether in columns or not."""
+        waiting = self.waiting()[max(0, start - self.flushed) :]
+        if start >= self.flushed:
+            return waiting
+        held = read_rows(self._folder, self._dtype, start, self.flushed)
+        return np.concatenate([held, waiting])
 
     def add(self, rows: NDArray[Any]) -> None:
         """Hold these rows, (n,) of the table's dtype."""
@@ -155,6 +198,20 @@ class Table:
 
         return [lambda field=field: write(field) for field in names]  # type: ignore[misc]
 
+    def sums(self) -> dict[str, list[int]]:
+        """Of every field: the sums of its chunk files, in order, once all rows are in columns."""
+        count = -(-self.flushed // self._chunk)
+        return {
+            field: [self._sum(self._folder / field / "c" / str(k)) for k in range(count)]
+            for field in self._dtype.names or ()
+        }
+
+    def _sum(self, chunk: Path) -> int:
+        """Sum of a chunk file; where one of a writer that died is damaged, one that never fits."""
+        if chunk in self._sums:
+            return self._sums[chunk]
+        return file_sum(chunk) ^ (0 if is_whole(chunk) else 0xFFFFFFFF)
+
     def _write(self, field: str, values: NDArray[Any]) -> list[Path]:
         folder = self._folder / field
         if field not in self._arrays:
@@ -166,5 +223,5 @@ class Table:
         array[self.flushed : stop] = values
         first, last = self.flushed // self._chunk, (stop - 1) // self._chunk
         chunks = [folder / "c" / str(k) for k in range(first, last + 1)]
-        self.sums[field] += [file_sum(chunk) for chunk in chunks]
+        self._sums |= {chunk: file_sum(chunk) for chunk in chunks}
         return [*chunks, folder / "c", folder / "zarr.json", folder]

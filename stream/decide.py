@@ -34,6 +34,8 @@ DEFAULT_RULE = Rule()
 class Decisions:
     """Stretches of every living track, by slot."""
 
+    GIVEN = ("rule",)
+
     def __init__(self, rule: Rule = DEFAULT_RULE, capacity: int = 256) -> None:
         self.rule = rule
         # per slot: points above the threshold, whether announced, motion settled into, candidate

@@ -7,127 +7,41 @@ counts, is the whole run, and older segments can go. Invariants:
 
 - A record is appended by one write and ends the segment for a reader unless its CRCs are right and
   its number follows: a torn tail is no commit, and a reader never sees a part of one.
-- A segment takes its name when its checkpoint is complete. Until it is on disk together with the
-  chunks it counts, the segment before it stays.
+- A segment takes its name when its checkpoint is complete and the chunks it counts are on disk. The
+  segment before it stays until it is on disk itself.
 - Chunks that a checkpoint counts never change: a reader of an older segment, even a deleted one
   that it holds open, keeps a consistent view.
 
-Record, little endian: magic, kind, number, payload bytes, CRC of the payload, CRC of the header.
-Payload: (checkpoint only: u64 rows in columns, a table each,) u32 rows that follow, a table each,
-then the rows, table after table.
+How a record is laid out: records.py.
 
-A killed process loses nothing that `append` returned for. After a power cut at most the last
-`SYNC_S` of commits are missing: a thread syncs the segment that often, off the caller's path.
+A killed process loses nothing that `append` returned for. What a power cut takes depends on the
+durability (files.py): "frame" syncs each commit before `append` returns; "second" has a thread sync
+the segment every `SYNC_S`, so that with the time a sync takes at most 100 ms of commits are lost;
+"end" syncs at the end, and before an older segment goes.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.files import data_sync, store_error, sync, write_all
+from livespt.stream.files import Durability, Passing, data_sync, store_error, sync, write_all
+from livespt.stream.records import CHECKPOINT, COMMIT, Rows, decode, encode, is_torn
+from livespt.stream.shared import hold
 
-SYNC_S = 0.1  # longest time between a commit and its sync to disk
-MAGIC = b"LSJ1"
-COMMIT, CHECKPOINT = 0, 1
-HEAD = struct.Struct("<4sIQII")  # magic, kind, number, payload bytes, payload CRC
-CRC = struct.Struct("<I")
-HEADER_BYTES = HEAD.size + CRC.size
-
-Rows = Sequence[NDArray[Any]]  # one structured array a table, in the order of the tables
-
-
-class Record(NamedTuple):
-    """One decoded record; `flushed` is empty in a commit."""
-
-    kind: int
-    number: int
-    flushed: tuple[int, ...]
-    rows: tuple[NDArray[Any], ...]
-    end: int  # offset of the byte after it
-
-
-def encode(number: int, rows: Rows, flushed: Sequence[int] | None = None) -> bytes:
-    """The bytes of a commit, or with `flushed` (rows in columns, a table each) of a checkpoint."""
-    counts = struct.pack(f"<{len(rows)}I", *(len(part) for part in rows))
-    base = b"" if flushed is None else struct.pack(f"<{len(flushed)}Q", *flushed)
-    payload = b"".join((base, counts, *(part.tobytes() for part in rows)))
-    kind = COMMIT if flushed is None else CHECKPOINT
-    head = HEAD.pack(MAGIC, kind, number, len(payload), zlib.crc32(payload))
-    return b"".join((head, CRC.pack(zlib.crc32(head)), payload))
-
-
-def _decode_payload(
-    payload: memoryview, kind: int, dtypes: Sequence[np.dtype[Any]]
-) -> tuple[tuple[int, ...], tuple[NDArray[Any], ...]] | None:
-    n = len(dtypes)
-    base = 8 * n if kind == CHECKPOINT else 0
-    start = base + 4 * n
-    if len(payload) < start:
-        return None
-    flushed = struct.unpack_from(f"<{n}Q", payload) if base else ()
-    counts = struct.unpack_from(f"<{n}I", payload, base)
-    if start + sum(c * d.itemsize for c, d in zip(counts, dtypes, strict=True)) != len(payload):
-        return None
-    rows = []
-    for count, dtype in zip(counts, dtypes, strict=True):
-        rows.append(np.frombuffer(payload, dtype, count, start))
-        start += count * dtype.itemsize
-    return flushed, tuple(rows)
-
-
-def decode(
-    data: bytes, dtypes: Sequence[np.dtype[Any]], number: int | None = None
-) -> Iterator[Record]:
-    """Records of `data` up to the first that is torn, damaged or out of turn.
-
-    Parameters
-    ----------
-    data
-        Bytes of a segment, from the start of a record on.
-    dtypes
-        Of the tables, in order.
-    number
-        Number the first record must have; None: any, each next one more.
-    """
-    view, start = memoryview(data), 0
-    while start + HEADER_BYTES <= len(view):
-        head = view[start : start + HEAD.size]
-        magic, kind, found, size, crc = HEAD.unpack(head)
-        body = start + HEADER_BYTES
-        payload = view[body : body + size]
-        good = (
-            magic == MAGIC
-            and kind in (COMMIT, CHECKPOINT)
-            and number in (None, found)
-            and CRC.unpack_from(view, start + HEAD.size)[0] == zlib.crc32(head)
-            and len(payload) == size
-            and zlib.crc32(payload) == crc
-        )
-        parts = _decode_payload(payload, kind, dtypes) if good else None
-        if parts is None:
-            return
-        start, number = body + size, found + 1
-        yield Record(kind, found, *parts, start)
-
-
-def is_torn(tail: bytes) -> bool:
-    """Whether what follows the last good record can be one cut short, rather than a damaged one."""
-    if len(tail) < HEADER_BYTES:
-        return True
-    head = tail[: HEAD.size]
-    magic, _, _, size, _ = HEAD.unpack(head)
-    whole: bool = magic == MAGIC and CRC.unpack_from(tail, HEAD.size)[0] == zlib.crc32(head)
-    return whole and len(tail) < HEADER_BYTES + size
+SYNC_S = 0.05  # between two syncs at durability "second"
+_FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
+# what `verify` asks of a journal is said in one place
+__all__ = ["CHECKPOINT", "COMMIT", "JournalReader", "JournalWriter", "decode", "encode", "is_torn"]
 
 
 class JournalWriter:
@@ -136,41 +50,99 @@ class JournalWriter:
     Parameters
     ----------
     folder
-        Exists and holds no segment.
-    tables
-        How many tables a record covers.
+        Exists. Holds no segment, but where `resume` is true.
+    dtypes
+        Of the tables that a record covers, in order.
+    resume
+        Go on after the last whole commit of a writer that died; what it began to write is removed.
+    durability
+        When commits are safe from a power cut.
+
+    Attributes
+    ----------
+    number : int
+        Of the next record.
+    held : JournalReader
+        What was committed before: nothing, but where `resume` is true.
+    synced : int
+        Records that are on disk: every commit numbered below.
 
     Raises
     ------
     StoreError
-        Another writer has begun this journal, or the disk refuses. Later errors of the syncing
-        thread are raised by the next `append`.
+        Another writer has begun this journal, or the disk refuses. An error of the syncing thread
+        is raised by `append` until a sync succeeds.
+    InputError
+        The journal to go on with is damaged.
     """
 
-    def __init__(self, folder: Path, tables: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dtypes: Sequence[np.dtype[Any]],
+        *,
+        resume: bool = False,
+        durability: Durability = "second",
+    ) -> None:
         self._folder = folder
-        self._number = 0  # of the next record
-        self._segment = 0
+        self.held = JournalReader(folder, dtypes)
         self._lock = threading.Lock()  # guards _descriptor, _dirty, _retired between two threads
         self._dirty = True
-        self._retired: list[tuple[Path, list[Path]]] = []
-        self._error: OSError | None = None
-        first = self._path(0)
+        self._retired: list[Path] = []  # older segments
+        self._pool = ThreadPoolExecutor(1, "chunk-sync")  # apart: it takes longer than commits wait
+        self._putting: Future[None] | None = None
+        self._before: list[Path] = []  # older segments found: gone with the next rotation
+        self._durability = durability
+        self.synced = 0
+        self._held_lock = self._hold()
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            self._descriptor = os.open(first, flags, 0o644)
-            empty = encode(0, [np.empty(0, "u1")] * tables, [0] * tables)
-            write_all(self._descriptor, empty, 0)
+            if resume and self.held.poll():
+                self._reopen()
+            else:
+                self._create(len(dtypes))
+        except BaseException as error:
+            os.close(self._held_lock)
+            if isinstance(error, OSError) and not isinstance(error, StoreError):
+                raise store_error(f"opening {folder}", error) from error
+            raise
+        passing = durability != "frame"
+        self._passing = Passing("journal-sync", SYNC_S, self._sync) if passing else None
+
+    def _hold(self) -> int:
+        """Lock the journal for as long as this process lives; the descriptor of the lock."""
+        try:
+            lock = hold(self._folder / "lock")
+        except OSError as error:
+            raise store_error(f"locking {self._folder}", error) from error
+        if lock is None:
+            raise StoreError(f"{self._folder.parent} is being written by another process")
+        return lock
+
+    def _create(self, tables: int) -> None:
+        """Begin the first segment."""
+        try:
+            self._descriptor = os.open(self._path(0), _FLAGS | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError as error:
             raise StoreError(
-                f"{folder.parent} is or was written by another process: choose another --out"
+                f"{self._folder.parent} was written by another process: choose another --out"
             ) from error
-        except OSError as error:
-            raise store_error(f"creating {first}", error) from error
-        self._number, self._size, self._checkpoint = 1, len(empty), len(empty)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sync_often, name="journal-sync", daemon=True)
-        self._thread.start()
+        empty = encode(0, [np.empty(0, "u1")] * tables, [0] * tables)
+        write_all(self._descriptor, empty, 0)
+        self._segment, self.number = 0, 1
+        self._size = self._checkpoint = len(empty)
+
+    def _reopen(self) -> None:
+        """Go on in the newest segment that can be read, without what is torn or unreadable."""
+        newest = self.held.segment
+        self._segment, self.number = int(newest.stem), self.held.next
+        self._size, self._checkpoint = self.held.offset, self.held.checkpoint
+        for path in (*self._folder.glob("*.log"), *self._folder.glob("*.partial")):
+            if path.suffix == ".partial" or path.name > newest.name:
+                path.unlink()
+            elif path != newest:
+                self._before.append(path)
+        self._descriptor = os.open(newest, _FLAGS)
+        os.ftruncate(self._descriptor, self._size)
 
     @property
     def grown(self) -> int:
@@ -185,41 +157,62 @@ class JournalWriter:
         StoreError
             The disk is full or broken; the journal is as it was before.
         """
-        if self._error is not None:
-            raise store_error(f"syncing {self._folder}", self._error) from self._error
-        data = encode(self._number, rows)
+        if self._passing is not None and self._passing.error is not None:
+            error = self._passing.error
+            raise store_error(f"syncing {self._folder}", error) from error
+        data, size = encode(self.number, rows), self._size
         try:
-            write_all(self._descriptor, data, self._size)
+            write_all(self._descriptor, data, size)
+            self.number, self._size, self._dirty = self.number + 1, size + len(data), True
+            if self._durability == "frame":
+                self._sync()
         except OSError as error:
+            if self._size > size:  # written but not safe: it is to be repeated, not to be doubled
+                self.number, self._size = self.number - 1, size
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, size)
             raise store_error(f"writing to {self._folder}", error) from error
-        self._number += 1
-        self._size += len(data)
-        self._dirty = True
 
-    def rotate(self, flushed: Sequence[int], rows: Rows, written: list[Path]) -> None:
+    def put_on_disk(self, paths: Iterable[Path]) -> bool:
+        """Whether the files and folders that were asked for are on disk; asks for them if none are.
+
+        Raises
+        ------
+        StoreError
+            The disk is broken; the next call asks again.
+        """
+        if self._putting is None:
+            self._putting = self._pool.submit(sync, list(paths), workers=4)
+        if not self._putting.done():
+            return False
+        putting, self._putting = self._putting, None
+        try:
+            putting.result()
+        except OSError as error:
+            raise store_error(f"syncing columns of {self._folder.parent}", error) from error
+        return True
+
+    def rotate(self, flushed: Sequence[int], rows: Rows) -> None:
         """Begin a new segment.
 
         Parameters
         ----------
         flushed
-            Rows now in whole column chunks, a table each.
+            Rows now in whole column chunks that are on disk, a table each.
         rows
             The committed rows that are not.
-        written
-            Files and folders of those chunks: synced before the older segment is deleted.
 
         Raises
         ------
         StoreError
             The disk is full or broken; the older segment goes on.
         """
-        data = encode(self._number, rows, flushed)
+        data = encode(self.number, rows, flushed)
         path = self._path(self._segment + 1)
         partial = path.with_suffix(".partial")
         descriptor = -1
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            descriptor = os.open(partial, flags, 0o644)
+            descriptor = os.open(partial, _FLAGS | os.O_CREAT | os.O_TRUNC, 0o644)
             write_all(descriptor, data, 0)
             partial.replace(path)
         except OSError as error:
@@ -229,11 +222,12 @@ class JournalWriter:
             raise store_error(f"writing {path}", error) from error
         with self._lock:
             old, self._descriptor = self._descriptor, descriptor
-            self._retired.append((self._path(self._segment), written))
+            self._retired += [self._path(self._segment), *self._before]
+            self._before = []
             self._dirty = True
         os.close(old)
         self._segment += 1
-        self._number += 1
+        self.number += 1
         self._size = self._checkpoint = len(data)
 
     def close(self) -> None:
@@ -244,45 +238,43 @@ class JournalWriter:
         StoreError
             The last commits could not be synced.
         """
-        self._stop.set()
-        self._thread.join()
-        os.close(self._descriptor)
-        if self._error is not None:
-            raise store_error(f"syncing {self._folder}", self._error) from self._error
+        try:
+            self._pool.shutdown()
+            if self._passing is not None:
+                self._passing.close()
+            self._sync(last=True)
+        except OSError as error:
+            raise store_error(f"syncing {self._folder}", error) from error
+        finally:
+            os.close(self._descriptor)
+            os.close(self._held_lock)
 
     def _path(self, segment: int) -> Path:
         return self._folder / f"{segment:08d}.log"
 
-    def _sync_often(self) -> None:
-        while True:
-            last = self._stop.wait(SYNC_S)
-            try:
-                self._sync_once()
-            except OSError as error:
-                self._error = error
-                return
-            if last:
-                return
-
-    def _sync_once(self) -> None:
+    def _sync(self, *, last: bool = False) -> None:
+        """Put the newest segment on disk; then older ones can go."""
         with self._lock:
-            if not self._dirty:
+            wanted = self._durability != "end" or last or self._retired
+            if not self._dirty or not wanted:
                 return
-            self._dirty = False
+            self._dirty, number = False, self.number
             descriptor = os.dup(self._descriptor)  # `rotate` may close the original meanwhile
             retired, self._retired = self._retired, []
         try:
             data_sync(descriptor)
+            self.synced = number
+            if retired:
+                sync([self._folder])
+            for segment in retired:
+                with suppress(PermissionError):  # Windows: a reader holds it; gone at the end
+                    segment.unlink(missing_ok=True)
+        except OSError:
+            with self._lock:
+                self._dirty, self._retired = True, retired + self._retired
+            raise
         finally:
             os.close(descriptor)
-        if retired:
-            sync([self._folder])
-        for segment, written in retired:
-            sync(written)
-            try:
-                segment.unlink(missing_ok=True)
-            except PermissionError:  # Windows: a reader holds it open; try again later
-                self._retired.append((segment, []))
 
 
 class JournalReader:
@@ -294,14 +286,18 @@ class JournalReader:
         Rows that are in columns, a table each.
     rows : list of list of structured arrays
         For each table the committed rows after those, in order.
+    offset, checkpoint : int
+        Bytes of the newest segment that were taken in; bytes of the checkpoint it begins with.
+    next : int
+        Number of the record that follows.
     """
 
     def __init__(self, folder: Path, dtypes: Sequence[np.dtype[Any]]) -> None:
         self._folder = folder
         self._dtypes = dtypes
         self._segment: str | None = None
-        self._offset = 0
-        self._next = 0
+        self.offset = self.checkpoint = 0
+        self.next = 0
         self.flushed: tuple[int, ...] = (0,) * len(dtypes)
         self.rows: list[list[NDArray[Any]]] = [[] for _ in dtypes]
 
@@ -310,12 +306,17 @@ class JournalReader:
         """A segment has been read."""
         return self._segment is not None
 
+    @property
+    def segment(self) -> Path:
+        """The segment read last."""
+        return self._folder / (self._segment or "")
+
     def tail(self) -> bytes:
         """What follows the last record read: of a run cut short, the torn beginning of another."""
         if self._segment is None:
             return b""
         with (self._folder / self._segment).open("rb") as file:
-            file.seek(self._offset)
+            file.seek(self.offset)
             return file.read()
 
     def poll(self) -> bool:
@@ -349,20 +350,21 @@ class JournalReader:
         """Read on in segment `name`; False: it does not begin with a whole checkpoint."""
         same = name == self._segment
         with (self._folder / name).open("rb") as file:
-            file.seek(self._offset if same else 0)
+            file.seek(self.offset if same else 0)
             data = file.read()
-        records = decode(data, self._dtypes, self._next if same else None)
+        records = decode(data, self._dtypes, self.next if same else None)
         if not same:
             first = next(records, None)
             if first is None or first.kind != CHECKPOINT:
                 return False
             self._segment, self.flushed = name, first.flushed
             self.rows = [[part] for part in first.rows]
-            self._offset, self._next = first.end, first.number + 1
-        base = self._offset if same else 0
+            self.offset, self.next = first.end, first.number + 1
+            self.checkpoint = first.end
+        base = self.offset if same else 0
         for record in records:
             for held, part in zip(self.rows, record.rows, strict=True):
                 if len(part):
                     held.append(part)
-            self._offset, self._next = base + record.end, record.number + 1
+            self.offset, self.next = base + record.end, record.number + 1
         return True

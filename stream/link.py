@@ -19,10 +19,11 @@ from livespt.stream import follow, predict
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.refine import Cut, Moves, Refiner
 
-_MAGIC = b"livelnk3"
+_MAGIC = b"livelnk4"
 _NO_SDS, _NO_LIGHT = np.empty((0, 2)), np.empty(0)
-# magic; search range, intensity weight, clock, time and interval in seconds; eleven integers
-_HEAD = struct.Struct("<8s5d11q")
+# magic; search range, intensity weight, clock, time and interval in seconds; twelve integers
+_HEAD = struct.Struct("<8s5d12q")
+_MOST = 1 << 24  # slots of a snapshot: 16 million tracks at once
 
 
 class Linked(NamedTuple):
@@ -62,6 +63,8 @@ class Linker:
     SettingError
         A parameter out of its range.
     """
+
+    GIVEN = ("search_range", "memory", "ndim", "motion", "intensity_weight", "refine", "_linger")
 
     def __init__(
         self,
@@ -136,6 +139,11 @@ class Linker:
         """Tracks that can still be continued, gaps included."""
         return len(self._id)
 
+    @property
+    def slots(self) -> int:
+        """Slots ever handed out: those of living tracks, and free ones."""
+        return self._slots
+
     def link(
         self,
         frame: int,
@@ -161,8 +169,7 @@ class Linker:
             not finite. The state is then as it was.
         """
         array = np.asarray(points, np.float64)
-        if array.size == 0:
-            array = array.reshape(0, self.ndim)
+        array = array.reshape(0, self.ndim) if array.size == 0 else array
         if array.ndim != 2 or array.shape[1] != self.ndim:
             raise InputError(f"points have shape {array.shape}; give (n, {self.ndim})")
         if self.frame is not None and frame <= self.frame:
@@ -307,7 +314,8 @@ class Linker:
                     _MAGIC, self.search_range, self.intensity_weight,
                     self._clock, self._time_s, self._interval_s,
                     predict.MODELS.index(self.motion), self.memory, self.refine, self.ndim,
-                    self.capacity, self.next_id, *frame, self._slots, self._n_free, len(self._id),
+                    self.capacity, self.next_id, *frame, self._slots, self._n_free, self._n_lost,
+                    len(self._id),
                 ),
                 self._free[: self._n_free].astype("<i4").tobytes(),
                 self._id.astype("<i8").tobytes(),
@@ -322,9 +330,8 @@ class Linker:
     def _models(self) -> tuple[bytes, ...]:
         if self.motion == "none":
             return ()
-        parts = (self._common, self._state)
         told = self._refiner.snapshot() if self._refiner else b""
-        return *(part.astype("<f8").tobytes() for part in parts), told
+        return self._common.astype("<f8").tobytes(), self._state.astype("<f8").tobytes(), told
 
     @classmethod
     def restore(cls, data: bytes) -> Linker:
@@ -338,19 +345,27 @@ class Linker:
         body = data[:-4]
         if data[:8] != _MAGIC or struct.pack("<I", zlib.crc32(body)) != data[-4:]:
             raise InputError("these bytes are not a linker's snapshot, or are damaged")
+        try:
+            return cls._read(body)
+        except (struct.error, ValueError, IndexError, OverflowError) as error:
+            raise InputError("a linker's snapshot contradicts itself: leave it") from error
+
+    @classmethod
+    def _read(cls, body: bytes) -> Linker:
         _, reach, weight, clock, time_s, interval_s, *rest = _HEAD.unpack_from(body)
-        model, memory, refine, ndim, capacity, next_id, seen, frame, slots, n_free, n = rest
-        motion = predict.MODELS[model]
-        how = {"motion": motion, "intensity_weight": weight, "refine": refine}
+        model, memory, refine, ndim, capacity, next_id, seen, frame, slots, *counts = rest
+        n_free, n_lost, n = counts
+        if not (0 <= model and slots <= capacity <= _MOST and min(counts) >= 0):
+            raise ValueError
+        how = {"motion": predict.MODELS[model], "intensity_weight": weight, "refine": refine}
         linker = cls(reach, memory, ndim, next_id, capacity, **how)
         linker.frame = frame if seen else None
         linker._clock, linker._time_s, linker._interval_s = clock, time_s, interval_s
-        linker._slots, linker._n_free = slots, n_free
-        at = _HEAD.size
+        linker._slots, linker._n_free, linker._n_lost = slots, n_free, n_lost
+        arrays, at = [], _HEAD.size
         parts = [(n_free, "<i4"), (n, "<i8"), (n, "<i4"), (n, "<i8"), (3 * n, "<f8")]
         if model:
             parts += [(predict.P, "<f8"), (n * predict.F, "<f8")]
-        arrays = []
         for count, code in parts:
             values = np.frombuffer(body, code, count, at)
             arrays.append(values.astype(values.dtype.newbyteorder("=")))
@@ -362,5 +377,23 @@ class Linker:
             linker._common = arrays[5]
             linker._state = arrays[6].reshape(n, predict.F)
         if linker._refiner is not None:
-            linker._refiner.restore(body[at:])
+            linker._refiner.restore(body[at:], slots)
+        elif at != len(body):
+            raise ValueError
+        linker._check()
         return linker
+
+    def _check(self) -> None:
+        """ValueError where tables are such as linking never makes: compiled loops trust them."""
+        slots = np.sort(np.concatenate([self._slot, self._free[: self._n_free]]))
+        ids, missed = np.unique(self._id), (self.frame or 0) - self._last
+        if not (
+            np.array_equal(slots, np.arange(self._slots))
+            and self._n_lost <= self._n_free
+            and len(ids) == len(self._id)
+            and ((ids >= 0) & (ids < self.next_id)).all()
+            and ((missed >= 0) & (missed <= self.memory + self._linger)).all()
+            and np.isfinite(self._at).all()
+            and predict.sound(self._state, self._common)
+        ):
+            raise ValueError

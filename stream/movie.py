@@ -1,148 +1,49 @@
-"""The movie of a run: an OME-Zarr 0.5 image of one chunk a frame, and the log of what is in it.
+"""The movie of a run: an OME-Zarr 0.5 image in shards of many frames, and the log of what is in it.
 
-`movie/0` has the axes t, (z,) y, x; its first axis counts stored exposures. It grows by 64, so its
-shape says nothing: a frame exists when `movie/0/commit.log` says so. The log is a file of 64-byte
-records, each written at once after the frame's chunk, with its own CRC and that of the pixels; a
-reader takes the leading whole records. So a frame that was cut, lost by the disk or damaged is
-never returned as data. (The log lies in the folder of an array because Zarr readers look for
-nothing there; in a group's folder they would warn of it.)
+`movie/0` has the axes t, (z,) y, x; its first axis counts stored exposures. Frames are appended to
+a shard (shards.py), and each is told of by a record in the log (commits.py) written at once after
+it: a frame exists when the log says so. So one that was cut, lost by the disk or damaged is never
+returned as data. Other Zarr readers see, while the movie grows, the frames of the shards that are
+full, and when it is closed all of them. Runs of formats before 4 have a chunk file a frame, which
+is read in the same way.
 
-A killed process loses no frame that `add_frame` returned for. Frames are not synced to disk one by
-one: after a power cut those of the last seconds, which the operating system had not written, are
-reported as damaged.
+A killed process loses no frame that `add_frame` returned for. What a power cut takes depends on the
+durability (files.py): "frame" syncs the frame and then its record before `add_frame` returns;
+"second" has a thread do so every `SYNC_S`; "end" syncs nothing before `close`. Frames are synced
+before records, but a record may reach the disk before the frame it tells of: `resume` drops such
+records from the end of the log.
 """
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import shutil
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
 
+from livespt.stream.commits import COMMIT_LOG, LOG, LogReader, log_record, sealed
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.files import data_sync, store_error, write_all, write_json
+from livespt.stream.files import (
+    Durability,
+    Passing,
+    data_sync,
+    store_error,
+    sync,
+    write_all,
+)
+from livespt.stream.image import movie_dtype, shard_frames, show
+from livespt.stream.shards import OpenShard, decode, encode, read_part, shard_path
+from livespt.stream.shared import hold
 from livespt.stream.types import Frame, Start
 
-GROWTH = 64  # frames
-
-# One committed exposure, in the order of recording. Little endian, 64 bytes.
-LOG = np.dtype(
-    [
-        ("index", "<u8"),  # along the first axis of movie/0; equals the record's place
-        ("number", "<i8"),  # counts exposures
-        ("t", "<i8"),  # time point
-        ("channel", "<i2"),
-        ("position", "<i2"),
-        ("clock", "u1"),  # index into CLOCKS
-        ("end", "u1"),  # 1: no frame but the end of the movie
-        ("free", "u1", (2,)),
-        ("time_s", "<f8"),
-        ("pixels_crc", "<u4"),  # CRC-32 of the frame's little-endian pixels
-        ("free2", "u1", (16,)),
-        ("crc", "<u4"),  # CRC-32 of the bytes before it
-    ]
-)
-
-
-def log_record(index: int, frame: Frame) -> NDArray[np.void]:
-    """LOG record, (1,), of a frame without its CRCs."""
-    record = np.zeros(1, LOG)
-    record["index"], record["number"], record["t"] = index, frame.number, frame.t
-    record["channel"], record["position"] = frame.channel, frame.position
-    record["clock"], record["time_s"] = frame.clock, frame.time_s
-    return record
-
-
-def movie_dtype(start: Start) -> np.dtype[Any]:
-    """Little-endian dtype of the frames of a run."""
-    return np.dtype(start.dtype).newbyteorder("<")
-
-
-def create_movie(run: Path, start: Start) -> None:
-    """Create the empty movie of the run in the folder `run`, with its OME-Zarr metadata."""
-    folder = run / "movie"
-    zarr.create_group(folder, attributes={"ome": ome_metadata(start)})
-    zarr.create_array(
-        folder,
-        name="0",
-        shape=(GROWTH, *start.shape),
-        chunks=(1, *start.shape),
-        dtype=movie_dtype(start),
-        # measured, 512 x 512 uint16: 0.9 ms more than none, 2.4 times smaller
-        compressors=(
-            BloscCodec(
-                cname="lz4", clevel=1, shuffle="bitshuffle", typesize=movie_dtype(start).itemsize
-            ),
-            Crc32cCodec(),
-        ),
-        fill_value=0,
-        dimension_names=("t", *start.axes),
-    )
-
-
-def ome_metadata(start: Start) -> dict[str, Any]:
-    """OME-Zarr 0.5 `ome` attribute: axes, units, scales; an unknown scale is 1 without a unit."""
-    known = {
-        "t": start.frame_interval_s,
-        "z": start.z_step_um,
-        "y": start.pixel_size_um,
-        "x": start.pixel_size_um,
-    }
-    axes, scale = [], []
-    for name in ("t", *start.axes):
-        axis = {"name": name, "type": "time" if name == "t" else "space"}
-        value = known[name]
-        if value:
-            axis["unit"] = "second" if name == "t" else "micrometer"
-        axes.append(axis)
-        scale.append(float(value or 1.0))
-    transforms = [{"type": "scale", "scale": scale}]
-    dataset = {"path": "0", "coordinateTransformations": transforms}
-    name = Path(start.source).name or start.run
-    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": [dataset]}]}
-
-
-class LogReader:
-    """Reads the commit log of a run's movie at any moment, also while it grows.
-
-    Attributes
-    ----------
-    ended : bool
-        The movie was closed: no frame will follow.
-    """
-
-    def __init__(self, run: Path) -> None:
-        self._path = run / "movie" / "0" / "commit.log"
-        self._count = 0
-        self.ended = False
-
-    def poll(self) -> NDArray[np.void]:
-        """LOG records, (n,), of the frames committed since the last call."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._count * LOG.itemsize)
-                data = file.read()
-        except FileNotFoundError:
-            data = b""
-        records = np.frombuffer(data, LOG, len(data) // LOG.itemsize)
-        view, good = memoryview(data), 0
-        for i, (crc, index, end) in enumerate(
-            zip(records["crc"], records["index"], records["end"], strict=True)
-        ):
-            body = view[i * LOG.itemsize : (i + 1) * LOG.itemsize - 4]
-            if zlib.crc32(body) != crc or index != self._count:
-                break
-            if end:
-                self.ended = True
-                break
-            good, self._count = i + 1, self._count + 1
-        return records[:good]
+SYNC_S = 0.5  # longest time between a frame and its sync at durability "second"
+RESERVE = 64 << 20  # bytes of the disk that frames leave to the tables; at most a twentieth of it
 
 
 class MovieWriter:
@@ -154,31 +55,52 @@ class MovieWriter:
         Folder of a run made by `create_run` with a movie.
     start
         Of the run: axes, shape and dtype of its frames.
+    resume
+        Go on with a movie whose writer was cut short, after its last frame.
+    durability
+        When frames are safe from a power cut.
+
+    Attributes
+    ----------
+    dropped : int
+        Records of frames that a power cut took, dropped by `resume`.
 
     Raises
     ------
     StoreError
-        Another writer has begun this movie, or the disk refuses.
+        Another process writes this movie, or (without `resume`) has begun it; the disk refuses; an
+        older livespt has begun it.
     """
 
-    def __init__(self, path: Path | str, start: Start) -> None:
-        self._folder = Path(path) / "movie" / "0"
+    def __init__(
+        self,
+        path: Path | str,
+        start: Start,
+        *,
+        resume: bool = False,
+        durability: Durability = "second",
+    ) -> None:
+        self._run = Path(path)
+        self._folder = self._run / "movie" / "0"
         self._shape = tuple(start.shape)
         self._dtype = movie_dtype(start)
-        self._count = 0
-        log = self._folder / "commit.log"
+        self._durability = durability
+        self._count = self.dropped = 0
+        self._short = False  # of room on the disk
+        self._lock = threading.Lock()  # guards the next four between two threads
+        self._dirty = True
+        self._due: list[Path] = []  # files and folders of shards to be synced
+        self._finished = self._shown = 0  # frames in named shards; of them, in the array's shape
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            self._log = os.open(log, flags, 0o644)
-            self._array = zarr.open_array(self._folder, mode="r+").with_config(
-                {"write_empty_chunks": True}
-            )
-        except FileExistsError as error:
-            raise StoreError(
-                f"{path} is or was written by another process: choose another --out"
-            ) from error
+            self._frames = shard_frames(self._folder)
+            self._log, self._held = self._open_log(resume)
+            self._shard = self._open_shard(*(self._continue() if resume else (0, [])))
+        except StoreError:
+            raise
         except OSError as error:
             raise store_error(f"opening the movie of {path}", error) from error
+        passing = durability != "frame"
+        self._passing = Passing("movie-sync", SYNC_S, self._sync) if passing else None
 
     def __len__(self) -> int:
         return self._count
@@ -190,7 +112,7 @@ class MovieWriter:
         ------
         StoreError
             Its shape or dtype is not the run's, or the disk is full or broken: the frame is not in
-            the movie, and the next one can be tried.
+            the movie (`len` tells, where only its sync failed), and the next one can be tried.
         """
         image = frame.image
         if image.shape != self._shape or image.dtype.newbyteorder("<") != self._dtype:
@@ -201,17 +123,21 @@ class MovieWriter:
         image = np.ascontiguousarray(image, dtype=self._dtype)
         record = log_record(self._count, frame)
         record["pixels_crc"] = zlib.crc32(image.data)
+        data = encode(image)
         try:
-            if self._count >= self._array.shape[0]:
-                self._array.resize((self._array.shape[0] + GROWTH, *self._shape))
-            self._array[self._count] = image
-            self._append(record)
+            if self._passing is not None and self._passing.error is not None:
+                raise self._passing.error
+            self._check_room(len(data))
+            if self._shard.full:
+                self._next_shard()
+            self._commit(record, data)
+            if self._durability == "frame":
+                self._sync()
         except OSError as error:
             raise store_error(f"storing frame {frame.number}", error) from error
-        self._count += 1
 
     def close(self) -> None:
-        """Trim the array to the frames it has and end the log.
+        """Finish the last shard, give the array the frames it has and end the log.
 
         Raises
         ------
@@ -221,25 +147,153 @@ class MovieWriter:
         record = np.zeros(1, LOG)
         record["index"], record["end"] = self._count, 1
         try:
-            self._trim()
-            self._append(record)
+            if self._passing is not None:
+                self._passing.close()
+            self._sync(last=True)
+            self._shard.finish()
+            sync([p for p in (self._shard.path, self._shard.path.parent) if p.exists()])
+            show(self._folder, self._count)
+            write_all(self._log, sealed(record), self._count * LOG.itemsize)
             data_sync(self._log)
         except OSError as error:
             raise store_error("closing the movie", error) from error
         finally:
-            os.close(self._log)
+            self._shard.close()
+            self._let_go()
 
-    def _append(self, record: NDArray[np.void]) -> None:
-        record["crc"] = zlib.crc32(record.tobytes()[:-4])
-        write_all(self._log, record.tobytes(), self._count * LOG.itemsize)
+    def leave(self) -> None:
+        """Let go without an end: what is committed stays, and the movie can be resumed."""
+        if self._passing is not None:
+            self._passing.close()
+        self._shard.close()
+        self._let_go()
 
-    def _trim(self) -> None:
-        # Zarr's own resize would list every chunk of the movie to find those beyond the end; there
-        # is at most the one of a frame that could not be committed
-        document = json.loads((self._folder / "zarr.json").read_text("utf-8"))
-        document["shape"][0] = self._count
-        write_json(self._folder / "zarr.json", document)
-        _chunk(self._folder, self._count, len(self._shape)).unlink(missing_ok=True)
+    def _let_go(self) -> None:
+        os.close(self._log)
+        os.close(self._held)
+
+    def _open_log(self, resume: bool) -> tuple[int, int]:
+        """Descriptors of the log, for writing, and of its lock."""
+        log = self._run / COMMIT_LOG
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        try:
+            descriptor = os.open(log, flags if resume else flags | os.O_EXCL, 0o644)
+        except FileExistsError as error:
+            raise StoreError(
+                f"{self._run} is or was written by another process: choose another --out"
+            ) from error
+        held = hold(log)
+        if held is None:
+            os.close(descriptor)
+            raise StoreError(f"{self._run} is being written by another process: wait for its end")
+        return descriptor, held
+
+    def _continue(self) -> tuple[int, list[tuple[int, int]]]:
+        """Drop what is not whole; returns the shard to go on with, its frames as (offset, length).
+
+        Frames whose record reached the disk before a power cut, and they did not, are at the end.
+        """
+        records = LogReader(self._run).poll()
+        count = len(records)
+        while count and not self._is_whole(records[count - 1]):
+            count -= 1
+        self._count, self.dropped = count, len(records) - count
+        os.ftruncate(self._log, count * LOG.itemsize)
+        number = max(count - 1, 0) // self._frames
+        first = number * self._frames
+        for beyond in (self._folder / "c").glob("*"):
+            if int(beyond.name) > number:
+                shutil.rmtree(beyond)
+        for partial in self._folder.glob("*.partial"):
+            partial.unlink()
+        show(self._folder, first)  # before the shard loses its name
+        self._finished = self._shown = first
+        return number, records[["offset", "length"]][first:count].tolist()
+
+    def _is_whole(self, record: np.void) -> bool:
+        try:
+            _read(self._folder, record, self._shape, self._dtype)
+        except (FileNotFoundError, ValueError, RuntimeError):
+            return False
+        return True
+
+    def _open_shard(self, number: int, places: list[tuple[int, int]]) -> OpenShard:
+        path = shard_path(self._folder, number, len(self._shape))
+        shard = OpenShard(path, self._frames, places)
+        with self._lock:
+            self._due += path.parents[: len(self._shape) + 2]  # up to the array's folder
+        return shard
+
+    def _next_shard(self) -> None:
+        """Finish the shard that is full and begin the next; repeated after an error."""
+        shard = self._open_shard(self._count // self._frames, [])
+        try:
+            with self._lock:
+                self._shard.finish()
+                self._due += [self._shard.path, self._shard.path.parent]
+                self._shard, self._finished = shard, self._count
+        except OSError:
+            shard.close()
+            raise
+
+    def _check_room(self, size: int) -> None:
+        """Raise OSError where a frame would take what is reserved; then until there is twice that.
+
+        So a full disk stops the frames while there is room for the tables, and not in fits.
+        """
+        disk = shutil.disk_usage(self._folder)
+        reserve = min(RESERVE, disk.total // 20)
+        self._short = disk.free < size + reserve * (2 if self._short else 1)
+        if self._short:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _commit(self, record: NDArray[np.void], data: bytes) -> None:
+        """Append a frame, then the record that tells of it: both or none."""
+        record["shard"], record["length"] = self._count // self._frames, len(data)
+        record["offset"] = self._shard.append(data)
+        try:
+            write_all(self._log, sealed(record), self._count * LOG.itemsize)
+        except OSError:
+            self._shard.drop()
+            raise
+        self._count += 1
+        self._dirty = True
+
+    def _sync(self, *, last: bool = False) -> None:
+        """Put on disk what the durability asks for, frames before records, and show full shards."""
+        descriptors, due = [], []
+        with self._lock:
+            finished = self._finished
+            if self._dirty and (last or self._durability != "end"):
+                descriptors = [os.dup(self._shard.descriptor), os.dup(self._log)]
+                due, self._due, self._dirty = self._due, [], False
+        try:
+            sync(dict.fromkeys(due), workers=16 if len(due) > 16 else 1)
+            for descriptor in descriptors:
+                data_sync(descriptor)
+        except OSError:
+            with self._lock:
+                self._due, self._dirty = due + self._due, True
+            raise
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if finished != self._shown:
+            show(self._folder, finished)
+            self._shown = finished
+
+
+def _read(
+    folder: Path, record: np.void, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """The pixels that a record tells of; FileNotFoundError or ValueError if they are not there."""
+    length = int(record["length"])
+    number = int(record["shard"] if length else record["index"])
+    path = shard_path(folder, number, len(shape))
+    image = decode(read_part(path, int(record["offset"]), length or None), shape, dtype)
+    if zlib.crc32(image.data) != record["pixels_crc"]:
+        raise ValueError("it is not what was recorded")
+    return image
 
 
 class MovieReader:
@@ -250,7 +304,6 @@ class MovieReader:
         self._start = start
         self._reader = LogReader(run)
         self._parts: list[NDArray[np.void]] = []
-        self._array: zarr.Array[Any] | None = None
 
     @property
     def log(self) -> NDArray[np.void]:
@@ -278,22 +331,13 @@ class MovieReader:
         log = self.log
         if not 0 <= i < len(log):
             raise IndexError(f"frame {i} of {len(log)} in {self._run}")
-        record = log[i]
-        where = _chunk(Path("movie/0"), i, len(self._start.shape))
+        record, shape = log[i], tuple(self._start.shape)
         try:
-            if self._array is None or self._array.shape[0] <= i:
-                self._array = zarr.open_array(self._run / "movie" / "0", mode="r")
-            image = np.ascontiguousarray(self._array[i])
-        except (ValueError, RuntimeError, OSError, TypeError, KeyError, IndexError) as error:
-            raise InputError(
-                f"frame {i} of {self._run} is damaged (chunk {where}): {error}"
-            ) from error
-        shape, crc = tuple(self._start.shape), record["pixels_crc"]
-        if image.shape != shape or zlib.crc32(image.data) != crc:
-            raise InputError(
-                f"frame {i} of {self._run} is damaged: chunk {where} is missing or is not what was "
-                "recorded"
-            )
+            image = _read(self._run / "movie" / "0", record, shape, movie_dtype(self._start))
+        except (ValueError, RuntimeError, OSError) as error:
+            number = int(record["shard"] if record["length"] else i)
+            where = shard_path(Path("movie/0"), number, len(shape)).as_posix()
+            raise InputError(f"frame {i} of {self._run} is damaged ({where}): {error}") from error
         return Frame(
             int(record["number"]),
             int(record["t"]),
@@ -303,7 +347,3 @@ class MovieReader:
             image,
             int(record["clock"]),
         )
-
-
-def _chunk(folder: Path, i: int, ndim: int) -> Path:
-    return folder.joinpath("c", str(i), *["0"] * ndim)

@@ -67,22 +67,27 @@ class TimedInfer:
         self._parts: list[Timed] = []
 
     def __call__(self) -> Follower:
-        follower = self.infer()
-        push, read = (Timed(part, self._clock) for part in (follower.push, follower.read))
-        self._parts += [push, read]
-        return TimedFollower(push, read, follower.clear)
+        follower = TimedFollower(self.infer(), self._clock)
+        self._parts += [follower.push, follower.read]
+        return follower
 
     def take_ms(self) -> float:
         """Return the milliseconds since last asked."""
         return sum(part.take_ms() for part in self._parts)
 
 
-class TimedFollower(NamedTuple):
-    """The parts of a follower, each with its clock."""
+class TimedFollower:
+    """A follower whose parts have their clocks."""
 
-    push: Timed
-    read: Timed
-    clear: Callable[[NDArray[np.int32]], None]
+    GIVEN = ("push", "read")
+
+    def __init__(self, follower: Follower, clock: Callable[[], int]) -> None:
+        self.follower = follower
+        self.push, self.read = Timed(follower.push, clock), Timed(follower.read, clock)
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        """Forget the tracks in `slots`."""
+        self.follower.clear(slots)
 
 
 class Stages(NamedTuple):
@@ -104,6 +109,9 @@ def run(
 ) -> Stop:
     """Analyze every frame of `source` and hand each to every sink; return the last word.
 
+    A frame that cannot follow those before it is handed to `leave_out` of those sinks that have
+    it, with the reason: whoever stores frames stores it all the same.
+
     When the source ends, `ending` says how it ended: status and reason of `Stop`.
 
     Raises
@@ -119,6 +127,9 @@ def run(
 
     try:
         for frame in source:
+            if reason := analyze.refuses(frame):
+                _leave_out(sinks, frame, reason)
+                continue
             begin = clock()
             update = analyze(frame)
             took = (clock() - begin) / 1e6
@@ -142,6 +153,14 @@ def run(
     if failures:
         raise failures[0]
     return end
+
+
+def _leave_out(sinks: Sequence[Sink], frame: Frame, reason: str) -> None:
+    """Hand over a frame that is not analyzed."""
+    for sink in sinks:
+        leave_out = getattr(sink, "leave_out", None)
+        if leave_out is not None:
+            leave_out(frame, reason)
 
 
 def _close(sinks: Sequence[Sink], stop: Stop) -> list[LiveSptError]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream import hindsight, predict
-from livespt.stream.hindsight import AFTER, BEFORE, FRAME, NONE, OVER, SLOT
+from livespt.stream.hindsight import AFTER, BEFORE, CLOCK, FRAME, LIGHT, NOISE, NONE, OVER, SLOT
 from livespt.stream.window import tails
 
 MARGIN = 0.5  # what a correction must gain for each link it changes, in units of -2 log likelihood
@@ -179,12 +179,17 @@ class Refiner:
         parts += [part.astype("<i8").tobytes() for part in (ints, self._newest)]
         return head + b"".join(parts)
 
-    def restore(self, data: bytes) -> None:
-        """Go on from a snapshot of a refiner with the same parameters."""
+    def restore(self, data: bytes, used: int) -> None:
+        """Go on from a snapshot of a refiner with the same parameters.
+
+        ValueError where it is such as no refiner makes, of a linker that `used` so many slots.
+        """
         frames, self._due, n, slots = _HEAD.unpack_from(data)
         at, tables = _HEAD.size, []
         shapes = (frames, 2), (n, 7), (n, predict.F), (n, 4), (slots, 1)
         for shape, code in zip(shapes, ("<f8", "<f8", "<f8", "<i8", "<i8"), strict=True):
+            if min(shape) < 0:
+                raise ValueError
             table = np.frombuffer(data, code, shape[0] * shape[1], at).reshape(shape)
             tables.append(table.astype(table.dtype.newbyteorder("=")))
             at += table.nbytes
@@ -192,6 +197,21 @@ class Refiner:
         self._n = n
         self._reals, self._state, self._ints = tables[1:4]
         self._newest = tables[4].reshape(-1)
+        row, ints = np.arange(n), self._ints
+        if not (
+            at == len(data)
+            and 0 <= self._due <= len(self._frames)
+            and (np.diff(ints[:, FRAME]) >= 0).all()
+            and ((ints[:, SLOT] >= 0) & (ints[:, SLOT] < used)).all()
+            and ((ints[:, BEFORE] >= OVER) & (ints[:, BEFORE] < row)).all()
+            and ((ints[:, AFTER] < 0) | ((ints[:, AFTER] > row) & (ints[:, AFTER] < n))).all()
+            and ((self._newest >= NONE) & (self._newest < n)).all()
+            and (np.abs(self._reals[:, :LIGHT]) < predict.FAR).all()
+            and (self._reals[:, NOISE:LIGHT] >= 0).all()
+            and (np.abs(self._reals[:, CLOCK]) < predict.FAR).all()
+            and predict.sound(self._state)
+        ):
+            raise ValueError
 
     def _tables(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         n = self._n

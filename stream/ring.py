@@ -26,9 +26,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream import shared
 from livespt.stream.errors import InputError, MicroscopeError, StoreError
-from livespt.stream.slots import ACTIVE, CURSOR, ENDED, HEAD, LOST, READERS, Slots
+from livespt.stream.slots import ACTIVE, CURSOR, ENDED, HEAD, LOST, READERS, REFUSED, Slots
 from livespt.stream.types import Frame
 
+MOST = 1 << 53  # frames that anybody can count, also in JSON
 _POLL_S, _IDLE_POLL_S, _IDLE_AFTER_S = 0.0005, 0.002, 0.05
 _PROBE_S = 0.25  # between looks whether the other side lives
 
@@ -71,7 +72,7 @@ class RingWriter:
         self._words = self._slots.words
         self._wait_s = lossless_wait_s
         self._patience = [lossless_wait_s] * READERS  # what is left of it, for each reader
-        self._count = 0
+        self._count, self._last = 0, -1
 
     @property
     def count(self) -> int:
@@ -97,12 +98,23 @@ class RingWriter:
         clock: int = 0,
         captured_ns: int = 0,
     ) -> None:
-        """Copy one frame in; fields as in `types.Frame`. InputError: other shape or dtype."""
+        """Copy one frame in; fields as in `types.Frame`.
+
+        Raises
+        ------
+        InputError
+            Another shape or dtype than the ring's, or a number that does not follow the last: all
+            that reads the ring, and all that is stored, knows frames by their numbers.
+        """
         pixels = np.asarray(image)
         if pixels.shape != self._slots.shape or pixels.dtype != self._slots.dtype:
             raise InputError(
                 f"frame is {pixels.shape} {pixels.dtype}, the ring was made for "
                 f"{self._slots.shape} {self._slots.dtype}: start a new run"
+            )
+        if not self._last < number < MOST:
+            raise InputError(
+                f"frame number {number} does not follow {self._last}: count exposures on"
             )
         k = self._count
         self._await_readers(k)
@@ -115,7 +127,7 @@ class RingWriter:
         np.copyto(self._slots.images[slot], pixels)
         shared.fence()
         head[0] = 2 * k + 2
-        self._count = k + 1
+        self._count, self._last = k + 1, number
         shared.fence()
         self._words[HEAD] = k + 1
 
@@ -222,6 +234,17 @@ class RingReader:
         """Frames that wait to be read."""
         return int(self._words[HEAD]) - self._next
 
+    @property
+    def refused(self) -> int:
+        """Error number for which a lossless reader cannot store what it reads; 0: none."""
+        readers = self._slots.readers
+        return int((readers[:, REFUSED] * readers[:, ACTIVE]).max())
+
+    def tell(self, error: int) -> None:
+        """Of a lossless reader: why it cannot store what it reads, 0 when it can (again)."""
+        if self._cursor is not None:
+            self._cursor[REFUSED] = error
+
     def get(self, timeout_s: float) -> Frame | None:
         """Next frame, a copy; None when none came in time or, see `ended`, none will.
 
@@ -288,7 +311,7 @@ class RingReader:
                 cursor = self._slots.readers[i]
                 if cursor[ACTIVE]:  # of a reader that died: what it missed stays counted
                     cursor[LOST] += max(0, self._next - int(cursor[CURSOR]))
-                cursor[CURSOR] = self._next
+                cursor[CURSOR], cursor[REFUSED] = self._next, 0
                 shared.fence()
                 cursor[ACTIVE] = 1
                 self._cursor = cursor

@@ -30,9 +30,16 @@ class Follower(Protocol):
     """
 
     def push(
-        self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None,
     ) -> NDArray[np.float32]:
-        """Take one more point (n, 3) z, y, x in pixels of each of `slots`; read it (n, 5 or 6)."""
+        """Take one more point (n, 3) z, y, x in pixels of each of `slots`; read it (n, 5 or 6).
+
+        `intensity` (n,) is NaN, or None for all, where nobody knows it.
+        """
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
         """Readings of the points `ages` (n,) points before the newest of `slots` (n,)."""
@@ -69,6 +76,8 @@ class States:
     refine : int
         Frames back from the newest for which tracks may be exchanged; below `lag`.
     """
+
+    GIVEN = ("lag", "abstain_below", "z_scale", "channel", "position")
 
     def __init__(
         self,
@@ -110,14 +119,19 @@ class States:
         slots: NDArray[np.int32],
         tracks: NDArray[np.int64],
         points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.void], Settled]:
-        """Take the points (n, 3) z, y, x of one frame; return provisional and settled rows."""
+        """Take the points (n, 3) z, y, x of one frame; return provisional and settled rows.
+
+        `intensity` (n,) is told to those who read it; None: nobody knows.
+        """
         self._reserve(slots)
         self._track[slots] = tracks
-        self.windows.push(slots, frame, points)
+        self.windows.push(slots, frame, points, intensity)
         self._open[slots] += 1
         frames = np.full(len(slots), frame)
-        readings = self.follower.push(slots, frames, points * (self.z_scale, 1.0, 1.0))
+        scaled = points * (self.z_scale, 1.0, 1.0)
+        readings = self.follower.push(slots, frames, scaled, intensity)
         now = self._rows(slots, frames, readings, frame)
         due = self._settle(np.flatnonzero(self._open).astype(np.int32), frame - self.lag + 1, frame)
         return now, due
@@ -150,7 +164,7 @@ class States:
             mine = slots[held > back]
             at = windows.column(mine, np.full(len(mine), back))
             points = windows.point[mine, at] * (self.z_scale, 1.0, 1.0)
-            self.follower.push(mine, windows.frame[mine, at], points)
+            self.follower.push(mine, windows.frame[mine, at], points, windows.intensity[mine, at])
 
     def finish(self, frame: int) -> Settled:
         """Settle every point left at the end of a run."""

@@ -21,11 +21,14 @@ import zarr
 from numpy.typing import NDArray
 
 from livespt.stream.attributes import read_attributes, write_attributes
+from livespt.stream.bounds import check_files
 from livespt.stream.columns import CHUNK_ROWS, STATUS, TABLES, create_tables, read_rows
+from livespt.stream.commits import LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.files import store_error
+from livespt.stream.files import Durability, store_error, sync
+from livespt.stream.image import create_movie
 from livespt.stream.journal import JournalReader
-from livespt.stream.movie import LOG, MovieReader, MovieWriter, create_movie
+from livespt.stream.movie import MovieReader, MovieWriter
 from livespt.stream.tables import TableWriter
 from livespt.stream.types import Frame, Start, Stop, Update
 
@@ -41,9 +44,23 @@ __all__ = [
 
 
 def create_run(
-    path: Path | str, start: Start, *, movie: bool = True, chunk_rows: int = CHUNK_ROWS
+    path: Path | str,
+    start: Start,
+    *,
+    movie: bool = True,
+    chunk_rows: int = CHUNK_ROWS,
+    shard_frames: int | None = None,
 ) -> None:
     """Create an empty run; it exists, whole, when this returns.
+
+    Parameters
+    ----------
+    movie
+        It is to hold the frames too.
+    chunk_rows
+        A column's chunk.
+    shard_frames
+        A file of the movie; None: what suits frames of that size.
 
     Raises
     ------
@@ -56,11 +73,13 @@ def create_run(
     try:
         path.mkdir()
         if movie:
-            create_movie(path, start)
+            create_movie(path, start, shard_frames)
         create_tables(path, chunk_rows)
         # an array without elements, so that Zarr readers do not look into this folder
         zarr.create_array(path / "journal", shape=(0,), chunks=(1,), dtype="u1")
+        sync([*path.rglob("*"), path], workers=16)  # a power cut must not take what can be read
         write_attributes(path, start, TABLES)
+        sync([path, path.parent])
     except FileExistsError as error:
         raise StoreError(f"{path} exists already: choose another --out") from error
     except OSError as error:
@@ -78,6 +97,16 @@ class RunWriter:
         First word of the run.
     movie
         Store the frames too. Without them `add_frame` still gives each frame its row in `frames`.
+    resume
+        Go on with a run whose writer was cut short.
+    durability
+        When frames and commits are safe from a power cut.
+
+    Attributes
+    ----------
+    tables : TableWriter
+    last : int
+        Number of the last frame added; -1: none.
 
     Raises
     ------
@@ -85,11 +114,31 @@ class RunWriter:
         `path` exists, its parent does not or is not writable, or the disk is full.
     """
 
-    def __init__(self, path: Path | str, start: Start, *, movie: bool = True) -> None:
-        create_run(path, start, movie=movie)
-        self._movie = MovieWriter(path, start) if movie else None
-        self._tables = TableWriter(path)
-        self._last = -1
+    def __init__(
+        self,
+        path: Path | str,
+        start: Start,
+        *,
+        movie: bool = True,
+        resume: bool = False,
+        durability: Durability = "second",
+    ) -> None:
+        if not resume:
+            create_run(path, start, movie=movie)
+        path = Path(path)
+        self._movie = (
+            MovieWriter(path, start, resume=resume, durability=durability) if movie else None
+        )
+        try:
+            self.tables = TableWriter(path, resume=resume, durability=durability)
+        except BaseException:
+            if self._movie is not None:
+                self._movie.leave()
+            raise
+        self.last = -1
+        if resume:
+            known = self.tables.rows("frames") if self._movie is None else LogReader(path).poll()
+            self.last = int(known["number"].max(initial=-1))
 
     def add_frame(self, frame: Frame) -> None:
         """Store a frame, in the order of `number`; every frame, analyzed or not.
@@ -99,15 +148,15 @@ class RunWriter:
         StoreError
             It is unlike the run's frames or out of order, or the disk is full or broken.
         """
-        if frame.number <= self._last:
+        if frame.number <= self.last:
             raise StoreError(
-                f"frame {frame.number} came after {self._last}: the source is out of order"
+                f"frame {frame.number} came after {self.last}: the source is out of order"
             )
         if self._movie is None:
-            self._tables.note_frame(frame)
+            self.tables.note_frame(frame)
         else:
             self._movie.add_frame(frame)
-        self._last = frame.number
+        self.last = frame.number
 
     def commit(self, frame: Frame, update: Update) -> None:
         """Commit what the frame last added produced; when this returns, readers see all of it.
@@ -117,17 +166,23 @@ class RunWriter:
         StoreError
             The frame was not added, or the disk is full or broken: the update is not in the run.
         """
-        if frame.number != self._last:
+        if frame.number != self.last:
             raise StoreError(f"frame {frame.number} must be added before its update is committed")
-        self._tables.commit(frame, update)
+        self.tables.commit(frame, update)
 
     def finish(self, update: Update) -> None:
         """Commit the rows that the end of the run settles; see `TableWriter.finish`."""
-        self._tables.finish(update)
+        self.tables.finish(update)
 
     def status(self, kind: str, frame: int, text: str) -> None:
         """Commit an operational notice; see `TableWriter.status`."""
-        self._tables.status(kind, frame, text)
+        self.tables.status(kind, frame, text)
+
+    def leave(self) -> None:
+        """Let go without a last word: what is committed stays, and the run can be resumed."""
+        if self._movie is not None:
+            self._movie.leave()
+        self.tables.leave()
 
     def close(self, stop: Stop) -> Stop:
         """End the run; returns the last word with the counts as stored.
@@ -145,7 +200,7 @@ class RunWriter:
             stop = replace(stop, status="failed", reason=stop.reason or str(error))
             raise
         finally:
-            stop = self._tables.close(stop, wait_s=0)  # no other process has frames to come
+            stop = self.tables.close(stop, wait_s=0)  # no other process has frames to come
         return stop
 
 
@@ -167,6 +222,7 @@ class RunReader:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         attributes = read_attributes(self.path)
+        check_files(self.path)
         self.start: Start = attributes.start
         self.stop: Stop | None = None
         self.has_movie = (self.path / "movie").is_dir()
@@ -243,6 +299,18 @@ class RunReader:
         if self._movie is None:
             raise InputError(f"{self.path} was stored without its movie (--no-movie)")
         return self._movie.frame(i)
+
+    def graded(self, i: int) -> Frame:
+        """`frame(i)` with the level (stream/ladder.py) at which it was analyzed, 0 if it was not.
+
+        Raises
+        ------
+        IndexError, InputError
+            As `frame` does, or the table of frames is damaged.
+        """
+        frame, rows = self.frame(i), self.frames
+        known = i < len(rows) and "level" in (rows.dtype.names or ())  # not in older runs
+        return frame._replace(level=int(rows["level"][i])) if known else frame
 
     def _table(self, name: str) -> NDArray[np.void]:
         if name in self._now:

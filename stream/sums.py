@@ -1,8 +1,8 @@
 """Sums: what every file of a closed run was, so that `verify` can tell whether it still is.
 
 They stand in the attributes of the run: of each array the CRC-32 of its `zarr.json` and of its
-chunk files in order, of each other file its own, and one of these attributes themselves. The chunks
-of the movie are not among them: its log holds a CRC of every frame.
+chunk files in order, of each other file its own, and one of these attributes themselves. The shards
+of the movie are not among them: its log holds a CRC of every frame, and its place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-LOG = "movie/0/commit.log"
+from livespt.stream.commits import COMMIT_LOG
 
 
 def file_sum(path: Path) -> int:
@@ -59,5 +59,5 @@ def of_run(run: Path, chunks: dict[str, list[int]], *, movie: bool) -> dict[str,
     for name in (*groups, *(["movie", "movie/0"] if movie else [])):
         sums[name] = packed([file_sum(run / name / "zarr.json")])
     if movie:
-        sums[LOG] = packed([file_sum(run / LOG)])
+        sums[COMMIT_LOG] = packed([file_sum(run / COMMIT_LOG)])
     return sums

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 3  # version of the run store and of the wire
+FORMAT = 4  # version of the run store and of the wire
 
 MOTIONS = ("normal", "directed", "confined", "subdiffusive")  # order of the p_ fields below
 ABSTAIN = -1  # `STATE["state"]` when no motion is likely enough
@@ -100,6 +100,8 @@ FRAME = np.dtype(
         ("infer_ms", "<f4"),
         ("analyze_ms", "<f4"),  # whole step
         ("latency_ms", "<f4"),  # hook to published; NaN in a replay
+        ("level", "u1"),  # of `stream.ladder`: what was given up for it, 0: nothing
+        ("odd", "u1"),  # what was the matter with it: bits of `stream.odd`
     ]
 )
 
@@ -126,6 +128,7 @@ class Frame(NamedTuple):
     image: NDArray[Any]
     clock: int = 0  # index into CLOCKS
     captured_ns: int = 0  # monotonic clock at the hook; 0: not live
+    level: int = 0  # of `stream.ladder`: what the loop gives up for it
 
 
 class Timings(NamedTuple):
@@ -151,6 +154,8 @@ class Update(NamedTuple):
     events: NDArray[np.void]  # EVENT
     timings: Timings = Timings()
     degraded: int = 0  # spots in crowds too dense to be linked at the least cost in bounded time
+    level: int = 0  # of the frame
+    odd: int = 0  # what was the matter with the frame: bits of `stream.odd`
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,7 @@ class Start:
     software: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)  # provider, threads, hardware class
     source_run: str = ""  # id of the run that is replayed
+    all_frames: bool = False  # of that run also the frames that it had skipped
     format: int = FORMAT
 
 

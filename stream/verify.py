@@ -11,12 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from livespt.stream import sums
 from livespt.stream.attributes import Attributes, read_attributes
+from livespt.stream.bounds import check_file
 from livespt.stream.columns import read_rows
-from livespt.stream.errors import InputError
+from livespt.stream.commits import COMMIT_LOG, LOG, LogReader
+from livespt.stream.errors import InputError, StoreError
+from livespt.stream.image import shard_frames
 from livespt.stream.journal import JournalReader, is_torn
-from livespt.stream.movie import LOG, LogReader, MovieReader
+from livespt.stream.movie import MovieReader
+from livespt.stream.shards import index_of, read_part, shard_path
 
 
 class Fault(NamedTuple):
@@ -50,6 +57,9 @@ def verify(run: Path) -> Iterator[Fault]:
         yield from faults
     else:
         for name, packed in attributes.sums.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                yield Fault("zarr.json", f"sums of {name!r}, which is no part of a run")
+                continue
             yield from _files(run, name, packed)
     yield from _movie(run, attributes)
 
@@ -61,7 +71,7 @@ def _files(run: Path, name: str, packed: str) -> Iterator[Fault]:
     except ValueError:
         yield Fault("zarr.json", f"no sums of {name}")
         return
-    yield from _file(run, run / name if name == sums.LOG else run / name / "zarr.json", first)
+    yield from _file(run, run / name if name == COMMIT_LOG else run / name / "zarr.json", first)
     for k, expected in enumerate(chunks):
         yield from _file(run, run / name / "c" / str(k), expected)
     beyond = run / name / "c" / str(len(chunks))
@@ -72,10 +82,13 @@ def _files(run: Path, name: str, packed: str) -> Iterator[Fault]:
 def _file(run: Path, path: Path, expected: int) -> Iterator[Fault]:
     where = path.relative_to(run).as_posix()
     try:
+        check_file(run, path)
         if sums.file_sum(path) != expected:
             yield Fault(where, "is not what was written")
     except FileNotFoundError:
         yield Fault(where, "is missing")
+    except InputError as error:
+        yield Fault(where, str(error))
     except OSError as error:
         yield Fault(where, f"cannot be read: {error.strerror}")
 
@@ -115,17 +128,44 @@ def _movie(run: Path, attributes: Attributes) -> Iterator[Fault]:
     log.poll()
     count, stop = len(reader.log), attributes.stop
     if (known and not log.ended) or (stop and not known and count < stop.frames):
-        yield Fault(sums.LOG, "does not reach the end of the movie")
+        yield Fault(COMMIT_LOG, "does not reach the end of the movie")
     elif not log.ended and _records(run) > count:
-        yield Fault(sums.LOG, f"record {count} is not what was written: no frame from there on")
+        yield Fault(COMMIT_LOG, f"record {count} is not what was written: no frame from there on")
     for i in range(count):
         try:
             reader.frame(i)
         except InputError as error:
             yield Fault(f"movie, frame {i}", str(error))
+    if count and reader.log["length"][0]:
+        yield from _shards(run, reader.log, len(attributes.start.shape), log.ended)
+
+
+def _shards(run: Path, log: NDArray[np.void], ndim: int, ended: bool) -> Iterator[Fault]:
+    """That the frames fill the movie's shards, and the index of each tells where they are."""
+    try:
+        frames = shard_frames(run / "movie" / "0")
+    except StoreError as error:
+        yield Fault("movie/0/zarr.json", str(error))
+        return
+    for number in range(-(-len(log) // frames)):
+        places = log[number * frames : (number + 1) * frames]
+        ends = places["offset"] + places["length"]
+        filled = np.array_equal(places["offset"], [0, *ends[:-1]])
+        path = shard_path(run / "movie" / "0", number, ndim)
+        if not filled or (places["shard"] != number).any():
+            yield Fault(COMMIT_LOG, f"the frames of shard {number} do not lie one behind another")
+        elif not path.exists() and (ended or number < (len(log) - 1) // frames):
+            yield Fault(path.relative_to(run).as_posix(), "is missing")
+        elif path.exists():
+            index = index_of(places[["offset", "length"]].tolist(), frames)
+            if read_part(path, int(ends[-1]), None) != index:
+                yield Fault(path.relative_to(run).as_posix(), "its index is not what was written")
+    beyond = shard_path(run / "movie" / "0", -(-len(log) // frames), ndim)
+    if ended and beyond.exists():
+        yield Fault(beyond.relative_to(run).as_posix(), "was not written by this run")
 
 
 def _records(run: Path) -> int:
     """Whole records that the movie's log has room for."""
-    path = run / sums.LOG
+    path = run / COMMIT_LOG
     return path.stat().st_size // LOG.itemsize if path.exists() else 0

@@ -22,17 +22,20 @@ class Windows:
         Points more than that, so that as many at the end may be exchanged for fewer.
     """
 
+    GIVEN = ("length",)
+
     def __init__(self, length: int, capacity: int = 256, slack: int = 0) -> None:
         self.length = length
         self.count = np.zeros(capacity, np.int64)  # points ever pushed to the slot's track
         self.frame = np.zeros((capacity, length + slack), np.int64)
         self.point = np.zeros((capacity, length + slack, 3))  # z steps, y, x pixels
+        self.intensity = np.zeros((capacity, length + slack))  # NaN: not known
 
     def reserve(self, slots: NDArray[np.int32]) -> None:
         """Make room for `slots` (n,)."""
         need = int(slots.max(initial=-1)) + 1
-        self.count, self.frame, self.point = (
-            grown(some, need) for some in (self.count, self.frame, self.point)
+        self.count, self.frame, self.point, self.intensity = (
+            grown(some, need) for some in (self.count, self.frame, self.point, self.intensity)
         )
 
     def clear(self, slots: NDArray[np.int32]) -> None:
@@ -44,11 +47,13 @@ class Windows:
         slots: NDArray[np.int32],
         frame: int | NDArray[np.int64],
         points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None = None,
     ) -> None:
         """Add one point (n, 3) z steps, y, x pixels of `frame` to each of `slots` (n,)."""
         column = self.count[slots] % self.frame.shape[1]
         self.frame[slots, column] = frame
         self.point[slots, column] = points
+        self.intensity[slots, column] = np.nan if intensity is None else intensity
         self.count[slots] += 1
 
     def last_frame(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -72,7 +77,7 @@ class Windows:
         Returns the slot each point came from and the one it went to, (2, points).
         """
         source, target = tails(self.count, self.frame, slots, to, frame)
-        for table in (self.frame, self.point):
+        for table in (self.frame, self.point, self.intensity):
             table[target[0], target[1]] = table[source[0], source[1]]
         return np.stack([source[0], target[0]]).astype(np.int32)
 

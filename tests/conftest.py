@@ -30,11 +30,14 @@ def real_data() -> Path:
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of motion networks as large as the shipped ones, of random weights.
 
+    As the shipped ones, those of uncoating read intensities, too.
+
     `segmenter.onnx`, `uncoating.onnx` and of each NAME_whole.onnx. What they say means nothing;
     all that does not depend on the weights can be tested with them.
     """
     import torch
 
+    from livespt.models import brightness, traits
     from livespt.models.deepspt import Follow, Whole
     from livespt.models.motion_graph import save
     from livespt.models.session import write_card
@@ -42,9 +45,10 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("networks")
     torch.manual_seed(0)
     decision = {"lag": 20, "threshold": 0.6, "hold": 2}
-    kinds = (("segmenter", "segment", 4, 96), ("uncoating", "uncoating", 1, 64))
-    for name, task, outputs, hidden in kinds:
-        for net, end in ((Follow(outputs, hidden), ""), (Whole(outputs, hidden), "_whole")):
+    told = traits.COUNT, traits.COUNT + brightness.COUNT
+    kinds = (("segmenter", "segment", 4, 96, told[0]), ("uncoating", "uncoating", 1, 64, told[1]))
+    for name, task, *size in kinds:
+        for net, end in ((Follow(*size), ""), (Whole(*size), "_whole")):
             with torch.no_grad():
                 for weight in net.parameters():
                     weight.mul_(2)  # so that answers differ from track to track

@@ -151,6 +151,19 @@ def test_offline_reads_whole_tracks(models: dict[str, Any], networks: Path, tmp_
         np.testing.assert_allclose(rows[PROBABILITIES[:4]], told, atol=1e-6)
 
 
+def test_intensities_are_read_where_asked_for(
+    models: dict[str, Any], networks: Path, tmp_path: Path
+) -> None:
+    table = tracks(5, seed=10).assign(intensity=lambda t: 50 + t.index % 17)
+    for how in ({}, {"offline": True}):
+        plain = analyzed(table, tmp_path, **models, **how)
+        lit = analyzed(table, tmp_path, **models, **how, read_intensity=True)
+        assert lit["p_normal"].equals(plain["p_normal"])
+        assert not lit["p_uncoated"].equals(plain["p_uncoated"])
+        with pytest.raises(InputError, match="intensity"):
+            analyzed(table.drop(columns="intensity"), tmp_path, **how, read_intensity=True)
+
+
 def test_the_pixel_size_and_the_z_step_are_used(models: dict[str, Any], tmp_path: Path) -> None:
     table = tracks(4, seed=9, ndim=3)
     for how in ({}, {"offline": True}):
@@ -164,7 +177,11 @@ def test_the_pixel_size_and_the_z_step_are_used(models: dict[str, Any], tmp_path
 
 
 def live(
-    infer: Infer, frame: NDArray[np.int64], points: NDArray[np.float64], z_scale: float
+    infer: Infer,
+    frame: NDArray[np.int64],
+    points: NDArray[np.float64],
+    z_scale: float,
+    intensity: NDArray[np.float64] | None,
 ) -> Any:
     """Settled states and spots of a run that sees these points."""
     now = 0
@@ -173,6 +190,7 @@ def live(
         rows = np.flatnonzero(frame == now)
         spots = np.zeros(len(rows), SPOT)
         spots["z"], spots["y"], spots["x"] = points[rows].T
+        spots["intensity"] = 1.0 if intensity is None else intensity[rows]
         return spots
 
     settings = Settings(
@@ -181,6 +199,7 @@ def live(
         lag=infer.lag,
         abstain_below=infer.abstain_below,
         z_scale=z_scale,
+        read_intensity=intensity is not None,
     )
     analyzer = Analyzer(localize, infer, settings)
     spots, states = [], []
@@ -195,15 +214,25 @@ def live(
     return told[told["settled"] == 1], joined(SPOT, spots)
 
 
-@pytest.mark.parametrize(("ndim", "z_scale"), [(2, 1.0), (3, 2.5)])
-def test_the_live_path_gives_the_same_bytes(infer: Infer, ndim: int, z_scale: float) -> None:
+@pytest.mark.parametrize(("ndim", "z_scale", "light"), [(2, 1.0, False), (3, 2.5, True)])
+def test_the_live_path_gives_the_same_bytes(
+    infer: Infer, ndim: int, z_scale: float, light: bool
+) -> None:
     """Rows as a run would have stored them: one settled row a spot."""
     made = simulate_tracks(6, 5, ndim=ndim, lengths=(5, 60), heterogeneous=0.8, gaps=0.1)
     particle = np.repeat(np.arange(6), np.diff(made.offset))
     apart = made.point * 10 + np.array([0.0, 0.0, 2000.0]) * particle[:, None]
     points = apart.astype(np.float32).astype(np.float64)  # the spots of a run are float32
-    table = point_by_point(infer, made.frame, particle, points * (z_scale, 1, 1))
-    states, spots = live(infer, made.frame, points, z_scale)
+    seen = None
+    if light:
+        seen = np.exp(np.random.default_rng(0).normal(size=len(points)).astype(np.float32))
+        seen = seen.astype(np.float64)
+    rows = made.frame, particle, points * (z_scale, 1, 1)
+    table = point_by_point(infer, *rows, intensity=seen)
+    dark = point_by_point(infer, *rows)
+    assert np.array_equal(table["p_normal"], dark["p_normal"])
+    assert np.array_equal(table["p_uncoated"], dark["p_uncoated"]) != light
+    states, spots = live(infer, made.frame, points, z_scale, seen)
     who = dict(zip(spots["track"].tolist(), np.round(spots["x"] / 2000).tolist(), strict=True))
     assert len(states) == len(table) and sorted(who.values()) == list(range(6))
     states["track"] = [who[track] for track in states["track"].tolist()]

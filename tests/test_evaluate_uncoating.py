@@ -95,7 +95,7 @@ def test_one_model_or_both_are_judged(networks: Path, monkeypatch: pytest.Monkey
     assert [row["reading"] for row in both["movie: events"]] == readings
     assert both["movie: events"][-1]["delay_frames"] is None
     assert set(both) == {"D", "movie", "movie: events", "controls"}
-    assert [row["tracks"] for row in both["controls"]] == [10, 10, 10]
+    assert [row["tracks"] for row in both["controls"]] == [10] * len(judge.CONTROLS)
     offline = judge.evaluate_uncoating(whole, tracks=10, provider="cpu")
     assert offline == {"movie": both["movie"][-1:], "D": both["D"]}
 

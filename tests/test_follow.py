@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from livespt.models import motion_graph, traits
+from livespt.models import brightness, motion_graph, traits
 from livespt.models.deepspt import Follow
 from livespt.models.follow import Following, Network
 from livespt.models.session import open_session, shipped, write_card
@@ -39,13 +39,16 @@ def walks(n: int, seed: int = 0) -> Floats:
     return np.cumsum(steps, axis=0)
 
 
-def follow(following: Following, slots: Sequence[int], points: Floats) -> NDArray[np.float32]:
+def follow(
+    following: Following, slots: Sequence[int], points: Floats, intensity: Floats | None = None
+) -> NDArray[np.float32]:
     """Readings (LENGTH, n, 1 + len(AGES), 5): of each point at once, and of those before it."""
     at = np.array(slots, np.int32)
     told = []
     for t, some in enumerate(points):
         frames = np.full(len(at), 2 * t)
-        now = following.push(at, frames, some)
+        seen = None if intensity is None else intensity[t]
+        now = following.push(at, frames, some, seen)
         then = [following.read(at, np.full(len(at), min(age, t))) for age in AGES]
         told.append(np.stack([now, *then], axis=1))
     return np.array(told)
@@ -59,19 +62,26 @@ def test_readings_are_probabilities(pair: list[Network]) -> None:
     assert told[-1, :, 0].std(axis=0).min() > 0.01, "tracks differ"
 
 
-@pytest.mark.parametrize("outputs", [4, 1])
-def test_point_by_point_is_what_torch_says_of_whole_tracks(tmp_path: Path, outputs: int) -> None:
+@pytest.mark.parametrize(("outputs", "light"), [(4, False), (1, True), (1, False)])
+def test_point_by_point_is_what_torch_says_of_whole_tracks(
+    tmp_path: Path, outputs: int, light: bool
+) -> None:
     """Traits, what is carried, what is told and asked: all of it beside the definition."""
     torch.manual_seed(3)
-    net = Follow(outputs, hidden=16)
+    net = Follow(outputs, 16, traits.COUNT + (brightness.COUNT if light else 0))
     net.temperature[:] = torch.rand(len(net.temperature)) + 0.7
     path = motion_graph.save(net, tmp_path / "net.onnx")
     nothing: dict[str, Any] = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
     write_card(path, task="segment", seed=0, **nothing)
     points = walks(3)
-    seen = follow(Following([Network(open_session(path, "cpu"))], LAG, 0.1), [2, 0, 1], points)
+    intensity = np.exp(np.random.default_rng(4).normal(size=(LENGTH, 3)))  # told to every network
+    network = Network(open_session(path, "cpu"))
+    assert network.reads_intensity == light
+    seen = follow(Following([network], LAG, 0.1), [2, 0, 1], points, intensity)
     offset, frame = LENGTH * np.arange(4), np.tile(2 * np.arange(LENGTH), 3)
     told = of_tracks(offset, frame, points.swapaxes(0, 1).reshape(-1, 3), np.full(3, 0.1))
+    if light:
+        told = np.concatenate([told, brightness.of_tracks(offset, intensity.T.ravel())], axis=1)
     x = torch.from_numpy(told.reshape(3, LENGTH, -1)).swapaxes(0, 1)
     for k, age in enumerate((0, *AGES)):
         ages = torch.arange(LENGTH)[:, None].expand(LENGTH, 3).clamp(max=age)

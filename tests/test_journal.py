@@ -102,7 +102,7 @@ def test_readers_see_every_commit_through_rotations(
     folder = tmp_path_factory.mktemp("journal")
     early, lazy = JournalReader(folder, DTYPES), JournalReader(folder, DTYPES)
     assert not early.poll()
-    writer = JournalWriter(folder, 2)
+    writer = JournalWriter(folder, DTYPES)
     columns: Rows = [np.empty(0, d) for d in DTYPES]  # rows that a rotation moved there
     tail: Rows = [np.empty(0, d) for d in DTYPES]
 
@@ -122,7 +122,7 @@ def test_readers_see_every_commit_through_rotations(
                 n = len(tail[k]) // 2
                 columns[k] = np.concatenate([columns[k], tail[k][:n]])
                 tail[k] = tail[k][n:]
-            writer.rotate([len(c) for c in columns], tail, [])
+            writer.rotate([len(c) for c in columns], tail)
             assert writer.grown == 0
         elif isinstance(action, tuple):
             rows = make_rows(i, action)
@@ -136,13 +136,52 @@ def test_readers_see_every_commit_through_rotations(
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
-    JournalWriter(tmp_path, 2).close()
+    JournalWriter(tmp_path, DTYPES).close()
     with pytest.raises(StoreError, match="another process"):
-        JournalWriter(tmp_path, 2)
+        JournalWriter(tmp_path, DTYPES)
+
+
+def test_a_second_writer_does_not_resume_what_another_writes(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, DTYPES)
+    with pytest.raises(StoreError, match="being written"):
+        JournalWriter(tmp_path, DTYPES, resume=True)
+    writer.close()
+    JournalWriter(tmp_path, DTYPES, resume=True).close()
+
+
+@pytest.mark.parametrize("cut", [0, 1, 17, -1])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_writer_goes_on_after_the_last_whole_commit(
+    rotated: bool, cut: int, tmp_path: Path
+) -> None:
+    writer = JournalWriter(tmp_path, DTYPES)
+    writer.append(make_rows(1, (3, 1)))
+    if rotated:
+        writer.rotate([0, 0], make_rows(1, (3, 1)))
+    writer.append(make_rows(2, (2, 2)))
+    writer.close()
+    (segment,) = tmp_path.glob("*.log")
+    torn = encode(writer.held.next + 3, make_rows(3, (4, 4)))[:cut]
+    segment.write_bytes(segment.read_bytes() + torn)
+    (tmp_path / "00000007.log").write_bytes(b"")  # as a power cut may leave it
+    (tmp_path / "00000007.partial").write_bytes(b"LS")
+    early = JournalReader(tmp_path, DTYPES)
+    early.poll()
+    again = JournalWriter(tmp_path, DTYPES, resume=True)
+    assert [len(np.concatenate(held)) for held in again.held.rows] == [5, 3]
+    again.append(make_rows(4, (1, 0)))
+    again.rotate([0, 0], make_rows(5, (6, 3)))
+    again.append(make_rows(6, (1, 1)))
+    again.close()
+    late = JournalReader(tmp_path, DTYPES)
+    for reader in (early, late):
+        assert reader.poll()
+        assert [len(np.concatenate(held)) for held in reader.rows] == [7, 4]
+    assert [path.name for path in tmp_path.glob("0*")] == [late.segment.name]
 
 
 def test_a_damaged_newest_segment_falls_back_to_the_one_before(tmp_path: Path) -> None:
-    writer = JournalWriter(tmp_path, 2)
+    writer = JournalWriter(tmp_path, DTYPES)
     rows = make_rows(1, (3, 1))
     writer.append(rows)
     writer.close()
@@ -170,16 +209,16 @@ def small_files() -> Iterator[None]:
 
 
 def test_a_refused_write_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
-    writer = JournalWriter(tmp_path, 2)
+    writer = JournalWriter(tmp_path, DTYPES)
     writer.append(make_rows(1, (5, 0)))
     size = (tmp_path / "00000000.log").stat().st_size
     with small_files():
         with pytest.raises(StoreError, match="failed"):
             writer.append(make_rows(2, (500, 0)))
         with pytest.raises(StoreError, match="failed"):
-            writer.rotate([0, 0], make_rows(2, (500, 0)), [])
+            writer.rotate([0, 0], make_rows(2, (500, 0)))
     assert (tmp_path / "00000000.log").stat().st_size == size
-    assert list(tmp_path.iterdir()) == [tmp_path / "00000000.log"]
+    assert list(tmp_path.glob("0*")) == [tmp_path / "00000000.log"]
     writer.append(make_rows(3, (1, 0)))  # what fits goes on
     writer.close()
     reader = JournalReader(tmp_path, DTYPES)

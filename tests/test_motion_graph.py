@@ -26,8 +26,10 @@ def opened(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-def some_traits(length: int = LENGTH, n: int = N) -> NDArray[np.float32]:
-    return np.random.default_rng(0).normal(size=(length, n, traits.COUNT)).astype(np.float32)
+def some_traits(
+    length: int = LENGTH, n: int = N, inputs: int = traits.COUNT
+) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(length, n, inputs)).astype(np.float32)
 
 
 def probabilities(scores: torch.Tensor) -> NDArray[np.float32]:
@@ -36,13 +38,15 @@ def probabilities(scores: torch.Tensor) -> NDArray[np.float32]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("outputs", [4, 1])
-def test_step_by_step_is_as_the_whole_sequence_in_torch(tmp_path: Path, outputs: int) -> None:
+@pytest.mark.parametrize(("outputs", "inputs"), [(4, traits.COUNT), (1, traits.COUNT + 6)])
+def test_step_by_step_is_as_the_whole_sequence_in_torch(
+    tmp_path: Path, outputs: int, inputs: int
+) -> None:
     torch.manual_seed(0)
-    net = Follow(outputs, hidden=24)
+    net = Follow(outputs, 24, inputs)
     temper(net)
     session = opened(motion_graph.save(net, tmp_path / "net.onnx"))
-    x = some_traits()
+    x = some_traits(inputs=inputs)
     hidden = np.zeros((N, 24), np.float32)
     kept: list[NDArray[np.float32]] = []
     at_once = probabilities(net(torch.from_numpy(x), torch.zeros(LENGTH, N, dtype=torch.int64)))
@@ -66,14 +70,15 @@ def test_step_by_step_is_as_the_whole_sequence_in_torch(tmp_path: Path, outputs:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("outputs", [4, 1])
-def test_whole_tracks_are_read_as_in_torch(tmp_path: Path, outputs: int) -> None:
+@pytest.mark.parametrize(("outputs", "inputs"), [(4, traits.COUNT), (1, traits.COUNT + 6)])
+def test_whole_tracks_are_read_as_in_torch(tmp_path: Path, outputs: int, inputs: int) -> None:
     torch.manual_seed(0)
-    net = Whole(outputs, hidden=24)
+    net = Whole(outputs, 24, inputs)
     temper(net)
     session = opened(motion_graph.save(net, tmp_path / "net.onnx"))
     for length, n in ((1, 1), (LENGTH, N), (130, 2)):
-        x, back = some_traits(length, n), some_traits(length, n)[::-1].copy()
+        x = some_traits(length, n, inputs)
+        back = x[::-1].copy()
         turn = np.random.default_rng(1).permutation(length)[:, None].repeat(n, 1)
         expected = probabilities(net(*map(torch.from_numpy, (x, back, turn))))
         (said,) = session.run(None, {"ahead": x, "back": back, "turn": turn})

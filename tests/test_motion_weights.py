@@ -11,7 +11,7 @@ import torch
 from livespt.models import traits
 from livespt.models.deepspt import LAG, Follow
 from livespt.models.motion_graph import save
-from livespt.models.motion_weights import load
+from livespt.models.motion_weights import load, widened
 from livespt.models.session import open_session, shipped
 from livespt.stream.errors import ModelError
 
@@ -27,7 +27,7 @@ def test_a_network_comes_back(name: str, networks: Path, tmp_path: Path) -> None
     for key, value in net.state_dict().items():
         torch.testing.assert_close(again.state_dict()[key], value, rtol=1e-4, atol=1e-5)
 
-    x = torch.randn(40, 3, traits.COUNT, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(40, 3, net.inputs, generator=torch.Generator().manual_seed(0))
     session = open_session(source, "cpu")
     if isinstance(net, Follow):
         age = torch.zeros(40, 3, dtype=torch.int64)
@@ -46,6 +46,22 @@ def test_a_network_comes_back(name: str, networks: Path, tmp_path: Path) -> None
 
 def probabilities(scores: torch.Tensor) -> torch.Tensor:
     return scores.sigmoid() if scores.shape[-1] == 1 else scores.softmax(-1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["segmenter", "segmenter_whole"])
+def test_what_is_told_beside_means_nothing_at_first(name: str, networks: Path) -> None:
+    net = load(networks / f"{name}.onnx")
+    wide = widened(net, traits.COUNT + 5)
+    assert wide.inputs == traits.COUNT + 5 and widened(net, net.inputs) is net
+    x = torch.randn(30, 2, wide.inputs, generator=torch.Generator().manual_seed(0))
+    old, more = x[..., : net.inputs], (torch.zeros(30, 2, dtype=torch.int64),)
+    if name.endswith("_whole"):
+        turn = torch.arange(30).flip(0)[:, None].repeat(1, 2)
+        said, again = wide(x, x.flip(0), turn), net(old, old.flip(0), turn)
+    else:
+        said, again = wide(x, *more), net(old, *more)
+    torch.testing.assert_close(said, again)
 
 
 def test_the_shipped_one_comes_back() -> None:

@@ -154,10 +154,15 @@ class Sums:
         self.sum: dict[int, float] = {}
 
     def push(
-        self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None,
     ) -> NDArray[np.float32]:
-        for slot, frame, point in zip(slots.tolist(), frames, points, strict=True):
-            self.sum[slot] = self.sum.get(slot, 0.0) + 0.01 * frame + point.sum()
+        seen = np.zeros(len(slots)) if intensity is None else np.nan_to_num(intensity)
+        for slot, frame, point, light in zip(slots.tolist(), frames, points, seen, strict=True):
+            self.sum[slot] = self.sum.get(slot, 0.0) + 0.01 * frame + point.sum() + light
         return self.read(slots, np.zeros(len(slots), np.int64))
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:

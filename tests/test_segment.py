@@ -55,7 +55,7 @@ def with_card(source: Path, folder: Path, **changes: Any) -> Path:
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "another task": ("uncoating", {}, "'uncoating', not for 'segment'"),
     "no lag": ("segmenter", {"lag": None}, "no 'lag'"),
-    "a lag in words": ("segmenter", {"lag": "long"}, "no 'lag'"),
+    "a lag in words": ("segmenter", {"lag": "long"}, "'lag' must be a whole number"),
     "a lag beyond the farthest": ("segmenter", {"lag": 31}, "at most 30"),
     "no farthest": ("segmenter", {"farthest": None}, "no 'farthest'"),
     "other answers": ("uncoating", {"task": "segment"}, "1 numbers a point where 4 are meant"),

@@ -34,7 +34,11 @@ class Counting:
         self.seen: dict[int, list[Point]] = {}
 
     def push(
-        self, slots: NDArray[np.int32], frames: NDArray[np.int64], points: NDArray[np.float64]
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None,
     ) -> NDArray[np.float32]:
         for slot, frame, point in zip(
             slots.tolist(), frames.tolist(), points.tolist(), strict=True

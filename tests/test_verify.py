@@ -33,7 +33,7 @@ def json_of(data: bytes) -> object:
 def write(path: Path, frames: int = FRAMES, *, close: bool = True) -> Path:
     """A run of a few frames whose tables take several chunks."""
     rng = np.random.default_rng(0)
-    create_run(path, START, chunk_rows=16)
+    create_run(path, START, chunk_rows=16, shard_frames=5)
     movie, tables = MovieWriter(path, START), TableWriter(path, segment_bytes=2000)
     for number in range(frames):
         image = rng.integers(0, 4000, START.shape).astype("<u2")
@@ -90,7 +90,8 @@ def harmed(path: Path, chance: random.Random) -> bytes | None:
         first = chance.randrange(len(data))
         data[first : first + 64] = bytes(len(data[first : first + 64]))
     else:
-        others = [p for p in path.parent.iterdir() if p.is_file()]
+        near = path.parents[2] if path.match("movie/0/c/*/0/0") else path.parent  # another shard
+        others = [p for p in near.rglob("*") if p.is_file()]
         data = bytearray(chance.choice(others).read_bytes())
     return bytes(data)
 
@@ -142,11 +143,24 @@ def test_edited_words_and_exchanged_chunks_are_found(
     one, two = (run / "spots/x/c" / name for name in "01")
     with changed(one, two.read_bytes()), changed(two, one.read_bytes()):
         assert faults(run) == ["spots/x/c/0: is not what was written"]
-    with changed(run / "movie/0/c/3/0/0", (run / "movie/0/c/4/0/0").read_bytes()):
-        assert "frame 3" in faults(run)[0] and len(faults(run)) == 1
+    shard = run / "movie/0/c/1/0/0"
+    with changed(shard, (run / "movie/0/c/0/0/0").read_bytes()):
+        assert any("frame 5" in line for line in faults(run))
+    data = bytearray(shard.read_bytes())
+    data[open_run(run).log["offset"][8] + 20] ^= 1
+    with changed(shard, bytes(data)):
+        assert "frame 8" in faults(run)[0] and len(faults(run)) == 1
         assert command(["verify", str(run)]) == 1
     told = capsys.readouterr()
-    assert "fault       movie, frame 3" in told.out and "damaged in 1 places" in told.err
+    assert "fault       movie, frame 8" in told.out and "damaged in 1 places" in told.err
+    for harm in (lambda d: d[:-1], lambda d: d + b"\0", lambda d: d[:-30] + bytes(30)):
+        with changed(shard, harm(shard.read_bytes())):
+            assert faults(run) == ["movie/0/c/1/0/0: its index is not what was written"]
+    beyond = run / "movie/0/c/3/0/0"
+    beyond.parent.mkdir(parents=True)
+    beyond.write_bytes(shard.read_bytes())
+    assert faults(run) == ["movie/0/c/3/0/0: was not written by this run"]
+    beyond.unlink()
 
 
 def test_a_run_still_written_is_checked_as_far_as_it_is_committed(tmp_path: Path) -> None:
@@ -158,7 +172,8 @@ def test_a_run_still_written_is_checked_as_far_as_it_is_committed(tmp_path: Path
     with changed(chunk, bytes(data)):
         assert "spots" in faults(path)[0]
     with changed(path / "movie/0/c/2/0/0", None):
-        assert "frame 2" in faults(path)[0]
+        assert "frame 10" in faults(path)[0] and "movie/0/c/2/0/0: is missing" in faults(path)[-1]
+    assert (path / "movie/0/c/23/0/0.open").exists(), "the last shard is full but has no name yet"
     log, journal = path / "movie/0/commit.log", max((path / "journal").glob("*.log"))
     for file, where in ((log, "commit.log: record 3"), (journal, "journal: a commit")):
         data = bytearray(file.read_bytes())

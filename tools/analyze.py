@@ -37,6 +37,7 @@ def analyze_table(
     segmenter: Path | None = None,
     uncoating: Path | None = None,
     classifier: Path | None = None,
+    read_intensity: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Add the motion state to every row of a CSV of tracks (frame, particle, y, x[, z]).
@@ -56,6 +57,8 @@ def analyze_table(
     classifier : Path, optional
         Task classifier: `p_CLASS` for each class and `task` are added, of whole tracks the same in
         each of their rows, else of the window around it, as far as is known when its state settles.
+    read_intensity : bool
+        Of a label that is lost with the coat: the column `intensity` is read for uncoating, too.
 
     Raises
     ------
@@ -80,7 +83,9 @@ def analyze_table(
     check_out(out, overwrite=overwrite)
     task = Task(classifier, provider="cpu") if classifier is not None else None
     adds = ADDED if task is None else (*ADDED, *task_columns(task))
-    table = read_table(src, ("frame", "particle", "y", "x"), optional=("z",), adds=adds)
+    needed = ("frame", "particle", "y", "x", *(("intensity",) if read_intensity else ()))
+    table = read_table(src, needed, optional=("z",), adds=adds)
+    intensity = table.values["intensity"] if read_intensity else None
     options = Options(segmenter=segmenter, uncoating=uncoating)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
     z = table.values.get("z", np.zeros(len(table.values["y"])))
@@ -88,12 +93,18 @@ def analyze_table(
     frames, particles = table.values["frame"], table.values["particle"]
     more: dict[str, NDArray[Any]] = {}
     if offline:
-        states = whole_tracks(*load_whole(options), frames, particles, points, pixel_size_um)
+        networks = load_whole(options)
+        if read_intensity:
+            networks[1].check_intensity()
+        rows = frames, particles, points
+        states = whole_tracks(*networks, *rows, pixel_size_um, intensity)
     else:
         infer = load_infer(options)
+        if read_intensity:
+            infer.uncoating.check_intensity()
         ndim = 3 if "z" in table.values else 2
         infer.measure(pixel_size_um, frame_interval_s, ndim)
-        states = point_by_point(infer, frames, particles, points, lag)
+        states = point_by_point(infer, frames, particles, points, lag, intensity)
         if task is not None:
             units = task.units(pixel_size_um, frame_interval_s, ndim)
             task.check_segmenter(infer.segmenter.session.sha256)
@@ -136,6 +147,7 @@ def point_by_point(
     particles: NDArray[np.int64],
     points: NDArray[np.float64],
     lag: int | None = None,
+    intensity: NDArray[np.float64] | None = None,
 ) -> NDArray[np.void]:
     """Settled states (STATE) of tracks given as rows, one a row, as a live run makes them.
 
@@ -160,7 +172,8 @@ def point_by_point(
             now = int(age[rows[0]])
             settled.append(reader.settle_overdue(now).rows)
             slots = (slot[rows] - begin).astype(np.int32)
-            settled.append(reader.step(now, slots, slot[rows], points[rows])[1].rows)
+            seen = None if intensity is None else intensity[rows]
+            settled.append(reader.step(now, slots, slot[rows], points[rows], seen)[1].rows)
         settled.append(reader.finish(int(age[order[-1]])).rows)
         made = joined(STATE, settled)
         states[order] = made[np.lexsort((made["track"], made["frame"]))]
@@ -177,13 +190,15 @@ def whole_tracks(
     particles: NDArray[np.int64],
     points: NDArray[np.float64],
     pixel_size_um: float,
+    intensity: NDArray[np.float64] | None = None,
 ) -> NDArray[np.void]:
     """States (STATE) of tracks given as rows, one a row, each with the whole track in view."""
     order = np.lexsort((frames, particles))
     _, first, count = np.unique(particles[order], return_index=True, return_counts=True)
     offset = np.concatenate([first, [len(order)]])
     tracks = offset, frames[order], points[order], pixel_size_um
-    readings = np.concatenate([segmenter(*tracks), uncoating(*tracks)], axis=1)
+    seen = None if intensity is None else intensity[order]
+    readings = np.concatenate([segmenter(*tracks), uncoating(*tracks, seen)], axis=1)
     states = np.zeros(len(frames), STATE)
     states[order] = state_rows(readings, segmenter.abstain_below)
     states["made"][order] = np.repeat(frames[order[offset[1:] - 1]], count)

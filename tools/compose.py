@@ -8,12 +8,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 
+from livespt.models.onnx_file import MAX_BYTES
 from livespt.stream import predict, refine
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.decide import Rule
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from livespt.models.session import Session
     from livespt.models.volume import VolumeLocalizer
 
+METADATA = ("zarr.json", ".zgroup", ".zarray")
 ROLES = ("localizer", "segmenter", "uncoating", "classifier")
 SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
 
@@ -43,6 +46,7 @@ class Options:
     search_range: float | None = None  # pixels
     memory: int | None = None  # frames
     motion: str | None = None  # one of `stream.predict.MODELS`
+    read_intensity: bool | None = None  # the label is lost with the coat
     lineage: bool | None = None  # tell tracks that merge and split
     refine: int | None = None  # frames after which links are judged once more
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
@@ -98,6 +102,8 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
     localizer.warm_up(facts.shape, facts.dtype)
     settings = _settings(options, facts, infer, origin)
+    if settings.read_intensity:
+        infer.uncoating.check_intensity()
     warm_up(infer, settings)
 
     sessions = [localizer.session, infer.segmenter.session, infer.uncoating.session]
@@ -207,12 +213,12 @@ def _original(role: str, origin: Start | None) -> Path | None:
         return None
     from livespt.models.session import shipped
 
-    used = origin.models[role]
+    used = {key: str(origin.models[role].get(key, "")) for key in ("name", "sha256", "file")}
     places = [Path(used["file"])]
     with suppress(ModelError):
         places.append(shipped(used["name"]))
     for path in places:
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == used["sha256"]:
+        if _is_file_of(path, used["sha256"]):
             return path
     raise InputError(
         f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]}), which is not here: "
@@ -220,12 +226,63 @@ def _original(role: str, origin: Start | None) -> Path | None:
     )
 
 
+def _is_file_of(path: Path, sha256: str) -> bool:
+    """Whether this is that file, and one that a run may name: not one that came with a run.
+
+    Who made the run chose it then; a person who trusts it names it.
+    """
+    places = path.resolve().parents
+    if any((place / name).exists() for place in places for name in METADATA):
+        return False
+    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return False
+    return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def _settings_of(origin: Start, farthest: int) -> Settings:
+    """Settings of the run that is replayed; InputError where no run can have them."""
+    known = {field.name for field in fields(Settings)}  # older runs have more
+    kept = {name: value for name, value in origin.settings.items() if name in known}
+    try:
+        rule = Rule(**kept.pop("rule"))
+        default = Settings()
+        for values, model in ((kept, asdict(default)), (rule._asdict(), Rule()._asdict())):
+            for name, value in values.items():
+                _check_like(name, value, model[name])
+        settings = Settings(**kept, rule=rule)
+        in_range = (
+            0 < settings.search_range < 1000
+            and 0 <= settings.memory < 1000
+            and 0 <= settings.lag <= farthest
+            and 0 <= settings.refine
+            and 0 < settings.z_scale < 1e6
+            and settings.motion in predict.MODELS
+        )
+        if not in_range:
+            raise ValueError("out of range")
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"run {origin.run!r:.40} has settings that no analysis can have ({error}): replay its "
+            "movie with settings of your own"
+        ) from error
+    return settings
+
+
+def _check_like(name: str, value: object, model: object) -> None:
+    """Raise TypeError unless `value` is of the kind of `model`, numbers being finite."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(model, float):
+        good = number and isfinite(value)  # type: ignore[arg-type]
+    else:
+        good = type(value) is type(model)
+    if not good:
+        raise TypeError(f"{name} is {value!r:.40}")
+
+
 def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None) -> Settings:
     settings = Settings()
     if origin is not None and origin.settings:
-        known = {field.name for field in fields(Settings)}  # older runs have more
-        kept = {name: value for name, value in origin.settings.items() if name in known}
-        settings = Settings(**(kept | {"rule": Rule(**origin.settings["rule"])}))
+        settings = _settings_of(origin, infer.farthest)
     elif facts.z_step_um and facts.pixel_size_um:
         settings = replace(settings, z_scale=facts.z_step_um / facts.pixel_size_um)
     if origin is None or options.segmenter is not None or options.uncoating is not None:
@@ -235,7 +292,7 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
             abstain_below=infer.abstain_below,
             rule=Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"]),
         )
-    names = ("search_range", "memory", "motion", "lineage", "refine")
+    names = ("search_range", "memory", "motion", "read_intensity", "lineage", "refine")
     chosen = {name: getattr(options, name) for name in names}
     return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
 

@@ -18,6 +18,7 @@ from livespt.acquisition.simulate import Scenario
 from livespt.models import crops
 from livespt.models.calibrate import ece
 from livespt.models.classify import Uncoating
+from livespt.models.fluorescence import lit
 from livespt.models.motion import Entry, Tracks, simulate_entry, simulate_tracks
 from livespt.models.segment import Whole
 from livespt.models.session import read_card, shipped
@@ -30,13 +31,17 @@ WITHIN = 20  # frames between an announced uncoating and the true one
 # classes in the DeepSPT paper (figure 2e): equal widths of ln 10, apart by 0.43 of that
 HARD = Entry(diffusion=(1e-3, 1e-2), carrier=(1.0, 1.0), after=(1e-3 * 10**0.43, 1e-2 * 10**0.43))
 BROAD: dict[str, Any] = {"n_frames": (30, 600), "dt_s": 0.05}
-# entries as broad as in training, with one track in four begun anew after a loss; the hard ones;
-# the frame interval of the paper's rotavirus; those of the simulated movie, as the tracker
-# delivers them
+# entries as broad as in training, with one track in four begun anew after a loss; the same with
+# their intensities told; the hard ones; other frame intervals, among them that of the paper's
+# rotavirus; those of the simulated movie, as the tracker delivers them
 ENTRIES: dict[str, dict[str, Any]] = {
     "entry 2d": {"ndim": 2, **BROAD},
     "entry 3d": {"ndim": 3, **BROAD},
+    "entry 2d, intensity": {"ndim": 2, **BROAD, "told": True},
+    "entry 3d, intensity": {"ndim": 3, **BROAD, "told": True},
     "hard": {"ndim": 3, **BROAD, "entry": HARD},
+    "hard, intensity": {"ndim": 3, **BROAD, "entry": HARD, "told": True},
+    "entry 3d, 1 s": {"ndim": 3, "n_frames": (30, 300), "dt_s": 1.0},
     "entry 3d, 4.2 s": {"ndim": 3, "n_frames": (30, 300), "dt_s": 4.2},
     "movie": {"n_frames": (300, 1000), "dt_s": 0.05, "entry": Scenario().entry},
 }
@@ -44,6 +49,9 @@ ENTRIES: dict[str, dict[str, Any]] = {
 CONTROLS: dict[str, Callable[[int, int], Tracks]] = {
     "viruses that never uncoat": lambda n, seed: simulate_entry(
         n, seed, gaps=0.03, uncoating=0.0, **BROAD
+    ),
+    "viruses that never uncoat, intensity": lambda n, seed: lit(
+        simulate_entry(n, seed, gaps=0.03, uncoating=0.0, **BROAD), np.random.default_rng(seed)
     ),
     "motion that changes": lambda n, seed: simulate_tracks(
         n, seed, variant="physical", gaps=0.03, lengths=(30, 600), dt_s=0.05, heterogeneous=1.0
@@ -144,7 +152,8 @@ def _false_alarms(tracks: Tracks, follower: Uncoating) -> dict[str, Any]:
 
 def drawn_alike(how: dict[str, Any], seed: int) -> Tracks:
     """Many short viruses whose D is drawn as in a set: the overlap of a few looks too small."""
-    return simulate_entry(2000, seed, uncoating=1.0, noise=False, **how | {"n_frames": 30})
+    how = {k: v for k, v in how.items() if k != "told"} | {"n_frames": 30}
+    return simulate_entry(2000, seed, uncoating=1.0, noise=False, **how)
 
 
 def change_of_d(tracks: Tracks) -> dict[str, float]:
@@ -170,11 +179,18 @@ def change_of_d(tracks: Tracks) -> dict[str, float]:
 
 
 def entries(n: int, seed: int, how: dict[str, Any]) -> Tracks:
-    """Virus entry with holes, a quarter of the tracks broken in two, and other particles."""
+    """Virus entry with holes, a quarter of the tracks broken in two, and other particles.
+
+    `how` is `simulate_entry`'s; where it has "told", intensities are known.
+    """
+    how = dict(how)
+    told = how.pop("told", False)
     virus = simulate_entry(n, seed, gaps=0.03, **how)
     other = {"ndim": how.get("ndim", 2), "lengths": (20, 500), "dt_s": how["dt_s"]}
     others = simulate_tracks(n // 4, seed + 1, variant="physical", gaps=0.03, **other)
-    return crops.broken(np.random.default_rng((seed, n)), crops.join([virus, others]), 0.25)
+    rng = np.random.default_rng((seed, n))
+    tracks = crops.broken(rng, crops.join([virus, others]), 0.25)
+    return lit(tracks, rng) if told else tracks
 
 
 def uncoating_scores(probability: NDArray[np.float32], tracks: Tracks) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import traits
+from livespt.models import brightness, crops, traits
 from livespt.models.motion import Tracks
 from livespt.stream.errors import MissingError, SettingError
 
@@ -32,7 +32,7 @@ THREADS = 1  # sums in another order learn other weights
 INPUT = {  # as the cards say it
     "dtype": "float32",
     "axes": "track, trait",
-    "traits": "models/traits.py",
+    "traits": "models/traits.py; models/brightness.py behind them where intensities are read",
     "pixels": "any size, the same in z, y and x; z = 0 in two dimensions; their size in um helps",
 }
 
@@ -40,7 +40,7 @@ INPUT = {  # as the cards say it
 class Batch(NamedTuple):
     """Tracks side by side, T points the longest; padding follows the shorter ones."""
 
-    ahead: Tensor  # (T, B, traits.COUNT) float32
+    ahead: Tensor  # (T, B, inputs) float32
     back: Tensor  # likewise, each track from its last point on
     turn: Tensor  # (T, B) int64: row of `back` that tells of the point in that row of `ahead`
     truth: Tensor  # (T, B) int64, -1 in padding
@@ -58,12 +58,20 @@ class Pools:
         Tracks to what the network is to learn of every point.
     both : bool
         Tell of the tracks backwards, too.
+    light : bool
+        Tell of their intensities, too.
     """
 
     def __init__(
-        self, make: Callable[[int], Tracks], seed: int, truth: Callable[[Tracks], Any], both: bool
+        self,
+        make: Callable[[int], Tracks],
+        seed: int,
+        truth: Callable[[Tracks], Any],
+        both: bool,
+        light: bool = False,
     ) -> None:
-        self._make, self._seed, self._truth, self._both = make, seed, truth, both
+        self._make, self._seed, self._truth = make, seed, truth
+        self._both, self._light = both, light
         self._number = -1
 
     def __call__(self, step: int) -> Batch:
@@ -79,9 +87,8 @@ class Pools:
         um = (rng.random(len(tracks.uncoat)) < KNOWN).astype(np.float64)
         self._number, self._offset = number, tracks.offset
         self._told = self._truth(tracks)
-        told = tracks.offset, tracks.frame, tracks.point, um
-        self._ahead = traits.of_tracks(*told)
-        self._back = traits.of_tracks(*told, backwards=True) if self._both else self._ahead
+        self._ahead = told_of(tracks, um, self._light)
+        self._back = told_of(tracks, um, self._light, backwards=True) if self._both else self._ahead
         count = np.diff(tracks.offset)
         order = np.argsort(count * rng.uniform(1, 1.1, len(count)), kind="stable")
         share = np.cumsum(count[order]) / count.sum()
@@ -91,6 +98,17 @@ class Pools:
 
     def _batch(self, which: NDArray[np.int64]) -> Batch:
         return side_by_side(self._offset, self._ahead, self._back, self._told, which)
+
+
+def told_of(
+    tracks: Tracks, um: NDArray[np.float64], light: bool, backwards: bool = False
+) -> NDArray[np.float32]:
+    """What a network is told of every point (total, inputs); `um` (tracks,) as in `traits`."""
+    told = traits.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
+    if not light:
+        return told
+    seen = brightness.of_tracks(tracks.offset, crops.intensities(tracks), backwards)
+    return np.concatenate([told, seen], axis=1)
 
 
 def side_by_side(

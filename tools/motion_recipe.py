@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from livespt.models import brightness, traits
 from livespt.models.calibrate import ece, fit_temperature, log_softmax, nll
 from livespt.models.motion import Tracks
 from livespt.tools.learning import POOL, THREADS, Batch, Pools, ages, fit
@@ -31,6 +32,7 @@ class Recipe(NamedTuple):
     truth: Callable[[Tracks], Any]  # of every point: a class, or yes
     tracks: MakeTracks
     held_out: int  # first seed of the tracks that end training and calibrate
+    light: bool = False  # intensities are read, too
 
 
 def learn(
@@ -56,13 +58,14 @@ def learn(
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
     both = kind == "whole"
-    net = begin or (Whole if both else Follow)(recipe.outputs, recipe.hidden)
+    inputs = traits.COUNT + (brightness.COUNT if recipe.light else 0)
+    net = begin or (Whole if both else Follow)(recipe.outputs, recipe.hidden, inputs)
     net.temperature.fill_(1.0)  # fitted anew at the end
     net.to(device)
 
     def pools(series: int) -> Pools:
         make = recipe.tracks
-        return Pools(lambda k: make(series, k * POOL, POOL), seed, recipe.truth, both)
+        return Pools(lambda k: make(series, k * POOL, POOL), seed, recipe.truth, both, recipe.light)
 
     held_out = recipe.held_out + seed
     learned, apart = pools(seed), pools(held_out)

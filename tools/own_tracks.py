@@ -1,8 +1,8 @@
 """Own tracks: labelled by users, read, kept apart by groups, and drawn to learn from.
 
-What `train uncoating --runs` reads: tables with frame, particle, y, x[, z] and uncoated (0 or 1),
-as `label colocalization` writes them. Tracks that are nearly one another share a group, and a
-group is learned from, calibrates, or judges: never two of these.
+What `train uncoating --runs` reads: tables with frame, particle, y, x[, z][, intensity] and
+uncoated (0 or 1), as `label colocalization` writes them. Tracks that are nearly one another share a
+group, and a group is learned from, calibrates, or judges: never two of these.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ OWN = 0.5  # share of a pool; the rest is simulated, lest the network forget the
 CROPPED = 0.5  # share of drawn tracks of which only a part is seen
 PART = 20  # points of such a part at least
 LOST = 0.1  # share of points that go missing at most, in half of the drawn tracks
+LIT = 0.5  # share of drawn tracks whose intensities are told, where they are known
 NEEDED = ("frame", "particle", "y", "x", "uncoated")
 
 
@@ -120,7 +121,7 @@ def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.in
     """Tracks of one table, and the group of each."""
     if path.is_dir():
         raise InputError(f"{path} is no table: label it first, livespt label colocalization")
-    values = read_table(path, NEEDED, optional=("z",)).values
+    values = read_table(path, NEEDED, optional=("z", "intensity")).values
     flag = values["uncoated"]
     if not len(flag):
         raise InputError(f"{path} holds no points")
@@ -144,6 +145,7 @@ def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.in
     tracks = Tracks(
         paths.offset, paths.point, paths.frame, np.full(n, -1, np.int8), unknown, uncoated,
         np.full(len(paths.name), -1), unknown,
+        values["intensity"][order] if "intensity" in values else None,
     )  # fmt: skip
     return _dated(tracks), colocalize.alike(paths)
 
@@ -187,8 +189,7 @@ def taken(
     first = tracks.offset[which] + (0 if start is None else start)
     offset = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
     rows = np.arange(offset[-1]) + np.repeat(first - offset[:-1], length)
-    names = ("point", "frame", "label", "diffusion", "uncoated", "time_s")
-    columns = {name: getattr(tracks, name)[rows] for name in names}
+    columns = crops.of_rows(tracks, rows)
     return _dated(Tracks(offset=offset, uncoat=np.full(len(which), -1), **columns))
 
 
@@ -203,10 +204,12 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
     lost = np.where(rng.random(n) < 0.5, 0.0, rng.random(n) * LOST)
     kept = rng.random(len(parts.frame)) >= np.repeat(lost, length)
     kept[parts.offset[:-1]] = True
-    names = ("point", "frame", "label", "diffusion", "uncoated", "time_s")
     offset = np.concatenate([[0], np.cumsum(kept)])[parts.offset]
-    columns = {name: getattr(parts, name)[kept] for name in names}
-    return _dated(parts._replace(offset=offset, **columns))
+    rows = crops.of_rows(parts, kept)
+    if parts.intensity is not None:
+        told = np.repeat(rng.random(n) < LIT, np.diff(offset))
+        rows["intensity"] = np.where(told, rows["intensity"], np.nan)
+    return _dated(parts._replace(offset=offset, **rows))
 
 
 def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:

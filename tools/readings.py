@@ -34,7 +34,8 @@ def as_known(
         for t in range(int(count[group[-1]])):
             alive = count[group] > t
             rows = offset[group[alive]] + t
-            now = following.push(slots[alive], tracks.frame[rows], tracks.point[rows])
+            seen = None if tracks.intensity is None else tracks.intensity[rows]
+            now = following.push(slots[alive], tracks.frame[rows], tracks.point[rows], seen)
             last = count[group] == t + 1
             for lag, answer in answers.items():
                 if lag == 0:
@@ -55,4 +56,5 @@ def both_ways(
     whole: Whole, tracks: Tracks, pixel_size_um: float | None = None
 ) -> NDArray[np.float32]:
     """Readings (total, outputs) of every point, with its whole track in view."""
-    return whole(tracks.offset, tracks.frame, tracks.point, pixel_size_um)
+    told = tracks.offset, tracks.frame, tracks.point
+    return whole(*told, pixel_size_um, tracks.intensity)

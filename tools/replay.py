@@ -5,13 +5,16 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from livespt.stream import pipeline
+from livespt.stream import ladder, odd, pipeline
+from livespt.stream.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.errors import SettingError, StoreError, WireError
+from livespt.stream.files import Durability
 from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
@@ -41,17 +44,27 @@ class Published:
         latency = (sent_ns - frame.captured_ns) / 1e6
         return update._replace(timings=update.timings._replace(latency_ms=latency))
 
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Tell of a frame that is not analyzed."""
+        for kind, text in self.notices.left_out(frame, why):
+            self.publisher.status(kind, text)
+
 
 class Notices:
-    """What to tell of each update: exposures lost; crowds, once for frames in a row."""
+    """What to tell of each update: exposures lost; odd frames; crowds, once for frames in a row."""
 
     def __init__(self) -> None:
-        self._crowded = False
+        self._crowded, self._level = False, 0
+        self._odd = odd.Notices()
+        self.left_out = self._odd.left_out
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice."""
-        found = []
-        if update.lost:
+        found = self._odd(update)
+        if update.level != self._level:
+            words = ladder.WORDS[min(update.level, len(ladder.WORDS) - 1)]
+            found.append(("level", f"level {update.level} from frame {update.t} on: {words}"))
+        if update.lost > (ladder.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
             text = f"{update.lost} exposures before frame {update.t} were not analyzed"
             found.append(("lost", text))
         if update.degraded and not self._crowded:
@@ -60,7 +73,7 @@ class Notices:
                 "to be linked at the least cost; the frames table counts them from here on"
             )
             found.append(("crowded", text))
-        self._crowded = update.degraded > 0
+        self._crowded, self._level = update.degraded > 0, update.level
         return found
 
 
@@ -100,12 +113,21 @@ class StoredReplay:
 
     def __init__(self, writer: RunWriter) -> None:
         self.writer = writer
+        self.notices = odd.Notices()
         self.finish = writer.finish
         self.close = writer.close
 
     def __call__(self, frame: Frame, update: Update) -> None:
         self.writer.add_frame(frame)
+        for kind, text in self.notices(update):
+            self.writer.status(kind, update.t, text)
         self.writer.commit(frame, update)
+
+    def leave_out(self, frame: Frame, why: str) -> None:
+        """Store a frame that is not analyzed."""
+        self.writer.add_frame(frame)
+        for kind, text in self.notices.left_out(frame, why):
+            self.writer.status(kind, frame.t, text)
 
 
 def replay(
@@ -120,6 +142,8 @@ def replay(
     keys: Path | None = None,
     keep_movie: bool = True,
     all_frames: bool = False,
+    durability: Durability = "second",
+    checkpoint_s: float = EVERY_S,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Analyze a recorded movie into a new run.
@@ -143,6 +167,10 @@ def replay(
         Store the frames too, so that the run is complete in itself.
     all_frames : bool
         Of a live run, also analyze the frames that it had to skip.
+    durability : {"frame", "second", "end"}
+        When frames and commits are safe from a power cut (stream/files.py).
+    checkpoint_s : float
+        Least time between two checkpoints, from which `resume` goes on.
     say : callable
         Takes lines meant for a person.
 
@@ -184,17 +212,19 @@ def replay(
             "--rate realtime needs --frame-interval-s"
         )
     chain = compose(facts, options, "replay", origin)
+    chain = chain._replace(start=replace(chain.start, all_frames=all_frames))
     if origin is not None and (told := differences(chain.start, origin)):
         say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
     publisher = publish(endpoint, chain.start, out, say, keys)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
-        writer = RunWriter(out, chain.start, movie=keep_movie)
+        writer = RunWriter(out, chain.start, movie=keep_movie, durability=durability)
     except BaseException:
         if publisher:
             publisher.close(Stop(chain.start.run, "failed", "the run could not be created"))
         raise
-    sinks.append(StoredReplay(writer))
+    checkpoints = Checkpoints(out, chain.analyzer, writer.tables, checkpoint_s)
+    sinks += [StoredReplay(writer), checkpoints]
 
     frames = chosen(movie, all_frames, writer)
     if rate == "realtime" and interval:
@@ -202,7 +232,7 @@ def replay(
     begin = time.perf_counter()
     with Interrupt() as interrupt, tqdm(total=len(movie), unit="frame", disable=None) as bar:
         stop = pipeline.run(
-            interrupt.until(frames, bar.update),
+            writer.tables.taking(interrupt.until(frames, bar.update)),
             chain.analyzer,
             sinks,
             chain.start,
@@ -240,7 +270,9 @@ def publish(
 def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]:
     """Yield the frames to analyze; store those that the recorded run skipped."""
     for frame, analyzed in zip(movie, movie.analyzed, strict=True):
-        if analyzed or all_frames:
+        if all_frames:
+            yield frame._replace(level=0)  # nothing is given up
+        elif analyzed:
             yield frame
         else:
             writer.add_frame(frame)

@@ -173,12 +173,14 @@ def train_segmenter(**values: Any) -> None:
 @click.option("--pixel-size-um", type=POSITIVE, help="Of own tracks.")
 @click.option("--frame-interval-s", type=POSITIVE, help="Of own tracks, for the card.")
 @click.option("--z-step-um", type=POSITIVE, help="Of own tracks; default: the pixel size.")
+@click.option("--from", "source", type=PATH, help="Learn on from this model and its _whole.")
 def train_uncoating(
     runs: tuple[Path, ...],
     more: tuple[Path, ...],
     pixel_size_um: float | None,
     frame_interval_s: float | None,
     z_step_um: float | None,
+    source: Path | None,
     **values: Any,
 ) -> None:
     """The uncoating classifier, on simulated virus entry.
@@ -194,7 +196,10 @@ def train_uncoating(
         raise click.UsageError("own tracks are named by --runs: --runs LABELS.csv [MORE.csv ...]")
     files = (*runs, *more)
     own = read_own(files, pixel_size_um, seed=values["seed"], **sizes) if files else None
-    report(train(own=own, **values))
+    begin = None
+    if source is not None:
+        begin = {"follow": source, "whole": source.with_name(f"{source.stem}_whole.onnx")}
+    report(train(own=own, begin=begin, **values))
 
 
 @train.command("hologram")

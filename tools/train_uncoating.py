@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from livespt.models import crops
+from livespt.models import brightness, crops, traits
+from livespt.models.fluorescence import lit
 from livespt.models.motion import Tracks, simulate_entry, simulate_tracks
 from livespt.models.session import read_card, shipped
 from livespt.tools.learning import INPUT, choose_device, plan
@@ -24,13 +25,14 @@ from livespt.tools.own_tracks import Own, mixed
 if TYPE_CHECKING:
     from livespt.models.deepspt import Follow, Whole
 
-STEPS = {"quick": 100, "cpu": 2000, "full": 60_000}
+STEPS = {"quick": 100, "cpu": 3000, "full": 60_000}
 STEPS_ON = {"quick": 100, "cpu": 600, "full": 6000}  # of a network that learns on from own tracks
 JUDGED = {"quick": 60, "cpu": 400, "full": 2000}  # tracks of each set that the metrics are from
 HIDDEN = 64  # a frame pays for both networks
 SETTLED = 20  # frames of look-ahead of a settled state, the segmenter's
 RATE = 4e-3
 RATE_ON = 1e-3
+RATE_FROM = 2e-3  # of one that learns on from simulated tracks alone
 SHIPPED = {"follow": "uncoating", "whole": "uncoating_whole"}
 # how many of each kind: viruses as broad as their ranges go, and particles that never uncoat
 # whatever they do
@@ -39,9 +41,10 @@ MIX: tuple[tuple[float, dict[str, Any]], ...] = (
     (0.25, {"ndim": 3}),
 )
 OTHERS: tuple[tuple[float, dict[str, Any]], ...] = ((0.15, {"ndim": 2}), (0.10, {"ndim": 3}))
-# viruses and others alike: where they differ, the size of a step in um gives away which is which.
-# The longest is that of the DeepSPT paper's two colours
-INTERVALS_S = (0.05, 0.5, 4.2)
+# drawn for each pool, log-uniform, for viruses and others alike: where they differ, the size of a
+# step in um gives away which is which. The DeepSPT paper's two colours have 4.2 s
+INTERVALS_S, INTERVALS = (0.03, 6.0), 3
+LIT = 0.5  # share of the tracks whose intensities are told
 SERIES = 20  # seeds of a seed's own
 FRAMES = (10, 600)  # of a track
 GAPS = 0.03  # share of points that are missing
@@ -86,7 +89,8 @@ def train(
     own : Own
         Labelled tracks of a user's own: networks that know the simulated ones learn on, from both.
     begin : mapping
-        The networks that learn on, "follow" and "whole"; default: the shipped ones.
+        The networks that learn on, "follow" and "whole", in place of new ones; where there are own
+        tracks, the shipped ones by default.
 
     Raises
     ------
@@ -101,14 +105,15 @@ def train(
     steps = default[preset] if steps is None else steps
     judged = JUDGED[preset] if judged is None else judged
     make = tracks or tracks_of
-    recipe = Recipe(1, HIDDEN, RATE, lambda some: some.uncoated, make, HELD_OUT)
+    recipe = Recipe(1, HIDDEN, RATE, lambda some: some.uncoated, make, HELD_OUT, light=True)
+    if begin is not None:
+        recipe = recipe._replace(rate=RATE_FROM)
     if own is not None:
         recipe = recipe._replace(rate=RATE_ON, tracks=mixed(own, make, HELD_OUT))
+        begin = begin or {kind: shipped(name) for kind, name in SHIPPED.items()}
     metrics: dict[str, Any] = {}
     for kind, (path, begun) in todo.items():
-        source = None
-        if own is not None:
-            source = begin[kind] if begin is not None else shipped(SHIPPED[kind])
+        source = None if begin is None else begin[kind]
         net, facts = learn(
             recipe,
             kind,
@@ -120,25 +125,30 @@ def train(
             begin=None if source is None else _load(source),
         )
         facts = {"preset": preset, **facts}
-        if own is not None and source is not None:
-            facts |= {"learned_on_from": read_card(source)["sha256"], "own_tracks": own.facts}
+        if source is not None:
+            facts |= {"learned_on_from": read_card(source)["sha256"]}
+        if own is not None:
+            facts |= {"own_tracks": own.facts}
         metrics[kind] = publish(net, path, seed, facts, judged, own, source)
     return metrics
 
 
 def _load(source: Path) -> Follow | Whole:
-    from livespt.models.motion_weights import load
+    from livespt.models.motion_weights import load, widened
 
-    return load(source)
+    return widened(load(source), traits.COUNT + brightness.COUNT)
 
 
 def tracks_of(seed: int, first: int, n: int) -> Tracks:
     """`n` tracks of the mix, from number `first` of the series `seed` on."""
+    rng = np.random.default_rng((seed, first))
+    low, high = np.log(INTERVALS_S)
+    intervals = np.exp(rng.uniform(low, high, INTERVALS)).tolist()
     viruses = [
         simulate_entry(
             round(n * share), seed * SERIES + kind, first=first, n_frames=FRAMES, gaps=GAPS, **how
         )
-        for kind, (share, how) in enumerate(_at_all_intervals(MIX))
+        for kind, (share, how) in enumerate(_at(intervals, MIX))
     ]
     others = [
         simulate_tracks(
@@ -149,19 +159,17 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
             gaps=GAPS,
             **how,
         )
-        for kind, (share, how) in enumerate(_at_all_intervals(OTHERS))
+        for kind, (share, how) in enumerate(_at(intervals, OTHERS))
     ]
-    rng = np.random.default_rng((seed, first))
-    return crops.broken(rng, crops.join([*viruses, *others]), BROKEN)
+    return lit(crops.broken(rng, crops.join([*viruses, *others]), BROKEN), rng, LIT)
 
 
-def _at_all_intervals(
-    mix: Sequence[tuple[float, dict[str, Any]]],
+def _at(
+    intervals: Sequence[float], mix: Sequence[tuple[float, dict[str, Any]]]
 ) -> list[tuple[float, dict[str, Any]]]:
+    """The mix, shared out over frame intervals in seconds."""
     return [
-        (share / len(INTERVALS_S), how | {"dt_s": dt_s})
-        for share, how in mix
-        for dt_s in INTERVALS_S
+        (share / len(intervals), how | {"dt_s": dt_s}) for share, how in mix for dt_s in intervals
     ]
 
 

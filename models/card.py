@@ -1,0 +1,140 @@
+"""The model card: `NAME.json` beside `NAME.onnx`, and what its values may be.
+
+A card is input like any other: a size of 1e12 pixels on it would be allocated, a word in place of
+a number would break the run in its first frame. So every key that the code reads has its kind and
+range here, and a card outside of them is refused before the model is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, cast
+
+from livespt.stream.errors import ModelError
+
+TASKS = ("localize", "segment", "segment_whole", "uncoating", "uncoating_whole", "classifier")
+REQUIRED = ("name", "sha256", "seed", "task", "input", "training", "metrics", "provenance")
+MAX_BYTES = 16 << 20  # of a card; the largest shipped one has 0.04 MB
+
+
+class Value(NamedTuple):
+    """A number from `low` to `high`; `length` of them in a list, 0: alone."""
+
+    low: float
+    high: float
+    length: int = 0
+    whole: bool = False
+    optional: bool = False  # may be null
+
+
+# Pixels stand for lengths of particles: 500 is more than any frame needs.
+NUMBERS = {
+    "seed": Value(-(2**63), 2**64, whole=True),
+    "cutoff": Value(0, 1),
+    "quantile": Value(0, 1, optional=True),
+    "stride_px": Value(1, 64, whole=True),
+    "split": Value(1, 2, whole=True),
+    "merge_px": Value(0, 500),
+    "radius_px": Value(0.1, 500),
+    "border_px": Value(0, 500, whole=True),
+    "alpha": Value(0, 100),
+    "variance_px2": Value(1e-9, 1e6),
+    "fwhm_px": Value(0.01, 500),
+    "offset_px": Value(-500, 500, length=2),
+    "sigma_px": Value(0.01, 500, length=2),
+    "precision_px": Value(0, 1e6, length=2),
+    "channels": Value(1, 64, whole=True),
+    "intensity_channel": Value(0, 63, whole=True),
+    "lag": Value(0, 1000, whole=True),
+    "farthest": Value(0, 1000, whole=True),
+    "abstain_below": Value(0, 1),
+    "window": Value(0, 100_000, whole=True),
+    "shortest": Value(0, 100_000, whole=True),
+}
+KINDS: dict[type, tuple[str, ...]] = {
+    str: ("name", "sha256", "task", "decoder", "positive", "segmenter"),
+    dict: ("input", "training", "metrics", "provenance", "decision", "prior", "units"),
+    list: ("classes", "extras", "extras_calibration"),
+}
+WORDS: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
+
+
+def card_path(path: str | Path) -> Path:
+    """Where the card of the model file `path` lies."""
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise ModelError(f"{path} is no .onnx file: a model is NAME.onnx with its card NAME.json")
+    return path.with_suffix(".json")
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Card of the model file `path`.
+
+    Raises
+    ------
+    ModelError : no card, or one that is no JSON, lacks a required key or holds what none may.
+    """
+    place = card_path(path)
+    if not place.is_file():
+        raise ModelError(f"no model card {place}: a model runs only with the card made with it")
+    if place.stat().st_size > MAX_BYTES:
+        raise ModelError(f"the model card {place} is larger than {MAX_BYTES >> 20} MB: it is none")
+    try:
+        card = json.loads(place.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # nested too deep
+        line = " ".join(str(error).split())[:200]
+        raise ModelError(f"the model card {place} is not JSON: {line}") from error
+    missing = [key for key in REQUIRED if key not in card] if isinstance(card, dict) else REQUIRED
+    if missing:
+        raise ModelError(f"the model card {place} lacks {', '.join(missing)}")
+    if wrong := _wrong(card):
+        raise ModelError(f"the model card {place} is not to be used: {wrong}")
+    return cast("dict[str, Any]", card)
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _wrong(card: dict[str, Any]) -> str | None:
+    """What is not as it must be on a card; None: nothing."""
+    for key, rule in NUMBERS.items():
+        if key in card and not _fits(card[key], rule):
+            kind = "whole number" if rule.whole else "number"
+            kind = f"list of {rule.length} numbers" if rule.length else kind
+            return f"'{key}' must be a {kind} from {rule.low:g} to {rule.high:g}"
+    for meant, keys in KINDS.items():
+        for key in keys:
+            if key in card and not isinstance(card[key], meant):
+                return f"'{key}' must be {WORDS[meant]}"
+    if card["task"] not in TASKS:
+        return f"'task' must be one of {', '.join(TASKS)}"
+    for name in ("prior", "units"):
+        if not all(_fits(value, Value(0, 1e12)) for value in card.get(name, {}).values()):
+            return f"'{name}' must hold numbers"
+    extras, factors = card.get("extras", []), card.get("extras_calibration", [])
+    pair = Value(-1e12, 1e12, length=2)
+    if len(factors) < len(extras) or not all(_fits(factor, pair) for factor in factors):
+        return "'extras_calibration' must have two numbers for each of 'extras'"
+    if "sigma_px" in card and card["sigma_px"][0] > card["sigma_px"][1]:
+        return "'sigma_px' must rise"
+    if card.get("intensity_channel", 0) >= card.get("channels", 1):
+        return "'intensity_channel' must be one of its channels"
+    return None
+
+
+def _fits(value: Any, rule: Value) -> bool:
+    if rule.length:
+        one = rule._replace(length=0)
+        return (
+            isinstance(value, list)
+            and len(value) == rule.length
+            and all(_fits(part, one) for part in value)
+        )
+    if value is None:
+        return rule.optional
+    if isinstance(value, bool) or not isinstance(value, int if rule.whole else int | float):
+        return False
+    return rule.low <= value <= rule.high and math.isfinite(value)

@@ -1,0 +1,106 @@
+"""Odd frames: what is the matter with a frame that is analyzed all the same, as bits and in words.
+
+A frame is never given up for its pixels: it is analyzed as it is, the `odd` field of its row in
+`frames` tells what was seen, and a notice says so once. Frames out of order, which no linker could
+take, are stored and not analyzed (`Analyzer.refuses`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.types import Frame, Update
+
+NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["odd"]
+WORDS = {
+    NUMBERS: ("pixels", "has pixels that are no numbers: they count as background"),
+    SATURATED: ("saturated", "is saturated: intensities and positions of bright spots are off"),
+    FLAT: ("flat", "has the same value everywhere: shutter closed, or no camera"),
+    STUCK: ("stuck", "has pixels that stick out of their neighbours: hot or dead ones"),
+    BACK: ("clock", "is earlier than the one before by its clock: frames are counted instead"),
+}
+TOP = (255, 1023, 4095, 16383, 65535)  # full scale of cameras of 8 to 16 bits
+FEW = 16  # pixels at full scale that say nothing: hot ones
+STUCK_EVERY = 500  # frames between two looks for stuck pixels, which stay: 3 ms at 512 x 512
+FAR = 12.0  # times the noise that such a pixel is off, and this often what its neighbours are off
+SHARP = 4.0
+QUIET = 1000  # frames without, after which a notice is repeated
+PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
+
+
+def look(frame: Frame, last_s: float) -> int:
+    """Bits of what is odd about a frame; `last_s` is the time of the one analyzed before it."""
+    image = frame.image
+    if image.size == 0:
+        return FLAT
+    found = 0
+    low, high = image.min(), image.max()  # NaN where one pixel is
+    if image.dtype.kind == "f":
+        if not (np.isfinite(low) and np.isfinite(high)):
+            found |= NUMBERS
+            numbers = image[np.isfinite(image)]
+            low, high = (numbers.min(), numbers.max()) if numbers.size else (0, 0)
+    elif int(high) in TOP and np.count_nonzero(image == high) >= FEW:
+        found |= SATURATED
+    if low == high:
+        found = (found | FLAT) & ~SATURATED if high == 0 else found | FLAT
+    elif frame.number % STUCK_EVERY == 0 and _stuck(image):
+        found |= STUCK
+    if frame.clock and (not math.isfinite(frame.time_s) or frame.time_s < last_s):
+        found |= BACK
+    return found
+
+
+def _stuck(image: NDArray[Any]) -> bool:
+    """Whether single pixels stick out: no spot of light is narrower than its pixel."""
+    plane = (image if image.ndim == 2 else image[len(image) // 2]).astype(np.float32)
+    if min(plane.shape) < 5:
+        return False
+    plane[~np.isfinite(plane)] = 0
+    level = np.float32(np.median(plane[::3, ::3]))
+    noise = np.float32(1.4826 * np.median(np.abs(plane[::3, ::3] - level)) + 1e-6)
+    off = np.abs(plane - level)
+    around = np.zeros_like(off[1:-1, 1:-1])
+    for y in (0, 1, 2):
+        for x in (0, 1, 2):
+            if (y, x) != (1, 1):
+                part = off[y : y + around.shape[0], x : x + around.shape[1]]
+                np.maximum(around, part, out=around)
+    return bool((off[1:-1, 1:-1] > np.maximum(FAR * noise, SHARP * around)).any())
+
+
+class Notices:
+    """What to tell of odd frames: each kind once, and again when it had not been for long."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}  # kind -> number of the last frame that had it
+        self._time_s, self._step_s = math.nan, math.nan
+
+    def __call__(self, update: Update) -> list[tuple[str, str]]:
+        """Kind and text of each notice about an analyzed frame."""
+        told = []
+        for bit, (kind, words) in WORDS.items():
+            if update.odd & bit and self._is_new(kind, update.number):
+                told.append((kind, f"frame {update.t} {words}"))
+        step = update.time_s - self._time_s
+        if step > max(PAUSE_S, PAUSE_STEPS * self._step_s):
+            told.append(("pause", f"{step:.1f} s passed before frame {update.t}"))
+        elif step > 0:
+            self._step_s = step
+        self._time_s = update.time_s
+        return told
+
+    def left_out(self, frame: Frame, why: str) -> list[tuple[str, str]]:
+        """Of a frame that is stored and not analyzed."""
+        if not self._is_new("order", frame.number):
+            return []
+        return [("order", f"frame {frame.t} is not analyzed, nor others like it: {why}")]
+
+    def _is_new(self, kind: str, number: int) -> bool:
+        before = self._seen.get(kind)
+        self._seen[kind] = number
+        return before is None or abs(number - before) > QUIET

@@ -1,0 +1,139 @@
+"""Harm to files: what accidents and malice do to one file of a store, a model or a movie.
+
+It knows nothing of how they lie on disk: any file may be flipped, cut, grown, emptied, deleted or
+exchanged for another, and what is JSON may say something else.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Takes the path of the whole and of the changed file; sums it up again as who knows how would.
+Sign = Callable[[Path, Path], bool]
+
+WAYS = ("flip", "flip", "flip", "cut", "grow", "zeros", "gone", "empty", "swap", "folder")
+ABSURD: tuple[Any, ...] = (
+    0, -1, 2**31, 2**62, 10**30, 1e308, 0.5, True, None, "", "a" * 5000, "../../etc/passwd",
+    "/dev/zero", "<U99999999", "|O", [], {}, [[[[[[]]]]]], [2**40, 2**40], [1] * 2000, {"a": {}},
+)  # fmt: skip
+
+
+class Harm(NamedTuple):
+    """What was done."""
+
+    what: str
+    forged: bool  # another whole file or document: what it says may be returned
+    visible: bool  # sums tell it: the bytes are others, or what JSON says, and nobody summed again
+
+
+@contextmanager
+def harm(path: Path, seed: int, sign: Sign) -> Iterator[Harm]:
+    """Harm one file of `path`, a folder or file, as `seed` says; mended afterwards."""
+    chance = random.Random(seed)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    beside = path.with_suffix(".json")  # a model's card
+    if path.is_file() and beside.exists():
+        files.append(beside)
+    documents = [p for p in files if p.suffix == ".json" or p.name.startswith(".z")]
+    target = chance.choice(documents if documents and chance.random() < 0.4 else files)
+    before = {place: place.read_bytes() for place in {target, *_signed(path, beside)}}
+    try:
+        yield _harmed(path, target, files, chance, sign)
+    finally:
+        if target.is_dir():
+            shutil.rmtree(target)
+        for place, data in before.items():
+            place.write_bytes(data)
+
+
+def _signed(path: Path, beside: Path) -> list[Path]:
+    """Files that `sign` may write."""
+    return [p for p in (path / "zarr.json", beside) if p.is_file()]
+
+
+def _harmed(path: Path, target: Path, files: list[Path], chance: random.Random, sign: Sign) -> Harm:
+    before = target.read_bytes()
+    name = target.name if target == path else target.relative_to(path.parent).as_posix()
+    is_json = target.suffix == ".json" or target.name.startswith(".z")
+    signed = chance.random() < 0.5
+    if is_json and chance.random() < 0.7:
+        what, data = _reworded(before, chance)
+        target.write_bytes(data)
+    else:
+        what = chance.choice(WAYS)
+        _hit(target, what, files, chance)
+    signed = signed and sign(path, target)
+    after = target.read_bytes() if target.is_file() else None
+    same = after == before or (after is not None and is_json and _json(after) == _json(before))
+    forged = signed or what == "swap" or (is_json and what not in WAYS)
+    return Harm(f"{what} {name}{' (signed)' if signed else ''}", forged, not (signed or same))
+
+
+def _hit(target: Path, way: str, files: list[Path], chance: random.Random) -> None:
+    """Do what has nothing to do with what the file holds."""
+    data = bytearray(target.read_bytes())
+    if way in ("gone", "folder"):
+        target.unlink()
+        if way == "folder":
+            target.mkdir()
+        return
+    if way == "flip" and data:
+        for _ in range(chance.choice((1, 1, 1, 2, 8))):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    elif way == "cut":
+        del data[chance.randrange(len(data) + 1) :]
+    elif way == "grow":
+        data += chance.randbytes(chance.choice((1, 64, 5000)))
+    elif way == "zeros" and data:
+        first = chance.randrange(len(data))
+        data[first : first + 64] = bytes(len(data[first : first + 64]))
+    elif way == "empty":
+        data.clear()
+    elif way == "swap":
+        data = bytearray(chance.choice(files).read_bytes())
+    target.write_bytes(bytes(data))
+
+
+def _reworded(data: bytes, chance: random.Random) -> tuple[str, bytes]:
+    """JSON that says something else in one to three places."""
+    if chance.random() < 0.05:
+        return "nested", b"[" * 100_000
+    document = json.loads(data)
+    said = []
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        places = list(_places(document))
+        if not places:
+            break
+        holder, key = chance.choice(places)
+        if isinstance(holder, dict) and chance.random() < 0.2:
+            del holder[key]
+            said.append(f"without {key}")
+            continue
+        holder[key] = json.loads(json.dumps(chance.choice(ABSURD)))
+        said.append(f"{key}={holder[key]!r:.30}")
+    return " ".join(said), json.dumps(document).encode()
+
+
+def _places(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Every value of a document: what holds it, and its key or index there."""
+    keys = list(node) if isinstance(node, dict) else range(len(node)) if _is_list(node) else []
+    for key in keys:
+        yield node, key
+        yield from _places(node[key])
+
+
+def _is_list(node: Any) -> bool:
+    return isinstance(node, list)
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return data
