@@ -501,7 +501,7 @@ def test_garbage_harms_no_one() -> None:
                     parts = [chance.randbytes(chance.randrange(60)) for _ in range(3)]
                     dealer.send_multipart([chance.choice([b"since", b"bye", b"?"]), *parts[:1]])
                     xsub.send_multipart(parts)
-                dealer.send_multipart([b"since", b'{"format": 3, "seq": -1}'])
+                dealer.send_multipart([b"since", b'{"format": %d, "seq": -1}' % FORMAT])
                 dealer.send_multipart([b"snapshot", b'{"format": 99}'])
         with zmq.Context() as context, context.socket(zmq.DEALER) as large:
             large.linger = 0
