@@ -88,7 +88,7 @@ def chain() -> tuple[Analyzer, pipeline.Stages]:
 
 def frame(number: int, level: int = 0) -> Frame:
     image = np.full((8, 8), number, np.uint16)
-    image[1, 1] = 9999
+    image[4:] = 9999
     return Frame(number, number, 0, 0, 0.05 * number, image, level=level)
 
 
