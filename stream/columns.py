@@ -159,8 +159,11 @@ class Table:
 
     def rows(self, start: int) -> NDArray[Any]:
         """The rows from `start` on, whether in columns or not."""
-        held = read_rows(self._folder, self._dtype, start, max(start, self.flushed))
-        return np.concatenate([held, self.waiting()[max(0, start - self.flushed) :]])
+        waiting = self.waiting()[max(0, start - self.flushed) :]
+        if start >= self.flushed:
+            return waiting
+        held = read_rows(self._folder, self._dtype, start, self.flushed)
+        return np.concatenate([held, waiting])
 
     def add(self, rows: NDArray[Any]) -> None:
         """Hold these rows, (n,) of the table's dtype."""

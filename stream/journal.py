@@ -7,8 +7,8 @@ counts, is the whole run, and older segments can go. Invariants:
 
 - A record is appended by one write and ends the segment for a reader unless its CRCs are right and
   its number follows: a torn tail is no commit, and a reader never sees a part of one.
-- A segment takes its name when its checkpoint is complete. Until it is on disk together with the
-  chunks it counts, the segment before it stays.
+- A segment takes its name when its checkpoint is complete and the chunks it counts are on disk. The
+  segment before it stays until it is on disk itself.
 - Chunks that a checkpoint counts never change: a reader of an older segment, even a deleted one
   that it holds open, keeps a consistent view.
 
@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,9 @@ class JournalWriter:
         self.held = JournalReader(folder, dtypes)
         self._lock = threading.Lock()  # guards _descriptor, _dirty, _retired between two threads
         self._dirty = True
-        self._retired: list[tuple[Path, list[Path]]] = []
+        self._retired: list[Path] = []  # older segments
+        self._pool = ThreadPoolExecutor(1, "chunk-sync")  # apart: it takes longer than commits wait
+        self._putting: Future[None] | None = None
         self._before: list[Path] = []  # older segments found: gone with the next rotation
         self._durability = durability
         self.synced = 0
@@ -170,18 +173,34 @@ class JournalWriter:
                     os.ftruncate(self._descriptor, size)
             raise store_error(f"writing to {self._folder}", error) from error
 
-    def rotate(self, flushed: Sequence[int], rows: Rows, written: list[Path]) -> None:
+    def put_on_disk(self, paths: Iterable[Path]) -> bool:
+        """Whether the files and folders that were asked for are on disk; asks for them if none are.
+
+        Raises
+        ------
+        StoreError
+            The disk is broken; the next call asks again.
+        """
+        if self._putting is None:
+            self._putting = self._pool.submit(sync, list(paths), workers=4)
+        if not self._putting.done():
+            return False
+        putting, self._putting = self._putting, None
+        try:
+            putting.result()
+        except OSError as error:
+            raise store_error(f"syncing columns of {self._folder.parent}", error) from error
+        return True
+
+    def rotate(self, flushed: Sequence[int], rows: Rows) -> None:
         """Begin a new segment.
 
         Parameters
         ----------
         flushed
-            Rows now in whole column chunks, a table each.
+            Rows now in whole column chunks that are on disk, a table each.
         rows
             The committed rows that are not.
-        written
-            Files and folders of those chunks, and of those found when resuming: synced before the
-            older segments are deleted.
 
         Raises
         ------
@@ -203,8 +222,7 @@ class JournalWriter:
             raise store_error(f"writing {path}", error) from error
         with self._lock:
             old, self._descriptor = self._descriptor, descriptor
-            self._retired.append((self._path(self._segment), written))
-            self._retired += [(path, []) for path in self._before]
+            self._retired += [self._path(self._segment), *self._before]
             self._before = []
             self._dirty = True
         os.close(old)
@@ -221,6 +239,7 @@ class JournalWriter:
             The last commits could not be synced.
         """
         try:
+            self._pool.shutdown()
             if self._passing is not None:
                 self._passing.close()
             self._sync(last=True)
@@ -234,7 +253,7 @@ class JournalWriter:
         return self._folder / f"{segment:08d}.log"
 
     def _sync(self, *, last: bool = False) -> None:
-        """Put the newest segment on disk; then the chunks it counts; then older ones can go."""
+        """Put the newest segment on disk; then older ones can go."""
         with self._lock:
             wanted = self._durability != "end" or last or self._retired
             if not self._dirty or not wanted:
@@ -247,11 +266,9 @@ class JournalWriter:
             self.synced = number
             if retired:
                 sync([self._folder])
-            while retired:
-                sync(retired[0][1])
+            for segment in retired:
                 with suppress(PermissionError):  # Windows: a reader holds it; gone at the end
-                    retired[0][0].unlink(missing_ok=True)
-                del retired[0]
+                    segment.unlink(missing_ok=True)
         except OSError:
             with self._lock:
                 self._dirty, self._retired = True, retired + self._retired

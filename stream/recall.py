@@ -1,80 +1,159 @@
-"""Recall: what is analyzed once more is compared with what the run holds of it, byte for byte."""
+"""Recall: an analyzer's memory brought back to where a run was cut.
+
+It begins with the newest checkpoint, or with nothing; the frames after it that the run holds are
+analyzed again, and must give the very rows that are there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 
+from livespt.stream.analyzer import Analyzer
+from livespt.stream.checkpoints import read_checkpoint
 from livespt.stream.columns import TABLES
 from livespt.stream.errors import InputError
-from livespt.stream.tables import MARKED, Mark, TableWriter
-from livespt.stream.types import Update
+from livespt.stream.roll import MARKED
+from livespt.stream.snapshot import restore
+from livespt.stream.tables import TableWriter
+from livespt.stream.types import Frame, Update
 
 
 class Recall:
-    """Tells updates that were committed before from new ones.
-
-    A run that is resumed brings the memory of its analyzer back by analyzing frames again, from the
-    start or from a mark. Their rows are in the tables already.
+    """Knows which frames a cut run has analyzed, and compares what is analyzed again.
 
     Parameters
     ----------
+    run : Path
+    analyzer : Analyzer
+        Of the same settings and models, that has seen nothing; it gets the memory of the newest
+        checkpoint that fits.
     tables : TableWriter
-        Opened with `resume`.
-    mark : Mark, optional
-        Where the tables were when the memory was that with which one begins.
+        Of the run, opened with `resume`.
+
+    Attributes
+    ----------
+    mark : int
+        Number of the last frame that the memory knows of; -1: none.
+    again : int
+        Frames analyzed again.
+    refused : str
+        Why the newest checkpoint did not fit.
     """
 
-    def __init__(self, tables: TableWriter, mark: Mark | None = None) -> None:
-        self._tables = tables
-        self._rows = {name: tables.rows(name, mark.rows[name] if mark else 0) for name in MARKED}
-        self._at = dict.fromkeys(MARKED, 0)
+    def __init__(self, run: Path, analyzer: Analyzer, tables: TableWriter) -> None:
+        self._analyzer, self._tables = analyzer, tables
+        self.mark, self.again, self.refused = -1, 0, ""
+        starts = dict.fromkeys(MARKED, 0)
+        checkpoint = read_checkpoint(run)
+        if checkpoint is not None and _fits(checkpoint.mark.rows, tables):
+            try:
+                restore(analyzer, checkpoint.snapshot)
+                self.mark, starts = checkpoint.mark.number, checkpoint.mark.rows
+                tables.recall(checkpoint.mark)
+            except InputError as error:
+                self.refused = str(error)
+        self._left = {name: tables.rows(name, starts[name]) for name in MARKED}
         frames = tables.rows("frames")
-        self._with_row = set(frames["number"][frames["analyzed"] == 1].tolist())
-        if mark is not None:
-            tables.recall(mark)
+        self._numbers, self._analyzed = frames["number"], frames["analyzed"] == 1
+        self._taken, self._passed = tables.before, 0
 
     @property
     def pending(self) -> bool:
-        """Whether there are rows that no update has been compared with."""
-        return any(self._at[name] < len(self._rows[name]) for name in MARKED)
+        """Whether the run holds rows that nothing was compared with yet."""
+        return any(len(rows) for rows in self._left.values())
 
-    def __call__(self, update: Update) -> bool:
-        """Whether this update is in the run; of an update of many frames, see `finish`.
+    def wanted(self, number: int, default: bool = True) -> bool:
+        """Whether a frame has to be analyzed; to be asked of each frame in turn.
+
+        Those that the run analyzed, or had begun to, are: after the frames that the memory knows.
+        Those that it skipped are not, nor any when its last word was settled. `default` says it of
+        the others.
 
         Raises
         ------
         InputError
-            It differs from what the run holds.
+            A frame before this one was analyzed but is stored nowhere.
         """
-        with_row = update.number in self._with_row
-        if not with_row and not self.pending:
+        if number <= self.mark:
             return False
-        self._compare(update)
-        if not with_row:
-            self._tables.recall_early(update)
-        return True
+        taken = self._is_taken(number)
+        row = int(np.searchsorted(self._numbers, number))
+        if row < len(self._numbers) and self._numbers[row] == number:
+            return bool(self._analyzed[row])
+        if len(self._taken) and number <= self._taken[-1]:
+            return taken
+        return default and not self.pending
+
+    def __call__(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Analyze the first of `frames` again, those that the run holds; yield the others.
+
+        Raises
+        ------
+        InputError
+            A frame gives other rows than those that the run holds.
+        """
+        for frame in frames:
+            if not (self._has_row(frame.number) or self.pending):
+                yield frame
+                yield from frames
+                return
+            update = self._analyzer(frame)
+            self._compare(update)
+            if not self._has_row(frame.number):
+                self._tables.recall_early(update)
+            self.again += 1
 
     def finish(self, update: Update) -> bool:
-        """Whether the rows that the end of the run settles are in it.
+        """Whether the rows that the end settles are in the run already.
 
         Raises
         ------
         InputError
-            They differ.
+            The run holds others.
         """
         if not self.pending:
             return False
         self._compare(update)
         return True
 
+    def _has_row(self, number: int) -> bool:
+        row = int(np.searchsorted(self._numbers, number))
+        return row < len(self._numbers) and bool(
+            self._numbers[row] == number and self._analyzed[row]
+        )
+
+    def _is_taken(self, number: int) -> bool:
+        """Whether the run had begun to analyze it; raises for one before it that was passed over.
+
+        One that nobody recorded and whose rows are not in the run either was never there.
+        """
+        while self._passed < len(self._taken) and self._taken[self._passed] <= number:
+            taken = int(self._taken[self._passed])
+            self._passed += 1
+            if taken == number:
+                return True
+            if taken > self.mark and self.pending:
+                raise InputError(
+                    f"frame {taken} was analyzed but never recorded, so the analysis cannot go on "
+                    "from there: --close ends the run with what it has"
+                )
+        return False
+
     def _compare(self, update: Update) -> None:
         for name in MARKED:
             new = np.array(getattr(update, name), TABLES[name])
-            at = self._at[name]
-            self._at[name] = at + len(new)
-            if self._rows[name][at : at + len(new)].tobytes() != new.tobytes():
+            held, self._left[name] = np.split(self._left[name], [len(new)])
+            if held.tobytes() != new.tobytes():
                 raise InputError(
                     f"the {name} of frame {update.number}, analyzed again, are not those that the "
-                    "run holds: another machine, program or model made them, or they are damaged; "
-                    "nothing was changed, replay the run instead"
+                    "run holds: another machine, program or model made them; replay the run into "
+                    "a new one, or end it with what it has (--close)"
                 )
+
+
+def _fits(rows: dict[str, int], tables: TableWriter) -> bool:
+    """Whether the tables have what a mark counts."""
+    return rows.keys() == set(MARKED) and all(rows[name] <= tables.count(name) for name in MARKED)

@@ -86,7 +86,7 @@ def copy(analyzer: Analyzer, spent: Copy | None = None) -> Copy:
     }
     size = sum(table.nbytes for _, table in tables)
     again = spent is not None and len(spent.body) >= size
-    body = spent.body if spent is not None and again else np.empty(size, np.uint8)
+    body = spent.body if spent is not None and again else np.empty(size + size // 8, np.uint8)
     at = 0
     for _, table in tables:
         flat = np.ascontiguousarray(table).reshape(-1).view(np.uint8)
@@ -122,6 +122,9 @@ def restore(analyzer: Analyzer, data: bytes) -> None:
         raise InputError("this analyzer has seen frames: restore the memory into a new one")
     head, body = _parsed(data)
     try:
+        if head["last"] is not None:
+            number, t, channel, position, time_s = head["last"]
+            analyzer._last = Frame(number, t, channel, position, time_s, np.empty((0, 0), np.uint8))
         for channel, position, ndim in head["lanes"]:
             analyzer._lane(channel, position, ndim)
         found = list(places(analyzer))
@@ -130,13 +133,11 @@ def restore(analyzer: Analyzer, data: bytes) -> None:
         values = _values(head, body, remembered)
         _check(values)
     except InputError:
+        analyzer._last = None
         analyzer._lanes.clear()
         raise
     for place in remembered:
         place.holder[place.key] = values[place.path]
-    if head["last"] is not None:
-        number, t, channel, position, time_s = head["last"]
-        analyzer._last = Frame(number, t, channel, position, time_s, np.empty((0, 0), np.uint8))
 
 
 def _table(value: NDArray[Any] | Linker) -> NDArray[Any]:

@@ -25,9 +25,10 @@ from livespt.stream.bounds import check_files
 from livespt.stream.columns import CHUNK_ROWS, STATUS, TABLES, create_tables, read_rows
 from livespt.stream.commits import LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.files import store_error
+from livespt.stream.files import Durability, store_error, sync
+from livespt.stream.image import create_movie
 from livespt.stream.journal import JournalReader
-from livespt.stream.movie import MovieReader, MovieWriter, create_movie
+from livespt.stream.movie import MovieReader, MovieWriter
 from livespt.stream.tables import TableWriter
 from livespt.stream.types import Frame, Start, Stop, Update
 
@@ -76,7 +77,9 @@ def create_run(
         create_tables(path, chunk_rows)
         # an array without elements, so that Zarr readers do not look into this folder
         zarr.create_array(path / "journal", shape=(0,), chunks=(1,), dtype="u1")
+        sync([*path.rglob("*"), path], workers=16)  # a power cut must not take what can be read
         write_attributes(path, start, TABLES)
+        sync([path, path.parent])
     except FileExistsError as error:
         raise StoreError(f"{path} exists already: choose another --out") from error
     except OSError as error:
@@ -96,6 +99,8 @@ class RunWriter:
         Store the frames too. Without them `add_frame` still gives each frame its row in `frames`.
     resume
         Go on with a run whose writer was cut short.
+    durability
+        When frames and commits are safe from a power cut.
 
     Attributes
     ----------
@@ -110,14 +115,22 @@ class RunWriter:
     """
 
     def __init__(
-        self, path: Path | str, start: Start, *, movie: bool = True, resume: bool = False
+        self,
+        path: Path | str,
+        start: Start,
+        *,
+        movie: bool = True,
+        resume: bool = False,
+        durability: Durability = "second",
     ) -> None:
         if not resume:
             create_run(path, start, movie=movie)
         path = Path(path)
-        self._movie = MovieWriter(path, start, resume=resume) if movie else None
+        self._movie = (
+            MovieWriter(path, start, resume=resume, durability=durability) if movie else None
+        )
         try:
-            self.tables = TableWriter(path, resume=resume)
+            self.tables = TableWriter(path, resume=resume, durability=durability)
         except BaseException:
             if self._movie is not None:
                 self._movie.leave()

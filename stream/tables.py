@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import zarr
@@ -17,30 +16,17 @@ from numpy.typing import NDArray
 from livespt.stream.attributes import read_attributes, write_attributes
 from livespt.stream.columns import STATUS, TABLES, Table
 from livespt.stream.errors import StoreError
-from livespt.stream.files import store_error, sync
+from livespt.stream.files import Durability, store_error, sync
 from livespt.stream.journal import JournalWriter
-from livespt.stream.roll import Counts, Roll
+from livespt.stream.roll import MARKED, Counts, Mark, Roll
 from livespt.stream.sums import of_run
 from livespt.stream.taken import Taken
 from livespt.stream.types import Frame, Stop, Update
 
 SEGMENT_BYTES = 16 << 20  # of commits, before a journal segment is moved to columns
 MAX_PENDING = 1024  # updates held for frames that the recorder has not stored yet
-
-
-MARKED = ("spots", "states", "events")  # tables whose rows follow from the frames analyzed
-
-
-class Mark(NamedTuple):
-    """Where the tables of a run were after some frame, kept with a snapshot of the analyzer."""
-
-    number: int  # of the frame
-    rows: dict[str, int]  # of the `MARKED` tables
-    analyzed: int  # frames, those among them that the recorder lost included
-    early: Mapping[
-        int, tuple[int, int]
-    ] = {}  # by number: counts of those stored before their frame
-    record: int = 0  # of the journal, by which all of it was committed
+MAX_WAITING = 256 << 20  # bytes of updates held while the disk takes none; more are dropped
+MAX_NOTICES = 1024
 
 
 class TableWriter:
@@ -62,9 +48,13 @@ class TableWriter:
         Commits are moved from the journal to columns whenever they have grown by this much.
     resume
         Go on after the last commit of a writer that died.
+    durability
+        When commits are safe from a power cut.
 
     Attributes
     ----------
+    dropped : int
+        Updates that were not taken because the disk took none for too long.
     before : int64 array (n,)
         Numbers of the frames that those who died had begun to analyze, see `taking`.
 
@@ -77,13 +67,21 @@ class TableWriter:
     """
 
     def __init__(
-        self, path: Path | str, *, segment_bytes: int = SEGMENT_BYTES, resume: bool = False
+        self,
+        path: Path | str,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        resume: bool = False,
+        durability: Durability = "second",
     ) -> None:
         self._path = Path(path)
         self._start = read_attributes(self._path).start
         self._roll = Roll(self._path)
         self._pending: deque[Update] = deque()  # whose frame is not known to be stored
         self._final: deque[Update] = deque()
+        self._notices: deque[tuple[str, int, str]] = deque(maxlen=MAX_NOTICES)
+        self._waiting = 0  # bytes of `_pending`
+        self.dropped = 0
         self._last = -1  # number of the last update taken
         self._segment_bytes = segment_bytes
         self._jobs: deque[Callable[[], list[Path]]] = deque()  # columns to write before rotating
@@ -91,7 +89,9 @@ class TableWriter:
         chunk = zarr.open_array(self._path / "spots" / "frame", mode="r").chunks[0]
         self._tables = {name: Table(self._path / name, TABLES[name], chunk) for name in TABLES}
         folder = self._path / "journal"
-        self._journal = JournalWriter(folder, list(TABLES.values()), resume=resume)
+        self._journal = JournalWriter(
+            folder, list(TABLES.values()), resume=resume, durability=durability
+        )
         try:
             if resume:
                 self._reopen()
@@ -103,8 +103,10 @@ class TableWriter:
 
     def taking(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield frames, noting each as taken first: where this process dies, others know them."""
+        last = int(self.before.max(initial=-1))
         for frame in frames:
-            self._taken.append(frame.number)
+            if frame.number > last:
+                self._taken.append(frame.number)
             yield frame
 
     def commit(self, frame: Frame, update: Update) -> None:
@@ -114,12 +116,17 @@ class TableWriter:
         ------
         StoreError
             The disk is full or broken: what is not committed waits and the next call, be it with
-            this update again, goes on from there.
+            this update again, goes on from there. Only when more waits than memory is for, the
+            update is dropped.
         """
         if update.number != self._last:  # else it was taken by a call that failed
             self.note_frame(frame)
-            self._pending.append(update)
             self._last = update.number
+            if self._waiting > MAX_WAITING:
+                self.dropped += 1
+            else:
+                self._pending.append(update)
+                self._waiting += _size(update)
         self._drain()
 
     def note_frame(self, frame: Frame) -> None:
@@ -142,6 +149,10 @@ class TableWriter:
     def rows(self, table: str, start: int = 0) -> NDArray[np.void]:
         """Committed rows of a table from `start` on."""
         return self._tables[table].rows(start)
+
+    def count(self, table: str) -> int:
+        """Committed rows of a table."""
+        return len(self._tables[table])
 
     def mark(self) -> Mark:
         """Where the tables will be when all updates taken by now are committed."""
@@ -180,10 +191,10 @@ class TableWriter:
         Raises
         ------
         StoreError
-            The disk is full or broken.
+            The disk is full or broken: the notice waits and the next call tries again.
         """
-        self._write(status=self._notice(kind, frame, text))
-        self._maintain()
+        self._notices.append((kind, frame, text))
+        self._drain()
 
     def leave(self) -> None:
         """Let go without a last word: what is committed stays, and the run can be resumed.
@@ -263,6 +274,10 @@ class TableWriter:
 
     def _drain(self) -> None:
         """Commit what can go, in order: rows of skipped frames, updates, the final rows."""
+        while self._notices:
+            self._write(status=self._notice(*self._notices[0]))
+            self._notices.popleft()
+            self._maintain()
         self._roll.poll()
         stored = self._roll.stored
         while self._pending:
@@ -285,7 +300,7 @@ class TableWriter:
         rows = self._roll.rows(update.number, Counts.of(update))
         if rows["number"][-1] == update.number:
             self._write(update.spots, update.states, update.events, rows)
-            self._pending.popleft()
+            self._waiting -= _size(self._pending.popleft())
             self._roll.analyzed += 1
         else:
             self._write(frames=rows)
@@ -298,7 +313,7 @@ class TableWriter:
             text = f"frame {update.number} was analyzed before it was recorded, if it was at all"
             notice = self._notice("unrecorded", update.t, text)
         self._write(update.spots, update.states, update.events, status=notice)
-        self._pending.popleft()
+        self._waiting -= _size(self._pending.popleft())
         self._roll.note_early(update.number, Counts.of(update))
 
     def _notice(self, kind: str, frame: int, text: str) -> NDArray[np.void]:
@@ -326,6 +341,9 @@ class TableWriter:
         """Between two commits: every so often, a column or a new segment of the journal."""
         if self._jobs:
             self._write_column()
+        elif self._written:
+            if self._journal.put_on_disk(dict.fromkeys(self._written)):
+                self._rotate()
         elif self._journal.grown >= self._segment_bytes:
             for table in self._tables.values():
                 self._jobs.extend(table.jobs())
@@ -333,19 +351,17 @@ class TableWriter:
                 self._rotate()
 
     def _write_column(self) -> None:
-        """Write one of the columns that are due; after the last, begin a new journal segment."""
+        """Write one of the columns that are due; once all are on disk, a new segment begins."""
         try:
             self._written += self._jobs[0]()
         except OSError as error:
             raise store_error(f"writing columns of {self._path}", error) from error
         self._jobs.popleft()
-        if not self._jobs:
-            self._rotate()
 
     def _rotate(self) -> None:
         tables = self._tables.values()
         flushed, waiting = [t.flushed for t in tables], [t.waiting() for t in tables]
-        self._journal.rotate(flushed, waiting, list(dict.fromkeys(self._written)))
+        self._journal.rotate(flushed, waiting)
         self._written = []
 
     def _settle(self, wait_s: float) -> None:
@@ -375,3 +391,8 @@ class TableWriter:
             for job in table.jobs(all_rows=True):
                 self._written += job()
         sync(dict.fromkeys(self._written), workers=16)
+
+
+def _size(update: Update) -> int:
+    """Bytes of an update's rows."""
+    return int(update.spots.nbytes + update.states.nbytes + update.events.nbytes)

@@ -179,6 +179,7 @@ class Start:
     software: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)  # provider, threads, hardware class
     source_run: str = ""  # id of the run that is replayed
+    all_frames: bool = False  # of that run also the frames that it had skipped
     format: int = FORMAT
 
 

@@ -122,7 +122,7 @@ def test_readers_see_every_commit_through_rotations(
                 n = len(tail[k]) // 2
                 columns[k] = np.concatenate([columns[k], tail[k][:n]])
                 tail[k] = tail[k][n:]
-            writer.rotate([len(c) for c in columns], tail, [])
+            writer.rotate([len(c) for c in columns], tail)
             assert writer.grown == 0
         elif isinstance(action, tuple):
             rows = make_rows(i, action)
@@ -157,7 +157,7 @@ def test_a_writer_goes_on_after_the_last_whole_commit(
     writer = JournalWriter(tmp_path, DTYPES)
     writer.append(make_rows(1, (3, 1)))
     if rotated:
-        writer.rotate([0, 0], make_rows(1, (3, 1)), [])
+        writer.rotate([0, 0], make_rows(1, (3, 1)))
     writer.append(make_rows(2, (2, 2)))
     writer.close()
     (segment,) = tmp_path.glob("*.log")
@@ -170,7 +170,7 @@ def test_a_writer_goes_on_after_the_last_whole_commit(
     again = JournalWriter(tmp_path, DTYPES, resume=True)
     assert [len(np.concatenate(held)) for held in again.held.rows] == [5, 3]
     again.append(make_rows(4, (1, 0)))
-    again.rotate([0, 0], make_rows(5, (6, 3)), [])
+    again.rotate([0, 0], make_rows(5, (6, 3)))
     again.append(make_rows(6, (1, 1)))
     again.close()
     late = JournalReader(tmp_path, DTYPES)
@@ -216,7 +216,7 @@ def test_a_refused_write_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="failed"):
             writer.append(make_rows(2, (500, 0)))
         with pytest.raises(StoreError, match="failed"):
-            writer.rotate([0, 0], make_rows(2, (500, 0)), [])
+            writer.rotate([0, 0], make_rows(2, (500, 0)))
     assert (tmp_path / "00000000.log").stat().st_size == size
     assert list(tmp_path.glob("0*")) == [tmp_path / "00000000.log"]
     writer.append(make_rows(3, (1, 0)))  # what fits goes on

@@ -62,10 +62,11 @@ def product(number: int) -> Update:
         for name in dtype.names or ():
             rows[name] = (np.arange(n) + number) % 100
         tables.append(rows)
-    return Update(number, number, 0, 0, 0.01 * number, 0, *tables)
+    spots, states, events = tables
+    return Update(number, number, 0, 0, 0.01 * number, 0, spots, states, events)
 
 
-def write(path: Path, told: Path, durability: Durability) -> None:
+def main(path: str, told: str, durability: Durability) -> None:
     """Write a run at 100 frames a second until stopped; note in `told` what was acknowledged."""
     create_run(path, START, chunk_rows=1024, shard_frames=32)
     movie = MovieWriter(path, START, durability=durability)
@@ -106,7 +107,8 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
 
 def summary(durability: Durability, losses: list[Loss]) -> dict[str, Any]:
     """The worst of the cuts, and whether it is within what is promised."""
-    frames_s, commits_s = (max(loss[i] for loss in losses) for i in (1, 3))
+    frames_s = max(loss.frames_s for loss in losses)
+    commits_s = max(loss.commits_s for loss in losses)
     wrong = sum(len(loss.wrong) for loss in losses)
     limits = LIMITS[durability]
     return {
@@ -158,8 +160,9 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
     image, copy, told = folder / "disk.img", folder / "copy.img", folder / "told"
     told.unlink(missing_ok=True)
     with disk(image, folder / "disk", make=True) as place:
-        code = f"from {__name__} import write, Path; write(*map(Path, {(str(place / 'run.zarr'), str(told))}), {durability!r})"
-        writer = subprocess.Popen([sys.executable, "-c", code])
+        code = f"import sys; from {__name__} import main; main(*sys.argv[1:])"
+        words = [str(place / "run.zarr"), str(told), durability]
+        writer = subprocess.Popen([sys.executable, "-c", code, *words])
         try:
             _wait_for(told, writer)
             time.sleep(after_s)
@@ -185,14 +188,15 @@ def _wait_for(told: Path, writer: subprocess.Popen[bytes]) -> None:
 
 
 def look(path: Path, notes: NDArray[np.void], at_s: float) -> Loss:
-    """Open a run after a cut at `at_s`, go on with its movie, compare all that is there."""
+    """Open a run after a cut at `at_s`, go on with it, compare all that is there."""
     wrong: list[str] = []
     frames, commits = notes[notes["commit"] == 0], notes[notes["commit"] == 1]
     try:
+        committed = len(open_run(path).events)
+        TableWriter(path, resume=True).leave()
         movie = MovieWriter(path, START, resume=True)
         stored = len(movie)
         movie.leave()
-        committed = len(open_run(path).events)
         wrong += _compare(path, stored, committed)
         wrong += [f"{fault.where}: {fault.what}" for fault in verify(path)]
     except LiveSptError as error:

@@ -27,15 +27,17 @@ from numpy.typing import NDArray
 
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
+from livespt.stream.files import Durability
 from livespt.stream.history import StoredEvents
 from livespt.stream.ladder import Ladder, graded
 from livespt.stream.publish import Publisher, admitted
 from livespt.stream.ring import RingReader, RingWriter
 from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
-from livespt.stream.types import Frame, Start, Stop, Update
+from livespt.stream.types import Start, Stop
 from livespt.stream.wire import ENDPOINT, address
 from livespt.tools.compose import Facts, Options, check_options, compose
-from livespt.tools.replay import Notices, Published
+from livespt.tools.replay import Published
+from livespt.tools.storage import StoredTables, store_frames
 
 if TYPE_CHECKING:
     from livespt.acquisition.hook import Put
@@ -55,26 +57,6 @@ class Worker(NamedTuple):
     pipe: Connection
 
 
-class StoredTables:
-    """Sink that stores the tables; the recorder stores the frames."""
-
-    def __init__(self, writer: TableWriter) -> None:
-        self.writer = writer
-        self.notices = Notices()
-        self.finish = writer.finish
-        self.close = writer.close
-
-    def __call__(self, frame: Frame, update: Update) -> None:
-        for kind, text in self.notices(update):
-            self.writer.status(kind, update.t, text)
-        self.writer.commit(frame, update)
-
-    def leave_out(self, frame: Frame, why: str) -> None:
-        """Tell of a frame that is not analyzed; the recorder stores it."""
-        for kind, text in self.notices.left_out(frame, why):
-            self.writer.status(kind, frame.t, text)
-
-
 def record(
     acquire: Callable[[Put], Acquired],
     out: Path,
@@ -83,6 +65,7 @@ def record(
     *,
     endpoint: str = ENDPOINT,
     keys: Path | None = None,
+    durability: Durability = "second",
     say: Callable[[str], None] = print,
 ) -> tuple[Stop, Acquired]:
     """Acquire into a new run that is analyzed while it records.
@@ -106,11 +89,12 @@ def record(
     problems: list[str] = []
     acquired = None
     try:
-        analyzer = _spawn("analyzer", _analyze, ring_name, out, facts, options, endpoint, keys)
+        words = (ring_name, out, facts, options, endpoint, keys, durability)
+        analyzer = _spawn("analyzer", _analyze, *words)
         workers.append(analyzer)
         start = _hear(analyzer, READY_S)
         create_run(out, start)
-        workers.append(_spawn("recorder", _record, ring_name, out, start))
+        workers.append(_spawn("recorder", _record, ring_name, out, start, durability))
         _hear(workers[1], READY_S)
         analyzer.pipe.send("created")
         _hear(analyzer, READY_S)
@@ -208,23 +192,14 @@ def _work(target: Callable[..., None], pipe: Connection, *args: Any) -> None:
         pipe.close()
 
 
-def _record(pipe: Connection, ring_name: str, out: Path, start: Start) -> None:
+def _record(
+    pipe: Connection, ring_name: str, out: Path, start: Start, durability: Durability
+) -> None:
     """Recorder process: every frame into `movie`."""
-    reader = RingReader(ring_name, lossless=True)
-    writer = MovieWriter(out, start)
-    pipe.send("ready")
-    refused: list[str] = []
-    for frame in reader:
-        try:
-            writer.add_frame(frame)
-        except StoreError as error:  # this frame is lost; there may be room for the next
-            refused.append(str(error))
-    writer.close()
-    lost = reader.lost + len(refused)
-    reader.close()
-    if lost:
-        why = refused[0] if refused else "they came faster than the disk takes them"
-        raise StoreError(f"{lost} frames could not be recorded: {why}")
+    writer = MovieWriter(out, start, durability=durability)
+    with RingReader(ring_name, lossless=True) as reader:
+        pipe.send("ready")
+        store_frames(reader, writer)
     pipe.send("done")
 
 
@@ -236,14 +211,18 @@ def _analyze(
     options: Options,
     endpoint: str,
     keys: Path | None,
+    durability: Durability,
 ) -> None:
     """Analyzer process: the loop."""
     chain = compose(facts, options, "live")
     publisher = Publisher(endpoint, chain.start, events=StoredEvents(out), folder=keys)
     pipe.send(chain.start)
     pipe.recv()  # the run exists
-    sinks: list[pipeline.Sink] = [Published(publisher), StoredTables(TableWriter(out))]
     reader = RingReader(ring_name, max_behind=MAX_BEHIND)
+    tables = StoredTables(
+        TableWriter(out, durability=durability), publisher, lambda: reader.refused
+    )
+    sinks: list[pipeline.Sink] = [Published(publisher), tables]
     pipe.send("ready")
     frames = graded(reader, Ladder())
     pipeline.run(
@@ -268,6 +247,7 @@ def live(
     pixel_size_um: float | None,
     endpoint: str,
     keys: Path | None = None,
+    durability: Durability = "second",
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Open Micro-Manager in the way that was asked for and record from it.
@@ -310,7 +290,7 @@ def live(
         acquire = partial(
             microscope.acquire, n_frames=frames, interval_ms=interval_ms, exposure_ms=exposure_ms
         )
-        where: dict[str, Any] = {"endpoint": endpoint, "keys": keys}
+        where: dict[str, Any] = {"endpoint": endpoint, "keys": keys, "durability": durability}
         stop, acquired = record(acquire, out, facts, options, say=say, **where)
     if acquired.stopped:
         say(f"stopped after {acquired.frames} of {frames} frames: '{out}' is whole")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
 from livespt.stream import ladder, odd, pipeline
+from livespt.stream.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.errors import SettingError, StoreError, WireError
+from livespt.stream.files import Durability
 from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
@@ -139,6 +142,8 @@ def replay(
     keys: Path | None = None,
     keep_movie: bool = True,
     all_frames: bool = False,
+    durability: Durability = "second",
+    checkpoint_s: float = EVERY_S,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Analyze a recorded movie into a new run.
@@ -162,6 +167,10 @@ def replay(
         Store the frames too, so that the run is complete in itself.
     all_frames : bool
         Of a live run, also analyze the frames that it had to skip.
+    durability : {"frame", "second", "end"}
+        When frames and commits are safe from a power cut (stream/files.py).
+    checkpoint_s : float
+        Least time between two checkpoints, from which `resume` goes on.
     say : callable
         Takes lines meant for a person.
 
@@ -203,17 +212,19 @@ def replay(
             "--rate realtime needs --frame-interval-s"
         )
     chain = compose(facts, options, "replay", origin)
+    chain = chain._replace(start=replace(chain.start, all_frames=all_frames))
     if origin is not None and (told := differences(chain.start, origin)):
         say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
     publisher = publish(endpoint, chain.start, out, say, keys)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
-        writer = RunWriter(out, chain.start, movie=keep_movie)
+        writer = RunWriter(out, chain.start, movie=keep_movie, durability=durability)
     except BaseException:
         if publisher:
             publisher.close(Stop(chain.start.run, "failed", "the run could not be created"))
         raise
-    sinks.append(StoredReplay(writer))
+    checkpoints = Checkpoints(out, chain.analyzer, writer.tables, checkpoint_s)
+    sinks += [StoredReplay(writer), checkpoints]
 
     frames = chosen(movie, all_frames, writer)
     if rate == "realtime" and interval:
@@ -221,7 +232,7 @@ def replay(
     begin = time.perf_counter()
     with Interrupt() as interrupt, tqdm(total=len(movie), unit="frame", disable=None) as bar:
         stop = pipeline.run(
-            interrupt.until(frames, bar.update),
+            writer.tables.taking(interrupt.until(frames, bar.update)),
             chain.analyzer,
             sinks,
             chain.start,

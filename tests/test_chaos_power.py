@@ -1,0 +1,26 @@
+"""Power cuts: what is lost is what the durability says, and nothing else is another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from livespt.tools import chaos_power
+
+
+def test_a_power_cut_takes_no_more_than_is_said(tmp_path: Path) -> None:
+    reason = chaos_power.impossible(tmp_path)
+    if reason:
+        pytest.skip(reason)
+    for durability in chaos_power.LIMITS:
+        loss = chaos_power.cut(tmp_path, durability, 0.7)
+        assert not loss.wrong
+        assert chaos_power.summary(durability, [loss])["held"], loss
+
+
+@pytest.mark.slow
+def test_twenty_power_cuts_take_no_more_than_is_said(tmp_path: Path) -> None:
+    told: list[str] = []
+    result = chaos_power.run(20, tmp_path, told.append)
+    assert result.get("held", "skipped" in result), told
