@@ -51,7 +51,7 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     dict
         For each kind: `trials`, how many were `refused` (with one of our errors), `read` (what was
         returned is the truth), and the failures: `foreign` exceptions, `wrong` data, `unnoticed` by
-        verify, `crashes`, `hangs`; `slowest_ms`, `grown_mb`.
+        verify, `crashes`, `hangs`; `slowest_ms`, `grown_mb`. And `held`: there was no failure.
     """
     found: dict[str, Any] = {}
     for kind, share in SHARE.items():
@@ -59,6 +59,7 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         say(f"{kind}: " + ", ".join(f"{name} {value}" for name, value in found[kind].items()))
     bad = ("foreign", "wrong", "unnoticed", "crashes", "hangs")
     found["failures"] = sum(found[kind][name] for kind in SHARE for name in bad)
+    found["held"] = found["failures"] == 0
     return found
 
 
