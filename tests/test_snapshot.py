@@ -295,7 +295,9 @@ class Plain:
         self.width = width
         self.sum = np.zeros((512, width), dtype)
 
-    def push(self, slots: NDArray[np.int32], frames: Any, points: Rows) -> NDArray[np.float32]:
+    def push(
+        self, slots: NDArray[np.int32], frames: Any, points: Rows, intensity: Any = None
+    ) -> NDArray[np.float32]:
         self.sum[slots, 0] += points.sum(axis=1)
         return self.read(slots, 0)
 
