@@ -13,8 +13,9 @@ from livespt.stream import pipeline
 from livespt.stream.attributes import Attributes, read_attributes
 from livespt.stream.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.columns import TABLES
+from livespt.stream.commits import LogReader
 from livespt.stream.errors import InputError
-from livespt.stream.movie import LogReader, movie_dtype
+from livespt.stream.movie import movie_dtype
 from livespt.stream.recall import Recall
 from livespt.stream.store import RunReader, RunWriter, open_run
 from livespt.stream.types import FORMAT, Frame, Start, Stop, Update
