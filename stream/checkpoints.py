@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from livespt.stream.analyzer import Analyzer
+from livespt.stream.roll import Mark
 from livespt.stream.snapshot import Copy, copy
-from livespt.stream.tables import Mark, TableWriter
+from livespt.stream.tables import TableWriter
 from livespt.stream.types import Frame, Update
 
 EVERY_S = 5.0

@@ -152,4 +152,6 @@ def store_error(doing: str, error: OSError) -> StoreError:
         errno.EROFS: "that file system is read-only: choose another --out",
     }
     hint = hints.get(error.errno or 0, "check the disk")
-    return StoreError(f"{doing} failed: {error.strerror or error}; {hint}")
+    failed = StoreError(f"{doing} failed: {error.strerror or error}; {hint}")
+    failed.errno = error.errno
+    return failed

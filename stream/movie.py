@@ -16,7 +16,7 @@ records from the end of the log.
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import shutil
 import threading
@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from livespt.stream.commits import COMMIT_LOG, LOG, LogReader, log_record, sealed
@@ -37,65 +36,14 @@ from livespt.stream.files import (
     store_error,
     sync,
     write_all,
-    write_json,
 )
-from livespt.stream.shards import (
-    OpenShard,
-    codecs,
-    decode,
-    encode,
-    frames_a_shard,
-    read_part,
-    shard_path,
-)
+from livespt.stream.image import movie_dtype, shard_frames, show
+from livespt.stream.shards import OpenShard, decode, encode, read_part, shard_path
 from livespt.stream.shared import hold
 from livespt.stream.types import Frame, Start
 
 SYNC_S = 0.5  # longest time between a frame and its sync at durability "second"
-
-
-def movie_dtype(start: Start) -> np.dtype[Any]:
-    """Little-endian dtype of the frames of a run."""
-    return np.dtype(start.dtype).newbyteorder("<")
-
-
-def create_movie(run: Path, start: Start, frames: int | None = None) -> None:
-    """Create the empty movie of the run in the folder `run`, with its OME-Zarr metadata."""
-    folder, dtype = run / "movie", movie_dtype(start)
-    zarr.create_group(folder, attributes={"ome": ome_metadata(start)})
-    zarr.create_array(
-        folder,
-        name="0",
-        shape=(0, *start.shape),
-        shards=(frames or frames_a_shard(start.shape, dtype), *start.shape),
-        chunks=(1, *start.shape),
-        dtype=dtype,
-        compressors=codecs(dtype),
-        fill_value=0,
-        dimension_names=("t", *start.axes),
-    )
-
-
-def ome_metadata(start: Start) -> dict[str, Any]:
-    """OME-Zarr 0.5 `ome` attribute: axes, units, scales; an unknown scale is 1 without a unit."""
-    known = {
-        "t": start.frame_interval_s,
-        "z": start.z_step_um,
-        "y": start.pixel_size_um,
-        "x": start.pixel_size_um,
-    }
-    axes, scale = [], []
-    for name in ("t", *start.axes):
-        axis = {"name": name, "type": "time" if name == "t" else "space"}
-        value = known[name]
-        if value:
-            axis["unit"] = "second" if name == "t" else "micrometer"
-        axes.append(axis)
-        scale.append(float(value or 1.0))
-    transforms = [{"type": "scale", "scale": scale}]
-    dataset = {"path": "0", "coordinateTransformations": transforms}
-    name = Path(start.source).name or start.run
-    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": [dataset]}]}
+RESERVE = 64 << 20  # bytes of the disk that frames leave to the tables; at most a twentieth of it
 
 
 class MovieWriter:
@@ -138,6 +86,7 @@ class MovieWriter:
         self._dtype = movie_dtype(start)
         self._durability = durability
         self._count = self.dropped = 0
+        self._short = False  # of room on the disk
         self._lock = threading.Lock()  # guards the next four between two threads
         self._dirty = True
         self._due: list[Path] = []  # files and folders of shards to be synced
@@ -178,6 +127,7 @@ class MovieWriter:
         try:
             if self._passing is not None and self._passing.error is not None:
                 raise self._passing.error
+            self._check_room(len(data))
             if self._shard.full:
                 self._next_shard()
             self._commit(record, data)
@@ -202,12 +152,13 @@ class MovieWriter:
             self._sync(last=True)
             self._shard.finish()
             sync([p for p in (self._shard.path, self._shard.path.parent) if p.exists()])
-            self._show(self._count)
+            show(self._folder, self._count)
             write_all(self._log, sealed(record), self._count * LOG.itemsize)
             data_sync(self._log)
         except OSError as error:
             raise store_error("closing the movie", error) from error
         finally:
+            self._shard.close()
             self._let_go()
 
     def leave(self) -> None:
@@ -255,7 +206,8 @@ class MovieWriter:
                 shutil.rmtree(beyond)
         for partial in self._folder.glob("*.partial"):
             partial.unlink()
-        self._show(first)  # before the shard loses its name
+        show(self._folder, first)  # before the shard loses its name
+        self._finished = self._shown = first
         return number, records[["offset", "length"]][first:count].tolist()
 
     def _is_whole(self, record: np.void) -> bool:
@@ -283,6 +235,17 @@ class MovieWriter:
         except OSError:
             shard.close()
             raise
+
+    def _check_room(self, size: int) -> None:
+        """Raise OSError where a frame would take what is reserved; then until there is twice that.
+
+        So a full disk stops the frames while there is room for the tables, and not in fits.
+        """
+        disk = shutil.disk_usage(self._folder)
+        reserve = min(RESERVE, disk.total // 20)
+        self._short = disk.free < size + reserve * (2 if self._short else 1)
+        if self._short:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _commit(self, record: NDArray[np.void], data: bytes) -> None:
         """Append a frame, then the record that tells of it: both or none."""
@@ -316,26 +279,8 @@ class MovieWriter:
             for descriptor in descriptors:
                 os.close(descriptor)
         if finished != self._shown:
-            self._show(finished)
-
-    def _show(self, count: int) -> None:
-        """Let the array's shape, which is all that other Zarr readers go by, say so many frames."""
-        document = json.loads((self._folder / "zarr.json").read_text("utf-8"))
-        if document["shape"][0] != count:
-            document["shape"][0] = count
-            write_json(self._folder / "zarr.json", document)
-        self._shown = count
-
-
-def shard_frames(folder: Path) -> int:
-    """Frames a shard of this array; StoreError if it has none."""
-    try:
-        document = json.loads((folder / "zarr.json").read_text("utf-8"))
-        if document["codecs"][0]["name"] == "sharding_indexed":
-            return int(document["chunk_grid"]["configuration"]["chunk_shape"][0])
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise StoreError(f"{folder}/zarr.json is damaged: {error}") from error
-    raise StoreError(f"{folder} was begun by an older livespt: replay its source into a new run")
+            show(self._folder, finished)
+            self._shown = finished
 
 
 def _read(

@@ -15,8 +15,9 @@ from livespt.stream.analyzer import Analyzer
 from livespt.stream.checkpoints import read_checkpoint
 from livespt.stream.columns import TABLES
 from livespt.stream.errors import InputError
+from livespt.stream.roll import MARKED
 from livespt.stream.snapshot import restore
-from livespt.stream.tables import MARKED, TableWriter
+from livespt.stream.tables import TableWriter
 from livespt.stream.types import Frame, Update
 
 

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream import shared
 from livespt.stream.errors import InputError, MicroscopeError, StoreError
-from livespt.stream.slots import ACTIVE, CURSOR, ENDED, HEAD, LOST, READERS, Slots
+from livespt.stream.slots import ACTIVE, CURSOR, ENDED, HEAD, LOST, READERS, REFUSED, Slots
 from livespt.stream.types import Frame
 
 MOST = 1 << 53  # frames that anybody can count, also in JSON
@@ -234,6 +234,17 @@ class RingReader:
         """Frames that wait to be read."""
         return int(self._words[HEAD]) - self._next
 
+    @property
+    def refused(self) -> int:
+        """Error number for which a lossless reader cannot store what it reads; 0: none."""
+        readers = self._slots.readers
+        return int((readers[:, REFUSED] * readers[:, ACTIVE]).max())
+
+    def tell(self, error: int) -> None:
+        """Of a lossless reader: why it cannot store what it reads, 0 when it can (again)."""
+        if self._cursor is not None:
+            self._cursor[REFUSED] = error
+
     def get(self, timeout_s: float) -> Frame | None:
         """Next frame, a copy; None when none came in time or, see `ended`, none will.
 
@@ -306,7 +317,7 @@ class RingReader:
                 cursor = self._slots.readers[i]
                 if cursor[ACTIVE]:  # of a reader that died: what it missed stays counted
                     cursor[LOST] += max(0, self._next - int(cursor[CURSOR]))
-                cursor[CURSOR] = self._next
+                cursor[CURSOR], cursor[REFUSED] = self._next, 0
                 shared.fence()
                 cursor[ACTIVE] = 1
                 self._cursor = cursor

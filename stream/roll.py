@@ -15,6 +15,19 @@ from livespt.stream.types import FRAME, Frame, Timings, Update
 
 MAX_EARLY = 1 << 14  # updates stored before their frame: no ring lets a recorder fall so far back
 
+MARKED = ("spots", "states", "events")  # tables whose rows follow from the frames analyzed
+
+
+class Mark(NamedTuple):
+    """Where the tables of a run were after some frame, kept with a snapshot of the analyzer."""
+
+    number: int  # of the frame
+    rows: dict[str, int]  # of the `MARKED` tables
+    analyzed: int  # frames, those among them that the recorder lost included
+    # by number: counts of those stored before their frame
+    early: Mapping[int, tuple[int, int]] = {}
+    record: int = 0  # of the journal, by which all of it was committed
+
 
 class Counts(NamedTuple):
     """What a frame's row tells of its update."""

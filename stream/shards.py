@@ -182,8 +182,10 @@ class OpenShard:
         self.close()
 
     def close(self) -> None:
-        """Close the file as it is."""
-        os.close(self.descriptor)
+        """Close the file as it is, if it is open."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
 
 def _rename(old: Path, new: Path) -> None:

@@ -117,10 +117,12 @@ def create(name: str, size: int) -> Block:
         else:
             os.ftruncate(fd, size)
         block = Block(path, fd, owner=True)
-    except OSError:
+    except OSError as error:
         os.close(fd)
         path.unlink(missing_ok=True)
-        raise
+        raise StoreError(
+            f"no shared memory of {size >> 20} MB in {path.parent}: {error.strerror or error}"
+        ) from error
     block.words[:: PAGE // 8] = 0  # first copies into untouched pages cost many times a copy
     return block
 

@@ -20,7 +20,7 @@ from livespt.stream.errors import InputError, StoreError
 DTYPES = ("|u1", "<u2", "<f4")
 ENDED, HEAD = 64, 72  # words of the first page
 READERS = 4  # lossless ones at a time
-ACTIVE, CURSOR, LOST = 0, 1, 2  # words of a lossless reader's line
+ACTIVE, CURSOR, LOST, REFUSED = 0, 1, 2, 3  # words of a lossless reader's line
 _MAGIC = 0x31474E4952545053  # "SPTRING1"
 _COUNT, _STRIDE, _DTYPE, _NDIM, _SHAPE, _LINES = 1, 2, 3, 4, 5, 128
 _HEADER = 128  # bytes: seq, number, t, channel, position, time_s, clock, captured_ns; rest spare
@@ -40,7 +40,8 @@ class Slots:
     images : list of arrays
         Pixels of the slots.
     readers : int64 array (READERS, 8)
-        Lossless readers: `ACTIVE`, `CURSOR` (next frame), `LOST`.
+        Lossless readers: `ACTIVE`, `CURSOR` (next frame), `LOST`, `REFUSED` (0, or the error number
+        for which it cannot store what it reads).
     """
 
     def __init__(self, block: shared.Block) -> None:

@@ -26,8 +26,9 @@ from livespt.stream.columns import CHUNK_ROWS, STATUS, TABLES, create_tables, re
 from livespt.stream.commits import LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.files import Durability, store_error, sync
+from livespt.stream.image import create_movie
 from livespt.stream.journal import JournalReader
-from livespt.stream.movie import MovieReader, MovieWriter, create_movie
+from livespt.stream.movie import MovieReader, MovieWriter
 from livespt.stream.tables import TableWriter
 from livespt.stream.types import Frame, Start, Stop, Update
 

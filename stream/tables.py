@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import zarr
@@ -19,28 +18,15 @@ from livespt.stream.columns import STATUS, TABLES, Table
 from livespt.stream.errors import StoreError
 from livespt.stream.files import Durability, store_error, sync
 from livespt.stream.journal import JournalWriter
-from livespt.stream.roll import Counts, Roll
+from livespt.stream.roll import MARKED, Counts, Mark, Roll
 from livespt.stream.sums import of_run
 from livespt.stream.taken import Taken
 from livespt.stream.types import Frame, Stop, Update
 
 SEGMENT_BYTES = 16 << 20  # of commits, before a journal segment is moved to columns
 MAX_PENDING = 1024  # updates held for frames that the recorder has not stored yet
-
-
-MARKED = ("spots", "states", "events")  # tables whose rows follow from the frames analyzed
-
-
-class Mark(NamedTuple):
-    """Where the tables of a run were after some frame, kept with a snapshot of the analyzer."""
-
-    number: int  # of the frame
-    rows: dict[str, int]  # of the `MARKED` tables
-    analyzed: int  # frames, those among them that the recorder lost included
-    early: Mapping[
-        int, tuple[int, int]
-    ] = {}  # by number: counts of those stored before their frame
-    record: int = 0  # of the journal, by which all of it was committed
+MAX_WAITING = 256 << 20  # bytes of updates held while the disk takes none; more are dropped
+MAX_NOTICES = 1024
 
 
 class TableWriter:
@@ -67,6 +53,8 @@ class TableWriter:
 
     Attributes
     ----------
+    dropped : int
+        Updates that were not taken because the disk took none for too long.
     before : int64 array (n,)
         Numbers of the frames that those who died had begun to analyze, see `taking`.
 
@@ -91,6 +79,9 @@ class TableWriter:
         self._roll = Roll(self._path)
         self._pending: deque[Update] = deque()  # whose frame is not known to be stored
         self._final: deque[Update] = deque()
+        self._notices: deque[tuple[str, int, str]] = deque(maxlen=MAX_NOTICES)
+        self._waiting = 0  # bytes of `_pending`
+        self.dropped = 0
         self._last = -1  # number of the last update taken
         self._segment_bytes = segment_bytes
         self._jobs: deque[Callable[[], list[Path]]] = deque()  # columns to write before rotating
@@ -125,12 +116,17 @@ class TableWriter:
         ------
         StoreError
             The disk is full or broken: what is not committed waits and the next call, be it with
-            this update again, goes on from there.
+            this update again, goes on from there. Only when more waits than memory is for, the
+            update is dropped.
         """
         if update.number != self._last:  # else it was taken by a call that failed
             self.note_frame(frame)
-            self._pending.append(update)
             self._last = update.number
+            if self._waiting > MAX_WAITING:
+                self.dropped += 1
+            else:
+                self._pending.append(update)
+                self._waiting += _size(update)
         self._drain()
 
     def note_frame(self, frame: Frame) -> None:
@@ -195,10 +191,10 @@ class TableWriter:
         Raises
         ------
         StoreError
-            The disk is full or broken.
+            The disk is full or broken: the notice waits and the next call tries again.
         """
-        self._write(status=self._notice(kind, frame, text))
-        self._maintain()
+        self._notices.append((kind, frame, text))
+        self._drain()
 
     def leave(self) -> None:
         """Let go without a last word: what is committed stays, and the run can be resumed.
@@ -278,6 +274,10 @@ class TableWriter:
 
     def _drain(self) -> None:
         """Commit what can go, in order: rows of skipped frames, updates, the final rows."""
+        while self._notices:
+            self._write(status=self._notice(*self._notices[0]))
+            self._notices.popleft()
+            self._maintain()
         self._roll.poll()
         stored = self._roll.stored
         while self._pending:
@@ -300,7 +300,7 @@ class TableWriter:
         rows = self._roll.rows(update.number, Counts.of(update))
         if rows["number"][-1] == update.number:
             self._write(update.spots, update.states, update.events, rows)
-            self._pending.popleft()
+            self._waiting -= _size(self._pending.popleft())
             self._roll.analyzed += 1
         else:
             self._write(frames=rows)
@@ -313,7 +313,7 @@ class TableWriter:
             text = f"frame {update.number} was analyzed before it was recorded, if it was at all"
             notice = self._notice("unrecorded", update.t, text)
         self._write(update.spots, update.states, update.events, status=notice)
-        self._pending.popleft()
+        self._waiting -= _size(self._pending.popleft())
         self._roll.note_early(update.number, Counts.of(update))
 
     def _notice(self, kind: str, frame: int, text: str) -> NDArray[np.void]:
@@ -391,3 +391,8 @@ class TableWriter:
             for job in table.jobs(all_rows=True):
                 self._written += job()
         sync(dict.fromkeys(self._written), workers=16)
+
+
+def _size(update: Update) -> int:
+    """Bytes of an update's rows."""
+    return int(update.spots.nbytes + update.states.nbytes + update.events.nbytes)

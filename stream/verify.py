@@ -20,8 +20,9 @@ from livespt.stream.bounds import check_file
 from livespt.stream.columns import read_rows
 from livespt.stream.commits import COMMIT_LOG, LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
+from livespt.stream.image import shard_frames
 from livespt.stream.journal import JournalReader, is_torn
-from livespt.stream.movie import MovieReader, shard_frames
+from livespt.stream.movie import MovieReader
 from livespt.stream.shards import index_of, read_part, shard_path
 
 

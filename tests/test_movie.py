@@ -15,7 +15,8 @@ from livespt.acquisition.ngff import open_zarr
 from livespt.stream.attributes import Attributes
 from livespt.stream.commits import LOG, sealed
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.movie import MovieReader, MovieWriter, create_movie
+from livespt.stream.image import create_movie
+from livespt.stream.movie import MovieReader, MovieWriter
 from livespt.stream.shards import FRAMES, MAX_BYTES, decode, encode, frames_a_shard
 from livespt.stream.types import Frame, Start
 from livespt.stream.verify import _movie as check

@@ -160,11 +160,9 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
     image, copy, told = folder / "disk.img", folder / "copy.img", folder / "told"
     told.unlink(missing_ok=True)
     with disk(image, folder / "disk", make=True) as place:
-        code = f"import sys; from {__name__} import write, Path; a, b, c = sys.argv[1:]; "
+        code = f"import sys; from {__name__} import main; main(*sys.argv[1:])"
         words = [str(place / "run.zarr"), str(told), durability]
-        writer = subprocess.Popen(
-            [sys.executable, "-c", f"{code}write(Path(a), Path(b), c)", *words]
-        )
+        writer = subprocess.Popen([sys.executable, "-c", code, *words])
         try:
             _wait_for(told, writer)
             time.sleep(after_s)

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from livespt.stream.errors import LiveSptError, SettingError
+from livespt.stream.files import DURABILITIES
 from livespt.stream.wire import ENDPOINT
 from livespt.tools.chaos import PARTS
 from livespt.tools.command import FINITE, PATH, POSITIVE, SEED, Finite, Group, Kept, report
@@ -25,6 +26,13 @@ from livespt.tools.label_commands import label
 from livespt.tools.train_commands import train
 
 KEY = click.option("--key", type=PATH, help="Your key file, for an endpoint that needs one.")
+DURABILITY = click.option(
+    "--durability",
+    type=click.Choice(DURABILITIES),
+    default="second",
+    show_default=True,
+    help="When what is stored is safe from a power cut.",
+)
 MOTION = click.Choice(["none", "brownian", "velocity", "auto"])
 
 
@@ -79,6 +87,7 @@ def livespt() -> None:
 @click.option("--frames", type=click.IntRange(min=50), help="Length of the movie.")
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
 @click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
+@DURABILITY
 @analysis_options
 def demo(**values: Any) -> None:
     """Simulated virus entry through the real Micro-Manager core and the whole chain."""
@@ -115,6 +124,7 @@ def demo(**values: Any) -> None:
 )
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
 @click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
+@DURABILITY
 @analysis_options
 def live(**values: Any) -> None:
     """Analyze what Micro-Manager records, while it records."""
@@ -133,6 +143,7 @@ def live(**values: Any) -> None:
 @click.option("--all-frames", is_flag=True, help="Also those that the live run had to skip.")
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
 @click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
+@DURABILITY
 @analysis_options
 def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
     """Analyze a recorded MOVIE through the path of a live run."""

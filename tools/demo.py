@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livespt.stream.errors import StoreError
+from livespt.stream.files import Durability
 from livespt.stream.relink import corrected
 from livespt.stream.store import open_run
 from livespt.tools.compose import Facts, Options
@@ -32,6 +33,7 @@ def demo(
     frames: int | None,
     endpoint: str,
     keys: Path | None = None,
+    durability: Durability = "second",
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run the demo into the folder `out`; return the summary that `out/summary.json` holds."""
@@ -62,7 +64,7 @@ def demo(
         images.__getitem__, len(images), movie.shape, movie.dtype, scenario.frame_interval_s
     ) as microscope:
         acquire = partial(microscope.acquire, n_frames=len(images))
-        where: dict[str, Any] = {"endpoint": endpoint, "keys": keys}
+        where: dict[str, Any] = {"endpoint": endpoint, "keys": keys, "durability": durability}
         stop, acquired = record(acquire, run, facts, options, say=say, **where)
     if acquired.stopped:
         raise KeyboardInterrupt

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from livespt.stream import odd, pipeline
 from livespt.stream.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.errors import SettingError, StoreError, WireError
+from livespt.stream.files import Durability
 from livespt.stream.history import StoredEvents
 from livespt.stream.publish import Publisher
 from livespt.stream.store import RunWriter
@@ -138,6 +139,7 @@ def replay(
     keys: Path | None = None,
     keep_movie: bool = True,
     all_frames: bool = False,
+    durability: Durability = "second",
     checkpoint_s: float = EVERY_S,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -162,6 +164,8 @@ def replay(
         Store the frames too, so that the run is complete in itself.
     all_frames : bool
         Of a live run, also analyze the frames that it had to skip.
+    durability : {"frame", "second", "end"}
+        When frames and commits are safe from a power cut (stream/files.py).
     checkpoint_s : float
         Least time between two checkpoints, from which `resume` goes on.
     say : callable
@@ -211,7 +215,7 @@ def replay(
     publisher = publish(endpoint, chain.start, out, say, keys)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
-        writer = RunWriter(out, chain.start, movie=keep_movie)
+        writer = RunWriter(out, chain.start, movie=keep_movie, durability=durability)
     except BaseException:
         if publisher:
             publisher.close(Stop(chain.start.run, "failed", "the run could not be created"))

@@ -15,7 +15,7 @@ from livespt.stream.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.columns import TABLES
 from livespt.stream.commits import LogReader
 from livespt.stream.errors import InputError
-from livespt.stream.movie import movie_dtype
+from livespt.stream.image import movie_dtype
 from livespt.stream.recall import Recall
 from livespt.stream.store import RunReader, RunWriter, open_run
 from livespt.stream.types import FORMAT, Frame, Start, Stop, Update

@@ -61,7 +61,7 @@ class Worker:
             if not self._pipe.poll(within_s):
                 raise LiveSptError(f"the {self.name} said nothing for {within_s:.0f} s")
             word = self._pipe.recv()
-        except (EOFError, OSError):
+        except (EOFError, ConnectionError):
             raise LiveSptError(self._obituary()) from None
         if isinstance(word, LiveSptError):
             raise word
@@ -132,7 +132,6 @@ class Worker:
         told, now = self._obituary(), time.monotonic()
         self._deaths = [at for at in self._deaths if at > now - WITHIN_S]
         if self.is_over():
-            self.problem = told
             return False
         if len(self._deaths) >= RESTARTS:
             self.problem = f"{told} once more, and is not begun again"
@@ -155,7 +154,9 @@ def _work(target: Callable[..., None], pipe: Connection, *words: Any) -> None:
     try:
         target(pipe, *words)
     except LiveSptError as error:
-        with suppress(OSError):  # the parent is dead: nobody to tell
+        with suppress(OSError):
             pipe.send(error)
+    except (EOFError, ConnectionError):  # the parent is dead: nobody to tell
+        pass
     finally:
         pipe.close()

@@ -7,8 +7,7 @@ go on where one before them died.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from livespt.stream import pipeline
 from livespt.stream.attributes import read_attributes
 from livespt.stream.checkpoints import Checkpoints
 from livespt.stream.commits import LogReader
-from livespt.stream.errors import MicroscopeError, StoreError, WireError
+from livespt.stream.errors import WireError
 from livespt.stream.files import Durability
 from livespt.stream.history import StoredEvents
 from livespt.stream.movie import MovieReader, MovieWriter
@@ -25,10 +24,11 @@ from livespt.stream.publish import Publisher
 from livespt.stream.recall import Recall
 from livespt.stream.ring import RingReader
 from livespt.stream.store import TableWriter
-from livespt.stream.types import Frame, Start, Update
+from livespt.stream.types import Frame, Start
 from livespt.tools.compose import Chain, Facts, Options, compose
-from livespt.tools.replay import Notices, Published
+from livespt.tools.replay import Published
 from livespt.tools.resume import recalled, recomposed
+from livespt.tools.storage import StoredTables, handed_over, store_frames
 
 MAX_BEHIND = 64  # frames the analyzer may lag before it skips to the newest
 GAINED = 0.9  # a backlog that does not shrink by this factor is not made up for
@@ -49,50 +49,22 @@ class Live(NamedTuple):
     checkpoint_s: float
 
 
-class StoredTables:
-    """Sink that stores the tables; the recorder stores the frames."""
-
-    def __init__(self, writer: TableWriter, recall: Recall | None = None) -> None:
-        self.writer = writer
-        self.notices = Notices()
-        self.close = writer.close
-        self._recall = recall
-
-    def __call__(self, frame: Frame, update: Update) -> None:
-        for kind, text in self.notices(update):
-            self.writer.status(kind, update.t, text)
-        self.writer.commit(frame, update)
-
-    def leave_out(self, frame: Frame, why: str) -> None:
-        """Tell of a frame that is not analyzed; the recorder stores it."""
-        for kind, text in self.notices.left_out(frame, why):
-            self.writer.status(kind, frame.t, text)
-
-    def finish(self, update: Update) -> None:
-        """Store what the end settles, unless one that died after that has done so."""
-        if self._recall is None or not self._recall.finish(update):
-            self.writer.finish(update)
-
-
 class Ending:
     """How a live run ends, as its analyzer hears it; notices from capture on the way there."""
 
-    def __init__(self, pipe: Connection, sinks: list[pipeline.Sink]) -> None:
-        self._pipe, self._sinks = pipe, sinks
+    def __init__(self, pipe: Connection, tell: Callable[[str, int, str], None]) -> None:
+        self._pipe, self._tell = pipe, tell
         self._due = 0.0
         self._word: tuple[str, str] | None = None
 
     def until(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Yield frames until there is none, or the process that made them is dead."""
-        try:
-            for frame in frames:
-                if time.monotonic() >= self._due:
-                    self._due = time.monotonic() + ORDERS_S
-                    while self._word is None and self._pipe.poll():
-                        self._hear(frame.t)
-                yield frame
-        except MicroscopeError as error:
-            self._word = "failed", str(error)
+        """Yield frames, and heed the orders that come meanwhile."""
+        for frame in frames:
+            if time.monotonic() >= self._due:
+                self._due = time.monotonic() + ORDERS_S
+                while self._word is None and self._pipe.poll():
+                    self._hear(frame.t)
+            yield frame
 
     def __call__(self) -> tuple[str, str]:
         """Status and reason of `Stop`."""
@@ -109,66 +81,41 @@ class Ending:
         if kind == "end":
             self._word = first, second
         else:
-            notice(self._sinks, first, t, second)
+            self._tell(first, t, second)
 
 
-def notice(sinks: list[pipeline.Sink], kind: str, t: int, text: str) -> None:
-    """Publish and store an operational notice."""
-    for sink in sinks:
-        if isinstance(sink, Published):
-            sink.publisher.status(kind, text)
-        elif isinstance(sink, StoredTables):
-            sink.writer.status(kind, t, text)
-
-
-def record(pipe: Connection, live: Live, start: Start, restarts: int) -> None:
+def recording(pipe: Connection, live: Live, start: Start, restarts: int) -> None:
     """Recorder process: every frame into `movie`."""
+    writer = MovieWriter(live.out, start, resume=restarts > 0, durability=live.durability)
     with RingReader(live.ring, lossless=True) as reader:
-        log = LogReader(live.out).poll()
-        writer = MovieWriter(live.out, start, resume=restarts > 0, durability=live.durability)
-        if len(log):
-            reader.pass_over(int(log["number"][-1]))
+        if restarts:
+            reader.pass_over(int(LogReader(live.out).poll()["number"].max(initial=-1)))
         pipe.send("ready")
-        refused: list[str] = []
-        try:
-            for frame in reader:
-                try:
-                    writer.add_frame(frame)
-                except StoreError as error:  # this one is lost; there may be room for the next
-                    refused.append(str(error))
-        except MicroscopeError:  # what it had handed over is stored
-            pass
-        writer.close()
-        lost = reader.lost + len(refused)
-    if lost:
-        why = refused[0] if refused else "they came faster than the disk takes them"
-        raise StoreError(f"{lost} frames could not be recorded: {why}")
-    with suppress(OSError):
-        pipe.send("done")
+        store_frames(reader, writer)
+    pipe.send("done")
 
 
-def analyze(pipe: Connection, live: Live, restarts: int) -> None:
+def analyzing(pipe: Connection, live: Live, restarts: int) -> None:
     """Analyzer process: the loop."""
     if restarts:
-        _analyze_on(pipe, live, restarts)
+        _go_on(pipe, live, restarts)
         return
     chain = compose(live.facts, live.options, "live")
     publisher = Publisher(
         live.endpoint, chain.start, events=StoredEvents(live.out), folder=live.keys
     )
     pipe.send((chain.start, publisher.endpoint))
-    with suppress(EOFError, OSError):
-        pipe.recv()  # the run exists
-        tables = TableWriter(live.out)
-        with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
-            pipe.send("ready")
-            _loop(pipe, live, chain, publisher, tables, iter(reader))
+    pipe.recv()  # the run exists
+    tables = TableWriter(live.out, durability=live.durability)
+    with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
+        pipe.send("ready")
+        _loop(pipe, live, chain, publisher, tables, reader, handed_over(reader))
 
 
-def _analyze_on(pipe: Connection, live: Live, restarts: int) -> None:
+def _go_on(pipe: Connection, live: Live, restarts: int) -> None:
     """Go on for an analyzer that died: its memory, the backlog, then the ring."""
     start = read_attributes(live.out).start
-    tables = TableWriter(live.out, resume=True)
+    tables = TableWriter(live.out, resume=True, durability=live.durability)
     try:
         publisher = _publisher(live, start, restarts)
         chain = recomposed(start, lambda text: None)
@@ -177,10 +124,11 @@ def _analyze_on(pipe: Connection, live: Live, restarts: int) -> None:
         tables.leave()
         raise
     text = f"the analyzer died after frame {tables.mark().number} and was restarted"
-    notice([Published(publisher), StoredTables(tables)], "restarted", -1, text)
+    publisher.status("restarted", text)
+    tables.status("restarted", -1, text)
     with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
         frames = _follow(live.out, start, recall, reader)
-        _loop(pipe, live, chain, publisher, tables, frames, recall)
+        _loop(pipe, live, chain, publisher, tables, reader, frames, recall)
 
 
 def _loop(
@@ -189,18 +137,25 @@ def _loop(
     chain: Chain,
     publisher: Publisher,
     tables: TableWriter,
+    reader: RingReader,
     frames: Iterator[Frame],
     recall: Recall | None = None,
 ) -> None:
-    sinks: list[pipeline.Sink] = [Published(publisher), StoredTables(tables, recall)]
-    ending = Ending(pipe, sinks)
-    sinks.append(Checkpoints(live.out, chain.analyzer, tables, live.checkpoint_s))
+    def tell(kind: str, t: int, text: str) -> None:
+        publisher.status(kind, text)
+        tables.status(kind, t, text)
+
+    ending = Ending(pipe, tell)
     frames = tables.taking(ending.until(frames))
     if recall is not None:
         frames = recalled(chain, recall, frames)
+    sinks: list[pipeline.Sink] = [
+        Published(publisher),
+        StoredTables(tables, publisher, lambda: reader.refused, recall),
+        Checkpoints(live.out, chain.analyzer, tables, live.checkpoint_s),
+    ]
     pipeline.run(frames, chain.analyzer, sinks, chain.start, chain.stages, ending=ending)
-    with suppress(OSError):
-        pipe.send("done")
+    pipe.send("done")
 
 
 def _publisher(live: Live, start: Start, restarts: int) -> Publisher:
@@ -231,6 +186,6 @@ def _follow(out: Path, start: Start, recall: Recall, reader: RingReader) -> Iter
                 yield movie.frame(i)
         at, behind = at + left, left
     reader.pass_over(last)
-    for frame in reader:
+    for frame in handed_over(reader):
         if recall.wanted(frame.number):
             yield frame
