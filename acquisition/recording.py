@@ -30,6 +30,7 @@ PLACE = np.dtype(
         ("position", "<i2"),
         ("time_s", "<f8"),
         ("clock", "u1"),  # index into CLOCKS
+        ("level", "u1"),  # of `stream.ladder`: at which the run that recorded it analyzed it
     ]
 )
 
@@ -126,6 +127,7 @@ class Movie:
             float(place["time_s"]),
             image,
             int(place["clock"]),
+            level=int(place["level"]),
         )
 
 

@@ -81,11 +81,13 @@ def _open_run(path: Path) -> Movie:
         source = start.source or "its source"
         raise InputError(f"{path} was stored without its movie (--no-movie): replay {source}")
     places = np.zeros(run.n_frames, PLACE)
-    for name in PLACE.names or ():
+    for name in set(PLACE.names or ()) - {"level"}:
         places[name] = run.log[name]
     analyzed = np.ones(run.n_frames, bool)  # where the run was cut, the rest is not analyzed yet
-    rows = run.frames["analyzed"][: run.n_frames]
-    analyzed[: len(rows)] = rows != 0
+    rows = run.frames[: run.n_frames]
+    analyzed[: len(rows)] = rows["analyzed"] != 0
+    if "level" in (rows.dtype.names or ()):  # not in runs of older versions
+        places["level"][: len(rows)] = rows["level"]
     scale = Scale(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
     return Movie(
         path,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream import odd
+from livespt.stream import ladder, odd
 from livespt.stream.decide import DEFAULT_RULE, Decisions, Rule
 from livespt.stream.errors import SettingError
 from livespt.stream.lineage import Kin, Lineage
@@ -130,9 +130,11 @@ class Analyzer:
         )
         events.append(lane.decisions(due, frame.t))
         events += self._kin(lane, frame, linked, points, spots)
+        if frame.level >= 2 and frame.number % ladder.STATE_EVERY:
+            now = now[:0]  # left out; these points are settled like all others
         states = [now, overdue.rows, ended.rows, due.rows]
         update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
-            odd=found
+            level=frame.level, odd=found
         )
         begun = [*(moves.new for moves in linked.moves), linked.slot[new]]
         lane.note_births(np.concatenate(begun), update.events)

@@ -394,6 +394,6 @@ class Linker:
             and ((ids >= 0) & (ids < self.next_id)).all()
             and ((missed >= 0) & (missed <= self.memory + self._linger)).all()
             and np.isfinite(self._at).all()
-            and np.isfinite(self._state[:, : predict.LIGHT]).all()
+            and predict.sound(self._state, self._common)
         ):
             raise ValueError

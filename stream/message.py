@@ -59,6 +59,7 @@ def update_fields(update: Update) -> dict[str, Any]:
         "time_s": finite(update.time_s),
         "lost": update.lost,
         "degraded": update.degraded,
+        "level": update.level,
         "odd": update.odd,
         "timings": {name: finite(value) for name, value in update.timings._asdict().items()},
     }
@@ -92,6 +93,7 @@ def read_update(message: Message) -> Update:
         ),
         timings=Timings(*(_real(timings, name) for name in Timings._fields)),
         degraded=integer(header, "degraded", 0, MAX_SEQ) if "degraded" in header else 0,
+        level=integer(header, "level", 0, 255) if "level" in header else 0,
         odd=integer(header, "odd", 0, 255) if "odd" in header else 0,
     )
 

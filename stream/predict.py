@@ -58,6 +58,7 @@ GUESSES = 20.0  # observations that the start counts for
 STEADY = 1e-6  # least variance of the logarithm of an intensity, and of the way (px^2): averages of
 # nothing but zeros fade to 0
 LOG_TURN = math.log(2.0 * math.pi)
+FAR = 1e250  # beyond all that places up to 1e99 px come to; products overflow
 
 
 def start(search_range: float) -> np.ndarray:
@@ -75,6 +76,20 @@ def start(search_range: float) -> np.ndarray:
             pop[at], pop[at + 1] = GUESSES * RETURN[age][gap] / 100, GUESSES
     pop[LOW : LOW + 3], pop[HIGH : HIGH + 3] = np.inf, -np.inf
     return pop
+
+
+def sound(state: np.ndarray, pop: np.ndarray | None = None) -> bool:
+    """Whether rows (n, F) and what they have in common (P,) are such as models make.
+
+    Compiled loops trust them. Intensities may be anything.
+    """
+    good = (np.abs(state[:, :LIGHT]) < FAR).all() and (state[:, MU] <= 1).all()
+    good &= (state[:, [BP, VP, MU, SN, SEEN]] >= 0).all()
+    if pop is not None:
+        sums = np.delete(pop, [*range(LOW, HIGH + 3), LIGHTS])
+        good &= (sums >= 0).all() and (sums < FAR).all() and not np.isnan(pop[LOW : HIGH + 3]).any()
+        good &= (pop[[STEPS, FASTS, KAPPAS, TRACKS, LIGHTS_N]] > 0).all()
+    return bool(good)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -28,6 +28,7 @@ from livespt.stream import keys, message, wire
 from livespt.stream.broadcast import HANDSHAKE_MS, Broadcast
 from livespt.stream.errors import WireError
 from livespt.stream.history import EventLog, StoredEvents, living
+from livespt.stream.ladder import IMAGE_EVERY
 from livespt.stream.types import Frame, Start, Stop, Update
 
 BEAT_S = 0.1
@@ -165,7 +166,8 @@ class Publisher:
         """
         with self._lock:
             sent_ns = self._publish(update)
-            if self._pub.wants_images and sent_ns >= self._image_due_ns:
+            left_out = update.level >= 1 and frame.number % IMAGE_EVERY
+            if self._pub.wants_images and sent_ns >= self._image_due_ns and not left_out:
                 self._image_due_ns = max(self._image_due_ns + self._image_period_ns, sent_ns)
                 self._send_image(frame)
         return sent_ns

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream import hindsight, predict
-from livespt.stream.hindsight import AFTER, BEFORE, FRAME, NONE, OVER, SLOT
+from livespt.stream.hindsight import AFTER, BEFORE, CLOCK, FRAME, LIGHT, NOISE, NONE, OVER, SLOT
 from livespt.stream.window import tails
 
 MARGIN = 0.5  # what a correction must gain for each link it changes, in units of -2 log likelihood
@@ -206,6 +206,10 @@ class Refiner:
             and ((ints[:, BEFORE] >= OVER) & (ints[:, BEFORE] < row)).all()
             and ((ints[:, AFTER] < 0) | ((ints[:, AFTER] > row) & (ints[:, AFTER] < n))).all()
             and ((self._newest >= NONE) & (self._newest < n)).all()
+            and (np.abs(self._reals[:, :LIGHT]) < predict.FAR).all()
+            and (self._reals[:, NOISE:LIGHT] >= 0).all()
+            and (np.abs(self._reals[:, CLOCK]) < predict.FAR).all()
+            and predict.sound(self._state)
         ):
             raise ValueError
 

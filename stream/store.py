@@ -300,6 +300,18 @@ class RunReader:
             raise InputError(f"{self.path} was stored without its movie (--no-movie)")
         return self._movie.frame(i)
 
+    def graded(self, i: int) -> Frame:
+        """`frame(i)` with the level (stream/ladder.py) at which it was analyzed, 0 if it was not.
+
+        Raises
+        ------
+        IndexError, InputError
+            As `frame` does, or the table of frames is damaged.
+        """
+        frame, rows = self.frame(i), self.frames
+        known = i < len(rows) and "level" in (rows.dtype.names or ())  # not in older runs
+        return frame._replace(level=int(rows["level"][i])) if known else frame
+
     def _table(self, name: str) -> NDArray[np.void]:
         if name in self._now:
             return self._now[name]

@@ -122,6 +122,10 @@ def test_drawn_tracks_are_parts_of_those_there_are(own: Own) -> None:
                           & ~some.uncoated[first])  # fmt: skip
     known = {p.tobytes() for p in own.learned.point}
     assert {p.tobytes() for p in some.point} <= known
+    assert some.intensity is None
+    lit = own.learned._replace(intensity=np.ones(len(own.learned.frame)))
+    told = drawn(np.random.default_rng(0), lit, 500).intensity
+    assert told is not None and 0.4 < np.isfinite(told).mean() < 0.6
     again = drawn(np.random.default_rng(0), own.learned, 500)
     assert np.array_equal(again.point, some.point)
 

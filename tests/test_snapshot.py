@@ -100,7 +100,7 @@ def opened(folder: Path) -> Infer:
 def film(seed: int, n: int, ndim: int) -> list[Rows]:
     """Rows (particles, 4) z, y, x, intensity of each frame; particles come, go and are missed."""
     rng = np.random.default_rng(seed)
-    frames, side = TIMES[-1] + 1, 8 * n ** (1 / ndim)
+    frames, side = TIMES[-1] + 1, 6 * n ** (1 / ndim)
     begin = rng.integers(-20, frames - 5, n)
     life = rng.integers(5, 60, n)
     steps = rng.normal(size=(frames, n, 3)) * rng.uniform(0.2, 1.5, n)[:, None]
@@ -295,7 +295,9 @@ class Plain:
         self.width = width
         self.sum = np.zeros((512, width), dtype)
 
-    def push(self, slots: NDArray[np.int32], frames: Any, points: Rows) -> NDArray[np.float32]:
+    def push(
+        self, slots: NDArray[np.int32], frames: Any, points: Rows, intensity: Any = None
+    ) -> NDArray[np.float32]:
         self.sum[slots, 0] += points.sum(axis=1)
         return self.read(slots, 0)
 

@@ -29,6 +29,8 @@ from livespt.stream.relink import corrected
 from livespt.stream.store import open_run
 from livespt.tools.tables import check_out, read_table, whole_file
 
+BESIDE = ("z", "intensity")  # of the points, where their source has them
+
 
 class Tracks(NamedTuple):
     """Points of one channel, one row each, in the order of their source."""
@@ -36,7 +38,7 @@ class Tracks(NamedTuple):
     frame: NDArray[np.int64]
     position: NDArray[np.int64]  # stage position: tracks of different ones never meet
     particle: NDArray[np.int64]
-    place: dict[str, NDArray[Any]]  # y, x and z if there is one, as the source has them
+    place: dict[str, NDArray[Any]]  # y, x and what there is of BESIDE, as the source has them
     point: NDArray[np.float64]  # (n, 3) um: z, y, x
 
 
@@ -63,7 +65,7 @@ def label_colocalization(
     source : Path
         A run with both channels, or a table of the particles (.csv: frame, particle, y, x[, z]).
     out : Path
-        `.csv`: frame, particle, y, x[, z] as in the source, and uncoated.
+        `.csv`: frame, particle, y, x[, z][, intensity] as in the source, and uncoated.
     partners : Path, optional
         The other channel's table, where `source` is one.
     particle_channel, label_channel : int
@@ -100,6 +102,8 @@ def label_colocalization(
         mine, theirs = (_of_table(path, pixel_size_um, z_step_um) for path in (source, partners))
     (a, order), (b, _) = _paths(mine, theirs)
     offset, pairs = _offset(offset_um), None
+    if offset is not None and offset[0] and "z" not in mine.place:
+        raise SettingError(f"offset_um {offset_um}: the tracks of {source} have no z, give y,x")
     if offset is None:
         offset, pairs = chromatic_offset(a, b, first_look)
     found = label(
@@ -172,7 +176,7 @@ def _of_run(
         if not len(rows):
             there = ", ".join(map(str, np.unique(spots["channel"]))) or "none"
             raise SettingError(f"{source} has no tracks in channel {channel}; channels: {there}")
-        place = {axis: rows[axis] for axis in axes}
+        place = {name: rows[name] for name in (*axes, "intensity")}
         frame, position, track = (
             rows[name].astype(np.int64) for name in ("frame", "position", "track")
         )
@@ -183,10 +187,10 @@ def _of_run(
 def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) -> Tracks:
     if not pixel_size_um:
         raise SettingError("a table does not know its pixel size: give --pixel-size-um")
-    values = read_table(path, ("frame", "particle", "y", "x"), optional=("z",)).values
+    values = read_table(path, ("frame", "particle", "y", "x"), optional=BESIDE).values
     if not len(values["frame"]):
         raise InputError(f"{path} holds no points")
-    place = {name: column for name, column in values.items() if name in ("z", "y", "x")}
+    place = {name: column for name, column in values.items() if name in ("y", "x", *BESIDE)}
     point = _points(place, (z_step_um or pixel_size_um, pixel_size_um, pixel_size_um))
     nowhere = np.zeros(len(point), np.int64)
     return Tracks(values["frame"], nowhere, values["particle"], place, point)
@@ -210,7 +214,7 @@ def _write(
     import pandas as pd
 
     columns = {"frame": mine.frame, "particle": mine.particle}
-    columns |= {axis: mine.place[axis] for axis in ("y", "x", "z") if axis in mine.place}
+    columns |= {axis: mine.place[axis] for axis in ("y", "x", *BESIDE) if axis in mine.place}
     table = pd.DataFrame(columns | {"uncoated": uncoated})
     with whole_file(out, overwrite=overwrite) as partial:
         table[row].to_csv(partial, index=False)

@@ -28,6 +28,7 @@ OWN = 0.5  # share of a pool; the rest is simulated, lest the network forget the
 CROPPED = 0.5  # share of drawn tracks of which only a part is seen
 PART = 20  # points of such a part at least
 LOST = 0.1  # share of points that go missing at most, in half of the drawn tracks
+LIT = 0.5  # share of drawn tracks whose intensities are told, where they are known
 NEEDED = ("frame", "particle", "y", "x", "uncoated")
 
 
@@ -204,7 +205,11 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
     kept = rng.random(len(parts.frame)) >= np.repeat(lost, length)
     kept[parts.offset[:-1]] = True
     offset = np.concatenate([[0], np.cumsum(kept)])[parts.offset]
-    return _dated(parts._replace(offset=offset, **crops.of_rows(parts, kept)))
+    rows = crops.of_rows(parts, kept)
+    if parts.intensity is not None:
+        told = np.repeat(rng.random(n) < LIT, np.diff(offset))
+        rows["intensity"] = np.where(told, rows["intensity"], np.nan)
+    return _dated(parts._replace(offset=offset, **rows))
 
 
 def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:

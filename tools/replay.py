@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from livespt.stream import odd, pipeline
+from livespt.stream import ladder, odd, pipeline
 from livespt.stream.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.files import Durability
@@ -54,14 +54,17 @@ class Notices:
     """What to tell of each update: exposures lost; odd frames; crowds, once for frames in a row."""
 
     def __init__(self) -> None:
-        self._crowded = False
+        self._crowded, self._level = False, 0
         self._odd = odd.Notices()
         self.left_out = self._odd.left_out
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice."""
         found = self._odd(update)
-        if update.lost:
+        if update.level != self._level:
+            words = ladder.WORDS[min(update.level, len(ladder.WORDS) - 1)]
+            found.append(("level", f"level {update.level} from frame {update.t} on: {words}"))
+        if update.lost > (ladder.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
             text = f"{update.lost} exposures before frame {update.t} were not analyzed"
             found.append(("lost", text))
         if update.degraded and not self._crowded:
@@ -70,7 +73,7 @@ class Notices:
                 "to be linked at the least cost; the frames table counts them from here on"
             )
             found.append(("crowded", text))
-        self._crowded = update.degraded > 0
+        self._crowded, self._level = update.degraded > 0, update.level
         return found
 
 
@@ -267,7 +270,9 @@ def publish(
 def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]:
     """Yield the frames to analyze; store those that the recorded run skipped."""
     for frame, analyzed in zip(movie, movie.analyzed, strict=True):
-        if analyzed or all_frames:
+        if all_frames:
+            yield frame._replace(level=0)  # nothing is given up
+        elif analyzed:
             yield frame
         else:
             writer.add_frame(frame)

@@ -30,10 +30,10 @@ REASONS = {
 }
 
 
-def handed_over(reader: RingReader) -> Iterator[Frame]:
-    """Yield every frame of a ring, until its writer ends it, or has died and all is read."""
+def handed_over(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Yield the frames of a ring, until its writer ends it, or has died and all is read."""
     with suppress(MicroscopeError):
-        yield from reader
+        yield from frames
 
 
 def store_frames(reader: RingReader, writer: MovieWriter) -> None:

@@ -19,6 +19,7 @@ from livespt.stream.commits import LogReader
 from livespt.stream.errors import WireError
 from livespt.stream.files import Durability
 from livespt.stream.history import StoredEvents
+from livespt.stream.ladder import Ladder, graded
 from livespt.stream.movie import MovieReader, MovieWriter
 from livespt.stream.publish import Publisher
 from livespt.stream.recall import Recall
@@ -109,7 +110,7 @@ def analyzing(pipe: Connection, live: Live, restarts: int) -> None:
     tables = TableWriter(live.out, durability=live.durability)
     with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
         pipe.send("ready")
-        _loop(pipe, live, chain, publisher, tables, reader, handed_over(reader))
+        _loop(pipe, live, chain, publisher, tables, reader, handed_over(graded(reader, Ladder())))
 
 
 def _go_on(pipe: Connection, live: Live, restarts: int) -> None:
@@ -183,9 +184,17 @@ def _follow(out: Path, start: Start, recall: Recall, reader: RingReader) -> Iter
         for i in range(at, at + left):
             last = int(movie.log["number"][i])
             if recall.wanted(last):
-                yield movie.frame(i)
+                yield recall.graded(movie.frame(i))
         at, behind = at + left, left
     reader.pass_over(last)
-    for frame in handed_over(reader):
+    yield from handed_over(_ring(recall, reader))
+
+
+def _ring(recall: Recall, reader: RingReader) -> Iterator[Frame]:
+    """Yield frames of a ring: as the one who died had begun to take them, then by the ladder."""
+    for frame in reader:
         if recall.wanted(frame.number):
-            yield frame
+            yield recall.graded(frame)
+        if not recall.knows(frame.number):
+            break
+    yield from graded(reader, Ladder())
