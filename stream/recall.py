@@ -56,9 +56,9 @@ class Recall:
             except InputError as error:
                 self.refused = str(error)
         self._left = {name: tables.rows(name, starts[name]) for name in MARKED}
-        frames = tables.rows("frames")
-        self._numbers, self._analyzed = frames["number"], frames["analyzed"] == 1
-        self._taken, self._passed = tables.before, 0
+        self._rows = tables.rows("frames")
+        self._taken, self._passed = tables.before["number"], 0
+        self._levels = tables.before["level"]
 
     @property
     def pending(self) -> bool:
@@ -79,13 +79,27 @@ class Recall:
         """
         if number <= self.mark:
             return False
-        taken = self._is_taken(number)
-        row = int(np.searchsorted(self._numbers, number))
-        if row < len(self._numbers) and self._numbers[row] == number:
-            return bool(self._analyzed[row])
+        taken, row = self._is_taken(number), self._row(number)
+        if row is not None:
+            return bool(row["analyzed"])
         if len(self._taken) and number <= self._taken[-1]:
             return taken
         return default and not self.pending
+
+    def knows(self, number: int) -> bool:
+        """Whether the run tells whether and how this frame was analyzed."""
+        last = int(self._taken[-1]) if len(self._taken) else -1
+        return number <= last or self._row(number) is not None
+
+    def graded(self, frame: Frame) -> Frame:
+        """The frame with the level at which the run analyzed it, or had begun to."""
+        row = self._row(frame.number)
+        at = int(np.searchsorted(self._taken, frame.number))
+        if row is not None:
+            return frame._replace(level=int(row["level"]))
+        if at < len(self._taken) and self._taken[at] == frame.number:
+            return frame._replace(level=int(self._levels[at]))
+        return frame
 
     def __call__(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Analyze the first of `frames` again, those that the run holds; yield the others.
@@ -100,6 +114,8 @@ class Recall:
                 yield frame
                 yield from frames
                 return
+            if self._analyzer.refuses(frame):  # out of order, and so then
+                continue
             update = self._analyzer(frame)
             self._compare(update)
             if not self._has_row(frame.number):
@@ -119,11 +135,16 @@ class Recall:
         self._compare(update)
         return True
 
+    def _row(self, number: int) -> np.void | None:
+        """FRAME row of a frame, None if it has none."""
+        at = int(np.searchsorted(self._rows["number"], number))
+        found = at < len(self._rows) and self._rows["number"][at] == number
+        return self._rows[at] if found else None
+
     def _has_row(self, number: int) -> bool:
-        row = int(np.searchsorted(self._numbers, number))
-        return row < len(self._numbers) and bool(
-            self._numbers[row] == number and self._analyzed[row]
-        )
+        """Whether the row of a frame says that it was analyzed."""
+        row = self._row(number)
+        return row is not None and bool(row["analyzed"])
 
     def _is_taken(self, number: int) -> bool:
         """Whether the run had begun to analyze it; raises for one before it that was passed over.

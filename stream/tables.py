@@ -55,8 +55,8 @@ class TableWriter:
     ----------
     dropped : int
         Updates that were not taken because the disk took none for too long.
-    before : int64 array (n,)
-        Numbers of the frames that those who died had begun to analyze, see `taking`.
+    before : TAKEN array (n,)
+        The frames that those who died had begun to analyze, see `taking`.
 
     Raises
     ------
@@ -103,10 +103,10 @@ class TableWriter:
 
     def taking(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield frames, noting each as taken first: where this process dies, others know them."""
-        last = int(self.before.max(initial=-1))
+        last = int(self.before["number"].max(initial=-1))
         for frame in frames:
             if frame.number > last:
-                self._taken.append(frame.number)
+                self._taken.append(frame.number, frame.level)
             yield frame
 
     def commit(self, frame: Frame, update: Update) -> None:

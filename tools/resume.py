@@ -178,14 +178,14 @@ class Rest:
         """Frames to analyze, in order; those that are skipped are stored, if they are not yet."""
         run, source = self._run, self._source
         for i in range(run.n_frames if source is None else len(source)):
-            if source is None or i < run.n_frames:
-                frame = run.graded(i)
-            else:
+            frame = run.frame(i) if i < run.n_frames else None
+            if source is not None and (frame is None or not self._recall.knows(frame.number)):
                 frame = source.frame(i)
                 frame = frame._replace(level=0) if run.start.all_frames else frame
+            assert frame is not None
             default = source is None or run.start.all_frames or bool(source.analyzed[i])
             if self._recall.wanted(frame.number, default):
-                yield frame
+                yield self._recall.graded(frame)
             self._add(frame)
 
     def __call__(self, frame: Frame, update: Update) -> None:
