@@ -100,6 +100,8 @@ class Recall:
                 yield frame
                 yield from frames
                 return
+            if self._analyzer.refuses(frame):  # out of order, and so then
+                continue
             update = self._analyzer(frame)
             self._compare(update)
             if not self._has_row(frame.number):

@@ -281,6 +281,12 @@ class RingReader:
                     return frame
         return None
 
+    def pass_over(self, number: int) -> None:
+        """Go on after the frame of this exposure number, which is known already: not lost."""
+        head = int(self._words[HEAD])
+        while self._next < head and self._slots.head[self._next % self._slots.count, 1] <= number:
+            self._move(self._next + 1, 0)
+
     def __iter__(self) -> Iterator[Frame]:
         while not self.ended:
             frame = self.get(1.0)

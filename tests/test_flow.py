@@ -19,6 +19,7 @@ from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, MicroscopeError, StoreError
 from livespt.stream.store import RunReader, RunWriter, open_run
 from livespt.stream.types import Frame
+from livespt.stream.verify import verify
 from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.demo import judge
 from livespt.tools.live import record
@@ -143,21 +144,30 @@ def test_a_capture_that_breaks_leaves_a_whole_run(movie: SimulatedMovie, tmp_pat
     assert (run.states["settled"] == 1).sum() == len(run.spots) > 0
 
 
-def test_a_recorder_that_dies_takes_no_table_with_it(movie: SimulatedMovie, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["analyzer", "recorder"])
+def test_a_worker_that_dies_is_begun_again(
+    name: str, movie: SimulatedMovie, tmp_path: Path
+) -> None:
+    waits = []
+
     def killing(i: int) -> None:
-        if i == 15:
-            (recorder,) = (
-                p for p in multiprocessing.active_children() if p.name == "livespt-recorder"
+        waits.append(time.monotonic())
+        if i in (15, 30):
+            (worker,) = (
+                p for p in multiprocessing.active_children() if p.name == f"livespt-{name}"
             )
-            recorder.kill()
+            worker.kill()
 
     out = tmp_path / "run.zarr"
-    with pytest.raises(LiveSptError, match="recorder"):
-        record(lambda put: played(movie, put, killing), out, facts(movie), Options(), endpoint=FREE)
+    stop, _ = record(
+        lambda put: played(movie, put, killing), out, facts(movie), Options(), endpoint=FREE
+    )
     run = open_run(out)
-    assert run.stop is not None
-    assert run.n_frames < 40 and run.spots["frame"].max() == 39
-    assert (run.states["settled"] == 1).sum() == len(run.spots)
+    assert (stop.status, stop.frames, stop.analyzed) == ("complete", 40, 40)
+    assert np.diff(waits).max() < 1, "capture never waits"
+    assert set(run.status["kind"]) == {"restarted"} and not list(verify(out))
+    replay(out, tmp_path / "again.zarr", Options(), endpoint=FREE, say=str)
+    same_bytes(run, open_run(tmp_path / "again.zarr"))
 
 
 def test_an_analyzer_that_refuses_leaves_nothing(movie: SimulatedMovie, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import click
 from livespt.stream.errors import LiveSptError, SettingError
 from livespt.stream.files import DURABILITIES
 from livespt.stream.wire import ENDPOINT
+from livespt.tools.chaos import PARTS
 from livespt.tools.command import FINITE, PATH, POSITIVE, SEED, Finite, Group, Kept, report
 from livespt.tools.evaluate_commands import evaluate
 from livespt.tools.label_commands import label
@@ -278,6 +279,19 @@ def resume(run: Path, movie: Path | None, close: bool) -> None:
     from livespt.tools.resume import resume
 
     report(resume(run, movie=movie, close=close, say=click.echo))
+
+
+@livespt.command()
+@click.option("--what", multiple=True, type=click.Choice(list(PARTS)), help="Part. [all]")
+@click.option("--times", type=click.IntRange(min=1), help="How often, in place of what is due.")
+@click.option("--out", type=PATH, help="Folder to make and leave what was written. [none]")
+def chaos(what: tuple[str, ...], times: int | None, out: Path | None) -> None:
+    """Kill, cut, fill and damage runs, and count what is lost."""
+    from livespt.tools.chaos import chaos, check_held
+
+    found = chaos(what, times=times, out=out, say=click.echo)
+    report(found)
+    check_held(found)
 
 
 @livespt.command()

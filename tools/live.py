@@ -4,56 +4,45 @@
     recorder                 lossless reader: every frame into `movie`
     analyzer                 the loop: analyzes, publishes, stores the tables
 
-The camera starts only when both have said that they are ready. Either may die or stall: capture
-goes on, and the run ends with what went wrong.
+The camera starts only when both have said that they are ready. Either may die: capture goes on, a
+new one is begun and goes on where it was (supervise.py). Either may fail: the run ends with what
+went wrong.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream import pipeline
+from livespt.stream.attributes import read_attributes
+from livespt.stream.checkpoints import EVERY_S
+from livespt.stream.commits import LogReader
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
 from livespt.stream.files import Durability
-from livespt.stream.history import StoredEvents
-from livespt.stream.publish import Publisher, admitted
-from livespt.stream.ring import RingReader, RingWriter
-from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
+from livespt.stream.publish import admitted
+from livespt.stream.ring import RingWriter
+from livespt.stream.store import create_run, open_run
 from livespt.stream.types import Start, Stop
 from livespt.stream.wire import ENDPOINT, address
-from livespt.tools.compose import Facts, Options, check_options, compose
-from livespt.tools.replay import Published
-from livespt.tools.storage import StoredTables, store_frames
+from livespt.tools.compose import Facts, Options, check_options
+from livespt.tools.supervise import Worker
+from livespt.tools.workers import Live, analyzing, recording
 
 if TYPE_CHECKING:
     from livespt.acquisition.hook import Put
     from livespt.acquisition.microscope import Acquired
 
 SLOTS = 128  # frames in the ring
-MAX_BEHIND = 64  # frames the analyzer may lag before it skips to the newest
 READY_S = 180.0  # for models to load and numba to compile, the first time
 DONE_S = 120.0  # for the backlog of a full ring on a slow machine
-
-
-class Worker(NamedTuple):
-    """A child process and the pipe to it."""
-
-    name: str
-    process: Any  # multiprocessing.context.SpawnProcess
-    pipe: Connection
 
 
 def record(
@@ -65,6 +54,7 @@ def record(
     endpoint: str = ENDPOINT,
     keys: Path | None = None,
     durability: Durability = "second",
+    checkpoint_s: float = EVERY_S,
     say: Callable[[str], None] = print,
 ) -> tuple[Stop, Acquired]:
     """Acquire into a new run that is analyzed while it records.
@@ -84,20 +74,25 @@ def record(
         raise StoreError(f"'{out}' exists already: choose another --out")
     ring_name = f"livespt-{uuid4().hex[:12]}"
     ring = RingWriter(ring_name, SLOTS, facts.shape, facts.dtype)
+    told = Live(ring_name, out, facts, options, endpoint, keys, durability, checkpoint_s)
     workers: list[Worker] = []
     problems: list[str] = []
     acquired = None
     try:
-        words = (ring_name, out, facts, options, endpoint, keys, durability)
-        analyzer = _spawn("analyzer", _analyze, *words)
+        analyzer = Worker("analyzer", analyzing, lambda restarts: (told, restarts))
         workers.append(analyzer)
-        start = _hear(analyzer, READY_S)
+        start, told = _begun(analyzer, told)
         create_run(out, start)
-        workers.append(_spawn("recorder", _record, ring_name, out, start, durability))
-        _hear(workers[1], READY_S)
-        analyzer.pipe.send("created")
-        _hear(analyzer, READY_S)
-        say(f"recording to {out}, publishing on {endpoint}")
+        recorder = Worker("recorder", recording, lambda restarts: (told, start, restarts))
+        workers.append(recorder)
+        recorder.hear(READY_S)
+        analyzer.tell("created")
+        analyzer.hear(READY_S)
+        analyzer.is_over = lambda: read_attributes(out).stop is not None
+        recorder.on_restart = lambda text: analyzer.tell(("note", "restarted", text))
+        for worker in workers:
+            worker.watch()
+        say(f"recording to {out}, publishing on {told.endpoint}")
         try:
             acquired = acquire(ring.put)
             if acquired.errors:
@@ -105,29 +100,37 @@ def record(
         except LiveSptError as error:
             problems.append(str(error))
         ring.end()
-        _finish(workers[1], problems)  # the recorder first: tables follow the movie
-        with suppress(OSError):  # it may have died: that is heard next
-            analyzer.pipe.send(_ending(acquired, problems))
-        _finish(analyzer, problems)
+        problems += _recorded(recorder, out, ring.count)  # before the tables, which follow it
+        analyzer.tell(("end", *_ending(acquired, problems)), last=True)
+        problems += filter(None, [analyzer.finish(DONE_S)])
     finally:
         for worker in workers:
-            if worker.process.is_alive():
-                worker.process.terminate()
-                worker.process.join(5)
+            worker.end()
         ring.close()
-    stop = open_run(out).stop
+    stop = read_attributes(out).stop
+    if stop is None:
+        problems.append(f"the run is cut short: finish it with `livespt resume {out}`")
+    elif stop.status == "failed" and not problems:
+        problems.append(stop.reason)
     if acquired is None or stop is None or problems:
-        raise LiveSptError("; ".join(problems) or f"the run '{out}' was cut short")
+        raise LiveSptError("; ".join(problems))
     return stop, acquired
 
 
-def _finish(worker: Worker, problems: list[str]) -> None:
-    """Wait until a worker is done; note what it failed at."""
-    try:
-        _hear(worker, DONE_S)
-        worker.process.join(10)
-    except LiveSptError as error:
-        problems.append(str(error))
+def _begun(analyzer: Worker, told: Live) -> tuple[Start, Live]:
+    """First word of the run, and what to tell from now on: where it is published."""
+    start, endpoint = analyzer.hear(READY_S)
+    return start, told._replace(endpoint=endpoint)
+
+
+def _recorded(recorder: Worker, out: Path, frames: int) -> list[str]:
+    """Wait for the recorder; what it failed at, and what it missed while it was dead."""
+    if problem := recorder.finish(DONE_S):
+        return [problem]
+    lost = frames - len(LogReader(out).poll())
+    if not lost:
+        return []
+    return [f"{lost} frames could not be recorded while the recorder was restarted"]
 
 
 def _ending(acquired: Acquired | None, problems: list[str]) -> tuple[str, str]:
@@ -151,83 +154,6 @@ def check_free(endpoint: str, keys: Path | None = None) -> None:
                     f"cannot publish on {endpoint}: port {wanted}: {error.strerror}; end the run "
                     "that publishes there, or give another --endpoint"
                 ) from error
-
-
-def _spawn(name: str, target: Callable[..., None], *args: Any) -> Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(
-        name=f"livespt-{name}", target=_work, args=(target, theirs, *args), daemon=True
-    )
-    process.start()
-    theirs.close()
-    return Worker(name, process, ours)
-
-
-def _hear(worker: Worker, within_s: float) -> Any:
-    """Wait for the worker's next word; raise what it raised, or that it died."""
-    try:
-        if not worker.pipe.poll(within_s):
-            raise LiveSptError(f"the {worker.name} said nothing for {within_s:.0f} s")
-        word = worker.pipe.recv()
-    except EOFError:
-        worker.process.join(5)
-        raise LiveSptError(
-            f"the {worker.name} process ended early (exit code {worker.process.exitcode})"
-        ) from None
-    if isinstance(word, LiveSptError):
-        raise word
-    return word
-
-
-def _work(target: Callable[..., None], pipe: Connection, *args: Any) -> None:
-    """Run a worker; an interrupt is the parent's to handle, an error is told to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        target(pipe, *args)
-    except LiveSptError as error:
-        pipe.send(error)
-    finally:
-        pipe.close()
-
-
-def _record(
-    pipe: Connection, ring_name: str, out: Path, start: Start, durability: Durability
-) -> None:
-    """Recorder process: every frame into `movie`."""
-    writer = MovieWriter(out, start, durability=durability)
-    with RingReader(ring_name, lossless=True) as reader:
-        pipe.send("ready")
-        store_frames(reader, writer)
-    pipe.send("done")
-
-
-def _analyze(
-    pipe: Connection,
-    ring_name: str,
-    out: Path,
-    facts: Facts,
-    options: Options,
-    endpoint: str,
-    keys: Path | None,
-    durability: Durability,
-) -> None:
-    """Analyzer process: the loop."""
-    chain = compose(facts, options, "live")
-    publisher = Publisher(endpoint, chain.start, events=StoredEvents(out), folder=keys)
-    pipe.send(chain.start)
-    pipe.recv()  # the run exists
-    reader = RingReader(ring_name, max_behind=MAX_BEHIND)
-    tables = StoredTables(
-        TableWriter(out, durability=durability), publisher, lambda: reader.refused
-    )
-    sinks: list[pipeline.Sink] = [Published(publisher), tables]
-    pipe.send("ready")
-    pipeline.run(
-        reader, chain.analyzer, sinks, chain.start, chain.stages, ending=lambda: pipe.recv()
-    )
-    reader.close()
-    pipe.send("done")
 
 
 def live(

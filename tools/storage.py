@@ -8,12 +8,13 @@ and everybody is told once, "storage stopped: disk full", and once more, "storag
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from livespt.stream.errors import StoreError
+from livespt.stream.errors import MicroscopeError, StoreError
 from livespt.stream.movie import MovieWriter
 from livespt.stream.publish import Publisher
+from livespt.stream.recall import Recall
 from livespt.stream.ring import RingReader
 from livespt.stream.tables import TableWriter
 from livespt.stream.types import Frame, Stop, Update
@@ -29,6 +30,12 @@ REASONS = {
 }
 
 
+def handed_over(reader: RingReader) -> Iterator[Frame]:
+    """Yield every frame of a ring, until its writer ends it, or has died and all is read."""
+    with suppress(MicroscopeError):
+        yield from reader
+
+
 def store_frames(reader: RingReader, writer: MovieWriter) -> None:
     """Store every frame that comes through the ring, until it ends.
 
@@ -38,7 +45,7 @@ def store_frames(reader: RingReader, writer: MovieWriter) -> None:
         At the end: some were lost.
     """
     refused, why = 0, "they came faster than the disk takes them"
-    for frame in reader:
+    for frame in handed_over(reader):
         try:
             writer.add_frame(frame)
             reader.tell(0)
@@ -65,15 +72,22 @@ class StoredTables:
         Whom to tell too.
     refused
         Why the recorder cannot store frames: an error number, 0 where it can.
+    recall
+        Of a run that is gone on with.
     """
 
     def __init__(
-        self, writer: TableWriter, publisher: Publisher, refused: Callable[[], int]
+        self,
+        writer: TableWriter,
+        publisher: Publisher,
+        refused: Callable[[], int],
+        recall: Recall | None = None,
     ) -> None:
         self.writer = writer
         self.notices = Notices()
         self._publisher = publisher
         self._refused = refused
+        self._recall = recall
         self._stopped = False
 
     def __call__(self, frame: Frame, update: Update) -> None:
@@ -89,7 +103,9 @@ class StoredTables:
         self._noted(frame.t, self.notices.left_out(frame, why))
 
     def finish(self, update: Update) -> None:
-        """Take the rows that the end of the run settles."""
+        """Take the rows that the end of the run settles, if they are not in it already."""
+        if self._recall is not None and self._recall.finish(update):
+            return
         with suppress(StoreError):  # they wait for `close`
             self.writer.finish(update)
 
