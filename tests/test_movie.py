@@ -15,6 +15,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from livespt.acquisition.ngff import open_zarr
+from livespt.stream import movie
 from livespt.stream.attributes import Attributes
 from livespt.stream.commits import LOG, sealed
 from livespt.stream.errors import InputError, StoreError
@@ -231,6 +232,25 @@ def test_a_frame_lost_long_ago_is_not_the_end(tmp_path: Path) -> None:
         *(f"movie, frame {i}" for i in (4, 5, 6, 7)),
         "movie/0/c/1/0/0",
     ]
+
+
+def test_a_damaged_log_is_not_cut_where_it_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path / "a", 11)
+    log = path / "movie/0/commit.log"
+    data = bytearray(log.read_bytes())
+    data[2 * 64 + 9] ^= 1
+    log.write_bytes(data)
+    before = files(path)
+    monkeypatch.setattr(movie, "MAX_DISORDER", 7)
+    with pytest.raises(StoreError, match="damaged at record 2, 8 good ones follow"):
+        MovieWriter(path, START, resume=True)
+    assert files(path) == before
+    monkeypatch.setattr(movie, "MAX_DISORDER", 8)
+    writer = MovieWriter(path, START, resume=True)
+    assert len(writer) == 2
+    writer.close()
 
 
 def test_two_writers_never_continue_the_same_movie(tmp_path: Path) -> None:
