@@ -24,6 +24,7 @@ from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.demo import judge
 from livespt.tools.live import record
 from livespt.tools.replay import StoredReplay, replay
+from livespt.tools.resume import resume
 
 FREE = "tcp://127.0.0.1:0"  # any free port
 TABLES = ("spots", "states", "events")
@@ -168,6 +169,27 @@ def test_a_worker_that_dies_is_begun_again(
     assert set(run.status["kind"]) == {"restarted"} and not list(verify(out))
     replay(out, tmp_path / "again.zarr", Options(), endpoint=FREE, say=str)
     same_bytes(run, open_run(tmp_path / "again.zarr"))
+
+
+def test_an_analyzer_that_dies_for_good_leaves_a_run_to_resume(
+    movie: SimulatedMovie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("livespt.tools.supervise.RESTARTS", 0)
+
+    def killing(i: int) -> None:
+        if i == 15:
+            (worker,) = (
+                p for p in multiprocessing.active_children() if p.name == "livespt-analyzer"
+            )
+            worker.kill()
+
+    out = tmp_path / "run.zarr"
+    with pytest.raises(LiveSptError, match="livespt resume"):
+        record(lambda put: played(movie, put, killing), out, facts(movie), Options(), endpoint=FREE)
+    assert open_run(out).n_frames == 40 and open_run(out).stop is None
+    assert resume(out, say=str)["status"] == "complete"
+    replay(out, tmp_path / "again.zarr", Options(), endpoint=FREE, say=str)
+    same_bytes(open_run(out), open_run(tmp_path / "again.zarr"))
 
 
 def test_an_analyzer_that_refuses_leaves_nothing(movie: SimulatedMovie, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ TABLES = ("spots", "states", "events")
 HZ = 50.0
 N_FRAMES = 100  # of the simulated movie, which begins anew when it is over
 A_RUN = 4  # kills of the analyzer in a run
+AT_WORK, AT_WORK_S = 0.7, 30.0  # share of kills at work, the others may hit a start; for so long
 OPEN_S = 2.0  # promised
 CHECKPOINT_S = 0.5
 PRELOAD = ["livespt.tools.live", "livespt.tools.replay", "livespt.models.classify", "onnxruntime"]
@@ -186,7 +187,9 @@ def _kill_analyzer(
     """Thread: kill, and keep what the run held then."""
     try:
         for _ in range(times):
-            time.sleep(chance.uniform(0.1, 2.5))
+            if chance.random() < AT_WORK:
+                _await_rows(path)
+            time.sleep(chance.uniform(0.0, 2.0))
             analyzer = _child("livespt-analyzer")
             if analyzer is not None:
                 analyzer.kill()
@@ -196,6 +199,16 @@ def _kill_analyzer(
         time.sleep(0.5)
     finally:
         over.set()
+
+
+def _await_rows(path: Path) -> None:
+    """Wait until the analyzer is at work: it commits what was not there."""
+    begin = time.monotonic()
+    reader = open_run(path)
+    count = len(reader.frames)
+    while len(reader.frames) == count and time.monotonic() < begin + AT_WORK_S:
+        time.sleep(0.01)
+        reader.refresh()
 
 
 def _until(
