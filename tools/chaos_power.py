@@ -34,7 +34,7 @@ from livespt.stream.verify import verify
 
 START = Start("chaos", "live", "chaos", "yx", (128, 128), "<u2", 0.1, 0.01)
 LIMITS: dict[Durability, tuple[float, float]] = {"second": (1.0, 0.1), "frame": (0.0, 0.0)}  # s
-IMAGE_MB = 96
+IMAGE_MB = 48
 TOLD = np.dtype([("commit", "u1"), ("number", "<i8"), ("at_s", "<f8")])
 
 
