@@ -179,9 +179,10 @@ class Rest:
         run, source = self._run, self._source
         for i in range(run.n_frames if source is None else len(source)):
             if source is None or i < run.n_frames:
-                frame = run.frame(i)
+                frame = run.graded(i)
             else:
                 frame = source.frame(i)
+                frame = frame._replace(level=0) if run.start.all_frames else frame
             default = source is None or run.start.all_frames or bool(source.analyzed[i])
             if self._recall.wanted(frame.number, default):
                 yield frame
