@@ -72,7 +72,7 @@ def test_memory_stays_bounded_and_the_store_has_the_rest(
     run.tables.close(Stop("run-1", "complete"), wait_s=0)
 
 
-@pytest.mark.parametrize("steps", [0, 3, 40], ids=["nothing", "journal only", "columns too"])
+@pytest.mark.parametrize("steps", [0, 3, 120], ids=["nothing", "journal only", "columns too"])
 def test_a_new_publisher_goes_on_where_the_store_ends(tmp_path: Path, steps: int) -> None:
     run = Writing(tmp_path / "run.zarr")
     for _ in range(steps):
@@ -90,7 +90,7 @@ def test_a_new_publisher_goes_on_where_the_store_ends(tmp_path: Path, steps: int
 
 def test_a_damaged_column_is_not_passed_on(tmp_path: Path) -> None:
     run = Writing(tmp_path / "run.zarr")
-    for _ in range(40):
+    for _ in range(120):
         run.step()
     log = EventLog(StoredEvents(tmp_path / "run.zarr"))
     chunk = tmp_path / "run.zarr" / "events" / "track" / "c" / "0"
