@@ -61,13 +61,13 @@ def test_memory_stays_bounded_and_the_store_has_the_rest(
     assert (log.first, log.head) == (0, 0)
     run = Writing(tmp_path / "run.zarr")
     held = []
-    for _ in range(120):
+    for _ in range(300):
         log.append(run.step())
         held.append(log.head - log.first)
-    assert log.head == 6000 and log.first > 1000
-    assert max(held) < 5000
-    whole = some_events(0, 6000)
-    for seq, to in ((0, 6000), (299, 301), (log.first - 1, log.first + 1), (5990, 6000)):
+    assert log.head == 15_000 and log.first > 5000
+    assert max(held) < 10_000
+    whole = some_events(0, 15_000)
+    for seq, to in ((0, 15_000), (299, 301), (log.first - 1, log.first + 1), (14_990, 15_000)):
         assert everything(log, seq, to).tobytes() == whole[seq:to].tobytes()
     run.tables.close(Stop("run-1", "complete"), wait_s=0)
 
