@@ -90,7 +90,7 @@ def test_a_new_publisher_goes_on_where_the_store_ends(tmp_path: Path, steps: int
 
 def test_a_damaged_column_is_not_passed_on(tmp_path: Path) -> None:
     run = Writing(tmp_path / "run.zarr")
-    for _ in range(120):
+    for _ in range(250):
         run.step()
     log = EventLog(StoredEvents(tmp_path / "run.zarr"))
     chunk = tmp_path / "run.zarr" / "events" / "track" / "c" / "0"
