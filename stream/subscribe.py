@@ -27,8 +27,7 @@ from livespt.stream.message import Status
 from livespt.stream.sequence import Sequence
 from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
 
-ASK_S = 0.15  # until an unanswered request is repeated; each time twice as long, up to SLOW_S
-SLOW_S = 2.0
+ASK_S, SLOW_S = 0.15, 2.0  # until an unanswered request is repeated: first, and at most
 QUIET_S = 0.5  # without a heartbeat, before it is asked whether there is a new publisher
 PATIENCE_S = 1.0  # of silence, before a word about it
 CONNECT_S = 0.02  # between looks for a connection
@@ -129,7 +128,7 @@ class Subscriber:
         self._next = dict.fromkeys(Lost._fields, -1)  # seq expected; -1: any
         self._joined = -1  # epoch of the newest snapshot
         self._due: dict[str, float] = {}  # of each request: when it may be repeated
-        self._wait_s = ASK_S
+        self._wait_s, self._requested = ASK_S, -1
         self._quiet, self._read_at = 0.0, time.monotonic()
         self._idle = self._told = False  # the last read found no live message; stop came live
         self._said_bye = False
@@ -345,7 +344,7 @@ class Subscriber:
         if word.topic == "since":
             first = wire.integer(word.header, "first", 0, wire.MAX_SEQ)
             self.refetched += gained
-            if gained:
+            if len(rows) and int(rows["seq"][0]) == self._requested:  # else one asked for before
                 self._due.pop("since", None)  # the next part at once
                 self._wait_s = max(ASK_S, self._wait_s / 2)
             elif not len(rows) and (want := self.sequence.want) < first:
@@ -373,6 +372,8 @@ class Subscriber:
             if request.topic in self._due:  # no answer: it may be busy
                 self._wait_s = min(2 * self._wait_s, SLOW_S)
             self._due[request.topic] = now + self._wait_s
+            if request.topic == "since":
+                self._requested = request.seq
         return True
 
     def _send(self, request: wire.Request) -> bool:

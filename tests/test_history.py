@@ -61,18 +61,18 @@ def test_memory_stays_bounded_and_the_store_has_the_rest(
     assert (log.first, log.head) == (0, 0)
     run = Writing(tmp_path / "run.zarr")
     held = []
-    for _ in range(60):
+    for _ in range(300):
         log.append(run.step())
         held.append(log.head - log.first)
-    assert log.head == 3000 and log.first > 1000
-    assert max(held) < 2000
-    whole = some_events(0, 3000)
-    for seq, to in ((0, 3000), (299, 301), (log.first - 1, log.first + 1), (2990, 3000)):
+    assert log.head == 15_000 and log.first > 5000
+    assert max(held) < 10_000
+    whole = some_events(0, 15_000)
+    for seq, to in ((0, 15_000), (299, 301), (log.first - 1, log.first + 1), (14_990, 15_000)):
         assert everything(log, seq, to).tobytes() == whole[seq:to].tobytes()
     run.tables.close(Stop("run-1", "complete"), wait_s=0)
 
 
-@pytest.mark.parametrize("steps", [0, 3, 40], ids=["nothing", "journal only", "columns too"])
+@pytest.mark.parametrize("steps", [0, 3, 120], ids=["nothing", "journal only", "columns too"])
 def test_a_new_publisher_goes_on_where_the_store_ends(tmp_path: Path, steps: int) -> None:
     run = Writing(tmp_path / "run.zarr")
     for _ in range(steps):
@@ -90,7 +90,7 @@ def test_a_new_publisher_goes_on_where_the_store_ends(tmp_path: Path, steps: int
 
 def test_a_damaged_column_is_not_passed_on(tmp_path: Path) -> None:
     run = Writing(tmp_path / "run.zarr")
-    for _ in range(40):
+    for _ in range(250):
         run.step()
     log = EventLog(StoredEvents(tmp_path / "run.zarr"))
     chunk = tmp_path / "run.zarr" / "events" / "track" / "c" / "0"

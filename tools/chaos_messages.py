@@ -21,6 +21,7 @@ import zmq
 
 from livespt.stream import keys, wire
 from livespt.stream.errors import LiveSptError
+from livespt.stream.types import FORMAT
 from livespt.tools.chaos_follower import Follower
 from livespt.tools.chaos_hostile import hostile_publisher
 from livespt.tools.chaos_publisher import Child, Health, Plan, publishing
@@ -38,9 +39,9 @@ ODD_JSON = (
     b'{"format": 1e999}',
     b'{"format": NaN}',
     b"1" * 900,
-    b'{"format": %d, "seq": -1}' % wire.FORMAT,
-    b'{"format": %d, "seq": 1e3, "to": null}' % wire.FORMAT,
-    b'{"format": %d, "seq": 99999999999999999999999}' % wire.FORMAT,
+    b'{"format": %d, "seq": -1}' % FORMAT,
+    b'{"format": %d, "seq": 1e3, "to": null}' % FORMAT,
+    b'{"format": %d, "seq": 99999999999999999999999}' % FORMAT,
     b"\xff\xfe\x00",
     b'{"\\u0000": {"a": {"b": [[[[]]]]}}}',
 )
