@@ -25,7 +25,7 @@ WORDS = {
 }
 TOP = (255, 1023, 4095, 16383, 65535)  # full scale of cameras of 8 to 16 bits
 FEW = 16  # pixels at full scale that say nothing: hot ones
-STUCK_EVERY = 500  # frames between two looks for stuck pixels, which stay: 3 ms at 512 x 512
+STUCK_EVERY = 500  # frames between two looks for stuck pixels, which stay: 6 ms at 512 x 512
 FAR = 12.0  # times the noise that such a pixel is off, and this often what its neighbours are off
 SHARP = 4.0
 QUIET = 1000  # frames without, after which a notice is repeated

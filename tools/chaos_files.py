@@ -124,9 +124,10 @@ class _Child:
             return Result("crash", f"exit code {self.process.exitcode}", 0)
 
     def end(self) -> None:
+        self.pipe.close()  # its last question: none
+        self.process.join(1)
         self.process.kill()
         self.process.join()
-        self.pipe.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
