@@ -33,8 +33,7 @@ PATIENCE_S = 1.0  # of silence, before a word about it
 CONNECT_S = 0.02  # between looks for a connection
 BATCH = 200  # messages read at a time: fewer than are kept
 
-# Of one array or header that comes in, and messages that wait, by the largest topic followed: a
-# hostile publisher can fill no more than this while the consumer looks away.
+# of one array or header that comes in, and messages that wait: a hostile publisher fills no more
 LIMITS = {
     "image": (wire.MAX_BYTES, 16),
     "update": (1 << 26, 256),
@@ -42,7 +41,6 @@ LIMITS = {
     "event": (wire.MAX_HEADER, 1000),
 }
 ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
-
 FOLLOWED = ("event", "update", "image", "status")  # topics
 
 
@@ -390,8 +388,7 @@ class Subscriber:
 
     def _listen_for_silence(self, heard: bool) -> None:
         """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
-        now = time.monotonic()
-        before = self._quiet
+        now, before = time.monotonic(), self._quiet
         self._quiet = 0.0 if heard else before + min(now - self._read_at, ASK_S)
         self._read_at = now
         if before <= PATIENCE_S < self._quiet:
