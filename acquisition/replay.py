@@ -81,7 +81,7 @@ def _open_run(path: Path) -> Movie:
         source = start.source or "its source"
         raise InputError(f"{path} was stored without its movie (--no-movie): replay {source}")
     places = np.zeros(run.n_frames, PLACE)
-    for name in set(PLACE.names or ()) - {"level"}:
+    for name in PLACE.names or ():
         places[name] = run.log[name]
     analyzed = np.ones(run.n_frames, bool)  # where the run was cut, the rest is not analyzed yet
     rows = run.frames[: run.n_frames]

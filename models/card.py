@@ -111,6 +111,9 @@ def _wrong(card: dict[str, Any]) -> str | None:
                 return f"'{key}' must be {WORDS[meant]}"
     if card["task"] not in TASKS:
         return f"'task' must be one of {', '.join(TASKS)}"
+    for name in ("classes", "extras"):
+        if not all(isinstance(word, str) for word in card.get(name, [])):
+            return f"'{name}' must be a list of names"
     for name in ("prior", "units"):
         if not all(_fits(value, Value(0, 1e12)) for value in card.get(name, {}).values()):
             return f"'{name}' must hold numbers"

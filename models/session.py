@@ -248,7 +248,8 @@ def _create(path: Path, content: bytes, provider: str, threads: int) -> Any:
         wanted.insert(0, (PROVIDERS["cuda"], exact))
     onnxruntime.set_default_logger_severity(4)  # a failed CUDA start prints lines; we say it
     try:
-        return onnxruntime.InferenceSession(content, options, providers=wanted)
+        # no second try by itself with other providers, which it would tell on the terminal
+        return onnxruntime.InferenceSession(content, options, providers=wanted, enable_fallback=0)
     except _ort_errors() as error:
         raise ModelError(f"{path} does not load as a model: {_one_line(error)}") from error
     finally:

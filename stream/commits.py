@@ -28,7 +28,8 @@ LOG = np.dtype(
         ("position", "<i2"),
         ("clock", "u1"),  # index into CLOCKS
         ("end", "u1"),  # 1: no frame but the end of the movie
-        ("free", "u1", (2,)),
+        ("level", "u1"),  # of `stream.ladder`, where it was known: in a replay
+        ("free", "u1"),
         ("time_s", "<f8"),
         ("pixels_crc", "<u4"),  # CRC-32 of the frame's little-endian pixels
         ("offset", "<u8"),  # of the encoded frame in its shard
@@ -45,6 +46,7 @@ def log_record(index: int, frame: Frame) -> NDArray[np.void]:
     record["index"], record["number"], record["t"] = index, frame.number, frame.t
     record["channel"], record["position"] = frame.channel, frame.position
     record["clock"], record["time_s"] = frame.clock, frame.time_s
+    record["level"] = frame.level
     return record
 
 

@@ -65,7 +65,7 @@ def shard_frames(folder: Path) -> int:
         document = json.loads((folder / "zarr.json").read_text("utf-8"))
         if document["codecs"][0]["name"] == "sharding_indexed":
             return int(document["chunk_grid"]["configuration"]["chunk_shape"][0])
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise StoreError(f"{folder}/zarr.json is damaged: {error}") from error
     raise StoreError(f"{folder} was begun by an older livespt: replay its source into a new run")
 

@@ -16,7 +16,9 @@ records from the end of the log.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import math
 import os
 import shutil
 import threading
@@ -27,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.stream.bounds import check_file
 from livespt.stream.commits import COMMIT_LOG, LOG, LogReader, log_record, sealed
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.files import (
@@ -38,7 +41,7 @@ from livespt.stream.files import (
     write_all,
 )
 from livespt.stream.image import movie_dtype, shard_frames, show
-from livespt.stream.shards import OpenShard, decode, encode, read_part, shard_path
+from livespt.stream.shards import OpenShard, decode, encode, open_path, read_part, shard_path
 from livespt.stream.shared import hold
 from livespt.stream.types import Frame, Start
 
@@ -290,7 +293,13 @@ def _read(
     length = int(record["length"])
     number = int(record["shard"] if length else record["index"])
     path = shard_path(folder, number, len(shape))
-    image = decode(read_part(path, int(record["offset"]), length or None), shape, dtype)
+    offset, most = int(record["offset"]), 2 * math.prod(shape) * dtype.itemsize + 4096
+    if length > most or offset >= 1 << 62:
+        raise ValueError("it lies where no frame can lie")
+    for name in (path, open_path(path)):
+        with contextlib.suppress(FileNotFoundError):
+            check_file(folder, name)
+    image = decode(read_part(path, offset, length or None), shape, dtype)
     if zlib.crc32(image.data) != record["pixels_crc"]:
         raise ValueError("it is not what was recorded")
     return image
@@ -334,7 +343,7 @@ class MovieReader:
         record, shape = log[i], tuple(self._start.shape)
         try:
             image = _read(self._run / "movie" / "0", record, shape, movie_dtype(self._start))
-        except (ValueError, RuntimeError, OSError) as error:
+        except (ValueError, RuntimeError, OSError, MemoryError) as error:
             number = int(record["shard"] if record["length"] else i)
             where = shard_path(Path("movie/0"), number, len(shape)).as_posix()
             raise InputError(f"frame {i} of {self._run} is damaged ({where}): {error}") from error

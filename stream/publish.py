@@ -29,6 +29,7 @@ from livespt.stream.broadcast import HANDSHAKE_MS, Broadcast
 from livespt.stream.errors import WireError
 from livespt.stream.history import EventLog, StoredEvents, living
 from livespt.stream.ladder import IMAGE_EVERY
+from livespt.stream.misdeeds import MISDEEDS, Told
 from livespt.stream.types import Frame, Start, Stop, Update
 
 BEAT_S = 0.1
@@ -40,16 +41,10 @@ QUEUE_MESSAGES = (16, 1000)
 RECENT = 64  # updates from which the states of living tracks are taken
 MAX_PEERS = 1024
 ANSWERS = (40, 200)  # in one beat: to one peer, to all of them
+SNAPSHOTS = 4  # made in one beat: of many who ask at once, the others get the last one of these
 REQUEST_BYTES = 1024  # of a frame that comes in
 WAITING = (64, 8)  # requests of one peer, and answers to it (about 130 kB each)
 
-# Misbehaviour that is counted, in every heartbeat, and the notice of it.
-COUNTED = {
-    "malformed": "{count} requests or subscriptions so far made no sense",
-    "limited": "{count} requests so far were more than one peer may ask at a time",
-    "refused": "{address} has no known key and was refused, {count} so far",
-    "hung_up": "someone floods: everyone was cut off and may connect again, {count} times so far",
-}
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -118,7 +113,8 @@ class Publisher:
         self.limited = 0  # requests beyond what one peer is answered in a beat
         self._nonsense = self._too_large = 0
         self._asked: Counter[bytes] = Counter()  # requests of each peer in this beat
-        self._told: Counter[str] = Counter()  # notices: count last told
+        self._made: list[list[bytes]] = []  # snapshots, in this beat
+        self._told = Told()
         self._refused_at = ""
         self._log = EventLog(events)
         self._seq = dict.fromkeys(wire.TOPICS, 0)
@@ -292,6 +288,7 @@ class Publisher:
             if now >= due:
                 self._beat(beat)
                 self._asked.clear()
+                self._made.clear()
                 beat, due = beat + 1, max(due + BEAT_S, now)
             if now >= heed:
                 heed = now + HEED_S
@@ -324,9 +321,10 @@ class Publisher:
         return not self._peers or now >= self._deadline
 
     def _beat(self, beat: int) -> None:
-        self._tell()
+        counts = {name: getattr(self, name) for name in ("dropped", *MISDEEDS)}
+        for kind, text in self._told.due(counts, self._refused_at):
+            self.status(kind, text)
         with self._lock:
-            counts = {name: getattr(self, name) for name in ("dropped", *COUNTED)}
             self._send("heartbeat", {**counts, "sent": self._sent()})
             if beat % START_EVERY == 0:
                 self._send("start", {"start": message.plain(self.start)})
@@ -335,14 +333,6 @@ class Publisher:
             parts = self._encode("stop", self._last_word(stop))
             for peer in tuple(self._peers):
                 self._reply([peer], parts)
-
-    def _tell(self) -> None:
-        """Say who misbehaves, whenever the count has doubled: such peers try for ever."""
-        for kind, text in COUNTED.items():
-            count = getattr(self, kind)
-            if count > 0 and count >= 2 * self._told[kind]:
-                self._told[kind] = count
-                self.status(kind, text.format(count=count, address=self._refused_at))
 
     def _answer(self) -> None:
         parts = self._router.recv_multipart()
@@ -364,7 +354,9 @@ class Publisher:
         else:
             if len(self._peers) < MAX_PEERS:
                 self._peers.add(peer)
-            self._reply(envelope, self._snapshot())
+            if len(self._made) < SNAPSHOTS:
+                self._made.append(self._snapshot())
+            self._reply(envelope, self._made[-1])
 
     def _reply(self, envelope: list[bytes], parts: list[bytes]) -> None:
         try:

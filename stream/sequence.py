@@ -92,8 +92,13 @@ class Sequence:
         elif self._shown_at == 0:
             self.gaps, self._shown_at = self.gaps + 1, time.monotonic()
 
+    def woke(self) -> None:
+        """Note that the process was stopped until now: a gap could not be noticed."""
+        if self._shown_at > 0:
+            self._shown_at = time.monotonic()
+
     def asked(self) -> None:
-        """Note that the missing events were asked for."""
+        """Note that the missing events were asked for, or would have been: no one was there."""
         if self._shown_at > 0:
             self.noticed_s = max(self.noticed_s, time.monotonic() - self._shown_at)
             self._shown_at = -1.0

@@ -301,7 +301,7 @@ class RunReader:
         return self._movie.frame(i)
 
     def graded(self, i: int) -> Frame:
-        """`frame(i)` with the level (stream/ladder.py) at which it was analyzed, 0 if it was not.
+        """`frame(i)` with the level (stream/ladder.py) at which it was analyzed, or is to be.
 
         Raises
         ------
@@ -309,8 +309,8 @@ class RunReader:
             As `frame` does, or the table of frames is damaged.
         """
         frame, rows = self.frame(i), self.frames
-        known = i < len(rows) and "level" in (rows.dtype.names or ())  # not in older runs
-        return frame._replace(level=int(rows["level"][i])) if known else frame
+        told = rows if i < len(rows) and "level" in (rows.dtype.names or ()) else self.log
+        return frame._replace(level=int(told["level"][i]))
 
     def _table(self, name: str) -> NDArray[np.void]:
         if name in self._now:

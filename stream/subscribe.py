@@ -27,7 +27,9 @@ from livespt.stream.message import Status
 from livespt.stream.sequence import Sequence
 from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
 
-ASK_S = 0.15  # until an unanswered request is repeated
+ASK_S = 0.15  # until an unanswered request is repeated; each time twice as long, up to SLOW_S
+SLOW_S = 2.0
+QUIET_S = 0.5  # without a heartbeat, before it is asked whether there is a new publisher
 PATIENCE_S = 1.0  # of silence, before a word about it
 CONNECT_S = 0.02  # between looks for a connection
 BATCH = 200  # messages read at a time: fewer than are kept
@@ -126,7 +128,8 @@ class Subscriber:
         self._statuses: deque[Status] = deque(maxlen=256)
         self._next = dict.fromkeys(Lost._fields, -1)  # seq expected; -1: any
         self._joined = -1  # epoch of the newest snapshot
-        self._asked = -ASK_S
+        self._due: dict[str, float] = {}  # of each request: when it may be repeated
+        self._wait_s = ASK_S
         self._quiet, self._read_at = 0.0, time.monotonic()
         self._idle = self._told = False  # the last read found no live message; stop came live
         self._said_bye = False
@@ -198,11 +201,9 @@ class Subscriber:
     def _connect(self, host: str, port: int) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         sub, dealer = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
         largest = next((topic for topic in LIMITS if topic in self._topics), "status")
-        for socket, there, limits in (
-            (sub, port, LIMITS[largest]),
-            (dealer, port + 1, (ANSWER_BYTES, ANSWERS)),
-        ):
-            socket.maxmsgsize, socket.rcvhwm = limits
+        sub.maxmsgsize, sub.rcvhwm = LIMITS[largest]
+        dealer.maxmsgsize, dealer.rcvhwm = ANSWER_BYTES, ANSWERS
+        for socket, there in ((sub, port), (dealer, port + 1)):
             socket.reconnect_ivl = 50
             socket.handshake_ivl = 2000
             if self._key is not None:
@@ -218,9 +219,11 @@ class Subscriber:
 
     def _join(self, connect_s: float) -> wire.Message:
         begin = time.monotonic()
-        deadline, told = begin + connect_s, False
+        deadline, told, patient_s = begin + connect_s, False, ASK_S
         while (left := deadline - time.monotonic()) > 0:
-            wait_s = ASK_S if self._ask(wire.Request("snapshot")) else CONNECT_S
+            wait_s = CONNECT_S
+            if self._send(wire.Request("snapshot")):
+                wait_s, patient_s = patient_s, min(2 * patient_s, SLOW_S)
             if not self._dealer.poll(round(1000 * min(wait_s, left))):
                 if not told and time.monotonic() - begin > PATIENCE_S:
                     told = True
@@ -289,6 +292,8 @@ class Subscriber:
         if header["epoch"] > self.epoch:
             self.epoch, self.sequence.head = header["epoch"], header["head"]
             self.restarts += 1
+            self._due.clear()
+            self._wait_s = ASK_S
             self._next = dict.fromkeys(Lost._fields, -1)
         if live or word.topic != "since":
             self.sequence.head = max(self.head, header["head"])
@@ -304,7 +309,7 @@ class Subscriber:
             self.stop, self._told = message.read_stop(header.get("stop")), self._told or live
         elif word.topic == "snapshot":
             self._joined = self.epoch
-            self._asked = -ASK_S  # answered
+            self._due.pop("snapshot", None)
             if header.get("stop") is not None:
                 self.stop = message.read_stop(header["stop"])
             if "frame" in header:
@@ -340,10 +345,10 @@ class Subscriber:
         if word.topic == "since":
             first = wire.integer(word.header, "first", 0, wire.MAX_SEQ)
             self.refetched += gained
-            want = self.sequence.want
             if gained:
-                self._asked = -ASK_S  # the next part at once
-            elif not len(rows) and want < first:
+                self._due.pop("since", None)  # the next part at once
+                self._wait_s = max(ASK_S, self._wait_s / 2)
+            elif not len(rows) and (want := self.sequence.want) < first:
                 self._fault = (
                     f"{self.endpoint} holds no events before {first}: read those from {want} on "
                     "from the run's store"
@@ -353,28 +358,34 @@ class Subscriber:
         """Ask for the snapshot of a new publisher, or for events that are missing."""
         self.sequence.deliver()
         self.sequence.look()
-        if time.monotonic() - self._asked < ASK_S:
-            return
-        if self._joined < self.epoch or self._quiet > ASK_S:  # there is, or may be, a new one
+        if self._joined < self.epoch or self._quiet > QUIET_S:  # there is, or may be, a new one
             self._ask(wire.Request("snapshot"))
-        elif "event" in self._topics and self.sequence.is_behind:
-            request = wire.Request("since", self.sequence.want, self.sequence.until)
-            if self._ask(request):
+        if "event" in self._topics and self.sequence.is_behind:
+            if self._ask(wire.Request("since", self.sequence.want, self.sequence.until)):
                 self.sequence.asked()
 
     def _ask(self, request: wire.Request) -> bool:
-        """Send a request; False while there is no connection: asked again at the next turn."""
+        """Send a request, if there is a connection; False while one like it waits for an answer."""
+        now = time.monotonic()
+        if now < self._due.get(request.topic, 0.0):
+            return False
+        if self._send(request):
+            if request.topic in self._due:  # no answer: it may be busy
+                self._wait_s = min(2 * self._wait_s, SLOW_S)
+            self._due[request.topic] = now + self._wait_s
+        return True
+
+    def _send(self, request: wire.Request) -> bool:
         try:
             self._dealer.send_multipart(wire.encode_request(request), zmq.DONTWAIT)
         except zmq.Again:
             return False
-        self._asked = time.monotonic()
         return True
 
     def _bye(self) -> None:
         if not self._said_bye:
             self._said_bye = True
-            self._ask(wire.Request("bye"))
+            self._send(wire.Request("bye"))
 
     def _listen_for_silence(self, heard: bool) -> None:
         """Add up the time spent listening: a consumer that stalls is not a silent publisher."""

@@ -3,44 +3,8 @@
 A message is ZeroMQ multipart `[topic, JSON header, raw little-endian arrays...]`. Every header
 holds `format`, `run` (id), `epoch` (restarts of the publisher within the run), `seq`, `head`
 (the next event's `seq`) and `arrays`, a list of `{"name", "dtype" (numpy's dtype.descr),
-"shape"}`. JSON has no NaN: unknown numbers are null. `seq` counts the messages of one topic
-within an epoch; an event's is its own, without a gap over the whole run.
-
-To everyone (PUB, `tcp://127.0.0.1:5570`; topics are subscribed to by name):
-
-=========  ====================================================================================
-start      `start`: the fields of `types.Start`; repeated every second
-update     `number, frame, channel, position, time_s, lost, timings`; `spots, states, events`
-event      one event: all fields of `types.EVENT`, `kind` by name; `events`: one row
-image      `number, frame, channel, position, time_s, clock`; `image`
-status     `kind, frame, text`: an operational notice
-heartbeat  every 100 ms, frames or not; `dropped`: sends that met a subscriber's full queue;
-           `sent`: the next `seq` of `update`, `image` and `status`
-stop       `stop`: the fields of `types.Stop`; `sent`
-=========  ====================================================================================
-
-On request (ROUTER, one port higher; a DEALER or REQ asks `[topic, {"format": 1}]`):
-
-=========  ====================================================================================
-snapshot   `start, stop`, the last update's fields; its `spots`; `states`: the newest one of
-           every living track. Who asks is told of the stop, and waited for until its `bye`
-since      with `"seq": N` (and `"to": M`): the `events` from N on (before M), as many as one
-           answer takes; `first`: the earliest event held
-bye        no answer
-=========  ====================================================================================
-
-A subscriber needs ZeroMQ, JSON and NumPy, nothing of ours. This one prints live states::
-
-    import json, numpy as np, zmq
-    sub = zmq.Context().socket(zmq.SUB)
-    sub.connect("tcp://127.0.0.1:5570")
-    sub.subscribe(b"update")
-    while True:
-        topic, header, *parts = sub.recv_multipart()
-        header = json.loads(header)
-        tables = {a["name"]: np.frombuffer(part, [tuple(f) for f in a["dtype"]])
-                  for a, part in zip(header["arrays"], parts)}
-        print(header["frame"], tables["states"][["track", "state", "p_uncoated"]], flush=True)
+"shape"}`. JSON has no NaN: unknown numbers are null. `docs/protocol.md` says what each topic and
+request means, and has clients that need ZeroMQ, JSON and NumPy, and nothing of ours.
 """
 
 from __future__ import annotations

@@ -84,7 +84,11 @@ def test_every_spot_has_one_settled_state(recorded: RunReader) -> None:
     settled = states[states["settled"] == 1]
     keys = ["frame", "track"]
     assert np.array_equal(np.sort(spots[keys]), np.sort(settled[keys]))
-    assert np.array_equal(np.sort(spots[keys]), np.sort(states[states["settled"] == 0][keys]))
+    # on a machine that falls behind, some provisional ones are left out (stream/ladder.py)
+    plain = recorded.frames["frame"][recorded.frames["level"] < 2]
+    told, seen = states[states["settled"] == 0], spots[np.isin(spots["frame"], plain)]
+    told = told[np.isin(told["frame"], plain)]
+    assert np.array_equal(np.sort(seen[keys]), np.sort(told[keys]))
     total = sum(settled[n] for n in ("p_normal", "p_directed", "p_confined", "p_subdiffusive"))
     np.testing.assert_allclose(total, 1, atol=1e-5)
     assert np.array_equal(recorded.events["seq"], np.arange(len(recorded.events)))

@@ -26,7 +26,7 @@ from livespt.stream.store import (
     open_run,
 )
 from livespt.stream.types import SPOT, Frame, Start, Update
-from livespt.tools.live import MAX_BEHIND, StoredTables
+from livespt.tools.live import MAX_BEHIND
 from livespt.tools.replay import Notices, StoredReplay, chosen
 
 START = Start("r", "live", "camera", "yx", (8, 8), "<u2", 0.1, 0.05)
@@ -81,6 +81,23 @@ def localize(image: NDArray[Any]) -> NDArray[np.void]:
     return spots
 
 
+class Tables:
+    """The sink of the analyzer's process: tables only, the recorder stores the frames."""
+
+    def __init__(self, writer: TableWriter) -> None:
+        self._writer, self._notices = writer, Notices()
+        self.finish, self.close = writer.finish, writer.close
+
+    def __call__(self, frame: Frame, update: Update) -> None:
+        for kind, text in self._notices(update):
+            self._writer.status(kind, update.t, text)
+        self._writer.commit(frame, update)
+
+    def leave_out(self, frame: Frame, why: str) -> None:
+        for kind, text in self._notices.left_out(frame, why):
+            self._writer.status(kind, frame.t, text)
+
+
 def chain() -> tuple[Analyzer, pipeline.Stages]:
     stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Read))
     return Analyzer(stages.localize, stages.infer, Settings(lag=3)), stages
@@ -88,7 +105,7 @@ def chain() -> tuple[Analyzer, pipeline.Stages]:
 
 def frame(number: int, level: int = 0) -> Frame:
     image = np.full((8, 8), number, np.uint16)
-    image[1, 1] = 9999
+    image[4:] = 9999
     return Frame(number, number, 0, 0, 0.05 * number, image, level=level)
 
 
@@ -177,7 +194,7 @@ def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Pat
         filming = threading.Thread(target=film, name="film")
         filming.start()
         source = graded(reader, Ladder())
-        stop = pipeline.run(source, analyzer, [StoredTables(tables)], START, stages)
+        stop = pipeline.run(source, analyzer, [Tables(tables)], START, stages)
         filming.join()
         reader.close()
     run = open_run(tmp_path / "run.zarr")

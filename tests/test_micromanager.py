@@ -73,7 +73,7 @@ def test_a_movie_passes_core_engine_hook_and_ring_unchanged() -> None:
             acquired = microscope.acquire(ring.put)
             ring.end()
             reading.join()
-        assert acquired == (200, 0, 0, "", False)
+        assert acquired == (200, 0, 0, "", False, 0)
         assert [f.number for f in seen] == [f.t for f in seen] == list(range(200))
         assert all(np.array_equal(f.image, MOVIE[f.t]) for f in seen)
         times = np.array([f.time_s for f in seen])
@@ -140,7 +140,7 @@ def test_stacks_channels_and_positions() -> None:
             assert microscope.frame_shape() == SHAPE
             sink = Sink()
             acquired = microscope.acquire(sink, events=events)
-            assert acquired == (12, 0, 0, "", False)
+            assert acquired == (12, 0, 0, "", False, 0)
             assert sink.images[0].shape == (3, *SHAPE)
             assert sink.column("number") == list(range(12))
             assert sink.column("t") == [t for t in range(3) for _ in range(4)]
@@ -208,7 +208,7 @@ def test_a_sink_that_fails_is_counted_and_ends_nothing() -> None:
         raise InputError("frame is (48, 64)")
 
     with simulated() as microscope:
-        assert microscope.acquire(put) == (180, 0, 20, "no room left", False)
+        assert microscope.acquire(put) == (180, 0, 20, "no room left", False, 0)
         assert len(sink.images) == 180
         with pytest.raises(MicroscopeError, match=r"none of 30 images could be used: frame is"):
             microscope.acquire(never, 30)

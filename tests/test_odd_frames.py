@@ -32,9 +32,8 @@ from livespt.stream.store import (
     create_run,
     open_run,
 )
-from livespt.stream.types import CLOCKS, SPOT, Frame, Start
-from livespt.tools.live import StoredTables
-from livespt.tools.replay import StoredReplay, chosen
+from livespt.stream.types import CLOCKS, SPOT, Frame, Start, Update
+from livespt.tools.replay import Notices, StoredReplay, chosen
 
 SHAPE = (32, 48)
 CAMERA = CLOCKS.index("camera")
@@ -190,6 +189,23 @@ def localizer() -> Localizer:
     return Localizer("fast", provider="cpu")
 
 
+class Tables:
+    """The sink of the analyzer's process: tables only, the recorder stores the frames."""
+
+    def __init__(self, writer: TableWriter) -> None:
+        self._writer, self._notices = writer, Notices()
+        self.finish, self.close = writer.finish, writer.close
+
+    def __call__(self, frame: Frame, update: Update) -> None:
+        for kind, text in self._notices(update):
+            self._writer.status(kind, update.t, text)
+        self._writer.commit(frame, update)
+
+    def leave_out(self, frame: Frame, why: str) -> None:
+        for kind, text in self._notices.left_out(frame, why):
+            self._writer.status(kind, frame.t, text)
+
+
 def chain(localizer: Callable[..., Any]) -> tuple[Analyzer, pipeline.Stages]:
     stages = pipeline.Stages(pipeline.Timed(localizer), pipeline.TimedInfer(Unsure))
     settings = Settings(search_range=4, memory=2, lag=3, motion="auto")
@@ -214,7 +230,7 @@ def live(frames: list[Frame], path: Path, localizer: Callable[..., Any]) -> RunR
         movie.close()
 
     analyzer, stages = chain(localizer)
-    pipeline.run(recorded(), analyzer, [StoredTables(tables)], start, stages)
+    pipeline.run(recorded(), analyzer, [Tables(tables)], start, stages)
     return open_run(path)
 
 
@@ -287,7 +303,7 @@ def test_a_run_without_a_frame_is_whole(tmp_path: Path, localizer: Localizer) ->
     movie, tables = MovieWriter(tmp_path / "run.zarr", start), TableWriter(tmp_path / "run.zarr")
     movie.close()
     analyzer, stages = chain(localizer)
-    pipeline.run(iter(()), analyzer, [StoredTables(tables)], start, stages)
+    pipeline.run(iter(()), analyzer, [Tables(tables)], start, stages)
     run = open_run(tmp_path / "run.zarr")
     assert run.stop is not None and run.stop.status == "complete" and run.stop.frames == 0
     with pytest.raises(InputError, match="no frames"):

@@ -179,6 +179,7 @@ VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "a name of its own kind": ({"name": ["a"]}, "'name' must be text"),
     "an unknown task": ({"task": "steer"}, "'task' must be one of"),
     "words for units": ({"units": {"ndim": "2"}}, "'units' must hold numbers"),
+    "extras of something else": ({"extras": [{}]}, "'extras' must be a list of names"),
     "extras without numbers": ({"extras": ["z"]}, "'extras_calibration'"),
     "a channel beyond": ({"channels": 2, "intensity_channel": 2}, "'intensity_channel'"),
 }

@@ -164,7 +164,7 @@ def test_edited_words_and_exchanged_chunks_are_found(
 
 
 def test_a_run_still_written_is_checked_as_far_as_it_is_committed(tmp_path: Path) -> None:
-    path = write(tmp_path / "cut.zarr", 120, close=False)
+    path = write(tmp_path / "cut.zarr", 160, close=False)
     assert faults(path) == []
     chunk = path / "spots/x/c/0"
     data = bytearray(chunk.read_bytes())
@@ -173,7 +173,7 @@ def test_a_run_still_written_is_checked_as_far_as_it_is_committed(tmp_path: Path
         assert "spots" in faults(path)[0]
     with changed(path / "movie/0/c/2/0/0", None):
         assert "frame 10" in faults(path)[0] and "movie/0/c/2/0/0: is missing" in faults(path)[-1]
-    assert (path / "movie/0/c/23/0/0.open").exists(), "the last shard is full but has no name yet"
+    assert (path / "movie/0/c/31/0/0.open").exists(), "the last shard is full but has no name yet"
     log, journal = path / "movie/0/commit.log", max((path / "journal").glob("*.log"))
     for file, where in ((log, "commit.log: record 3"), (journal, "journal: a commit")):
         data = bytearray(file.read_bytes())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +87,7 @@ def _follow(endpoint: str, path: Path, topics: tuple[str, ...], key: str) -> Non
             silence_s=PATIENCE_S,
             key=Path(key) if key else None,
         ) as subscriber:
+            signal.signal(signal.SIGCONT, lambda *_: subscriber.sequence.woke())
             count, longest, last = 0, 0.0, time.monotonic()
             for event in subscriber.events():
                 file.write(event.tobytes())

@@ -38,9 +38,9 @@ ODD_JSON = (
     b'{"format": 1e999}',
     b'{"format": NaN}',
     b"1" * 900,
-    b'{"format": 3, "seq": -1}',
-    b'{"format": 3, "seq": 1e3, "to": null}',
-    b'{"format": 3, "seq": 99999999999999999999999}',
+    b'{"format": %d, "seq": -1}' % wire.FORMAT,
+    b'{"format": %d, "seq": 1e3, "to": null}' % wire.FORMAT,
+    b'{"format": %d, "seq": 99999999999999999999999}' % wire.FORMAT,
     b"\xff\xfe\x00",
     b'{"\\u0000": {"a": {"b": [[[[]]]]}}}',
 )

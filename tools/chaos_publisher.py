@@ -8,6 +8,7 @@ was killed can be replaced by one that goes on where the first one last noted ho
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,8 +131,8 @@ def resources(process: str = "self") -> tuple[float, int]:
 
 def _publish(pipe: Connection, plan: Plan) -> None:
     """Child process."""
-    noted = Path(plan.noted) if plan.noted else None
-    t = int(noted.read_text() or 0) if noted is not None and noted.exists() else 0
+    note = os.open(plan.noted, os.O_RDWR | os.O_CREAT, 0o644) if plan.noted else -1
+    t = int(os.pread(note, 12, 0) or 0) if note >= 0 else 0
     publisher = Publisher(
         plan.endpoint,
         START,
@@ -142,6 +143,8 @@ def _publish(pipe: Connection, plan: Plan) -> None:
     pipe.send(publisher.endpoint)
     image = np.zeros(START.shape, START.dtype)
     tables = np.zeros(plan.tracks, SPOT), np.zeros(plan.tracks, STATE)
+    for table in tables:
+        table["track"] = np.arange(plan.tracks)
     due, worst = time.monotonic(), 0.0
     while True:
         due = max(due + 1 / plan.frame_hz, time.monotonic() - 1)
@@ -156,6 +159,7 @@ def _publish(pipe: Connection, plan: Plan) -> None:
             counts = {name: getattr(publisher, name) for name in names}
             pipe.send(Health(EVENTS * t, worst, *resources(), counts))
             worst = 0.0
+        tables[0]["frame"] = tables[1]["frame"] = tables[1]["made"] = t
         begin = time.monotonic()
         events = made_up(EVENTS * t, EVENTS)
         publisher(
@@ -163,5 +167,5 @@ def _publish(pipe: Connection, plan: Plan) -> None:
         )
         worst = max(worst, 1000 * (time.monotonic() - begin))
         t += 1
-        if noted is not None and t % NOTE_EVERY == 0:
-            noted.write_text(str(t))
+        if note >= 0 and t % NOTE_EVERY == 0:
+            os.pwrite(note, f"{t:12d}".encode(), 0)

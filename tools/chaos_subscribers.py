@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from livespt.stream.errors import LiveSptError
+from livespt.stream.types import EVENT
 from livespt.tools import chaos_latency
-from livespt.tools.chaos_follower import Follower, Seen
+from livespt.tools.chaos_follower import PATIENCE_S, Follower, Seen
 from livespt.tools.chaos_publisher import Child, Plan
 from livespt.tools.chaos_relay import Relay
 
@@ -70,7 +71,17 @@ class Run:
         for deed in sorted([*self._deeds, end], key=lambda deed: deed.at_s):
             time.sleep(max(0.0, begin + deed.at_s * self._pace - time.monotonic()))
             deed.do()
+        self._await_all(self._child.health().events)
         return self._child.stop()
+
+    def _await_all(self, events: int) -> None:
+        """Wait until all have so many: whoever was just started again might miss the end."""
+        deadline = time.monotonic() + PATIENCE_S
+        paths = [follower.path for follower in self.followers.values()]
+        while any(path.stat().st_size < events * EVENT.itemsize for path in paths):
+            if time.monotonic() > deadline:
+                return  # what is missing is found soon
+            time.sleep(0.1)
 
     def close(self) -> None:
         """Leave no process behind."""
@@ -88,7 +99,7 @@ class Run:
             for_s = float(hardship.split()[1])
             stop_s = some_time(6, 68 - for_s)
             deeds += [
-                Deed(stop_s, lambda: self.followers[i].signal(signal.SIGSTOP)),
+                Deed(stop_s, lambda: self._stop(i)),
                 Deed(stop_s + for_s, lambda: self.followers[i].signal(signal.SIGCONT)),
             ]
         elif hardship == "killed":
@@ -103,6 +114,14 @@ class Run:
         endpoint = self._relay.endpoint if cut_off else self._plan.endpoint
         topics = ("event",) if cut_off else ("event", "update")
         self.followers[i] = Follower(endpoint, self._folder / f"{i}.events", topics)
+
+    def _stop(self, i: int) -> None:
+        """Stop a follower that has joined: one that has not would give up when it wakes."""
+        deadline = time.monotonic() + PATIENCE_S
+        path = self.followers[i].path
+        while not (path.exists() and path.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.followers[i].signal(signal.SIGSTOP)
 
     def _kill(self, i: int) -> None:
         follower = self.followers[i]
@@ -193,8 +212,9 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
 def _figures(seen: list[Seen]) -> dict[str, int]:
     """Sums over followers of one hardship."""
     names = ("events", "refetched", "gaps", "restarts", "malformed", "lost_updates")
+    slowest = max((one.noticed_s for one in seen), default=0.0)
     sums = {name: sum(getattr(one, name) for one in seen) for name in names}
-    return {"subscribers": len(seen), **sums}
+    return {"subscribers": len(seen), **sums, "noticed_ms": round(1000 * slowest)}
 
 
 if __name__ == "__main__":
