@@ -70,6 +70,15 @@ class LogReader:
         self._count = 0
         self.ended = False
 
+    def beyond(self) -> int:
+        """Good records behind the first bad one: of a log that was cut short there are none."""
+        data = self._path.read_bytes()[self._count * LOG.itemsize :] if self._path.exists() else b""
+        parts = [data[i : i + LOG.itemsize] for i in range(0, len(data), LOG.itemsize)]
+        return sum(
+            len(part) == LOG.itemsize and zlib.crc32(part[:-4]).to_bytes(4, "little") == part[-4:]
+            for part in parts[1:]
+        )
+
     def poll(self) -> NDArray[np.void]:
         """LOG records, (n,), of the frames committed since the last call."""
         try:

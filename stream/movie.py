@@ -46,6 +46,9 @@ from livespt.stream.shared import hold
 from livespt.stream.types import Frame, Start
 
 SYNC_S = 0.5  # longest time between a frame and its sync at durability "second"
+# good records behind a bad one that a power cut may leave, which writes as it likes what was not
+# synced; more are no cut, but a damaged log
+MAX_DISORDER = 256
 RESERVE = 64 << 20  # bytes of the disk that frames leave to the tables; at most a twentieth of it
 
 
@@ -97,7 +100,11 @@ class MovieWriter:
         try:
             self._frames = shard_frames(self._folder)
             self._log, self._held = self._open_log(resume)
-            self._shard = self._open_shard(*(self._continue() if resume else (0, [])))
+            try:
+                self._shard = self._open_shard(*(self._continue() if resume else (0, [])))
+            except OSError:
+                self._let_go()
+                raise
         except StoreError:
             raise
         except OSError as error:
@@ -196,17 +203,23 @@ class MovieWriter:
 
         Frames whose record reached the disk before a power cut, and they did not, are at the end.
         """
-        records = LogReader(self._run).poll()
+        reader = LogReader(self._run)
+        records = reader.poll()
         count = len(records)
+        if (beyond := reader.beyond()) > MAX_DISORDER:
+            raise StoreError(
+                f"{self._run / COMMIT_LOG} is damaged at record {count}, {beyond} good ones follow "
+                "it: copy the run again from a good disk"
+            )
         while count and not self._is_whole(records[count - 1]):
             count -= 1
         self._count, self.dropped = count, len(records) - count
         os.ftruncate(self._log, count * LOG.itemsize)
         number = max(count - 1, 0) // self._frames
         first = number * self._frames
-        for beyond in (self._folder / "c").glob("*"):
-            if int(beyond.name) > number:
-                shutil.rmtree(beyond)
+        for shard in (self._folder / "c").glob("*"):
+            if shard.name.isdigit() and int(shard.name) > number:
+                shutil.rmtree(shard)
         for partial in self._folder.glob("*.partial"):
             partial.unlink()
         show(self._folder, first)  # before the shard loses its name

@@ -136,6 +136,8 @@ class RunWriter:
                 self._movie.leave()
             raise
         self.last = -1
+        if self._movie is not None and self._movie.dropped:
+            self.tables.status("dropped", -1, f"a power cut took {self._movie.dropped} frames")
         if resume:
             known = self.tables.rows("frames") if self._movie is None else LogReader(path).poll()
             self.last = int(known["number"].max(initial=-1))

@@ -13,10 +13,9 @@ def test_a_power_cut_takes_no_more_than_is_said(tmp_path: Path) -> None:
     reason = chaos_power.impossible(tmp_path)
     if reason:
         pytest.skip(reason)
-    for durability in chaos_power.LIMITS:
-        loss = chaos_power.cut(tmp_path, durability, 0.7)
-        assert not loss.wrong
-        assert chaos_power.summary(durability, [loss])["held"], loss
+    loss = chaos_power.cut(tmp_path, "second", 0.7)
+    assert not loss.wrong and loss.frames_s < 1.0, loss
+    assert loss.commits <= 30, "100 ms of them, on a machine that may have other work"
 
 
 @pytest.mark.slow

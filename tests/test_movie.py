@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,11 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from livespt.acquisition.ngff import open_zarr
+from livespt.stream import movie
 from livespt.stream.attributes import Attributes
 from livespt.stream.commits import LOG, sealed
 from livespt.stream.errors import InputError, StoreError
+from livespt.stream.files import DURABILITIES, Durability
 from livespt.stream.image import create_movie
 from livespt.stream.movie import MovieReader, MovieWriter
 from livespt.stream.shards import FRAMES, MAX_BYTES, decode, encode, frames_a_shard
@@ -229,6 +234,25 @@ def test_a_frame_lost_long_ago_is_not_the_end(tmp_path: Path) -> None:
     ]
 
 
+def test_a_damaged_log_is_not_cut_where_it_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path / "a", 11)
+    log = path / "movie/0/commit.log"
+    data = bytearray(log.read_bytes())
+    data[2 * 64 + 9] ^= 1
+    log.write_bytes(data)
+    before = files(path)
+    monkeypatch.setattr(movie, "MAX_DISORDER", 7)
+    with pytest.raises(StoreError, match="damaged at record 2, 8 good ones follow"):
+        MovieWriter(path, START, resume=True)
+    assert files(path) == before
+    monkeypatch.setattr(movie, "MAX_DISORDER", 8)
+    writer = MovieWriter(path, START, resume=True)
+    assert len(writer) == 2
+    writer.close()
+
+
 def test_two_writers_never_continue_the_same_movie(tmp_path: Path) -> None:
     path = made(tmp_path / "a", 3)
     with pytest.raises(StoreError, match="is or was written"):
@@ -248,3 +272,38 @@ def test_a_movie_without_metadata_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"damaged|older livespt"):
         MovieWriter(path, START, resume=True)
     check_frames(path, 3)
+
+
+# Disks
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_movie_is_the_same_at_every_durability(durability: Durability, tmp_path: Path) -> None:
+    create_movie(tmp_path, START, SHARD)
+    writer = MovieWriter(tmp_path, START, durability=durability)
+    for i in range(11):
+        writer.add_frame(make_frame(i))
+    writer.close()
+    assert files(tmp_path) == files(made(tmp_path / "b", 11, close=True))
+
+
+def test_a_record_that_cannot_be_written_leaves_no_trace(tmp_path: Path) -> None:
+    """A frame of one pixel is shorter than its record: the log meets the limit, not the shard."""
+    start = replace(START, shape=(1, 1))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    for name in ("whole", "torn"):
+        create_movie(tmp_path / name, start, SHARD)
+        writer = MovieWriter(tmp_path / name, start, durability="end")
+        for i in range(20):
+            frame = make_frame(i)._replace(image=np.full((1, 1), i, "<u2"))
+            if name == "torn" and i == 17:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (17 * 64 + 20, limit[1]))
+                for _ in range(3):
+                    with pytest.raises(StoreError, match=r"storing frame 17 failed"):
+                        writer.add_frame(frame)
+                resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            writer.add_frame(frame)
+        writer.close()
+    signal.signal(signal.SIGXFSZ, handler)
+    assert files(tmp_path / "torn") == files(tmp_path / "whole")

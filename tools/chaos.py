@@ -26,6 +26,7 @@ class Part(NamedTuple):
 PARTS = {
     "kills": Part("chaos_kills", 100, "analyzer, writer and capture are killed"),
     "power": Part("chaos_power", 20, "the power fails"),
+    "disk": Part("chaos_disk", 1, "the disk fills up or breaks, memory is short"),
     "subscribers": Part("chaos_subscribers", 200, "subscribers are late, stall or die"),
     "latency": Part("chaos_latency", 5, "subscribers in the way of the publisher"),
     "messages": Part("chaos_messages", 100_000, "messages that make no sense"),

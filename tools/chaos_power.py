@@ -34,7 +34,7 @@ from livespt.stream.verify import verify
 
 START = Start("chaos", "live", "chaos", "yx", (128, 128), "<u2", 0.1, 0.01)
 LIMITS: dict[Durability, tuple[float, float]] = {"second": (1.0, 0.1), "frame": (0.0, 0.0)}  # s
-IMAGE_MB = 96
+IMAGE_MB = 48
 TOLD = np.dtype([("commit", "u1"), ("number", "<i8"), ("at_s", "<f8")])
 
 
@@ -168,7 +168,7 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
             time.sleep(after_s)
             writer.send_signal(signal.SIGSTOP)
             at_s = time.monotonic()
-            shutil.copyfile(image, copy)
+            copy_at_once(image, copy)
         finally:
             writer.kill()
             writer.wait()
@@ -178,6 +178,15 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
     image.unlink()
     copy.unlink()
     return loss
+
+
+def copy_at_once(image: Path, copy: Path) -> None:
+    """Copy the file as it was at one moment, though the system may still be writing to it."""
+    for _ in range(100):
+        shutil.copyfile(image, copy)
+        if copy.read_bytes() == image.read_bytes():
+            return  # no byte changed between its copy and now
+    raise LiveSptError(f"{image} does not come to rest")
 
 
 def _wait_for(told: Path, writer: subprocess.Popen[bytes]) -> None:

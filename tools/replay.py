@@ -223,6 +223,8 @@ def replay(
         if publisher:
             publisher.close(Stop(chain.start.run, "failed", "the run could not be created"))
         raise
+    if durability != "second":
+        writer.status("durability", -1, durability)
     checkpoints = Checkpoints(out, chain.analyzer, writer.tables, checkpoint_s)
     sinks += [StoredReplay(writer), checkpoints]
 

@@ -53,7 +53,11 @@ def store_frames(reader: RingReader, writer: MovieWriter) -> None:
             reader.tell(error.errno or errno.EIO)
             why = why if refused else str(error)
             refused += 1
-    writer.close()
+    try:
+        writer.close()
+    except StoreError:
+        if not refused:
+            raise
     if reader.lost + refused:
         raise StoreError(f"{reader.lost + refused} frames could not be recorded: {why}")
 

@@ -108,6 +108,8 @@ def analyzing(pipe: Connection, live: Live, restarts: int) -> None:
     pipe.send((chain.start, publisher.endpoint))
     pipe.recv()  # the run exists
     tables = TableWriter(live.out, durability=live.durability)
+    if live.durability != "second":
+        tables.status("durability", -1, live.durability)
     with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
         pipe.send("ready")
         _loop(pipe, live, chain, publisher, tables, reader, handed_over(graded(reader, Ladder())))
