@@ -35,6 +35,8 @@ def check_files(run: Path, depth: int = DEPTH) -> None:
         found = [entry for folder in folders for entry in _entries(folder)]
         for entry in found:
             check_mode(Path(entry.path), entry.stat(follow_symlinks=False).st_mode)
+            if entry.is_dir() and "." in entry.name:  # arrays and groups have plain names
+                raise InputError(f"{entry.path} is a folder where a file belongs: copy it again")
         folders = [Path(entry.path) for entry in found if entry.is_dir() and entry.name != "c"]
 
 

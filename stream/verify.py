@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from livespt.stream import sums
 from livespt.stream.attributes import Attributes, read_attributes
-from livespt.stream.bounds import check_file
+from livespt.stream.bounds import check_file, check_files
 from livespt.stream.columns import read_rows
 from livespt.stream.commits import COMMIT_LOG, LOG, LogReader
 from livespt.stream.errors import InputError, StoreError
@@ -48,6 +48,11 @@ def verify(run: Path) -> Iterator[Fault]:
         if not is_run or str(error).endswith(": update it"):
             raise
         yield Fault("zarr.json", str(error))
+        return
+    try:
+        check_files(run)
+    except InputError as error:
+        yield Fault("files", str(error))
         return
     if attributes.sums is None:
         faults = list(_committed(run, attributes))
