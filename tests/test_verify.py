@@ -34,7 +34,9 @@ def write(path: Path, frames: int = FRAMES, *, close: bool = True) -> Path:
     """A run of a few frames whose tables take several chunks."""
     rng = np.random.default_rng(0)
     create_run(path, START, chunk_rows=16, shard_frames=5)
-    movie, tables = MovieWriter(path, START), TableWriter(path, segment_bytes=2000)
+    # synced at once: when columns are on disk does not depend on another thread
+    tables = TableWriter(path, segment_bytes=2000, durability="frame")
+    movie = MovieWriter(path, START)
     for number in range(frames):
         image = rng.integers(0, 4000, START.shape).astype("<u2")
         frame = Frame(number, number, 0, 0, 0.05 * number, image)
