@@ -30,6 +30,7 @@ PARTS = {
     "subscribers": Part("chaos_subscribers", 200, "subscribers are late, stall or die"),
     "latency": Part("chaos_latency", 5, "subscribers in the way of the publisher"),
     "messages": Part("chaos_messages", 100_000, "messages that make no sense"),
+    "soak": Part("chaos_soak", 60, "minutes at 100 frames/s"),
     "files": Part("chaos_files", 2000, "stores and models with damage in them"),
 }
 

@@ -224,14 +224,16 @@ def _until(
     return acquire
 
 
-def camera(put: Put, images: list[NDArray[Any]], is_over: Callable[[], bool]) -> Iterator[int]:
-    """Put frames at `HZ` until it is over; yield how many were handed over."""
+def camera(
+    put: Put, images: list[NDArray[Any]], is_over: Callable[[], bool], hz: float = HZ
+) -> Iterator[int]:
+    """Put frames at this rate until it is over; yield how many were handed over."""
     number, begin = 0, time.monotonic()
     while not is_over():
-        time.sleep(max(0.0, begin + number / HZ - time.monotonic()))
+        time.sleep(max(0.0, begin + number / hz - time.monotonic()))
         put(
             images[number % len(images)], number=number, t=number, channel=0, position=0,
-            time_s=number / HZ, clock=0, captured_ns=time.monotonic_ns(),
+            time_s=number / hz, clock=0, captured_ns=time.monotonic_ns(),
         )  # fmt: skip
         number += 1
         yield number
