@@ -125,7 +125,7 @@ def test_misuse_is_refused(name: str, task: Task) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another task": ({"task": "segment"}, "'segment', not for 'classifier'"),
-    "no classes": ({"classes": None}, "no task classifier's"),
+    "no classes": ({"classes": None}, "'classes' must be a list"),
     "a class too few": ({"classes": ["early", "late"]}, "3 probabilities"),
     "positive of another": ({"positive": "lysosome"}, "no task classifier's"),
     "no prior": ({"prior": {}}, "no task classifier's"),
