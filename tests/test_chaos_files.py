@@ -11,7 +11,7 @@ from livespt.tools.chaos_files import run
 from livespt.tools.chaos_goods import SIGN, Good, prepare
 from livespt.tools.chaos_harm import harm
 
-TRIALS = {"stores": 12, "models": 30, "tiff": 30, "zarr": 30}  # `livespt chaos files`: 2000
+TRIALS = {"stores": 8, "models": 10, "tiff": 15, "zarr": 15}  # `livespt chaos files`: 2000
 
 
 def contents(path: Path) -> dict[str, bytes]:
