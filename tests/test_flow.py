@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from livespt.acquisition.simulate import Scenario, SimulatedMovie, virus_entry
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, MicroscopeError, StoreError
 from livespt.stream.store import RunReader, RunWriter, open_run
+from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import Frame
 from livespt.stream.verify import verify
 from livespt.tools.compose import Facts, Options, compose
@@ -154,7 +156,18 @@ def test_a_capture_that_breaks_leaves_a_whole_run(movie: SimulatedMovie, tmp_pat
 def test_a_worker_that_dies_is_begun_again(
     name: str, movie: SimulatedMovie, tmp_path: Path
 ) -> None:
-    waits = []
+    waits, heard, epochs = [], [], []
+
+    def listen(endpoint: str) -> None:
+        with Subscriber(endpoint, since=0, silence_s=60) as subscriber:
+            heard.extend(np.array(event) for event in subscriber.events())
+            epochs.append(subscriber.epoch)
+
+    def follow(said: str) -> None:
+        threads.append(Thread(target=listen, args=(said.split()[-1],)))
+        threads[0].start()
+
+    threads: list[Thread] = []
 
     def killing(i: int) -> None:
         waits.append(time.monotonic())
@@ -166,9 +179,17 @@ def test_a_worker_that_dies_is_begun_again(
 
     out = tmp_path / "run.zarr"
     stop, _ = record(
-        lambda put: played(movie, put, killing), out, facts(movie), Options(), endpoint=FREE
+        lambda put: played(movie, put, killing),
+        out,
+        facts(movie),
+        Options(),
+        endpoint=FREE,
+        say=follow,
     )
     run = open_run(out)
+    threads[0].join()
+    assert epochs == [2 if name == "analyzer" else 0]
+    assert np.array(heard).tobytes() == run.events.tobytes(), "each once and in order"
     assert (stop.status, stop.frames, stop.analyzed) == ("complete", 40, 40)
     assert np.diff(waits).max() < 1, "capture never waits"
     assert set(run.status["kind"]) == {"restarted"} and not list(verify(out))
