@@ -64,8 +64,10 @@ CASES = {
     "channels and positions": Case(EAGER, lanes=((0, 0), (1, 0), (0, 3)), particles=12),
     "brownian": Case(with_(motion="brownian", intensity_weight=0.5)),
     "refined": Case(with_(**REFINED), particles=70),
-    "lineage": Case(with_(lineage=True)),
-    "all in 3-D": Case(with_(lineage=True, **REFINED), 3, ((0, 0), (2, 1)), 20),
+    "lineage": Case(with_(lineage=True, read_intensity=True)),
+    "all in 3-D": Case(
+        with_(lineage=True, read_intensity=True, **REFINED), 3, ((0, 0), (2, 1)), 20
+    ),
     "classifier": Case(with_(lineage=True, **REFINED), particles=70, classifier=True),
     "more than the tables hold at first": Case(with_(lineage=True, **REFINED), particles=400),
 }
