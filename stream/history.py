@@ -48,11 +48,13 @@ class StoredEvents:
     def head(self) -> int:
         """The `seq` after the last event in columns."""
         last = self._folder / (EVENT.names or ())[-1] / "c"  # written after the other columns
-        while (last / str(self._chunks)).exists():
-            self._chunks += 1
-        if self._chunks and not self._rows_a_chunk:
+        chunks = self._chunks
+        while (last / str(chunks)).exists():  # of its own: two threads ask
+            chunks += 1
+        self._chunks = chunks
+        if chunks and not self._rows_a_chunk:
             self._rows_a_chunk = zarr.open_array(self._folder / "seq", mode="r").chunks[0]
-        return self._chunks * self._rows_a_chunk
+        return chunks * self._rows_a_chunk
 
     def tail(self) -> NDArray[np.void]:
         """The committed events that are not in columns, EVENT (n,); all of them if none is.

@@ -283,9 +283,12 @@ class RingReader:
 
     def pass_over(self, number: int) -> None:
         """Go on after the frame of this exposure number, which is known already: not lost."""
-        head = int(self._words[HEAD])
-        while self._next < head and self._slots.head[self._next % self._slots.count, 1] <= number:
-            self._move(self._next + 1, 0)
+        # from the newest back: the oldest slot may hold, or be getting, a frame that is newer still
+        after = int(self._words[HEAD])
+        first = max(self._next, after - self._slots.count)
+        while after > first and self._slots.head[(after - 1) % self._slots.count, 1] > number:
+            after -= 1
+        self._move(after, 0)
 
     def __iter__(self) -> Iterator[Frame]:
         while not self.ended:

@@ -126,9 +126,11 @@ class RunWriter:
         if not resume:
             create_run(path, start, movie=movie)
         path = Path(path)
-        self._movie = (
-            MovieWriter(path, start, resume=resume, durability=durability) if movie else None
-        )
+        # a movie that was ended stays so: else a cut here would make it one that was not
+        ended = resume and movie and _has_ended(path)
+        self._movie = None
+        if movie and not ended:
+            self._movie = MovieWriter(path, start, resume=resume, durability=durability)
         try:
             self.tables = TableWriter(path, resume=resume, durability=durability)
         except BaseException:
@@ -139,7 +141,7 @@ class RunWriter:
         if self._movie is not None and self._movie.dropped:
             self.tables.status("dropped", -1, f"a power cut took {self._movie.dropped} frames")
         if resume:
-            known = self.tables.rows("frames") if self._movie is None else LogReader(path).poll()
+            known = LogReader(path).poll() if movie else self.tables.rows("frames")
             self.last = int(known["number"].max(initial=-1))
 
     def add_frame(self, frame: Frame) -> None:
@@ -204,6 +206,12 @@ class RunWriter:
         finally:
             stop = self.tables.close(stop, wait_s=0)  # no other process has frames to come
         return stop
+
+
+def _has_ended(path: Path) -> bool:
+    log = LogReader(path)
+    log.poll()
+    return log.ended
 
 
 class RunReader:

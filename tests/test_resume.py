@@ -191,6 +191,19 @@ def test_a_live_run_ends_with_what_is_stored(folder: Path, tmp_path: Path) -> No
     same_bytes(run, open_run(tmp_path / "again.zarr"))
 
 
+def test_a_movie_that_was_ended_stays_so_though_the_resume_is_cut(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = copy(folder, "after41", tmp_path / "live.zarr", "live")
+    start = read_attributes(path).start
+    MovieWriter(path, start, resume=True).close()
+    RunWriter(path, start, resume=True).leave()
+    resume(path, say=str)
+    run = open_run(path)
+    assert run.stop is not None and (run.stop.status, run.stop.frames) == ("complete", 42)
+    assert not list(verify(path))
+
+
 def test_a_movie_that_a_power_cut_shortened_is_filled_from_the_source(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -136,6 +136,21 @@ def test_a_slow_lossless_reader_costs_its_wait_only_once() -> None:
         assert time.monotonic() - began < 0.1
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_what_is_known_is_passed_over_though_the_ring_went_on_meanwhile(lossless: bool) -> None:
+    name = unique("known")
+    with RingWriter(name, 8, SHAPE, "uint16", lossless_wait_s=0.01) as ring:
+        for k in range(20):
+            put(ring, k)
+        for more, known, follow in ((3, 18, 19), (30, 50, 51), (8, 40, 53)):
+            with RingReader(name, lossless=lossless, max_behind=None) as reader:
+                for k in range(ring.count, ring.count + more):
+                    put(ring, k)
+                reader.pass_over(known)
+                frame = reader.get(0.0)
+                assert frame is not None and (frame.number, reader.lost) == (follow, 0)
+
+
 REFUSED = {
     "dtype": ((4, 4), "complex64", 4, InputError, "uint8, uint16 or float32"),
     "shape": ((4,), "uint16", 4, InputError, "shape"),

@@ -178,6 +178,8 @@ class Rest:
         """Frames to analyze, in order; those that are skipped are stored, if they are not yet."""
         run, source = self._run, self._source
         for i in range(run.n_frames if source is None else len(source)):
+            if i < run.n_frames and run.log["number"][i] <= self._recall.mark:
+                continue  # stored, and in the memory: not even read
             frame = run.frame(i) if i < run.n_frames else None
             if source is not None and (frame is None or not self._recall.knows(frame.number)):
                 frame = source.frame(i)
