@@ -210,15 +210,13 @@ class JournalWriter:
         data = encode(self.number, rows, flushed)
         path = self._path(self._segment + 1)
         partial = path.with_suffix(".partial")
-        descriptor = -1
         try:
-            descriptor = os.open(partial, _FLAGS | os.O_CREAT | os.O_TRUNC, 0o644)
-            write_all(descriptor, data, 0)
-            partial.replace(path)
+            partial.write_bytes(data)
+            partial.replace(path)  # closed: Windows renames no file that is open
+            descriptor = os.open(path, _FLAGS)
         except OSError as error:
-            if descriptor >= 0:
-                os.close(descriptor)
-            partial.unlink(missing_ok=True)
+            for new in (partial, path):
+                new.unlink(missing_ok=True)
             raise store_error(f"writing {path}", error) from error
         with self._lock:
             old, self._descriptor = self._descriptor, descriptor

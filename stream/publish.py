@@ -374,9 +374,8 @@ class Publisher:
             is_old = request.seq < self._log.first
             first = self._log.first
         if is_old:  # from the disk, without the lock
-            stored = self._log.stored(request.seq, request.to)
-            if len(stored):
-                events, first = stored, 0
+            events = self._log.stored(request.seq, request.to)  # none: it has lost them
+            first = 0 if len(events) else first
         self.resent += len(events)
         with self._lock:
             return self._encode("since", {"first": first}, {"events": events})

@@ -61,6 +61,11 @@ class Recall:
         self._levels = tables.before["level"]
 
     @property
+    def newest(self) -> int:
+        """Number of the last frame that the run says was analyzed; -1: none."""
+        return int(self._rows["number"][self._rows["analyzed"] == 1].max(initial=-1))
+
+    @property
     def pending(self) -> bool:
         """Whether the run holds rows that nothing was compared with yet."""
         return any(len(rows) for rows in self._left.values())

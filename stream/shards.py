@@ -173,13 +173,14 @@ class OpenShard:
 
     def finish(self) -> None:
         """Append the index, give the file its name, close it; one of no frames is removed."""
-        if self._places:
+        if self._places and self.descriptor >= 0:
             os.ftruncate(self.descriptor, self._size)
             write_all(self.descriptor, index_of(self._places, self._frames), self._size)
+        self.close()  # Windows renames and removes no file that is open
+        if self._places:
             _rename(open_path(self.path), self.path)
         else:
             open_path(self.path).unlink(missing_ok=True)
-        self.close()
 
     def close(self) -> None:
         """Close the file as it is, if it is open."""

@@ -54,7 +54,7 @@ class TableWriter:
     Attributes
     ----------
     dropped : int
-        Updates that were not taken because the disk took none for too long.
+        Updates of which no more than the events were taken: the disk took none for too long.
     before : TAKEN array (n,)
         The frames that those who died had begun to analyze, see `taking`.
 
@@ -116,15 +116,16 @@ class TableWriter:
         ------
         StoreError
             The disk is full or broken: what is not committed waits and the next call, be it with
-            this update again, goes on from there. Only when more waits than memory is for, the
-            update is dropped.
+            this update again, goes on from there. Only when more waits than memory is for, no more
+            than the events of the update are kept.
         """
         if update.number != self._last:  # else it was taken by a call that failed
             self.note_frame(frame)
             self._last = update.number
-            if self._waiting > MAX_WAITING:
+            if self._waiting > MAX_WAITING:  # events are few, and numbered without a gap
                 self.dropped += 1
-            else:
+                update = update._replace(spots=update.spots[:0], states=update.states[:0])
+            if self._waiting <= MAX_WAITING or len(update.events):
                 self._pending.append(update)
                 self._waiting += _size(update)
         self._drain()

@@ -216,6 +216,23 @@ def test_a_movie_that_a_power_cut_shortened_is_filled_from_the_source(
     assert all(np.array_equal(run.frame(i).image, other.frame(i).image) for i in (29, 30, 41, 59))
 
 
+def test_a_live_run_whose_last_frames_a_power_cut_took_ends_with_what_it_has(
+    folder: Path, tmp_path: Path
+) -> None:
+    path = copy(folder, "before41", tmp_path / "a.zarr", "live")
+    held = open_run(path)
+    held = {name: getattr(held, name).tobytes() for name in ("spots", "states", "events")}
+    log = path / "movie/0/commit.log"
+    log.write_bytes(log.read_bytes()[: 64 * 30 + 7])
+    (path / "journal/snapshot.bin").unlink(missing_ok=True)
+    said: list[str] = []
+    assert resume(path, say=said.append)["status"] == "failed"
+    run = open_run(path)
+    assert run.stop is not None and "lost with power" in run.stop.reason and "note" in said[-1]
+    assert held == {name: getattr(run, name).tobytes() for name in held}
+    assert run.n_frames == 30
+
+
 def test_a_replay_without_its_movie_reads_the_source_again(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "source.zarr", tmp_path / "source.zarr")
     path = copy(folder, "after41", tmp_path / "a.zarr")

@@ -330,4 +330,4 @@ def _hardware() -> str:
 
 
 def _identity(session: Session) -> dict[str, Any]:
-    return {"name": session.name, "sha256": session.sha256, "file": str(session.path)}
+    return {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}

@@ -80,6 +80,10 @@ def resume(
         recall = Recall(run, chain.analyzer, writer.tables)
         if recall.refused:
             say(f"note: {recall.refused}")
+        if source is None and recall.newest > max(writer.last, recall.mark):
+            lost = f"frames {writer.last + 1} to {recall.newest} were analyzed, and lost with power"
+            say(f"note: {lost}: '{run}' ends with what it has")
+            return _report(run, writer.close(Stop(start.run, "failed", lost)), 0)
         rest = Rest(open_run(run), writer, recall, source)
         checkpoints = Checkpoints(run, chain.analyzer, writer.tables, checkpoint_s)
     except BaseException:
