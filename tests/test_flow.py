@@ -152,7 +152,7 @@ def test_a_capture_that_breaks_leaves_a_whole_run(movie: SimulatedMovie, tmp_pat
     assert (run.states["settled"] == 1).sum() == len(run.spots) > 0
 
 
-@pytest.mark.parametrize("name", ["analyzer", "recorder"])
+@pytest.mark.parametrize("name", ["analyzer", pytest.param("recorder", marks=pytest.mark.slow)])
 def test_a_worker_that_dies_is_begun_again(
     name: str, movie: SimulatedMovie, tmp_path: Path
 ) -> None:

@@ -243,7 +243,14 @@ def replayed(run: RunReader, path: Path, localizer: Callable[..., Any]) -> RunRe
     return open_run(path)
 
 
-@pytest.mark.parametrize("name", CASES)
+# much like others
+SLOW = ("a time point twice", "one dropped", "ten dropped", "no time", "16-bit pixels")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CASES],
+)
 def test_odd_frames_are_told_and_live_equals_replay(
     name: str, tmp_path: Path, localizer: Localizer
 ) -> None:

@@ -56,6 +56,7 @@ def with_(**changes: Any) -> Settings:
     return Settings(**(vars(EAGER) | changes))
 
 
+LARGE = "more than the tables hold at first"
 CASES = {
     "2-D": Case(EAGER),
     "no lag, no memory": Case(with_(lag=0, memory=0)),
@@ -69,8 +70,9 @@ CASES = {
         with_(lineage=True, read_intensity=True, **REFINED), 3, ((0, 0), (2, 1)), 20
     ),
     "classifier": Case(with_(lineage=True, **REFINED), particles=70, classifier=True),
-    "more than the tables hold at first": Case(with_(lineage=True, **REFINED), particles=400),
+    LARGE: Case(with_(lineage=True, **REFINED), particles=400),
 }
+EACH = [pytest.param(k, marks=pytest.mark.slow) if k == LARGE else k for k in CASES]
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +163,7 @@ def words(update: Update) -> list[Any]:
     return [part.tobytes() if isinstance(part, np.ndarray) else part for part in parts]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", EACH)
 def test_goes_on_as_if_it_had_never_stopped(name: str, infer: Infer, with_task: Infer) -> None:
     case = CASES[name]
     read = with_task if case.classifier else infer
@@ -189,7 +191,7 @@ def test_goes_on_as_if_it_had_never_stopped(name: str, infer: Infer, with_task: 
     assert ("relinked" in {KINDS[kind] for kind in kinds}) == (case.settings.refine > 0)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", EACH)
 def test_nothing_that_hangs_on_an_analyzer_is_left_out(
     name: str, infer: Infer, with_task: Infer
 ) -> None:
@@ -453,7 +455,7 @@ def mutated(data: bytes, seed: int) -> bytes:
 
 @pytest.mark.parametrize("name", ["small", "refined"])
 def test_mutated_ones_are_refused_or_fit(name: str) -> None:
-    case, times = (SMALL, 2000) if name == "small" else (CASES["refined"], 300)
+    case, times = (SMALL, 600) if name == "small" else (CASES["refined"], 100)
     data, fresh, taken = snapshot.take(after(case, Plain)), made_again(case), 0
     for seed in range(times):
         try:
