@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 from threading import Thread
 
 import numpy as np
@@ -183,7 +184,8 @@ def test_a_worker_that_dies_is_begun_again(
         out,
         facts(movie),
         Options(),
-        endpoint=FREE,
+        # not of the ports that the system gives to sockets that connect, lest one take it
+        endpoint=f"tcp://127.0.0.1:{SystemRandom().randrange(20_000, 30_000, 2)}",
         say=follow,
     )
     run = open_run(out)
