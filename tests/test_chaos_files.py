@@ -19,7 +19,9 @@ def contents(path: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in files if p.is_file()}
 
 
-@pytest.mark.parametrize("kind", TRIALS)
+@pytest.mark.parametrize(
+    "kind", ["stores", "tiff", "zarr", pytest.param("models", marks=pytest.mark.slow)]
+)
 def test_harm_is_refused_or_harmless(kind: str, tmp_path: Path) -> None:
     goods = prepare(kind, tmp_path)
     before = [contents(good.path) for good in goods]

@@ -199,6 +199,7 @@ def test_a_worker_that_dies_is_begun_again(
     same_bytes(run, open_run(tmp_path / "again.zarr"))
 
 
+@pytest.mark.slow
 def test_an_analyzer_that_dies_for_good_leaves_a_run_to_resume(
     movie: SimulatedMovie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

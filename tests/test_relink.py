@@ -89,7 +89,7 @@ def test_tails_find_homes() -> None:
     assert _homes(own, behind, slot, to).tolist() == [2, 0, 1, -1]
 
 
-@pytest.mark.parametrize("scenario", REACH)
+@pytest.mark.parametrize("scenario", ["viruses", pytest.param("receptors", marks=pytest.mark.slow)])
 def test_hindsight_makes_fewer_mistakes(scenario: str) -> None:
     movie = crowd(scenario)
     wrong = []

@@ -259,6 +259,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_with_the_shipped_networks(tmp_path: Path) -> None:
     movie = virus_entry(Scenario(seed=3, n_frames=40, shape=(128, 128), viruses=12, uncoating=8))
     facts = Facts("simulated", "yx", movie.shape, movie.dtype, 0.1, 0.05)
