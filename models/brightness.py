@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from livespt.stream.compiled import njit
 from livespt.stream.window import grown
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ class Memory:
         return out
 
 
-@njit(cache=True)
+@njit()
 def _push(
     past: Floats, slots: NDArray[np.int32], intensity: Floats, out: NDArray[np.float32]
 ) -> None:
@@ -63,7 +63,7 @@ def _push(
         _brightness(past[slots[i]], intensity[i], out[i])
 
 
-@njit(cache=True)
+@njit()
 def of_tracks(
     offset: NDArray[np.int64], intensity: Floats, backwards: bool = False
 ) -> NDArray[np.float32]:
@@ -81,7 +81,7 @@ def of_tracks(
     return out
 
 
-@njit(cache=True)
+@njit()
 def _brightness(past: Floats, intensity: float, out: NDArray[np.float32]) -> None:
     n = int(past[POINTS])
     usable = np.isfinite(intensity) and (intensity > 0 or n > 0)

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -99,7 +100,7 @@ def contacts(a: Paths, b: Paths, within_um: float) -> tuple[Ints, Ints]:
     return row_a, row_b
 
 
-@njit(cache=True)
+@njit()
 def _near(
     begin: Ints,
     end: Ints,
@@ -266,7 +267,7 @@ def chromatic_offset(a: Paths, b: Paths, limits: Limits = FIRST_LOOK) -> tuple[F
     return offset, pairs
 
 
-@njit(cache=True)
+@njit()
 def _resolved(order: Ints, a: Ints, b: Ints, begin: Ints, end: Ints) -> NDArray[np.bool_]:
     """Stretches that keep their partner: at any time one for each particle, and the reverse.
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float32]
 LEAST = 0.15  # probability of a cell that may hold a particle's centre
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def decode(field: Floats, cutoff: float, stride: float, merge: float) -> NDArray[np.float64]:
     """Particles (n, 4): y, x (pixels), score (0 to 1), variance of the answers (pixels^2).
 
@@ -50,7 +51,7 @@ def decode(field: Floats, cutoff: float, stride: float, merge: float) -> NDArray
     return found[:n]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _gather(
     field: Floats,
     i: int,
@@ -90,7 +91,7 @@ def _gather(
     return True
 
 
-@njit(cache=True)
+@njit()
 def interleave(answers: Floats) -> Floats:
     """(3, 2 h', 2 w') from (12, h', w'): four answers a cell, each for a quarter of it.
 

@@ -11,17 +11,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from livespt.models import walk
 from livespt.models.dice import Dice, integer, log_uniform, random, uniform
 from livespt.models.noise import fractional
 from livespt.models.walk import CONFINED, DIRECTED, SUBDIFFUSIVE, Complex, Floats, Ints, Track
+from livespt.stream.compiled import njit
 
 SHORTEST = 5  # steps of one behaviour
 
 
-@njit(cache=True)
+@njit()
 def _behaviours(rng: Dice, heterogeneous: float) -> Ints:
     """Behaviours of a track, one after another."""
     kept = np.empty(4, np.int64)
@@ -41,7 +41,7 @@ def _behaviours(rng: Dice, heterogeneous: float) -> Ints:
     return kept[:count]
 
 
-@njit(cache=True)
+@njit()
 def _steps(rng: Dice, total: int, longest: int, count: int) -> Ints:
     """How many steps each of `count` behaviours lasts: early ones longer on average."""
     least = SHORTEST * count
@@ -56,7 +56,7 @@ def _steps(rng: Dice, total: int, longest: int, count: int) -> Ints:
     return steps
 
 
-@njit(cache=True)
+@njit()
 def _velocity(rng: Dice, diffusion: float, ndim: int, dt_s: float) -> Floats:
     """Velocity (ndim,), um/s: v = sqrt(4 R D / T)."""
     ratio = uniform(rng, 5, 25)
@@ -71,7 +71,7 @@ def _velocity(rng: Dice, diffusion: float, ndim: int, dt_s: float) -> Floats:
     return velocity
 
 
-@njit(cache=True)
+@njit()
 def _segment(
     rng: Dice,
     motion: int,
@@ -92,7 +92,7 @@ def _segment(
     return walk.accumulate(walk.diffuse(rng, n, ndim, scale) + shift)
 
 
-@njit(cache=True)
+@njit()
 def make(
     rng: Dice,
     lengths: tuple[int, int],

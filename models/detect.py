@@ -13,23 +13,24 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float32]
 
 
-@njit(cache=True)
+@njit()
 def _sigmoid(rho: float) -> float:
     return 1.0 / (1.0 + math.exp(-rho)) if rho > -700.0 else 0.0
 
 
-@njit(cache=True)
+@njit()
 def _logit(weight: float) -> float:
     return math.log(weight / (1.0 - weight))
 
 
-@njit(cache=True)
+@njit()
 def scores(field: Floats, cutoff: float, alpha: float, v0: float, border: int) -> Floats:
     """(h', w') scores; 0 where they cannot reach `cutoff` and within `border` cells of an edge."""
     height, width = field.shape[1:]
@@ -46,7 +47,7 @@ def scores(field: Floats, cutoff: float, alpha: float, v0: float, border: int) -
     return score
 
 
-@njit(cache=True)
+@njit()
 def _spread(field: Floats, i: int, j: int) -> float:
     """Variance, pixels^2, of the positions (y plus x) that the 3 x 3 cells around predict."""
     n, sy, sx, syy, sxx = 0, 0.0, 0.0, 0.0, 0.0
@@ -62,7 +63,7 @@ def _spread(field: Floats, i: int, j: int) -> float:
     return max((syy + sxx) / n - (sy * sy + sx * sx) / (n * n), 0.0)
 
 
-@njit(cache=True)
+@njit()
 def detect(
     field: Floats, cutoff: float, alpha: float, v0: float, merge: float, border: int
 ) -> NDArray[np.float64]:
@@ -97,7 +98,7 @@ def detect(
     return found[kept]
 
 
-@njit(cache=True)
+@njit()
 def _is_peak(score: Floats, i: int, j: int) -> bool:
     """Whether no neighbour is higher; of equal neighbours the first counts."""
     for k in range(max(i - 1, 0), min(i + 2, score.shape[0])):
@@ -109,7 +110,7 @@ def _is_peak(score: Floats, i: int, j: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit()
 def _average(field: Floats, i: int, j: int, reach: float, row: NDArray[np.float64]) -> None:
     """Into `row` the weighted mean of what cells around (i, j) say of the same place."""
     y0 = 2.0 * i + 0.5 + field[0, i, j]
@@ -137,7 +138,7 @@ def _average(field: Floats, i: int, j: int, reach: float, row: NDArray[np.float6
         row[1 + e] = field[e, i, j]
 
 
-@njit(cache=True)
+@njit()
 def _has_near(
     found: NDArray[np.float64],
     first: NDArray[np.int64],

@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Word = NDArray[np.uint64]  # (1,)
 Dice = Generator | Word
@@ -44,14 +46,14 @@ INSIDE = (EDGE[1:] / EDGE[:-1] * 2.0**52).astype(np.int64)  # surely under the c
 HEIGHT = np.exp(-(EDGE**2) / 2)
 
 
-@njit(cache=True)
+@njit()
 def _mix(z: np.uint64) -> np.uint64:
     z = (z ^ (z >> S30)) * FIRST
     z = (z ^ (z >> S27)) * SECOND
     return z ^ (z >> S31)
 
 
-@njit(cache=True)
+@njit()
 def dice(seed: int, number: int) -> Word:
     """The word of track `number` of the series `seed`; both at least 0."""
     word = np.empty(1, np.uint64)
@@ -59,18 +61,18 @@ def dice(seed: int, number: int) -> Word:
     return word
 
 
-@njit(cache=True)
+@njit()
 def _next(word: Word) -> np.uint64:
     word[0] += GOLDEN
     return _mix(word[0])
 
 
-@njit(cache=True)
+@njit()
 def _random(word: Word) -> float:
     return float((_next(word) >> S11) * FINE)
 
 
-@njit(cache=True)
+@njit()
 def _beyond(word: Word, layer: int, x: float) -> float:
     """Decide about x outside the sure part of its layer; nan: thrown away."""
     if layer == 0:
@@ -82,7 +84,7 @@ def _beyond(word: Word, layer: int, x: float) -> float:
     return x if height < math.exp(-x * x / 2) else math.nan
 
 
-@njit(cache=True)
+@njit()
 def _normal(word: Word) -> float:
     while True:
         drawn = _next(word)
@@ -133,13 +135,13 @@ def _compiled_integer(rng, low, high):  # type: ignore[no-untyped-def]
     return lambda rng, low, high: rng.integers(low, high)
 
 
-@njit(cache=True)
+@njit()
 def uniform(rng: Dice, low: float, high: float) -> float:
     """Even between two bounds."""
     return low + (high - low) * random(rng)
 
 
-@njit(cache=True)
+@njit()
 def log_uniform(rng: Dice, low: float, high: float) -> float:
     """Between two bounds > 0, every ratio as likely."""
     return math.exp(uniform(rng, math.log(low), math.log(high)))

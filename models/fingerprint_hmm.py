@@ -11,8 +11,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ CHAIN = Chain(
 )
 
 
-@njit(cache=True)
+@njit()
 def tables(start: Floats, move: Floats, mean: Floats, deviation: Floats) -> Floats:
     """What `viterbi` needs (8, STATES): log start, log moves from state i (rows 1..4), and the
     logarithm of each Gaussian as a polynomial: constant, linear and quadratic (rows 5..7)."""
@@ -58,7 +59,7 @@ def tables(start: Floats, move: Floats, mean: Floats, deviation: Floats) -> Floa
     return table
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _best(
     table: Floats, j: int, x: float, a: float, b: float, c: float, d: float
 ) -> tuple[float, int]:
@@ -69,7 +70,7 @@ def _best(
     return max(low, high) + (table[5, j] + x * (table[6, j] + x * table[7, j])), came
 
 
-@njit(cache=True)
+@njit()
 def viterbi(step: Floats, table: Floats, back: NDArray[np.uint8], path: NDArray[np.int8]) -> None:
     """Most probable states (n,) of steps (n,); of equally probable ones the slower.
 
@@ -97,7 +98,7 @@ def viterbi(step: Floats, table: Floats, back: NDArray[np.uint8], path: NDArray[
             at = back[t] >> 2 * at & 3
 
 
-@njit(cache=True)
+@njit()
 def _expect(
     step: Floats, offset: NDArray[np.int64], start: Floats, move: Floats, mean: Floats, dev: Floats
 ) -> tuple[float, Floats, Floats, Floats]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.fingerprint_hmm import STATES, viterbi
@@ -28,6 +27,7 @@ from livespt.models.fingerprint_shape import (
     main_kurtosis,
     space,
 )
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,7 +41,7 @@ DISC = (1.602, 5.783)
 BALL = (2.0, math.pi**2)
 
 
-@njit(cache=True)
+@njit()
 def _moments(
     two: Floats, four: Floats, n: int, ndim: int, dt: float, extent: float, out: Floats
 ) -> None:
@@ -88,7 +88,7 @@ def _moments(
         out[10] = 1 - min(stay, 1.0)
 
 
-@njit(cache=True)
+@njit()
 def _steps(
     x: Floats,
     y: Floats,
@@ -156,7 +156,7 @@ def _steps(
     return path
 
 
-@njit(cache=True)
+@njit()
 def _dwells(
     step: Floats,
     unit: float,
@@ -192,7 +192,7 @@ def _dwells(
         out[15] = (last - first) / (switches - 1)
 
 
-@njit(cache=True)
+@njit()
 def _median(value: Floats) -> float:
     """Median; sorts `value` in place (few, so by insertion)."""
     n = len(value)
@@ -206,7 +206,7 @@ def _median(value: Floats) -> float:
     return middle
 
 
-@njit(cache=True)
+@njit()
 def _behaviours(share: NDArray[np.float32], place: Floats, jump: Floats, out: Floats) -> None:
     """Features 29-33 and 35-40 of the probabilities (n, 4) of the behaviours."""
     n = len(share)
@@ -242,7 +242,7 @@ def _behaviours(share: NDArray[np.float32], place: Floats, jump: Floats, out: Fl
         out[39] = _median(jump[: count - 1])
 
 
-@njit(cache=True)
+@njit()
 def describe_all(
     points: Floats,
     frames: Ints,
@@ -321,7 +321,7 @@ def describe_all(
             out[i, j] = min(max(told[j], -LARGEST), LARGEST)
 
 
-@njit(cache=True)
+@njit()
 def fault(points: Floats, frames: Ints, share: NDArray[np.float32], begin: Ints, end: Ints) -> int:
     """First row that cannot be described, -1 if there is none: not finite, or not later."""
     for i in range(len(begin)):

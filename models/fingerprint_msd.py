@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +21,7 @@ NEAR = 64  # lags summed pair by pair in long tracks: there Fourier sums would c
 START = np.array([1e-4, 0.1, 0.25, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5, 3.5, 5.0, 7.0, 10.0])
 
 
-@njit(cache=True)
+@njit()
 def lags(n: int) -> int:
     """How many lags are looked at in `n` points: to half the track, all of a short one."""
     if n <= 20:
@@ -28,7 +29,7 @@ def lags(n: int) -> int:
     return n // 2 - 1
 
 
-@njit(cache=True)
+@njit()
 def pairs(x: Floats, y: Floats, z: Floats, most: int, second: Floats, fourth: Floats) -> float:
     """Means of |r|^2 and |r|^4 over all pairs `k` points apart, k = 1..most, into row k - 1.
 
@@ -49,7 +50,7 @@ def pairs(x: Floats, y: Floats, z: Floats, most: int, second: Floats, fourth: Fl
     return far
 
 
-@njit(cache=True)
+@njit()
 def gappy_pairs(
     x: Floats,
     y: Floats,
@@ -118,7 +119,7 @@ def fourier(point: Floats, most: int) -> tuple[Floats, Floats]:
     return np.maximum(second, 0.0), np.maximum(fourth, 0.0)
 
 
-@njit(cache=True)
+@njit()
 def powers(most: int) -> tuple[Floats, Floats]:
     """What `power_law` needs of every lag: ln k (most,) and k^a (len(START), most)."""
     log = np.log(np.arange(1, most + 1).astype(np.float64))
@@ -128,7 +129,7 @@ def powers(most: int) -> tuple[Floats, Floats]:
     return log, power
 
 
-@njit(cache=True)
+@njit()
 def _slope(msd: Floats, log: Floats, power: Floats) -> tuple[float, float, float, float]:
     """Slope and curvature, in alpha, of ln(explained squares) / 2, at the k^alpha of `power`.
 
@@ -149,7 +150,7 @@ def _slope(msd: Floats, log: Floats, power: Floats) -> tuple[float, float, float
     return m - e, (a2 / a0 - m * m) - 2 * (b2 / b0 - e * e), a0 / b0, m - 2 * e
 
 
-@njit(cache=True)
+@njit()
 def _start(msd: Floats, power: Floats) -> int:
     """The exponent of START that leaves the smallest squared residual."""
     best, at = -1.0, 0
@@ -165,7 +166,7 @@ def _start(msd: Floats, power: Floats) -> int:
     return at
 
 
-@njit(cache=True)
+@njit()
 def power_law(msd: Floats, log: Floats, power: Floats) -> tuple[float, float]:
     """Exponent in 1e-4..10 and factor A of the least squares fit m_k = A k^alpha, equal weights.
 
@@ -204,7 +205,7 @@ def power_law(msd: Floats, log: Floats, power: Floats) -> tuple[float, float]:
     return alpha, factor
 
 
-@njit(cache=True)
+@njit()
 def spread(n: int, k: int, ndim: int) -> float:
     """Variance of the mean squared displacement at lag k of `n` Brownian points, over its square.
 
@@ -219,7 +220,7 @@ def spread(n: int, k: int, ndim: int) -> float:
     return two * 2 / ndim
 
 
-@njit(cache=True)
+@njit()
 def chi_square_tail(square: float, freedom: int) -> float:
     """Probability that a chi square of `freedom` >= 1 degrees is above `square`; exact sums."""
     if square <= 0:
@@ -238,7 +239,7 @@ def chi_square_tail(square: float, freedom: int) -> float:
     return min(tail, 1.0)
 
 
-@njit(cache=True)
+@njit()
 def fit_probability(msd: Floats, power: tuple[float, float], log: Floats, sure: Floats) -> float:
     """Probability of residuals larger than those of the power law (alpha, A), were it true.
 

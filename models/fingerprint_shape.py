@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +20,7 @@ FEW = 64  # points up to which all pairs are simply compared
 FLAT = 1e-12  # volume or area, in units of the largest extent: below it is none
 
 
-@njit(cache=True)
+@njit()
 def _apart(x: Floats, y: Floats, z: Floats, least: int) -> float:
     """Largest squared distance between points `least` places apart, or more."""
     far = 0.0
@@ -30,7 +31,7 @@ def _apart(x: Floats, y: Floats, z: Floats, least: int) -> float:
     return far
 
 
-@njit(cache=True)
+@njit()
 def _outermost(x: Floats, y: Floats, z: Floats) -> NDArray[np.int64]:
     """Points in the order of their distance from 0, largest first."""
     n = len(x)
@@ -46,7 +47,7 @@ def _outermost(x: Floats, y: Floats, z: Floats) -> NDArray[np.int64]:
     return order
 
 
-@njit(cache=True)
+@njit()
 def diameter(x: Floats, y: Floats, z: Floats, near: int, largest: float) -> float:
     """Largest distance between two points; `largest` squared: known of those up to `near` apart.
 
@@ -75,7 +76,7 @@ def diameter(x: Floats, y: Floats, z: Floats, near: int, largest: float) -> floa
     return math.sqrt(far)
 
 
-@njit(cache=True)
+@njit()
 def _leftmost(x: Floats, y: Floats) -> NDArray[np.int64]:
     """Points in the order of x, those of equal x in that of y."""
     n = len(x)
@@ -98,7 +99,7 @@ def _leftmost(x: Floats, y: Floats) -> NDArray[np.int64]:
     return order
 
 
-@njit(cache=True)
+@njit()
 def hull_area(x: Floats, y: Floats) -> float:
     """Area of the convex hull of points in a plane (Andrew's monotone chain)."""
     n = len(x)
@@ -124,7 +125,7 @@ def hull_area(x: Floats, y: Floats) -> float:
     return 0.5 * max(area, 0.0)
 
 
-@njit(cache=True)
+@njit()
 def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float, slack: float) -> int:
     """How many planes the point is outside of; how far of each, times its area, into row 4."""
     count = 0
@@ -135,7 +136,7 @@ def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float, slack: f
     return count
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _put(
     p: Floats, plane: Floats, corner: NDArray[np.uint32], f: int, a: int, b: int, c: int
 ) -> None:
@@ -149,7 +150,7 @@ def _put(
     corner[0, f], corner[1, f], corner[2, f] = a, b, c
 
 
-@njit(cache=True)
+@njit()
 def _simplex(x: Floats, y: Floats, z: Floats, start: NDArray[np.int64]) -> float:
     """Four points far apart into `start`; six times the volume between them."""
     n = len(x)
@@ -177,7 +178,7 @@ def _simplex(x: Floats, y: Floats, z: Floats, start: NDArray[np.int64]) -> float
     return best
 
 
-@njit(cache=True)
+@njit()
 def space(n: int) -> Space:
     """Working memory of `hull_volume` for up to `n` points, to be used again and again."""
     plane = np.empty((5, 4 * n + 8))
@@ -188,7 +189,7 @@ def space(n: int) -> Space:
     return np.empty((3, n + 4)), plane, corner, seen, border, np.zeros((size, size), np.uint8)
 
 
-@njit(cache=True)
+@njit()
 def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -> float:
     """Volume of the convex hull of points whose largest distance is `extent`.
 
@@ -230,7 +231,7 @@ def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -
     return max(volume, 0.0) / 6
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _grow(
     p: Floats,
     plane: Floats,
@@ -279,7 +280,7 @@ def _grow(
     return faces
 
 
-@njit(cache=True)
+@njit()
 def main_kurtosis(x: Floats, y: Floats, z: Floats) -> float:
     """Pearson kurtosis (3 is Gaussian) of points about 0, along their main axis; 0 if they agree.
 

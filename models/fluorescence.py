@@ -10,11 +10,11 @@ to who reads them (`brightness`), so the level is any.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from livespt.models.motion import Tracks
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 KEPT = 0.3  # share of the viruses whose label stays when they uncoat
@@ -57,7 +57,7 @@ def _broad(rng: Generator, between: tuple[float, float], n: int) -> Floats:
     return values
 
 
-@njit(cache=True)
+@njit()
 def _logarithm(
     offset: NDArray[np.int64],
     frame: NDArray[np.int64],

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models import brightness, traits
 from livespt.models.session import Session
+from livespt.stream.compiled import njit
 from livespt.stream.errors import ModelError
 from livespt.stream.window import grown
 
@@ -192,7 +192,7 @@ class Following:
         self._message = [grown(array, need) for array in self._message]
 
 
-@njit(cache=True)
+@njit()
 def usable(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which places (n, 3) say something: not NaN, infinite or beyond FARTHEST."""
     out = np.empty(len(points), np.bool_)
@@ -219,7 +219,7 @@ def _parted(n: int) -> Iterator[slice]:
     return (slice(low, min(low + BATCH, n)) for low in range(0, n, BATCH))
 
 
-@njit(cache=True)
+@njit()
 def _gathered(
     table: NDArray[np.float32], slots: NDArray[np.int32], rows: int
 ) -> NDArray[np.float32]:
@@ -231,7 +231,7 @@ def _gathered(
     return out
 
 
-@njit(cache=True)
+@njit()
 def _kept(
     hidden: NDArray[np.float32],
     message: NDArray[np.float32],
@@ -248,7 +248,7 @@ def _kept(
             message[slots[i], column[i], j] = told[i, j]
 
 
-@njit(cache=True)
+@njit()
 def _taps(
     message: NDArray[np.float32],
     count: NDArray[np.int64],

@@ -10,8 +10,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 HALF = 4  # the box is 9 x 9 pixels
 SIDE = 2 * HALF + 1
@@ -35,7 +36,7 @@ class Boxes(NamedTuple):
     square: Floats  # (n,) sum of squared residuals over their variance
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def cut(frame: NDArray[Any], points: Floats) -> Boxes:
     """The boxes around `points`, (n, 2)."""
     n = len(points)
@@ -65,7 +66,7 @@ def cut(frame: NDArray[Any], points: Floats) -> Boxes:
     return boxes
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
     """Leave pixels within `reach` of a neighbour out of a box; `points` are in order of y."""
     n = len(points)
@@ -83,7 +84,7 @@ def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
                 other += step
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def draw(theta: Floats, shape: Singles) -> None:
     """exp(-r^2 / 2 w^2) at the pixels of the box; along a line each is the last times a ratio."""
     half = 0.5 * math.exp(-theta[4])
@@ -107,7 +108,7 @@ def draw(theta: Floats, shape: Singles) -> None:
         shape[j] *= first
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _sum(
     box: Singles,
     inside: Singles,
@@ -162,7 +163,7 @@ def _sum(
     sums[14], sums[15], sums[16], sums[17], sums[18], sums[19] = r0, r1, r2, r3, r4, r5
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> None:
     """A and b of a given shape, least squares; NaN if the box does not tell."""
     ss = s1 = n = sr = r1 = np.float32(0.0)
@@ -178,7 +179,7 @@ def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> No
     theta[3] = (r1 - s1 * theta[2]) / n if n > 0 else np.nan
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> None:
     """Begin fits at `points`, with one width and the heights that suit it best."""
     shape = np.empty(SIDE * SIDE, np.float32)
@@ -191,7 +192,7 @@ def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> N
         _heights(boxes.values[p], boxes.inside[p], shape, theta)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def iterate(
     boxes: Boxes, which: NDArray[np.int64], camera: Floats, prior: Floats, steps: int
 ) -> None:
@@ -231,7 +232,7 @@ def iterate(
                 theta[a] = np.nan
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _normal(sums: Floats, theta: Floats, prior: Floats, matrix: Floats, right: Floats) -> None:
     """Information and score of y, x, A, b, t, with what is known of t beforehand."""
     a, w = theta[2], math.exp(-theta[4])
@@ -251,7 +252,7 @@ def _normal(sums: Floats, theta: Floats, prior: Floats, matrix: Floats, right: F
     right[3], right[4] = sums[18], t * sums[17] - known * (theta[4] - prior[0])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _solve(matrix: Floats, right: Floats) -> float:
     """Cholesky factor and solution in place (lower triangle; the diagonal holds reciprocals).
 
@@ -280,7 +281,7 @@ def _solve(matrix: Floats, right: Floats) -> float:
     return float(one * right[0] ** 2 + two * right[1] ** 2 + five * right[4] ** 2)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _invert(matrix: Floats) -> None:
     """From the factor that `_solve` leaves, the inverse of the matrix, in place."""
     for i in range(5):

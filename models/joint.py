@@ -13,8 +13,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 MOST = 6  # spots fitted together; more are left to the network
 HALF = 4  # pixels around each spot that count
@@ -25,7 +26,7 @@ STEP = 0.5  # pixels: the longest a spot moves in one step
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def clusters(points: Floats, reach: float) -> NDArray[np.int64]:
     """(n,) the first member of each point's cluster: chains of neighbours closer than `reach`.
 
@@ -47,14 +48,14 @@ def clusters(points: Floats, reach: float) -> NDArray[np.int64]:
     return root
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _root(root: NDArray[np.int64], i: int) -> int:
     while root[i] != i:
         i = root[i]
     return i
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def fit_together(
     frame: NDArray[Any],
     points: Floats,
@@ -94,7 +95,7 @@ def fit_together(
     return table
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _pixels(
     frame: NDArray[Any], points: Floats, member: NDArray[np.int64], reach: float
 ) -> tuple[Floats, Floats, Floats]:
@@ -131,7 +132,7 @@ def _pixels(
     return y[:n], x[:n], value[:n]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _fit(
     points: Floats,
     member: NDArray[np.int64],
@@ -192,7 +193,7 @@ def _fit(
         row[2], row[3] = matrix[3 * k, 3 * k], matrix[3 * k + 1, 3 * k + 1]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def invert(matrix: Floats) -> bool:
     """The inverse of a positive definite matrix (its lower triangle) in its place, if it is one."""
     n = len(matrix)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.decode import decode, interleave
@@ -20,6 +19,7 @@ from livespt.models.detect import detect, scores
 from livespt.models.radial import radial_symmetry
 from livespt.models.refine import gaussian
 from livespt.models.session import Session, open_session
+from livespt.stream.compiled import njit
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
 
@@ -295,7 +295,7 @@ def _only_numbers(frame: Floats) -> Floats:
     return np.where(good, frame, np.float32(mean))
 
 
-@njit(cache=True)
+@njit()
 def measure(
     frame: NDArray[Any], points: NDArray[np.float64], radius: float
 ) -> tuple[Floats, Floats, Floats]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from livespt.models.dice import Dice, normal
 from livespt.models.walk import Complex, Floats
+from livespt.stream.compiled import njit
 
 
-@njit(cache=True)
+@njit()
 def roots(longest: int) -> Complex:
     """Roots of unity for `fractional` of up to `longest` steps: those of fewer are among them."""
     half = 1
@@ -21,7 +21,7 @@ def roots(longest: int) -> Complex:
     return table
 
 
-@njit(cache=True)
+@njit()
 def _scatter(x: Complex, root: Complex) -> None:
     """Fourier transform in place, frequencies in bit-reversed order (decimation in frequency)."""
     half = len(x) // 2
@@ -35,7 +35,7 @@ def _scatter(x: Complex, root: Complex) -> None:
         half //= 2
 
 
-@njit(cache=True)
+@njit()
 def _gather(x: Complex, root: Complex) -> None:
     """Fourier transform in place, of frequencies in bit-reversed order (decimation in time)."""
     half = 1
@@ -49,7 +49,7 @@ def _gather(x: Complex, root: Complex) -> None:
         half *= 2
 
 
-@njit(cache=True)
+@njit()
 def fractional(rng: Dice, n: int, ndim: int, alpha: float, root: Complex) -> Floats:
     """Exact fractional Gaussian noise (n, ndim) of unit variance, Hurst exponent alpha / 2.
 

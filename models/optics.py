@@ -11,17 +11,17 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from livespt.stream.compiled import njit
 from livespt.stream.errors import SettingError
 
 Floats = NDArray[np.float64]
 REACH = 4.0  # a spot is drawn within so many sigma: 1.3e-4 of it is lost at most
 
 
-@njit(cache=True)
+@njit()
 def shares(centre: float, sigma: float, first: int, count: int) -> Floats:
     """Share of a Gaussian on each pixel of a line; its derivatives to centre and sigma."""
     edge = np.empty((3, count + 1))
@@ -33,7 +33,7 @@ def shares(centre: float, sigma: float, first: int, count: int) -> Floats:
     return edge[:, 1:] - edge[:, :-1]
 
 
-@njit(cache=True)
+@njit()
 def _add_spots(
     image: NDArray[np.float32], y: Floats, x: Floats, photons: Floats, sigma: Floats
 ) -> None:
@@ -172,7 +172,7 @@ def photons_for_snr(snr: ArrayLike, background: ArrayLike, sigma: ArrayLike) -> 
     return np.asarray(2 * math.pi * np.asarray(sigma, np.float64) ** 2 * peak)
 
 
-@njit(cache=True)
+@njit()
 def _information(
     photons: Floats, background: Floats, sigma: Floats, variance: float, window: int
 ) -> Floats:

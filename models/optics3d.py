@@ -16,14 +16,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from livespt.models.optics import REACH, Floats, as_columns, shares
+from livespt.stream.compiled import njit
 from livespt.stream.errors import SettingError
 
 
-@njit(cache=True)
+@njit()
 def _add_spots(
     stack: NDArray[np.float32],
     at: Floats,
@@ -90,7 +90,7 @@ def render_stack(
     return stack
 
 
-@njit(cache=True)
+@njit()
 def _information(
     z: Floats, photons: Floats, background: Floats, widths: Floats, planes: int, variance: float,
     window: int,

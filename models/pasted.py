@@ -13,11 +13,11 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from livespt.models.student_frames import EMPTY, OUTSIDE, Batch, Specks, intrude
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 FINE = 4  # points of a pattern a pixel
@@ -108,7 +108,7 @@ def _is_like(
     return bool(np.mean((one - mean) ** 2 - noise) <= ALIKE * np.mean(mean**2))
 
 
-@njit(cache=True)
+@njit()
 def _paste(
     frames: NDArray[np.float32],
     image: NDArray[np.float32],

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from livespt.models import walk
 from livespt.models.dice import Dice, integer, log_uniform, normal, random, uniform
 from livespt.models.noise import fractional
 from livespt.models.walk import CONFINED, DIRECTED, SUBDIFFUSIVE, Complex, Floats, Ints, Track
+from livespt.stream.compiled import njit
 
 FINE = (
     8  # steps a frame: the motion blur of a full exposure is 1.6% short of that of infinitely many
@@ -28,7 +28,7 @@ ROOM = (1.0, 5.0)  # half axes of the confinement, in diffusive steps
 ALPHA = (0.2, 0.75)  # anomalous exponent, subdiffusive; uniform, the others log-uniform
 
 
-@njit(cache=True)
+@njit()
 def _segment(
     rng: Dice, motion: int, n: int, step: float, fine: int, ndim: int, root: Complex
 ) -> Floats:
@@ -50,7 +50,7 @@ def _segment(
     return walk.accumulate(path)
 
 
-@njit(cache=True)
+@njit()
 def _openings(rng: Dice, n: int, fine: int, exposed: int, jitter: float) -> Ints:
     """When the shutter opens (n,), in fine steps; it is open for `exposed` of them."""
     opening = np.arange(n) * fine
@@ -62,7 +62,7 @@ def _openings(rng: Dice, n: int, fine: int, exposed: int, jitter: float) -> Ints
     return opening
 
 
-@njit(cache=True)
+@njit()
 def _averages(path: Floats, opening: Ints, exposed: int) -> Floats:
     """Mean positions (n, ndim) over the `exposed` fine steps from each opening (n,) on."""
     point = np.zeros((len(opening), path.shape[1]))
@@ -72,7 +72,7 @@ def _averages(path: Floats, opening: Ints, exposed: int) -> Floats:
     return point
 
 
-@njit(cache=True)
+@njit()
 def make(
     rng: Dice,
     lengths: tuple[int, int],

@@ -10,13 +10,14 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def radial_symmetry(frame: NDArray[Any], points: Floats, radius: float) -> Floats:
     """(n, 2) y, x: the point nearest to all gradient lines of the pixels around each point.
 
@@ -43,7 +44,7 @@ def radial_symmetry(frame: NDArray[Any], points: Floats, radius: float) -> Float
     return answer
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _smooth(field: Floats) -> Floats:
     """Means over 3 x 3, of fewer at the edges."""
     n = len(field)
@@ -54,7 +55,7 @@ def _smooth(field: Floats) -> Floats:
     return out
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _crossing(down: Floats, right: Floats) -> tuple[float, float]:
     """Where lines along the gradients cross, least squares, from the middle; NaN: nowhere."""
     n = len(down)

@@ -17,11 +17,11 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.gauss import COLUMN, ROW, SIDE, Boxes, cut, draw, iterate, leave_out, start
 from livespt.models.joint import clusters, fit_together
+from livespt.stream.compiled import njit
 
 APART = 3.75  # widths to the nearest neighbour from which on a spot is fitted (5 px at 1.3)
 FAR = 12.0  # pixels: a neighbour that is further does not matter
@@ -110,7 +110,7 @@ def gaussian(
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def nearest(points: Floats, reach: float) -> Floats:
     """(n,) distance to the nearest other point; `reach` where it is not nearer."""
     n = len(points)
@@ -129,7 +129,7 @@ def nearest(points: Floats, reach: float) -> Floats:
     return distance
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _fit(
     boxes: Boxes, points: Floats, gap: Floats, noise: float, prior: Floats, gain: float
 ) -> tuple[Floats, Floats, float]:
@@ -166,7 +166,7 @@ def _fit(
     return camera, common, height
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _middle(values: Floats, which: NDArray[np.int64]) -> float:
     """Median of the numbers among some values; 0 without any."""
     some = values[which]
@@ -174,7 +174,7 @@ def _middle(values: Floats, which: NDArray[np.int64]) -> float:
     return float(np.median(some)) if len(some) else 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _gain(boxes: Boxes, which: NDArray[np.int64], camera: Floats, likely: float) -> float:
     """Counts per photo-electron: the slope of the variance over the signal, near `likely`.
 
@@ -198,7 +198,7 @@ def _gain(boxes: Boxes, which: NDArray[np.int64], camera: Floats, likely: float)
     return max(above / below, 0.0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
     """What one spot says of the gain, and the inverse of its variance."""
     theta, inverse = boxes.theta[p], boxes.inverse[p]
@@ -228,7 +228,7 @@ def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
     return (above / below, below) if below > 0 else (0.0, 0.0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
     """Middle and standard deviation of t = ln(width^2) of the frame's spots."""
     widths, variances = boxes.theta[:, 4][which], boxes.inverse[:, 4, 4][which]

@@ -7,12 +7,12 @@ with what was known of their motion at once, becomes a fingerprint, and that a p
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.fingerprint import Units, fingerprints
 from livespt.models.follow import Following, usable
 from livespt.models.task import Task
+from livespt.stream.compiled import njit
 from livespt.stream.types import MOTIONS
 from livespt.stream.window import grown
 
@@ -134,7 +134,7 @@ class Tasked:
         return np.concatenate([readings, told[:, None]], axis=1)
 
 
-@njit(cache=True)
+@njit()
 def _unrolled(
     ring: NDArray[np.float64],
     frame: NDArray[np.int64],

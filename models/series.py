@@ -9,12 +9,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models import deepspt_set, physical, walk
 from livespt.models.dice import Dice, dice, integer, log_uniform, random, uniform
 from livespt.models.walk import Complex, Floats, Ints, Track
+from livespt.stream.compiled import njit
 
 DEEPSPT, PHYSICAL = 0, 1
 SHORTEST = deepspt_set.SHORTEST
@@ -48,7 +48,7 @@ class Rows(NamedTuple):
     time_s: Floats  # (total,)
 
 
-@njit(cache=True)
+@njit()
 def seen(rng: Dice, n: int, gaps: float) -> Bools:
     """Which of n points are seen: holes of one or two frames, about `gaps` of all on average."""
     kept = np.ones(n, np.bool_)
@@ -63,7 +63,7 @@ def seen(rng: Dice, n: int, gaps: float) -> Bools:
     return kept
 
 
-@njit(cache=True)
+@njit()
 def _make(rng: Dice, recipe: Recipe, shortest: int, longest: int, root: Complex) -> Track:
     """One track of `shortest` to `longest` frames, every point right."""
     r, lengths = recipe, (shortest, longest)
@@ -74,7 +74,7 @@ def _make(rng: Dice, recipe: Recipe, shortest: int, longest: int, root: Complex)
     )
 
 
-@njit(cache=True)
+@njit()
 def _mislink(rng: Dice, recipe: Recipe, track: Track, root: Complex) -> None:
     """Let links lead to another particle, in place: for good, or for up to ten frames.
 
@@ -98,7 +98,7 @@ def _mislink(rng: Dice, recipe: Recipe, track: Track, root: Complex) -> None:
         at += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def make(recipe: Recipe, seed: int, first: int, n: int, root: Complex) -> Rows:
     """Tracks `first` to `first + n - 1` of the series `seed`."""
     most = n * (max(recipe.longest, 4 * SHORTEST) + 5)  # of DeepSPT's quirks, up to five points

@@ -12,11 +12,11 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from livespt.models.optics import photons_for_snr, shares
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 OUTSIDE = 4.0  # pixels beyond the edges where spots still lie
@@ -123,7 +123,7 @@ def streak(rng: Generator, light: Any, unit: float) -> None:
     light[path[:, 0], path[:, 1]] += bright * np.exp(rng.normal(0, 0.3, len(path)))
 
 
-@njit(cache=True)
+@njit()
 def _add(
     light: NDArray[np.float32],
     image: NDArray[np.int64],
@@ -162,7 +162,7 @@ def add(light: NDArray[np.float32], specks: Specks) -> None:
     _add(light, s.image, s.y, s.x, s.sigma, s.radius, s.photons)
 
 
-@njit(cache=True)
+@njit()
 def _expose(
     light: NDArray[np.float32],
     grain: NDArray[np.float32],
@@ -194,7 +194,7 @@ def expose(
     return _expose(light, rng.standard_normal(light.shape, np.float32), read, gain, offset)
 
 
-@njit(cache=True)
+@njit()
 def _truth(
     n: int,
     cells: int,

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from livespt.stream.compiled import njit
 from livespt.stream.window import grown
 
 Floats = NDArray[np.float64]
@@ -69,7 +69,7 @@ class Memory:
         return out
 
 
-@njit(cache=True)
+@njit()
 def _push(
     ring: Floats,
     past: Floats,
@@ -83,7 +83,7 @@ def _push(
         _traits(ring[slots[i]], past[slots[i]], frames[i], points[i], um, out[i])
 
 
-@njit(cache=True)
+@njit()
 def of_tracks(
     offset: NDArray[np.int64],
     frame: NDArray[np.int64],
@@ -107,14 +107,14 @@ def of_tracks(
     return out
 
 
-@njit(cache=True)
+@njit()
 def _between(ring: Floats, a: int, b: int, axis: int) -> float:
     """Displacement along one axis from the point `b` to the point `a` of the ring."""
     way: float = ring[a % RING, axis] - ring[b % RING, axis]
     return way
 
 
-@njit(cache=True)
+@njit()
 def _traits(
     ring: Floats, past: Floats, frame: int, point: Floats, um: float, out: NDArray[np.float32]
 ) -> None:

@@ -16,10 +16,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.optics import Floats, shares
+from livespt.stream.compiled import njit
 
 Stack = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -45,7 +45,7 @@ class Model(NamedTuple):
     wide: bool = False  # a wide field: light spreads out of focus
 
 
-@njit(cache=True)
+@njit()
 def _box(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
     """First and end (3, 2) of the voxels within `reach` widths of a particle."""
     out = np.empty((3, 2), np.int64)
@@ -57,7 +57,7 @@ def _box(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
     return out
 
 
-@njit(cache=True)
+@njit()
 def _lines(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floats]:
     """Axial (planes, 6), vertical and horizontal (planes, 3, n) factors of a particle.
 
@@ -84,7 +84,7 @@ def _lines(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floa
     return axial, down, across
 
 
-@njit(cache=True)
+@njit()
 def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew: bool) -> None:
     """Shares of a plane, the first plane's unless `anew`; slices would take seconds to compile."""
     line = shares(centre, width, first, out.shape[2]) if anew else out[0]
@@ -93,7 +93,7 @@ def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew
             out[plane, row, i] = line[row, i]
 
 
-@njit(cache=True)
+@njit()
 def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
     """Add `times` a particle's expected counts to `light`."""
     box = _box(spot, light.shape, FAR)
@@ -105,7 +105,7 @@ def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
                 light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[k, 0, i]
 
 
-@njit(cache=True)
+@njit()
 def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
     """Expected counts of all `spots` (n, 9), without background."""
     light = np.zeros(shape, np.float32)
@@ -114,7 +114,7 @@ def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
     return light
 
 
-@njit(cache=True)
+@njit()
 def _solve(matrix: Floats, right: Floats) -> bool:
     """Solve by Cholesky, in place: `right` (n, m) becomes the answer. False: not definite."""
     n = len(matrix)
@@ -141,14 +141,14 @@ def _solve(matrix: Floats, right: Floats) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit()
 def _weight(mean: float, model: Model) -> float:
     """One over the variance of a voxel that expects `mean` counts."""
     variance: float = model.variance + model.gain * (mean - model.reference)
     return 1.0 / max(variance, 0.1 * model.variance)
 
 
-@njit(cache=True)
+@njit()
 def _slopes(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: Floats) -> None:
     """Derivatives of a voxel's counts to z, y, x and light of a particle, and to its widths.
 
@@ -164,7 +164,7 @@ def _slopes(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: Fl
     slope[5] = spot[LIGHT] * axial[2] * share + axial[5] * wider
 
 
-@njit(cache=True)
+@njit()
 def _score(
     stack: Stack, others: Stack, spot: Floats, free: int, model: Model
 ) -> tuple[Floats, Floats]:
@@ -198,7 +198,7 @@ def _score(
     return information, right
 
 
-@njit(cache=True)
+@njit()
 def _step(stack: Stack, others: Stack, spot: Floats, free: int, model: Model) -> float:
     """Move one particle by one step of Fisher scoring; how far, in widths; -1: it cannot."""
     information, right = _score(stack, others, spot, free, model)
@@ -222,7 +222,7 @@ def _step(stack: Stack, others: Stack, spot: Floats, free: int, model: Model) ->
     return far
 
 
-@njit(cache=True)
+@njit()
 def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
     """Who lies within `near` widths of whom: first entry of each (n + 1,), entries by distance."""
     n = len(spots)
@@ -250,7 +250,7 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
     return first, entries[: first[n]]
 
 
-@njit(cache=True)
+@njit()
 def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turns: int) -> None:
     """Fit all particles, in place.
 
@@ -278,7 +278,7 @@ def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turn
             break
 
 
-@njit(cache=True)
+@njit()
 def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
     """Variances (n, 5) of z, y, x, light, level of each particle, its neighbours fitted too."""
     first, entries = neighbors(spots, NEAR)
@@ -296,7 +296,7 @@ def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats
     return out
 
 
-@njit(cache=True)
+@njit()
 def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) -> Floats:
     """Variances (5,) of the first of a group that shares one background; infinite: not told."""
     members = len(group)
@@ -332,7 +332,7 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
     return out
 
 
-@njit(cache=True)
+@njit()
 def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
     """Variances (n, 2) of the two widths of particles that were fitted with free widths."""
     out = np.full((len(spots), 2), np.inf)
@@ -347,7 +347,7 @@ def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> 
     return out
 
 
-@njit(cache=True)
+@njit()
 def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
     """How squared residuals grow with the light: gain that each particle tells, and its weight."""
     out = np.zeros((len(spots), 2))
@@ -370,7 +370,7 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
     return out
 
 
-@njit(cache=True)
+@njit()
 def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Model) -> Floats:
     """Sum (n,) of squared residuals of each particle over the box of `places`, in noises."""
     out = np.zeros(len(spots))
@@ -385,7 +385,7 @@ def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Mo
     return out
 
 
-@njit(cache=True)
+@njit()
 def _expected(light: Stack, spot: Floats, model: Model, k: int, j: int, i: int) -> float:
     """Counts that a voxel near a particle expects, `light` that of all."""
     mean: float = model.levels[k] + spot[LEVEL] + light[k, j, i]

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.optics import Floats
 from livespt.models.volume_fit import Model, Stack
+from livespt.stream.compiled import njit
 
 KERNEL = (0.375, 0.25, 0.0625)  # binomial, over five planes
 APART = 2  # planes: of detections this near above each other the brightest counts
@@ -19,7 +19,7 @@ TALL = 2.0  # planes, the axial width where nothing tells it
 PROBES = 64  # particles that tell it
 
 
-@njit(cache=True)
+@njit()
 def smoothed(stack: Stack) -> Stack:
     """Mean over neighbouring planes by KERNEL, of what is a number; NaN where nothing is.
 
@@ -68,7 +68,7 @@ def seeds(points: Floats, smooth: Stack, sigma: float, merge: float, noise: floa
     return found[np.argsort(-found[:, 4], kind="stable")]
 
 
-@njit(cache=True)
+@njit()
 def amplitude(plane: Stack, y: float, x: float, sigma: float) -> float:
     """Peak counts of a Gaussian at (y, x) above its surroundings, by least squares."""
     reach = math.ceil(3 * sigma)
@@ -88,7 +88,7 @@ def amplitude(plane: Stack, y: float, x: float, sigma: float) -> float:
     return (n * sv - s * v) / below if below > 0.0 else 0.0
 
 
-@njit(cache=True)
+@njit()
 def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> bool:
     """Whether the four pixels beside the brightest at (y, x) have surely less of it than `least`.
 
@@ -118,7 +118,7 @@ def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> b
     return bool(mean < least * peak - 2.0 * noise)
 
 
-@njit(cache=True)
+@njit()
 def _outshine(points: Floats, bright: Floats, merge: float) -> NDArray[np.bool_]:
     """Which detections no other within APART planes and `merge` pixels outshines."""
     kept = np.ones(len(points), np.bool_)

@@ -11,10 +11,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.dice import Dice, integer, normal, random
+from livespt.stream.compiled import njit
 from livespt.stream.types import MOTIONS
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class Track(NamedTuple):
     time_s: Floats  # (n,) since its first point
 
 
-@njit(cache=True)
+@njit()
 def diffuse(rng: Dice, n: int, ndim: int, scale: float) -> Floats:
     """Steps (n, ndim) of normal diffusion."""
     step = np.empty((n, ndim))
@@ -42,7 +42,7 @@ def diffuse(rng: Dice, n: int, ndim: int, scale: float) -> Floats:
     return step
 
 
-@njit(cache=True)
+@njit()
 def wander(rng: Dice, n: int, velocity: Floats, persistence: float) -> Floats:
     """Velocities (n, ndim) that keep the speed; <u.u'> = exp(-frames / persistence)."""
     ndim = len(velocity)
@@ -61,7 +61,7 @@ def wander(rng: Dice, n: int, velocity: Floats, persistence: float) -> Floats:
     return path
 
 
-@njit(cache=True)
+@njit()
 def accumulate(step: Floats) -> Floats:
     """Positions (n, ndim) after each of the steps (n, ndim), in place."""
     for i in range(1, len(step)):
@@ -70,7 +70,7 @@ def accumulate(step: Floats) -> Floats:
     return step
 
 
-@njit(cache=True)
+@njit()
 def confine(rng: Dice, n: int, scale: float, half: Floats, start: Floats, substeps: int) -> Floats:
     """Positions (n, ndim) inside the ellipse of half axes (ndim,), from `start` in it.
 
@@ -93,7 +93,7 @@ def confine(rng: Dice, n: int, scale: float, half: Floats, start: Floats, subste
     return path
 
 
-@njit(cache=True)
+@njit()
 def rotation(rng: Dice, ndim: int) -> Floats:
     """Rotation matrix (ndim, ndim) of whole degrees: one angle in 2-D; yaw, pitch, roll in 3-D."""
     turn = np.eye(ndim)
@@ -112,7 +112,7 @@ def rotation(rng: Dice, ndim: int) -> Floats:
     return turn
 
 
-@njit(cache=True)
+@njit()
 def turned(path: Floats, turn: Floats) -> Floats:
     """The path (n, ndim) turned by a matrix (ndim, ndim), in place."""
     ndim = path.shape[1]
@@ -126,7 +126,7 @@ def turned(path: Floats, turn: Floats) -> Floats:
     return path
 
 
-@njit(cache=True)
+@njit()
 def direction(rng: Dice, ndim: int) -> Floats:
     """A unit vector (ndim,), every direction alike."""
     vector = diffuse(rng, 1, ndim, 1.0)[0]
@@ -134,7 +134,7 @@ def direction(rng: Dice, ndim: int) -> Floats:
     return unit
 
 
-@njit(cache=True)
+@njit()
 def anywhere(rng: Dice, half: Floats) -> Floats:
     """A point (ndim,) anywhere in the ellipse of half axes (ndim,)."""
     ndim = len(half)

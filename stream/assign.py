@@ -12,7 +12,8 @@ this may concern are counted.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from livespt.stream.compiled import njit
 
 STEPS = 1 << 22  # candidates looked at in a frame; beyond them `FEW` for each row
 FEW = 1 << 7
@@ -21,7 +22,7 @@ CORE = 32
 MORE = 4  # candidates of a row added at a time
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def assign(first, col, cost, alone, capped, n):  # type: ignore[no-untyped-def]
     """Choose among candidates.
 
@@ -69,7 +70,7 @@ def assign(first, col, cost, alone, capped, n):  # type: ignore[no-untyped-def]
     return row_of, _connected(first, col, bounded, n) if bounded.any() else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _turn(values, share):  # type: ignore[no-untyped-def]
     """Begin elsewhere in a list, in each row elsewhere: points at one place are shared out."""
     begin = int(share * len(values))
@@ -78,7 +79,7 @@ def _turn(values, share):  # type: ignore[no-untyped-def]
         values[k] = before[(begin + k) % len(values)]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _select(cost, col, begin, end, count):  # type: ignore[no-untyped-def]
     """Bring the cheapest `count` candidates to the front (Hoare's selection)."""
     at = begin + count - 1
@@ -103,7 +104,7 @@ def _select(cost, col, begin, end, count):  # type: ignore[no-untyped-def]
             return
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _price(first, end, col, cost, alone, u, v, bounded, add):  # type: ignore[no-untyped-def]
     """Whether candidates not tried are cheaper than the duals allow; try them, or mark the rows."""
     missing = False
@@ -126,7 +127,7 @@ def _price(first, end, col, cost, alone, u, v, bounded, add):  # type: ignore[no
     return missing
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def augment(first, end, col, cost, alone, row_of, u, v, bounded, work):  # type: ignore[no-untyped-def]
     """Fill `row_of`; mark in `bounded` the rows whose search was cut short. Returns the work done.
 
@@ -197,7 +198,7 @@ def augment(first, end, col, cost, alone, row_of, u, v, bounded, work):  # type:
     return work
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _connected(first, col, marked, n):  # type: ignore[no-untyped-def]
     """Columns in the connected components of the marked rows."""
     root = np.arange(n)
@@ -215,7 +216,7 @@ def _connected(first, col, marked, n):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _root(root, j):  # type: ignore[no-untyped-def]
     while root[j] != j:
         root[j] = root[root[j]]
@@ -223,7 +224,7 @@ def _root(root, j):  # type: ignore[no-untyped-def]
     return j
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _cheapest(first, end, col, cost, v, row_of, s, alone):  # type: ignore[no-untyped-def]
     """Cheapest column of a row, a free one where costs are equal; -1 when it has none."""
     best, at = alone, -1
@@ -235,7 +236,7 @@ def _cheapest(first, end, col, cost, v, row_of, s, alone):  # type: ignore[no-un
     return best, at
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _flip(row_of, col_of, via, s, row, j):  # type: ignore[no-untyped-def]
     """Make the changes of the path that ends with `row` taking column `j` (-1: none)."""
     while True:
@@ -248,7 +249,7 @@ def _flip(row_of, col_of, via, s, row, j):  # type: ignore[no-untyped-def]
         j, row = before, via[before]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _push(keys, items, size, key, item):  # type: ignore[no-untyped-def]
     at = size
     while at > 0 and keys[(at - 1) >> 1] > key:
@@ -259,7 +260,7 @@ def _push(keys, items, size, key, item):  # type: ignore[no-untyped-def]
     return size + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _pop(keys, items, size):  # type: ignore[no-untyped-def]
     top, item = keys[0], items[0]
     size -= 1
@@ -277,7 +278,7 @@ def _pop(keys, items, size):  # type: ignore[no-untyped-def]
     return top, item, size
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _longer(array):  # type: ignore[no-untyped-def]
     grown = np.empty(2 * len(array), array.dtype)
     for k in range(len(array)):

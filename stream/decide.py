@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from livespt.stream.compiled import njit
 from livespt.stream.states import Settled
 from livespt.stream.types import EVENT, KINDS, MOTIONS
 
@@ -100,7 +100,7 @@ class Decisions:
             self.clear(np.arange(have, grown, dtype=np.int32))
 
 
-@njit(cache=True)
+@njit()
 def _decide(  # one loop over rows, in the order they settled
     slots: NDArray[np.int32],
     frames: NDArray[np.int64],
@@ -158,7 +158,7 @@ def _decide(  # one loop over rows, in the order they settled
     return which[:n], kind[:n], at[:n], probability[:n]
 
 
-@njit(cache=True)
+@njit()
 def _begin(row: NDArray[np.float64], frame: float, point: NDArray[np.float64]) -> None:
     """Into `row` (4,) a frame and z, y, x; an assigned slice would take seconds to compile."""
     row[0], row[1], row[2], row[3] = frame, point[0], point[1], point[2]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from livespt.stream.compiled import njit
 from livespt.stream.predict import (
     BP,
     BX,
@@ -49,7 +49,7 @@ from livespt.stream.predict import (
 FADE = 0.95  # what an average over all tracks keeps from frame to frame
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def expect(state, last, frame, oldest, clock, noise, pop, model, ndim, reach):  # type: ignore[no-untyped-def]
     """Predict every track to `clock`, and where to look for its point.
 
@@ -99,7 +99,7 @@ def expect(state, last, frame, oldest, clock, noise, pop, model, ndim, reach):  
     return ahead, place, radius, alone, max(cell / max(m, 1), 0.1 * reach)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _odds(pop, ndim, reach):  # type: ignore[no-untyped-def]
     """For each standing, the density at which a link pays, and the cost of none."""
     back = chances(pop)
@@ -107,7 +107,7 @@ def _odds(pop, ndim, reach):  # type: ignore[no-untyped-def]
     return least * (2.0 * math.pi) ** (0.5 * ndim), -2.0 * np.log(least)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _radius(odds, lateral, axial, ndim, far):  # type: ignore[no-untyped-def]
     """How far from its prediction a model alone may pay for a link; -1 nowhere."""
     odds, widest = 2.0 * odds / lateral, lateral
@@ -116,7 +116,7 @@ def _radius(odds, lateral, axial, ndim, far):  # type: ignore[no-untyped-def]
     return min(math.sqrt(2.0 * math.log(odds) * widest), far) if odds > 1.0 else -1.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _ball(gap, b, v):  # type: ignore[no-untyped-def]
     """Smallest ball around the balls of both models: radius, and where from one to the other."""
     if b < 0.0 or v >= gap + b:
@@ -127,7 +127,7 @@ def _ball(gap, b, v):  # type: ignore[no-untyped-def]
     return radius, (radius - b) / gap
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def price(ahead, at, noise, light, weight, pop, first, col, cost, ndim):  # type: ignore[no-untyped-def]
     """Replace the squared distances of the candidates by their costs."""
     change = pop[LIGHTS] / pop[LIGHTS_N]
@@ -136,7 +136,7 @@ def price(ahead, at, noise, light, weight, pop, first, col, cost, ndim):  # type
             cost[e] = link_cost(ahead, i, at, noise, light, weight, change, col[e], ndim)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def learn(  # type: ignore[no-untyped-def]
     state,
     ahead,

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from livespt.stream.assign import assign
+from livespt.stream.compiled import njit
 from livespt.stream.expect import expect, learn, price
 from livespt.stream.neighbors import neighbors
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def first_bad(at):  # type: ignore[no-untyped-def]
     """First row with a coordinate that is no number to reckon with; -1: none."""
     for i in range(at.shape[0]):
@@ -26,7 +26,7 @@ def first_bad(at):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def measured(n, precision, intensity, usual, most):  # type: ignore[no-untyped-def]
     """Variances of localizations (n, 2), lateral and axial, and logarithms of intensities (n,).
 
@@ -47,7 +47,7 @@ def measured(n, precision, intensity, usual, most):  # type: ignore[no-untyped-d
     return noise, light
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def plain(at, frame, memory, kept, reach, next_id, slots, free, n_free, ids, slot_of, last, old):  # type: ignore[no-untyped-def]
     """Link by distance alone: see `follow` for what is returned, and how many were degraded."""
     m = len(ids)
@@ -64,7 +64,7 @@ def plain(at, frame, memory, kept, reach, next_id, slots, free, n_free, ids, slo
     return followed, degraded
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def moving(  # type: ignore[no-untyped-def]
     at, frame, memory, kept, reach, next_id, slots, free, n_free, ids, slot_of, last, old,
     state, pop, clock, noise, light, weight, model, ndim,
@@ -89,7 +89,7 @@ def moving(  # type: ignore[no-untyped-def]
     return followed, degraded, state
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def follow(  # type: ignore[no-untyped-def]
     row_of, at, frame, kept, next_id, slots, free, n_free, ids, slot_of, last, old
 ):

@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from livespt.stream import predict
 from livespt.stream.assign import assign
+from livespt.stream.compiled import njit
 from livespt.stream.expect import expect
 from livespt.stream.neighbors import neighbors
 
@@ -30,7 +30,7 @@ SLACK = 10.0  # by which a tail may make up for its first link
 NONE, OVER = -1, -2  # no row; none to come, for the track was given up
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def ends(ints, cut, oldest, newest):  # type: ignore[no-untyped-def]
     """Rows of the last point of each head and of the first point of each tail at a cut.
 
@@ -50,7 +50,7 @@ def ends(ints, cut, oldest, newest):  # type: ignore[no-untyped-def]
     return heads[:n], tails[:m]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def pairs(ints, reals, state, heads, tails, cut, oldest, clock, pop, model, ndim, reach):  # type: ignore[no-untyped-def]
     """Heads and tails that may belong together though they are not joined: positions in both.
 
@@ -92,7 +92,7 @@ def pairs(ints, reals, state, heads, tails, cut, oldest, clock, pop, model, ndim
     return one[:count], two[:count]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def silence(seen, frames, back):  # type: ignore[no-untyped-def]
     """Cost of a track not being seen in so many frames."""
     cost = 0.0
@@ -101,7 +101,7 @@ def silence(seen, frames, back):  # type: ignore[no-untyped-def]
     return cost
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def walk(  # type: ignore[no-untyped-def]
     ints, reals, state, p, q, now, desk, pop, model, ndim, memory, weight, most, keep
 ):
@@ -141,21 +141,21 @@ def walk(  # type: ignore[no-untyped-def]
     return cost + silence(table[i, predict.SEEN], min(now - last, memory + 1), back)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lay(reals, q, at, noise, light, j):  # type: ignore[no-untyped-def]
     for axis in range(3):
         at[j, axis] = reals[q, AT + axis]
     noise[j, 0], noise[j, 1], light[j] = reals[q, NOISE], reals[q, NOISE + 1], reals[q, LIGHT]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _store(table, j, state, q, keep):  # type: ignore[no-untyped-def]
     if keep:
         for k in range(predict.F):
             state[q, k] = table[j, k]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def desk_of(pop):  # type: ignore[no-untyped-def]
     """Where `walk` works: filters and predictions, a point, sums nobody asks for, chances."""
     rows = np.empty((2, predict.F)), np.empty((2, predict.F))
@@ -163,7 +163,7 @@ def desk_of(pop):  # type: ignore[no-untyped-def]
     return rows[0], rows[1], point[0], point[1], point[2], pop.copy(), predict.chances(pop)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def takes_part(ints, heads, tails, one, two):  # type: ignore[no-untyped-def]
     """Heads (m,) and tails (n,) that another may be joined to, and those they are joined to now.
 
@@ -187,7 +187,7 @@ def takes_part(ints, heads, tails, one, two):  # type: ignore[no-untyped-def]
     return busy, asked, own
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def rejoin(  # type: ignore[no-untyped-def]
     ints, reals, state, heads, tails, one, two, now, pop, model, ndim, memory, reach, weight, margin
 ):
@@ -238,7 +238,7 @@ def rejoin(  # type: ignore[no-untyped-def]
     return behind
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lists(m, busy, own, one, two, other):  # type: ignore[no-untyped-def]
     """Candidates of each head and their costs: its own tail first, whose cost is to be filled in.
 
@@ -262,7 +262,7 @@ def _lists(m, busy, own, one, two, other):  # type: ignore[no-untyped-def]
     return first, col, cost
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def move(ints, reals, state, p, q, slot, now, pop, model, ndim, memory):  # type: ignore[no-untyped-def]
     """Put the tail from point `q` on behind point `p` (or `NONE`) of the track in `slot`, its
     filters made anew; returns its newest point.
@@ -278,7 +278,7 @@ def move(ints, reals, state, p, q, slot, now, pop, model, ndim, memory):  # type
     return end
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def append(ints, reals, state, n, frame, clock, slots, at, noise, light, rows, newest):  # type: ignore[no-untyped-def]
     """Add the points of a frame as rows from `n` on, each behind the newest point of its slot."""
     for j in range(len(slots)):
@@ -298,7 +298,7 @@ def append(ints, reals, state, n, frame, clock, slots, at, noise, light, rows, n
             state[p, k] = rows[j, k]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def drop(ints, reals, state, n, gone, newest):  # type: ignore[no-untyped-def]
     """Forget the first `gone` rows of `n`; the others move to the front."""
     for p in range(gone, n):

@@ -13,9 +13,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from livespt.stream.compiled import njit
 from livespt.stream.link import Linked
 from livespt.stream.window import tails
 
@@ -193,7 +193,7 @@ _ENDED = np.dtype(
 )
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _push(count, frames, points, lights, slots, frame, point, light, scatter):  # type: ignore[no-untyped-def]
     """Add a point to each slot, and learn how intensities scatter from one to the next."""
     depth = frames.shape[1]
@@ -210,7 +210,7 @@ def _push(count, frames, points, lights, slots, frame, point, light, scatter):  
         count[s] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mean(count, frames, lights, s, frame, later):  # type: ignore[no-untyped-def]
     """Mean of the `LOOK` intensities of a slot nearest before a frame, or from it on."""
     depth = frames.shape[1]
@@ -227,7 +227,7 @@ def _mean(count, frames, lights, s, frame, later):  # type: ignore[no-untyped-de
     return (total / n if n else math.nan), n
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _before(count, frames, lights, slots, frame):  # type: ignore[no-untyped-def]
     mean, number = np.empty(len(slots)), np.empty(len(slots), np.int64)
     for i in range(len(slots)):
@@ -235,7 +235,7 @@ def _before(count, frames, lights, slots, frame):  # type: ignore[no-untyped-def
     return mean, number
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _likeliest(  # type: ignore[no-untyped-def]
     point, frame, light, number, own, sign, count, frames, points, lights, scatter, reach, memory
 ):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from livespt.stream.compiled import njit
 
 # px: a distance equal to the radius links whatever its rounding, as in trackpy
 SLACK = 1e-7
@@ -18,7 +19,7 @@ LOOKS = 1 << 24  # distances looked at for that
 GROW = 4.0  # times the side asked for, at most, that cells have where points are few
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def neighbors(place, radius, new, cell):  # type: ignore[no-untyped-def]
     """Pairs of tracks and points: those of track i are `[first[i]:first[i + 1]]`.
 
@@ -60,7 +61,7 @@ def neighbors(place, radius, new, cell):  # type: ignore[no-untyped-def]
     return first, col[: first[m]], square[: first[m]], capped
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _fill(begin, first, col, square, place, radius, per_px, grid, cells):  # type: ignore[no-untyped-def]
     """Find the pairs of the tracks from `begin` on; stops at the track whose pairs may not fit."""
     start, order, where = cells
@@ -100,7 +101,7 @@ def _fill(begin, first, col, square, place, radius, per_px, grid, cells):  # typ
     return len(place), 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _nearest(place, radius, per_px, grid, cells, capped):  # type: ignore[no-untyped-def]
     """The pairs of each track again, but at most its share of them: the nearest it looks at.
 
@@ -151,13 +152,13 @@ def _nearest(place, radius, per_px, grid, cells, capped):  # type: ignore[no-unt
     return first, col, square
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _heap(keys, items):  # type: ignore[no-untyped-def]
     for at in range(len(keys) // 2 - 1, -1, -1):
         _sink(keys, items, at)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sink(keys, items, at):  # type: ignore[no-untyped-def]
     """Restore the order of a heap, the largest key on top, below `at`."""
     key, item = keys[at], items[at]
@@ -172,7 +173,7 @@ def _sink(keys, items, at):  # type: ignore[no-untyped-def]
     keys[at], items[at] = key, item
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lines(place, radius, per_px, grid, start, lines):  # type: ignore[no-untyped-def]
     """Ranges of points in the cells within a radius: cells of a row lie side by side.
 
@@ -203,7 +204,7 @@ def _lines(place, radius, per_px, grid, start, lines):  # type: ignore[no-untype
     return lines, n, points
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _span(value, reach, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
     """First cell of an axis within reach of a coordinate, and the number of them."""
     a = np.floor((value - reach) * per_px) - low
@@ -218,7 +219,7 @@ def _span(value, reach, per_px, low, size, wraps):  # type: ignore[no-untyped-de
     return int(rest if 0 <= rest < size else a % size), int(count)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _grid(new, cell):  # type: ignore[no-untyped-def]
     """Cells a pixel, and lowest cell, number of cells and whether they repeat, for each axis.
 
@@ -251,14 +252,14 @@ def _grid(new, cell):  # type: ignore[no-untyped-def]
     return 1.0 / side, (low, size, wraps)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _cells(least, most, per_px):  # type: ignore[no-untyped-def]
     """Lowest cell and number of cells of each axis."""
     low = np.floor(least * per_px)
     return low, np.floor(most * per_px) - low + 1.0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _cell(value, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
     """Cell of a coordinate on one axis; -2 or size + 1 when it is far outside."""
     cell = np.floor(value * per_px) - low
@@ -268,7 +269,7 @@ def _cell(value, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
     return int(min(max(cell, -2.0), size + 1.0))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sort(new, per_px, grid):  # type: ignore[no-untyped-def]
     """Points in the order of their cells: where each cell starts, their indices, their places."""
     low, size, wraps = grid
@@ -294,7 +295,7 @@ def _sort(new, per_px, grid):  # type: ignore[no-untyped-def]
     return start, order, place
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _longer(array, need):  # type: ignore[no-untyped-def]
     grown = np.empty(max(2 * len(array), need), array.dtype)
     for k in range(len(array)):

@@ -18,7 +18,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from livespt.stream.compiled import njit
 
 MODELS = ("none", "brownian", "velocity", "auto")
 
@@ -92,14 +93,14 @@ def sound(state: np.ndarray, pop: np.ndarray | None = None) -> bool:
     return bool(good)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def standing(seen, missed):  # type: ignore[no-untyped-def]
     """Where `pop` counts the tracks of a standing seen again; next to it, those looked for."""
     age = 0 if seen < 2.0 else 1 if seen < 3.0 else 2
     return KEEP + 2 * (age * GAPS + min(missed, GAPS - 1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def advance(state, ahead, i, clock, share, q_all, fast, wild, model, ndim):  # type: ignore[no-untyped-def]
     """Predict one track's row to `clock`, into `ahead`.
 
@@ -138,7 +139,7 @@ def advance(state, ahead, i, clock, share, q_all, fast, wild, model, ndim):  # t
     return (z[1] - z[0]) ** 2 + (y[1] - y[0]) ** 2 + (x[1] - x[0]) ** 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _axis(at, to_v, to_b, dt):  # type: ignore[no-untyped-def]
     """Along one axis: Brownian position, directed position, velocity after `dt`.
 
@@ -149,7 +150,7 @@ def _axis(at, to_v, to_b, dt):  # type: ignore[no-untyped-def]
     return b + to_b * off, x - to_v * off + slower * dt, slower, off * off, off * v, v * v
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def newness(pop, ndim, reach):  # type: ignore[no-untyped-def]
     """Density of new points in a frame, px^-ndim.
 
@@ -162,7 +163,7 @@ def newness(pop, ndim, reach):  # type: ignore[no-untyped-def]
     return min(max(pop[NEW] / max(pop[FRAMES], 1.0), 0.5) / volume, most)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def chances(pop):  # type: ignore[no-untyped-def]
     """For each standing, the chance that such a track is seen (GAPS * AGES)."""
     back = np.empty(GAPS * AGES)
@@ -171,7 +172,7 @@ def chances(pop):  # type: ignore[no-untyped-def]
     return back
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _spread(variances, between, with_speed, speeds, how):  # type: ignore[no-untyped-def]
     """Variances later: of the Brownian position; of the directed one, both, velocity.
 
@@ -189,7 +190,7 @@ def _spread(variances, between, with_speed, speeds, how):  # type: ignore[no-unt
     return brownian, x, xv + dt * (v + turn / 2.0), v + turn
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def link_cost(ahead, i, at, noise, light, weight, change, j, ndim):  # type: ignore[no-untyped-def]
     """-2 log of the density that a track expects at a point, and what its intensity costs."""
     mu, w_b, w_v = (
@@ -214,7 +215,7 @@ def link_cost(ahead, i, at, noise, light, weight, change, j, ndim):  # type: ign
     return cost + weight * min(brighter * brighter / max(change, STEADY), 25.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def begin(state, at, noise, light, j, clock, fast, model, pop):  # type: ignore[no-untyped-def]
     """The row of a track that starts with a point."""
     for k in range(F):
@@ -229,7 +230,7 @@ def begin(state, at, noise, light, j, clock, fast, model, pop):  # type: ignore[
     state[j, SEEN], state[j, CLOCK], state[j, LIGHT] = 1.0, clock, light[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def update(state, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop):  # type: ignore[no-untyped-def]
     """Both filters take in a point; how well they had foreseen it tells which motion it is."""
     wide, deep = noise[j, 0], noise[j, 1]
@@ -278,7 +279,7 @@ def update(state, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop)
     pop[LIGHTS_N] += 1.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _gains(variances, noise):  # type: ignore[no-untyped-def]
     """Gains of the Kalman update: position; position, velocity; the variances that it leaves.
 
@@ -295,7 +296,7 @@ def _gains(variances, noise):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _shift(at, gain):  # type: ignore[no-untyped-def]
     """Along one axis: both positions and the velocity corrected; both errors, squared."""
     b, x, v, seen = at

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from livespt.stream.compiled import njit
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE
 from livespt.stream.window import Windows, grown
 
@@ -217,7 +217,7 @@ def state_rows(readings: NDArray[np.float32], abstain_below: float) -> NDArray[n
     return rows
 
 
-@njit(cache=True)
+@njit()
 def _due(
     slots: NDArray[np.int32],
     count: NDArray[np.int64],

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 
 class Windows:
@@ -89,7 +90,7 @@ def grown(array: NDArray[Any], need: int, fill: float = 0) -> NDArray[Any]:
     return array
 
 
-@njit(cache=True)
+@njit()
 def tails(
     count: NDArray[np.int64],
     frames: NDArray[np.int64],

@@ -15,8 +15,9 @@ import livespt.stream
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = ("stream", "models", "acquisition", "tools")  # each may import what stands before it
-# all that stream may import beside Python and itself; the last two are codecs that zarr itself uses
-ENGINE = {"numpy", "numba", "zarr", "zmq", "numcodecs", "google_crc32c"}
+# all that stream may import beside Python and itself; numcodecs and google_crc32c are codecs that
+# zarr itself uses
+ENGINE = {"numpy", "numba", "zarr", "zmq", "numcodecs", "google_crc32c", "platformdirs"}
 HEAVY = ("torch", "onnxruntime", "pycromanager", "vispy", "PySide6", "matplotlib", "pandas")
 TOP = {
     "pyproject.toml", "README.md", "stream", "models", "acquisition", "tests", "tools", "docs",

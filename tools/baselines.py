@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models import crops
 from livespt.models.behaviour import DIRECTED, NORMAL, SUBDIFFUSIVE
 from livespt.models.motion import Tracks, simulate_tracks
+from livespt.stream.compiled import njit
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
 from livespt.tools.evaluate_segmenter import SETS, UNSEEN, motion_scores, rounded
@@ -96,7 +96,7 @@ def rolling_msd(known: Tracks) -> NDArray[np.float32]:
     return told
 
 
-@njit(cache=True)
+@njit()
 def exponents(offset: Ints, point: Floats, window: int) -> Floats:
     """Slope (total,) of log MSD against log lag in the `window` points around each.
 

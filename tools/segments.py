@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from livespt.stream.compiled import njit
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.types import MOTIONS
 from livespt.tools.tables import check_out, read_table, whole_file
@@ -167,7 +167,7 @@ def segments(
     }
 
 
-@njit(cache=True)
+@njit()
 def _smoothed(
     track: NDArray[np.int64], probability: NDArray[np.float64], least: int
 ) -> NDArray[np.int64]:
@@ -201,7 +201,7 @@ def _smoothed(
     return state
 
 
-@njit(cache=True)
+@njit()
 def _measured(
     start: NDArray[np.int64],
     end: NDArray[np.int64],
