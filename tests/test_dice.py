@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.dice import Dice, dice, integer, normal, random
+from livespt.stream.compiled import njit
 
 Table = NDArray[np.float64]
 

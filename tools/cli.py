@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from livespt.stream.crash_log import crashes_to_stderr
 from livespt.stream.errors import LiveSptError, SettingError
 from livespt.stream.files import DURABILITIES
 from livespt.stream.wire import ENDPOINT
@@ -303,6 +304,14 @@ def doctor() -> None:
     report(findings, lines(findings))
 
 
+@livespt.command("warm-up")
+def warm_up() -> None:
+    """Compile ahead what the first run would wait for."""
+    from livespt.tools.warm_up import warm_up
+
+    report(warm_up(say=click.echo))
+
+
 livespt.add_command(label)
 livespt.add_command(train)
 livespt.add_command(evaluate)
@@ -310,6 +319,7 @@ livespt.add_command(evaluate)
 
 def main() -> None:
     """Run the command line; never show a traceback for an error that was meant."""
+    crashes_to_stderr()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from livespt.stream.attributes import read_attributes
 from livespt.stream.checkpoints import EVERY_S
 from livespt.stream.commits import LogReader
+from livespt.stream.crash_log import crash_log
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
 from livespt.stream.files import Durability
 from livespt.stream.publish import admitted
@@ -79,11 +80,11 @@ def record(
     problems: list[str] = []
     acquired = None
     try:
-        analyzer = Worker("analyzer", analyzing, lambda restarts: (told, restarts))
+        analyzer = Worker("analyzer", analyzing, lambda restarts: (told, restarts), out)
         workers.append(analyzer)
         start, told = _begun(analyzer, told)
         create_run(out, start)
-        recorder = Worker("recorder", recording, lambda restarts: (told, start, restarts))
+        recorder = Worker("recorder", recording, lambda restarts: (told, start, restarts), out)
         workers.append(recorder)
         recorder.hear(READY_S)
         analyzer.tell("created")
@@ -94,7 +95,8 @@ def record(
             worker.watch()
         say(f"recording to {out}, publishing on {told.endpoint}")
         try:
-            acquired = acquire(ring.put)
+            with crash_log(out, "capture"):
+                acquired = acquire(ring.put)
             if acquired.errors:
                 problems.append(f"{acquired.errors} frames refused: {acquired.last_error}")
         except LiveSptError as error:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from livespt.stream import ladder, odd, pipeline
 from livespt.stream.checkpoints import EVERY_S, Checkpoints
+from livespt.stream.crash_log import crash_log
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.files import Durability
 from livespt.stream.history import StoredEvents
@@ -232,7 +233,11 @@ def replay(
     if rate == "realtime" and interval:
         frames = paced(frames, interval)
     begin = time.perf_counter()
-    with Interrupt() as interrupt, tqdm(total=len(movie), unit="frame", disable=None) as bar:
+    with (
+        crash_log(out, "replay"),
+        Interrupt() as interrupt,
+        tqdm(total=len(movie), unit="frame", disable=None) as bar,
+    ):
         stop = pipeline.run(
             writer.tables.taking(interrupt.until(frames, bar.update)),
             chain.analyzer,

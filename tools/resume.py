@@ -14,6 +14,7 @@ from livespt.stream.attributes import Attributes, read_attributes
 from livespt.stream.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.columns import TABLES
 from livespt.stream.commits import LogReader
+from livespt.stream.crash_log import crash_log, remove_empty_logs
 from livespt.stream.errors import InputError
 from livespt.stream.image import movie_dtype
 from livespt.stream.recall import Recall
@@ -89,7 +90,11 @@ def resume(
     except BaseException:
         writer.leave()
         raise
-    with Interrupt() as interrupt, tqdm(unit="frame", disable=None) as bar:
+    with (
+        crash_log(run, "resume"),
+        Interrupt() as interrupt,
+        tqdm(unit="frame", disable=None) as bar,
+    ):
         frames = _until(rest.frames(), interrupt, bar.update)
         stop = pipeline.run(
             recalled(chain, recall, writer.tables.taking(frames)),
@@ -99,6 +104,7 @@ def resume(
             chain.stages,
             ending=lambda: _ending(start, is_whole, writer.last),
         )
+    remove_empty_logs(run)  # of the processes that were cut short
     return _report(run, open_run(run).stop or stop, recall.again)
 
 

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
+from livespt.stream.crash_log import crash_log, crash_log_path
 from livespt.stream.errors import LiveSptError
 
 RESTARTS, WITHIN_S = 5, 60.0  # more than so many deaths in so long a time are not bad luck
@@ -30,6 +32,8 @@ class Worker:
         Runs in the child, called with the pipe to this process and what `words` returns.
     words : callable
         Arguments of the child, of how often it was begun before.
+    run : Path
+        The run it works for: where it crashes, its stacks are written beside it.
 
     Attributes
     ----------
@@ -43,9 +47,13 @@ class Worker:
     """
 
     def __init__(
-        self, name: str, target: Callable[..., None], words: Callable[[int], tuple[Any, ...]]
+        self,
+        name: str,
+        target: Callable[..., None],
+        words: Callable[[int], tuple[Any, ...]],
+        run: Path,
     ) -> None:
-        self.name, self.restarts, self.problem = name, 0, ""
+        self.name, self.run, self.restarts, self.problem = name, run, 0, ""
         self.on_restart: Callable[[str], None] | None = None
         self.is_over: Callable[[], bool] = lambda: False
         self._target, self._words = target, words
@@ -104,7 +112,7 @@ class Worker:
         process = context.Process(
             name=f"livespt-{self.name}",
             target=_work,
-            args=(self._target, theirs, *self._words(self.restarts)),
+            args=(self.run, self.name, self._target, theirs, *self._words(self.restarts)),
             daemon=True,
         )
         process.start()
@@ -145,14 +153,20 @@ class Worker:
 
     def _obituary(self) -> str:
         self._process.join(5)
-        return f"the {self.name} process ended early (exit code {self._process.exitcode})"
+        text = f"the {self.name} process ended early (exit code {self._process.exitcode})"
+        log = crash_log_path(self.run, self.name)
+        with suppress(OSError):
+            if log.stat().st_size:
+                text += f", its stacks stand in '{log}',"
+        return text
 
 
-def _work(target: Callable[..., None], pipe: Connection, *words: Any) -> None:
+def _work(run: Path, name: str, target: Callable[..., None], pipe: Connection, *words: Any) -> None:
     """Run a worker; an interrupt is the parent's to handle, an error is told to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        target(pipe, *words)
+        with crash_log(run, name):
+            target(pipe, *words)
     except LiveSptError as error:
         with suppress(OSError):
             pipe.send(error)
