@@ -61,11 +61,12 @@ def njit(**options: Any) -> Callable[[Function], Function]:
         if folder is None:
             return numba.njit(**options)(function)  # type: ignore[no-any-return]
         # numba reads this setting once, when it decorates a function. Others get their own back.
-        before, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+        settings: Any = config
+        before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
         try:
             return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
         finally:
-            config.CACHE_DIR = before
+            settings.CACHE_DIR = before
 
     return compile_later
 
