@@ -1,4 +1,4 @@
-"""The design, read from the files: arrows, flat folders, light imports, a wheel that is whole."""
+"""The design, read from the files: arrows, rooms, light imports, a wheel that is whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -25,6 +26,16 @@ TOP = {
 SOURCES = sorted(p for folder in ORDER for p in (ROOT / folder).rglob("*.py"))
 
 
+def name_of(path: Path) -> str:
+    """Return the path of a file below the root, as in "stream/types.py"."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def floor(path: Path) -> str:
+    """Return the top folder of a file."""
+    return path.relative_to(ROOT).parts[0]
+
+
 def imports(path: Path) -> set[str]:
     """Dotted names that a file imports anywhere."""
     names: set[str] = set()
@@ -37,30 +48,38 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_imports_point_down(path: Path) -> None:
-    allowed = ORDER[: ORDER.index(path.parent.name) + 1]
+    allowed = ORDER[: ORDER.index(floor(path)) + 1]
     for name in imports(path):
         parts = name.split(".")
-        assert parts[0] not in ORDER, f"{path.name} imports {name}: only livespt.* exists"
+        assert parts[0] not in ORDER, f"{name_of(path)} imports {name}: only livespt.* exists"
         if parts[0] == "livespt":
-            assert parts[1] in allowed, f"{path.name} imports {name}: arrows point down"
-        elif path.parent.name == "stream":
+            assert parts[1] in allowed, f"{name_of(path)} imports {name}: arrows point down"
+        elif floor(path) == "stream":
             known = parts[0] in ENGINE or parts[0] in sys.stdlib_module_names
-            assert known, f"stream/{path.name} imports {name}"
+            assert known, f"{name_of(path)} imports {name}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_file_says_what_it_owns(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), f"{path} has no docstring"
     assert len(path.read_text().splitlines()) <= 400, f"{path} is more than one noun"
 
 
-def test_folders_are_flat_and_nothing_else_lies_at_the_top() -> None:
-    for folder in ORDER:
-        inner = [p for p in (ROOT / folder).iterdir() if p.is_dir() and p.name != "__pycache__"]
-        assert not inner, f"{inner}: a subfolder would be missing from the wheel"
+def test_every_room_is_listed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = project["tool"]["setuptools"]["packages"]
+    rooms = {
+        f"livespt.{name_of(p.parent).replace('/', '.')}" for p in SOURCES if p.stem == "__init__"
+    }
+    assert len(listed) == len(set(listed))
+    assert set(listed) == rooms, "a room that is not listed would be missing from the wheel"
+    assert {p.parent / "__init__.py" for p in SOURCES} <= set(SOURCES), "a room without a door"
+
+
+def test_nothing_else_lies_at_the_top() -> None:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.splitlines()
@@ -69,8 +88,8 @@ def test_folders_are_flat_and_nothing_else_lies_at_the_top() -> None:
 
 
 def test_importing_a_folder_imports_nothing_heavy() -> None:
-    modules = [f"livespt.{p.parent.name}.{p.stem}" for p in SOURCES if p.parent.name != "models"]
-    modules = [m for m in modules if not m.endswith("__init__")]
+    names = [name_of(p.with_suffix("")) for p in SOURCES if floor(p) != "models"]
+    modules = [f"livespt.{n.replace('/', '.')}".removesuffix(".__init__") for n in names]
     code = f"import sys\nfor m in {modules!r}: __import__(m)\n"
     code += f"print([h for h in {HEAVY!r} if h in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
