@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError
-from livespt.stream.store import RunReader
+from livespt.stream.store.run import RunReader
 from livespt.stream.types import CLOCKS, Frame
 
 PIXELS = ("uint8", "uint16", "float32")
@@ -30,7 +30,7 @@ PLACE = np.dtype(
         ("position", "<i2"),
         ("time_s", "<f8"),
         ("clock", "u1"),  # index into CLOCKS
-        ("level", "u1"),  # of `stream.ladder`: at which the run that recorded it analyzed it
+        ("level", "u1"),  # of `stream.degradation`: at which the run that recorded it analyzed it
     ]
 )
 

@@ -12,8 +12,8 @@ from livespt.acquisition.ngff import METADATA, open_zarr
 from livespt.acquisition.recording import PLACE, Movie, Scale
 from livespt.acquisition.tiff import open_tiff
 from livespt.stream.errors import InputError
-from livespt.stream.image import movie_dtype
-from livespt.stream.store import open_run
+from livespt.stream.store.ome_image import movie_dtype
+from livespt.stream.store.run import open_run
 
 __all__ = ["Movie", "open_movie"]
 

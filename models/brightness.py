@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.stream.window import grown
+from livespt.stream.windows import grown
 
 Floats = NDArray[np.float64]
 

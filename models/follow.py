@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from livespt.models import brightness, traits
 from livespt.models.session import Session
 from livespt.stream.errors import ModelError
-from livespt.stream.window import grown
+from livespt.stream.windows import grown
 
 ROWS, BATCH = 16, 256  # rows come in multiples of ROWS: then none depends on how many others
 FARTHEST = 1e9  # pixels; beyond, a place says nothing

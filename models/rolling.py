@@ -14,7 +14,7 @@ from livespt.models.fingerprint import Units, fingerprints
 from livespt.models.follow import Following, usable
 from livespt.models.task import Task
 from livespt.stream.types import MOTIONS
-from livespt.stream.window import grown
+from livespt.stream.windows import grown
 
 Ints = NDArray[np.int64]
 WIDTH = 3 + len(MOTIONS)  # kept of a point: z, y, x, and probabilities of the motions

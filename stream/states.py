@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE
-from livespt.stream.window import Windows, grown
+from livespt.stream.windows import Windows, grown
 
 
 class Follower(Protocol):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import zmq
 
-from livespt.stream import wire
-from livespt.stream.broadcast import MESSAGE_BYTES, UNKNOWN
-from livespt.stream.publish import ANSWERS, BEAT_S, Publisher
-from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.wire import codec
+from livespt.stream.wire.broadcast import MESSAGE_BYTES, UNKNOWN
+from livespt.stream.wire.publisher import ANSWERS, BEAT_S, Publisher
+from livespt.stream.wire.subscriber import Subscriber
 
 START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
 
@@ -83,7 +83,7 @@ def test_one_who_asks_too_much_leaves_room_for_the_others(publisher: Publisher) 
         greedy.linger, greedy.sndhwm = 0, 0
         greedy.connect(publisher.router_endpoint)
         for _ in range(3000):
-            greedy.send_multipart(wire.encode_request(wire.Request("since")))
+            greedy.send_multipart(codec.encode_request(codec.Request("since")))
         await_count(publisher, "limited", ANSWERS[1])
         begin = time.monotonic()
         with Subscriber(publisher.endpoint, since=0) as subscriber:

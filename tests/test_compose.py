@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from livespt.stream import follow
-from livespt.stream.predict import MODELS
+from livespt.stream.link import link_frame
+from livespt.stream.link.motion_model import MODELS
 from livespt.stream.types import Frame
 from livespt.tools.compose import Facts, Options, compose, differences
 
@@ -43,7 +43,7 @@ def test_what_may_make_the_bytes_of_a_replay_differ_is_said() -> None:
 @pytest.mark.parametrize("motion", MODELS)
 def test_the_rehearsal_compiles_what_the_run_uses(motion: str) -> None:
     analyzer = compose(FACTS, Options(motion=motion), "live").analyzer
-    linking = (follow.first_bad, follow.measured, follow.plain, follow.moving)
+    linking = (link_frame.first_bad, link_frame.measured, link_frame.plain, link_frame.moving)
     before = [len(function.signatures) for function in linking]
     assert [analyzer(frame(number)).degraded for number in range(3)] == [0, 0, 0]
     assert [len(function.signatures) for function in linking] == before

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.models.motion import Tracks
-from livespt.stream.decide import Decisions, Rule
+from livespt.stream.decisions import Decisions, Rule
 from livespt.stream.states import Settled
 from livespt.stream.types import KINDS, STATE
 from livespt.tools import evaluate_uncoating as judge
@@ -57,7 +57,7 @@ def test_who_always_cries_is_wrong_in_every_track(tracks: Tracks) -> None:
 def test_announced_is_what_a_run_would_announce(
     tracks: Tracks, threshold: float, hold: int
 ) -> None:
-    """The same settled readings through stream/decide.py."""
+    """The same settled readings through stream/decisions.py."""
     rng = np.random.default_rng(hold)
     scores = 5 * np.sin(0.2 * rng.normal(size=len(tracks.frame)).cumsum())
     probability = (1 / (1 + np.exp(-scores))).astype(np.float32)

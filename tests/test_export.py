@@ -16,8 +16,8 @@ from geff.validate.data import ValidationConfig, validate_data
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, SettingError, StoreError
-from livespt.stream.link import Linker
-from livespt.stream.store import RunWriter
+from livespt.stream.link.linker import Linker
+from livespt.stream.store.run import RunWriter
 from livespt.stream.types import ABSTAIN, EVENT, MOTIONS, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.tools.export import consecutive, export_run, spot_table
 

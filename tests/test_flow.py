@@ -19,10 +19,10 @@ from livespt.acquisition.microscope import Acquired
 from livespt.acquisition.simulate import Scenario, SimulatedMovie, virus_entry
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, MicroscopeError, StoreError
-from livespt.stream.store import RunReader, RunWriter, open_run
-from livespt.stream.subscribe import Subscriber
+from livespt.stream.store.run import RunReader, RunWriter, open_run
+from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame
-from livespt.stream.verify import verify
+from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.demo import judge
 from livespt.tools.live import record
@@ -88,7 +88,7 @@ def test_every_spot_has_one_settled_state(recorded: RunReader) -> None:
     settled = states[states["settled"] == 1]
     keys = ["frame", "track"]
     assert np.array_equal(np.sort(spots[keys]), np.sort(settled[keys]))
-    # on a machine that falls behind, some provisional ones are left out (stream/ladder.py)
+    # on a machine that falls behind, some provisional ones are left out (stream/degradation.py)
     plain = recorded.frames["frame"][recorded.frames["level"] < 2]
     told, seen = states[states["settled"] == 0], spots[np.isin(spots["frame"], plain)]
     told = told[np.isin(told["frame"], plain)]

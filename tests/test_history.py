@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livespt.stream import history
 from livespt.stream.errors import WireError
-from livespt.stream.history import ANSWER_EVENTS, EventLog, StoredEvents
-from livespt.stream.store import TableWriter, create_run
+from livespt.stream.store.run import TableWriter, create_run
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.wire import event_history
+from livespt.stream.wire.event_history import ANSWER_EVENTS, EventLog, StoredEvents
 
 START = Start("run-1", "replay", "a movie", "yx", (8, 8), "<u2", 0.1, 0.05)
 CHUNK, AT_A_TIME = 300, 50
@@ -65,7 +65,7 @@ def everything(log: EventLog, seq: int, to: int) -> np.ndarray:
 def test_memory_stays_bounded_and_the_store_has_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "HELD_EVENTS", 200)
+    monkeypatch.setattr(event_history, "HELD_EVENTS", 200)
     log = EventLog(StoredEvents(tmp_path / "run.zarr"))  # opened before there is a run
     assert (log.first, log.head) == (0, 0)
     run = Writing(tmp_path / "run.zarr")

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.journal import CHECKPOINT, COMMIT, JournalReader, JournalWriter, decode, encode
+from livespt.stream.store.journal import (
+    CHECKPOINT,
+    COMMIT,
+    JournalReader,
+    JournalWriter,
+    decode,
+    encode,
+)
 
 DTYPES = [np.dtype([("a", "<i8"), ("b", "<f4")]), np.dtype([("name", "<U3"), ("n", "u1")])]
 Rows = list[NDArray[np.void]]

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import zmq
 
-from livespt.stream import keys
 from livespt.stream.errors import SettingError, WireError
-from livespt.stream.publish import Publisher
-from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.wire import keys
+from livespt.stream.wire.publisher import Publisher
+from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.cli import run as command
 
 FREE = "tcp://127.0.0.1:0"

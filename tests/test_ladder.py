@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from livespt.acquisition.replay import open_movie
 from livespt.stream import pipeline
 from livespt.stream.analyzer import Analyzer, Settings
-from livespt.stream.ladder import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder, graded
-from livespt.stream.ring import RingReader, RingWriter
-from livespt.stream.store import (
+from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder, graded
+from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.store.run import (
     MovieWriter,
     RunReader,
     RunWriter,

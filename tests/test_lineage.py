@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.stream.analyzer import Analyzer, Settings
-from livespt.stream.lineage import Kin, Lineage
-from livespt.stream.link import Linker
+from livespt.stream.link.lineage import Kin, Lineage
+from livespt.stream.link.linker import Linker
 from livespt.stream.types import KINDS, SPOT, Frame
 
 FRAMES = 40

@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.stream.link import Linked, Linker
+from livespt.stream.link.linker import Linked, Linker
 
 Points = NDArray[np.float64]
 trackpy.quiet()
@@ -403,7 +403,7 @@ def test_a_damaged_snapshot_is_refused() -> None:
 def test_the_same_bytes_in_another_process() -> None:
     code = (
         "import hashlib, sys, numpy as np\n"
-        "from livespt.stream.link import Linker\n"
+        "from livespt.stream.link.linker import Linker\n"
         "linker, rng = Linker(4.0, 2), np.random.default_rng(1)\n"
         "points, digest = rng.integers(0, 60, (300, 2)) / 2, hashlib.sha256()\n"
         "for frame in range(12):\n"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from livespt.stream.errors import InputError, SettingError, WireError
-from livespt.stream.publish import Publisher
-from livespt.stream.store import RunWriter
+from livespt.stream.store.run import RunWriter
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.wire.publisher import Publisher
 from livespt.tools.cli import run as command
 from livespt.tools.listen import listen
 

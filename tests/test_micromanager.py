@@ -29,7 +29,7 @@ from livespt.acquisition.micromanager import (
     start_java,
 )
 from livespt.stream.errors import InputError, MicroscopeError
-from livespt.stream.ring import RingReader, RingWriter
+from livespt.stream.ring.ring import RingReader, RingWriter
 from livespt.stream.types import CLOCKS
 
 SHAPE = (48, 64)

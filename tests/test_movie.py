@@ -15,16 +15,16 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from livespt.acquisition.ngff import open_zarr
-from livespt.stream import movie
-from livespt.stream.attributes import Attributes
-from livespt.stream.commits import LOG, sealed
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.files import DURABILITIES, Durability
-from livespt.stream.image import create_movie
-from livespt.stream.movie import MovieReader, MovieWriter
-from livespt.stream.shards import FRAMES, MAX_BYTES, decode, encode, frames_a_shard
+from livespt.stream.host.atomic_files import DURABILITIES, Durability
+from livespt.stream.store import movie
+from livespt.stream.store.attributes import Attributes
+from livespt.stream.store.frame_log import LOG, sealed
+from livespt.stream.store.movie import MovieReader, MovieWriter
+from livespt.stream.store.ome_image import create_movie
+from livespt.stream.store.shards import FRAMES, MAX_BYTES, decode, encode, frames_a_shard
+from livespt.stream.store.verify import _movie as check
 from livespt.stream.types import Frame, Start
-from livespt.stream.verify import _movie as check
 
 START = Start("r", "replay", "m.tif", "yx", (8, 12), "<u2", 0.1, 0.05)
 SHARD = 4

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from livespt.acquisition.hook import Hook
 from livespt.acquisition.replay import open_movie
 from livespt.models.localize import Localizer
-from livespt.stream import odd, pipeline
+from livespt.stream import frame_quality, pipeline
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.errors import InputError
-from livespt.stream.ring import RingReader, RingWriter
-from livespt.stream.store import (
+from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.store.run import (
     MovieWriter,
     RunReader,
     RunWriter,
@@ -68,7 +68,13 @@ def frame(number: int, image: NDArray[Any] | None = None, **facts: Any) -> Frame
 
 
 Change = Callable[[NDArray[Any]], object]
-N, S, F, K, B = odd.NUMBERS, odd.SATURATED, odd.FLAT, odd.STUCK, odd.BACK
+N, S, F, K, B = (
+    frame_quality.NUMBERS,
+    frame_quality.SATURATED,
+    frame_quality.FLAT,
+    frame_quality.STUCK,
+    frame_quality.BACK,
+)
 
 
 def with_pixels(dtype: str, *changes: Change | None) -> list[Frame]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from livespt.models.scenes import scene, steps
 from livespt.stream.errors import SettingError
-from livespt.stream.link import Linker
-from livespt.stream.predict import MODELS
+from livespt.stream.link.linker import Linker
+from livespt.stream.link.motion_model import MODELS
 from livespt.tools.link import link_points
 from livespt.tools.link_score import Table, mistakes, score, without_short
 
@@ -56,7 +56,7 @@ def test_goes_on_in_another_process() -> None:
     code = (
         "import sys\n"
         "import numpy as np\n"
-        "from livespt.stream.link import Linker\n"
+        "from livespt.stream.link.linker import Linker\n"
         "data = sys.stdin.buffer.read()\n"
         "linker = Linker.restore(data) if data else Linker(4.0, 2, motion='auto')\n"
         "for frame in range(*map(int, sys.argv[1:])):\n"

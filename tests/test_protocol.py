@@ -17,8 +17,8 @@ from typing import IO
 import pytest
 import zmq
 
-from livespt.stream import wire
 from livespt.stream.types import EVENT, KINDS
+from livespt.stream.wire import codec
 from livespt.tools.chaos_publisher import Child, Plan, made_up, publishing
 
 PAGE = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text("utf-8")
@@ -36,7 +36,7 @@ int zmq_recv(void *, void *, size_t, int);
 def client(language: str, which: int, endpoint: str) -> str:
     """A client of the page, that follows `endpoint`."""
     text = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[which]
-    host, port = wire.address(endpoint)
+    host, port = codec.address(endpoint)
     for known, there in (("5570", port), ("5571", port + 1)):
         text = text.replace(f"tcp://127.0.0.1:{known}", f"tcp://{host}:{there}")
     return str(text)
@@ -109,11 +109,11 @@ def test_a_page_of_python_misses_nothing(tmp_path: Path) -> None:
 
 def test_the_tables_of_the_page_are_those_of_the_code() -> None:
     named = set(re.findall(r"^\| `(\w+)`", PAGE, re.MULTILINE))
-    assert named >= {*wire.TOPICS, *wire.REQUESTS}
+    assert named >= {*codec.TOPICS, *codec.REQUESTS}
     fields = PAGE[PAGE.index("| field | type |") : PAGE.index("The fields of `spots`")]
     told = re.findall(r"^\| (`.*?) \| `\\?(.*?)` \|", fields, re.MULTILINE)
     assert [(name, kind) for names, kind in told for name in re.findall(r"`(\w+)`", names)] == [
         (name, str(kind)) for name, kind in EVENT.descr
     ]
     assert ", ".join(f"{i} {kind}" for i, kind in enumerate(KINDS)) in fields
-    assert wire.ENDPOINT in PAGE
+    assert codec.ENDPOINT in PAGE

@@ -21,13 +21,13 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livespt.stream import wire
 from livespt.stream.errors import SettingError, WireError
-from livespt.stream.history import ANSWER_EVENTS, EventLog, living
-from livespt.stream.publish import Publisher
-from livespt.stream.sequence import PENDING
-from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import EVENT, FORMAT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.wire import codec
+from livespt.stream.wire.event_history import ANSWER_EVENTS, EventLog, living
+from livespt.stream.wire.event_order import PENDING
+from livespt.stream.wire.publisher import Publisher
+from livespt.stream.wire.subscriber import Subscriber
 
 FREE = "tcp://127.0.0.1:0"
 START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
@@ -38,7 +38,7 @@ STOP = Stop("run-1", "complete")
 def in_no_hurry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the time that a publisher stays up for those who wait for it, but where it matters."""
     if "waits_for_it" not in request.node.name:
-        monkeypatch.setattr("livespt.stream.publish.GREET_S", 0.0)
+        monkeypatch.setattr("livespt.stream.wire.publisher.GREET_S", 0.0)
 
 
 def some_events(first: int, n: int) -> np.ndarray:
@@ -145,13 +145,13 @@ def test_a_snapshot_has_the_head_of_its_update(monkeypatch: pytest.MonkeyPatch) 
             other.join(0.5)
             return living(updates)
 
-        monkeypatch.setattr("livespt.stream.publish.living", meanwhile)
+        monkeypatch.setattr("livespt.stream.wire.publisher.living", meanwhile)
         with context.socket(zmq.DEALER) as dealer:
             dealer.connect(publisher.router_endpoint)
-            dealer.send_multipart(wire.encode_request(wire.Request("snapshot")))
+            dealer.send_multipart(codec.encode_request(codec.Request("snapshot")))
             assert dealer.poll(5000)
-            header = wire.decode(dealer.recv_multipart()).header
-            dealer.send_multipart(wire.encode_request(wire.Request("bye")))
+            header = codec.decode(dealer.recv_multipart()).header
+            dealer.send_multipart(codec.encode_request(codec.Request("bye")))
         assert (header["frame"], header["head"]) == (0, 4)
 
 
@@ -202,7 +202,7 @@ def test_heartbeats_come_without_frames_and_say_the_head() -> None:
             beats = []
             for _ in range(6):
                 assert sub.poll(2000)
-                beats.append((time.monotonic(), wire.decode(sub.recv_multipart())))
+                beats.append((time.monotonic(), codec.decode(sub.recv_multipart())))
     assert [beat.header["seq"] for _, beat in beats] == list(
         range(beats[0][1].header["seq"], beats[0][1].header["seq"] + 6)
     )
@@ -289,7 +289,7 @@ def test_updates_that_did_not_come_are_counted() -> None:
 PUBLISHER = """
 import sys, time
 import numpy as np
-from livespt.stream.publish import Publisher
+from livespt.stream.wire.publisher import Publisher
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
 
 endpoint, run, epoch, held, first, last = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
@@ -411,7 +411,7 @@ def test_the_end_does_not_wait_for_who_hangs_or_died() -> None:
     for _ in range(2):
         dealer = context.socket(zmq.DEALER)
         dealer.connect(publisher.router_endpoint)
-        dealer.send_multipart(wire.encode_request(wire.Request("snapshot")))
+        dealer.send_multipart(codec.encode_request(codec.Request("snapshot")))
         assert dealer.poll(5000)
         if len(publisher._peers) == 1:
             dealer.close(linger=0)  # died; the second one hangs
@@ -448,7 +448,7 @@ def test_a_run_that_is_over_at_once_reaches_who_waits_for_it() -> None:
 
 def test_a_busy_port_is_a_clear_error_and_leaves_nothing_bound() -> None:
     with publishing() as publisher:
-        port = wire.address(publisher.endpoint)[1]
+        port = codec.address(publisher.endpoint)[1]
         for busy in (port, port + 1, port - 1):  # of both, the ROUTER's as PUB, the PUB's as ROUTER
             with pytest.raises(WireError, match=r"cannot publish on .* in use; end the run that"):
                 Publisher(f"tcp://127.0.0.1:{busy}", START)
@@ -485,7 +485,7 @@ def test_who_finds_nothing_is_told_so() -> None:
 def test_garbage_harms_no_one() -> None:
     chance = random.Random(5)
     publisher = Publisher(FREE, START, events=some_events(0, 50))
-    host, port = wire.address(publisher.endpoint)
+    host, port = codec.address(publisher.endpoint)
     with Subscriber(publisher.endpoint, since=0) as subscriber:
         for at in (port, port + 1):
             for _ in range(60):
@@ -535,7 +535,7 @@ def test_a_plain_request_socket_is_answered_too() -> None:
             request = {"format": FORMAT, "seq": 4, "to": 7}
             req.send_multipart([b"since", json.dumps(request).encode()])
             assert req.poll(5000)
-            answer = wire.decode(req.recv_multipart())
+            answer = codec.decode(req.recv_multipart())
     assert answer.header["first"] == 0 and answer.header["head"] == 9
     assert answer.arrays["events"]["seq"].tolist() == [4, 5, 6]
 
@@ -544,7 +544,7 @@ def test_a_plain_request_socket_is_answered_too() -> None:
 def test_a_stopped_subscriber_holds_no_one_up_and_misses_nothing() -> None:
     program = (
         "import sys\n"
-        "from livespt.stream.subscribe import Subscriber\n"
+        "from livespt.stream.wire.subscriber import Subscriber\n"
         "with Subscriber(sys.argv[1], since=0, silence_s=0.5) as subscriber:\n"
         "    for event in subscriber.events():\n"
         "        print(event['seq'], event['track'], flush=event['seq'] == 0)\n"

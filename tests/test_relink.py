@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from livespt.models.scenes import Scene, scene
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.errors import SettingError
-from livespt.stream.link import Linker
-from livespt.stream.refine import _homes
-from livespt.stream.relink import corrected
+from livespt.stream.link.corrections import corrected
+from livespt.stream.link.linker import Linker
+from livespt.stream.link.relinker import _homes
 from livespt.stream.states import States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
 from livespt.tools.link import link_points

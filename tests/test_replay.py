@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from livespt.acquisition.replay import Movie, open_movie
 from livespt.acquisition.units import micrometers, seconds
 from livespt.stream.errors import InputError
-from livespt.stream.store import RunWriter, open_run
+from livespt.stream.store.run import RunWriter, open_run
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 
 T, C, Z, Y, X = 5, 2, 3, 16, 20  # tifffile takes four images for colours

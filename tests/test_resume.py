@@ -12,13 +12,13 @@ import pytest
 from livespt.acquisition.replay import open_movie
 from livespt.acquisition.simulate import Scenario, virus_entry
 from livespt.stream import pipeline
-from livespt.stream.attributes import read_attributes, write_attributes
-from livespt.stream.checkpoints import Checkpoints, read_checkpoint
-from livespt.stream.columns import TABLES
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.store import MovieWriter, RunReader, RunWriter, TableWriter, open_run
+from livespt.stream.recovery.checkpoints import Checkpoints, read_checkpoint
+from livespt.stream.store.attributes import read_attributes, write_attributes
+from livespt.stream.store.columns import TABLES
+from livespt.stream.store.run import MovieWriter, RunReader, RunWriter, TableWriter, open_run
+from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop, Update
-from livespt.stream.verify import verify
 from livespt.tools.cli import run as command
 from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.replay import chosen, replay

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livespt.stream import shared
 from livespt.stream.errors import InputError, MicroscopeError, StoreError
-from livespt.stream.ring import RingReader, RingWriter
+from livespt.stream.host import shared_memory
+from livespt.stream.ring.ring import RingReader, RingWriter
 
 SHAPE = (24, 32)
 
@@ -194,10 +194,10 @@ def test_misuse_is_refused() -> None:
 def test_the_folder_with_room_is_picked() -> None:
     ram, disk = Path("ram"), Path("disk")
     gigabyte = 1 << 30
-    assert shared.pick_folder(gigabyte, {ram: 2 * gigabyte, disk: 9 * gigabyte}) == ram
-    assert shared.pick_folder(gigabyte, {ram: gigabyte, disk: 9 * gigabyte}) == disk
+    assert shared_memory.pick_folder(gigabyte, {ram: 2 * gigabyte, disk: 9 * gigabyte}) == ram
+    assert shared_memory.pick_folder(gigabyte, {ram: gigabyte, disk: 9 * gigabyte}) == disk
     with pytest.raises(StoreError, match="1024 MB does not fit"):
-        shared.pick_folder(gigabyte, {ram: 64 << 20})
+        shared_memory.pick_folder(gigabyte, {ram: 64 << 20})
 
 
 # --- several processes
@@ -344,7 +344,7 @@ def test_what_a_killed_writer_left_does_not_stay() -> None:
     name = unique("leftover")
     with Child("write", name, n=6):
         pass
-    path = next(p for f in shared.free_bytes() for p in f.glob(f"livespt-{name}.ring"))
+    path = next(p for f in shared_memory.free_bytes() for p in f.glob(f"livespt-{name}.ring"))
     os.utime(path, (1, 1))
     with RingWriter(unique("other"), 2, SHAPE, "uint16"):
         assert not path.exists()

@@ -21,12 +21,12 @@ import tifffile
 from livespt.acquisition.replay import open_movie
 from livespt.models import onnx_file, session
 from livespt.models.card import MAX_BYTES, read_card
-from livespt.stream import sums
 from livespt.stream.analyzer import Settings
 from livespt.stream.errors import InputError, ModelError
-from livespt.stream.store import RunWriter, open_run
+from livespt.stream.store import checksums
+from livespt.stream.store.run import RunWriter, open_run
+from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Start, Stop
-from livespt.stream.verify import verify
 from livespt.tools.compose import _original, _settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -238,7 +238,7 @@ def edit(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the first word and sum it up again, as somebody who knows how can."""
     document = json.loads((run / "zarr.json").read_text())
     change(document["attributes"]["livespt"])
-    document["attributes"]["livespt"]["crc"] = sums.own(document)
+    document["attributes"]["livespt"]["crc"] = checksums.own(document)
     (run / "zarr.json").write_text(json.dumps(document))
 
 
@@ -311,7 +311,7 @@ def test_xml_that_declares_entities_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/dev/zero"])
 def test_sums_lead_nowhere(run: Path, name: str) -> None:
-    edit(run, lambda words: words["sums"].update({name: sums.packed([0])}))
+    edit(run, lambda words: words["sums"].update({name: checksums.packed([0])}))
     assert [fault for fault in verify(run) if "no part of a run" in fault.what]
 
 

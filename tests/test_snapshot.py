@@ -24,12 +24,12 @@ from livespt.models.fingerprint import COUNT, Units
 from livespt.models.segment import Segmenter
 from livespt.models.session import write_card
 from livespt.models.task import Task
-from livespt.stream import snapshot
 from livespt.stream.analyzer import Analyzer, Settings
-from livespt.stream.decide import Rule
+from livespt.stream.decisions import Rule
 from livespt.stream.errors import InputError
-from livespt.stream.link import Linker
+from livespt.stream.link.linker import Linker
 from livespt.stream.pipeline import Timed, TimedInfer
+from livespt.stream.recovery import snapshot
 from livespt.stream.types import EVENT, KINDS, SPOT, Frame, Update, joined
 from livespt.tools.compose import Facts, Options, compose
 

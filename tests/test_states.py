@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from livespt.stream.states import States
-from livespt.stream.window import Windows
+from livespt.stream.windows import Windows
 
 MOST = 100  # points of a track, more than any has here
 

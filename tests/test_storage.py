@@ -13,14 +13,14 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from livespt.stream import tables as table_store
 from livespt.stream.errors import StoreError
-from livespt.stream.movie import MovieWriter
-from livespt.stream.publish import Publisher
-from livespt.stream.ring import RingReader, RingWriter
-from livespt.stream.store import TableWriter, create_run, open_run
+from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.store import table_writer as table_store
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.run import TableWriter, create_run, open_run
+from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
-from livespt.stream.verify import verify
+from livespt.stream.wire.publisher import Publisher
 from livespt.tools import chaos_disk
 from livespt.tools.storage import REASONS, StoredTables, store_frames
 

@@ -25,9 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from livespt.stream.columns import Table
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.store import (
+from livespt.stream.store.columns import Table
+from livespt.stream.store.run import (
     MovieWriter,
     RunReader,
     RunWriter,
@@ -412,7 +412,7 @@ def test_updates_of_frames_the_recorder_lost_are_kept_with_a_notice(tmp_path: Pa
 def test_a_recorder_that_is_far_behind_does_not_stop_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("livespt.stream.tables.MAX_PENDING", 5)
+    monkeypatch.setattr("livespt.stream.store.table_writer.MAX_PENDING", 5)
     movie, tables = live(tmp_path / "a.zarr")
     for i in range(8):
         tables.commit(make_frame(i), make_update(i))
@@ -432,8 +432,8 @@ def test_a_recorder_that_is_far_behind_does_not_stop_the_tables(
 def test_what_waits_for_a_dead_recorder_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("livespt.stream.tables.MAX_PENDING", 5)
-    monkeypatch.setattr("livespt.stream.roll.MAX_EARLY", 20)
+    monkeypatch.setattr("livespt.stream.store.table_writer.MAX_PENDING", 5)
+    monkeypatch.setattr("livespt.stream.store.frame_ledger.MAX_EARLY", 20)
     movie, tables = live(tmp_path / "a.zarr")
     movie.add_frame(make_frame(0))
     for i in range(60):
@@ -768,7 +768,7 @@ CHILD = """
 import sys
 import numpy as np
 from pathlib import Path
-from livespt.stream.store import MovieWriter, TableWriter, create_run
+from livespt.stream.store.run import MovieWriter, TableWriter, create_run
 from livespt.stream.types import *
 path = Path(sys.argv[1])
 start = Start("r", "replay", "movie.tif", "yx", (8, 12), "<u2", 0.1, 0.05)

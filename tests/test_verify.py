@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livespt.stream.attributes import read_attributes
 from livespt.stream.errors import InputError
-from livespt.stream.store import MovieWriter, TableWriter, create_run, open_run
+from livespt.stream.store.attributes import read_attributes
+from livespt.stream.store.run import MovieWriter, TableWriter, create_run, open_run
+from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
-from livespt.stream.verify import verify
 from livespt.tools.cli import run as command
 
 FRAMES = 12

@@ -17,7 +17,7 @@ from livespt.models import optics, optics3d
 from livespt.models.session import shipped
 from livespt.models.volume import VolumeLocalizer
 from livespt.stream.errors import InputError, SettingError
-from livespt.stream.store import RunReader, open_run
+from livespt.stream.store.run import RunReader, open_run
 from livespt.stream.types import SPOT
 from livespt.tools.compose import Facts, Options
 from livespt.tools.evaluate_stack import Case, matched, stack

@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 from livespt.stream.errors import InputError, LiveSptError, SettingError, StoreError, WireError
-from livespt.stream.publish import Publisher
-from livespt.stream.store import RunWriter, open_run
+from livespt.stream.store.run import RunWriter, open_run
 from livespt.stream.types import (
     EVENT,
     KINDS,
@@ -30,6 +29,7 @@ from livespt.stream.types import (
     Timings,
     Update,
 )
+from livespt.stream.wire.publisher import Publisher
 from livespt.tools import layers
 from livespt.tools.opengl import FORCE, opengl
 from livespt.tools.overlay import render_run

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livespt.stream import message, wire
 from livespt.stream.errors import WireError
 from livespt.stream.types import (
     EVENT,
@@ -26,6 +25,7 @@ from livespt.stream.types import (
     Timings,
     Update,
 )
+from livespt.stream.wire import codec, payloads
 
 COMMON: dict[str, Any] = {"run": "r", "epoch": 0, "seq": 3, "head": 7}
 START = Start("r", "live", "micromanager", "yx", (4, 6), "<u2", 0.1, None)
@@ -47,7 +47,7 @@ def an_update(n: int = 3) -> Update:
 
 def update_parts(update: Update) -> list[bytes]:
     tables = {"spots": update.spots, "states": update.states, "events": update.events}
-    return wire.encode("update", COMMON | message.update_fields(update), tables)
+    return codec.encode("update", COMMON | payloads.update_fields(update), tables)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def update_parts(update: Update) -> list[bytes]:
     ],
 )
 def test_arrays_come_back_as_they_were(array: np.ndarray) -> None:
-    got = wire.decode(wire.encode("image", COMMON, {"a": array, "b": array}))
+    got = codec.decode(codec.encode("image", COMMON, {"a": array, "b": array}))
     assert got.topic == "image"
     assert {key: got.header[key] for key in COMMON} == COMMON
     for name in ("a", "b"):
@@ -76,7 +76,7 @@ def test_arrays_come_back_as_they_were(array: np.ndarray) -> None:
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_an_update_comes_back(n: int) -> None:
     sent = an_update(n)
-    got = message.read_update(wire.decode(update_parts(sent)))
+    got = payloads.read_update(codec.decode(update_parts(sent)))
     for name, value in sent._asdict().items():
         if isinstance(value, np.ndarray):
             assert getattr(got, name).tobytes() == value.tobytes(), name
@@ -89,13 +89,13 @@ def test_an_update_comes_back(n: int) -> None:
 def test_an_unknown_time_is_null_on_the_wire_and_nan_again_after() -> None:
     parts = update_parts(an_update()._replace(time_s=math.nan))
     assert json.loads(parts[1])["time_s"] is None
-    assert math.isnan(message.read_update(wire.decode(parts)).time_s)
+    assert math.isnan(payloads.read_update(codec.decode(parts)).time_s)
 
 
 def test_an_image_comes_back() -> None:
     frame = Frame(5, 4, 0, 1, 0.2, np.arange(6, dtype="u1").reshape(2, 3), clock=2)
-    fields = COMMON | message.image_fields(frame)
-    got = message.read_image(wire.decode(wire.encode("image", fields, {"image": frame.image})))
+    fields = COMMON | payloads.image_fields(frame)
+    got = payloads.read_image(codec.decode(codec.encode("image", fields, {"image": frame.image})))
     np.testing.assert_array_equal(got.image, frame.image)
     assert got._replace(image=None) == frame._replace(image=None)
 
@@ -106,20 +106,20 @@ def test_the_first_and_the_last_word_come_back() -> None:
         camera={"gain_e_per_count": np.float32(0.5), "offset": math.nan, "model": "B"},
         settings={"memory": np.int64(3), "path": PurePosixPath("a/b"), "range": (1, 2)},
     )
-    plain = json.loads(json.dumps(message.plain(odd), allow_nan=False))
-    assert message.read_start(plain) == replace(
+    plain = json.loads(json.dumps(payloads.plain(odd), allow_nan=False))
+    assert payloads.read_start(plain) == replace(
         START,
         camera={"gain_e_per_count": 0.5, "offset": None, "model": "B"},
         settings={"memory": 3, "path": "a/b", "range": [1, 2]},
     )
-    assert message.read_stop(json.loads(json.dumps(message.plain(STOP)))) == STOP
-    assert message.read_stop(message.plain(STOP) | {"from the future": 1}) == STOP
+    assert payloads.read_stop(json.loads(json.dumps(payloads.plain(STOP)))) == STOP
+    assert payloads.read_stop(payloads.plain(STOP) | {"from the future": 1}) == STOP
 
 
 def test_an_event_says_everything_in_its_header() -> None:
     row = np.zeros(1, EVENT)[0]
     row["seq"], row["kind"], row["x"], row["probability"] = 9, KINDS.index("uncoating"), 0.1, np.nan
-    fields = message.event_fields(row)
+    fields = payloads.event_fields(row)
     assert list(fields) == list(EVENT.names or ())
     assert fields["kind"] == "uncoating"
     assert fields["seq"] == 9 and type(fields["seq"]) is int
@@ -131,14 +131,14 @@ def test_an_event_says_everything_in_its_header() -> None:
 def described(**changes: object) -> list[bytes]:
     """A message with one array of two float32, described with `changes`."""
     about = {"name": "a", "dtype": [["", "<f4"]], "shape": [2]} | changes
-    header = {"format": wire.FORMAT, **COMMON, "arrays": [about]}
+    header = {"format": codec.FORMAT, **COMMON, "arrays": [about]}
     return [b"image", json.dumps(header).encode(), bytes(8)]
 
 
 def headed(**changes: object) -> list[bytes]:
     return [
         b"stop",
-        json.dumps({"format": wire.FORMAT, **COMMON, "arrays": [], **changes}).encode(),
+        json.dumps({"format": codec.FORMAT, **COMMON, "arrays": [], **changes}).encode(),
     ]
 
 
@@ -155,7 +155,7 @@ def headed(**changes: object) -> list[bytes]:
         pytest.param([b"stop", b"1" * 5000], "not JSON", id="endless number"),
         pytest.param([b"stop", b"[]"], "no JSON object", id="header a list"),
         pytest.param([b"stop", b'{"format": NaN}'], "NaN is not JSON", id="NaN"),
-        pytest.param([b"stop", b" " * (wire.MAX_HEADER + 1)], "at most", id="large header"),
+        pytest.param([b"stop", b" " * (codec.MAX_HEADER + 1)], "at most", id="large header"),
         pytest.param(headed(format=99), "wire format 99", id="other format"),
         pytest.param(headed(format=True), "wire format True", id="format not a number"),
         pytest.param(headed(run=1), "names no run", id="run not text"),
@@ -184,7 +184,7 @@ def headed(**changes: object) -> list[bytes]:
 )
 def test_what_is_not_a_message_is_refused(parts: list[bytes], why: str) -> None:
     with pytest.raises(WireError, match=why):
-        wire.decode(parts)
+        codec.decode(parts)
 
 
 @pytest.mark.parametrize(
@@ -193,10 +193,10 @@ def test_what_is_not_a_message_is_refused(parts: list[bytes], why: str) -> None:
         ("image", COMMON, {"a": np.array([object()])}),
         ("image", COMMON, {"a": np.array(["text"])}),
         ("image", COMMON, {"a": np.zeros(2, [("a", "<f4", 3)])}),
-        ("image", COMMON, {"a": np.broadcast_to(np.uint8(0), (wire.MAX_BYTES + 1,))}),
+        ("image", COMMON, {"a": np.broadcast_to(np.uint8(0), (codec.MAX_BYTES + 1,))}),
         ("stop", COMMON | {"x": math.nan}, {}),
         ("stop", COMMON | {"x": {1, 2}}, {}),
-        ("stop", COMMON | {"x": "x" * wire.MAX_HEADER}, {}),
+        ("stop", COMMON | {"x": "x" * codec.MAX_HEADER}, {}),
     ],
     ids=["objects", "text", "nested fields", "too large", "NaN", "a set", "large header"],
 )
@@ -204,7 +204,7 @@ def test_what_the_wire_cannot_carry_is_not_sent(
     topic: str, header: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> None:
     with pytest.raises(WireError):
-        wire.encode(topic, header, arrays)
+        codec.encode(topic, header, arrays)
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_what_the_wire_cannot_carry_is_not_sent(
     ids=str,
 )
 def test_an_update_whose_header_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
-    got = wire.decode(update_parts(an_update()))
+    got = codec.decode(update_parts(an_update()))
     with pytest.raises(WireError):
-        message.read_update(got._replace(header=got.header | change))
+        payloads.read_update(got._replace(header=got.header | change))
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,9 @@ def test_an_update_whose_header_makes_no_sense_is_refused(change: dict[str, Any]
 )
 def test_a_start_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(WireError):
-        message.read_start(message.plain(START) | change)
+        payloads.read_start(payloads.plain(START) | change)
     with pytest.raises(WireError, match="has no 'run'"):
-        message.read_start({"mode": "live"})
+        payloads.read_start({"mode": "live"})
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,8 @@ def test_a_start_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
     ],
 )
 def test_endpoints(endpoint: str, host: str, port: int) -> None:
-    assert wire.address(endpoint) == (host, port)
-    assert wire.is_loopback(host) == (host == "127.0.0.1")
+    assert codec.address(endpoint) == (host, port)
+    assert codec.is_loopback(host) == (host == "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_endpoints(endpoint: str, host: str, port: int) -> None:
 )
 def test_no_endpoints(endpoint: str) -> None:
     with pytest.raises(WireError, match="no endpoint"):
-        wire.address(endpoint)
+        codec.address(endpoint)
 
 
 # Anything may arrive: bytes, JSON of any shape, and proper messages with a few bytes changed.
@@ -284,13 +284,13 @@ JSON = st.recursive(
     max_leaves=12,
 )
 HEADERS = st.fixed_dictionaries(
-    {"format": st.just(wire.FORMAT) | JSON},
+    {"format": st.just(codec.FORMAT) | JSON},
     optional={
         key: JSON | st.integers(0, 9) | st.just("r")
         for key in ("run", "epoch", "seq", "head", "arrays", "frame", "number", "timings", "start")
     },
 ).map(lambda header: json.dumps(header).encode())
-TOPIC = st.sampled_from([t.encode() for t in (*wire.TOPICS, *wire.REQUESTS)]) | st.binary(
+TOPIC = st.sampled_from([t.encode() for t in (*codec.TOPICS, *codec.REQUESTS)]) | st.binary(
     max_size=9
 )
 ANYTHING = st.lists(st.binary(max_size=40), max_size=12) | st.builds(
@@ -315,18 +315,18 @@ def changed(draw: st.DrawFn) -> list[bytes]:
 
 def read_all(parts: list[bytes]) -> None:
     """Read a message in every way there is; nothing but WireError may be raised."""
-    for read in (wire.decode_request, wire.decode):
+    for read in (codec.decode_request, codec.decode):
         try:
             got: Any = read(parts)
         except WireError:
             continue
-        if isinstance(got, wire.Message):
-            for understand in (message.read_update, message.read_image, message.read_status):
+        if isinstance(got, codec.Message):
+            for understand in (payloads.read_update, payloads.read_image, payloads.read_status):
                 try:
                     understand(got)
                 except WireError:
                     pass
-            for word in (message.read_start, message.read_stop):
+            for word in (payloads.read_start, payloads.read_stop):
                 try:
                     word(got.header.get("start"))
                 except WireError:
@@ -348,9 +348,9 @@ def test_a_damaged_message_is_read_or_refused(parts: list[bytes]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(JSON)
 def test_any_first_word_is_read_or_refused(value: object) -> None:
-    for start in (value, message.plain(START) | (value if isinstance(value, dict) else {})):
+    for start in (value, payloads.plain(START) | (value if isinstance(value, dict) else {})):
         try:
-            message.read_start(start)
+            payloads.read_start(start)
         except WireError:
             pass
 
@@ -361,6 +361,6 @@ def test_any_table_comes_back(data: st.DataObject) -> None:
     n = data.draw(st.integers(0, 20))
     raw = data.draw(st.binary(min_size=n * SPOT.itemsize, max_size=n * SPOT.itemsize))
     table = np.frombuffer(raw, SPOT)
-    got = wire.decode(wire.encode("update", COMMON, {"spots": table}))
+    got = codec.decode(codec.encode("update", COMMON, {"spots": table}))
     assert got.arrays["spots"].tobytes() == raw
     assert got.arrays["spots"].dtype == SPOT

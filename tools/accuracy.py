@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.assign import assign
+from livespt.stream.link.assignment import assign
 from livespt.tools.score import EDGE
 
 Floats = NDArray[np.float64]

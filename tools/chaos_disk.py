@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from livespt.acquisition.hook import Put
 from livespt.acquisition.microscope import Acquired
 from livespt.stream.errors import LiveSptError
-from livespt.stream.store import open_run
-from livespt.stream.subscribe import Subscriber
-from livespt.stream.verify import verify
+from livespt.stream.store.run import open_run
+from livespt.stream.store.verify import verify
+from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.chaos_power import disk, impossible
 from livespt.tools.compose import Facts, Options
 from livespt.tools.live import record

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livespt.stream.subscribe import Subscriber
 from livespt.stream.types import EVENT
+from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.chaos_publisher import context, made_up
 
 PATIENCE_S = 60.0

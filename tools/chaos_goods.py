@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream import sums
 from livespt.stream.errors import LiveSptError
-from livespt.stream.store import MovieWriter, RunReader, TableWriter, create_run, open_run
+from livespt.stream.store import checksums
+from livespt.stream.store.run import MovieWriter, RunReader, TableWriter, create_run, open_run
+from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
-from livespt.stream.verify import verify
 
 TABLES = ("spots", "states", "events", "frames", "status")
 FRAMES = 24
@@ -168,7 +168,7 @@ def _sign_run(path: Path, target: Path) -> bool:
         return False
     try:
         document = json.loads(target.read_bytes())
-        document["attributes"]["livespt"]["crc"] = sums.own(document)
+        document["attributes"]["livespt"]["crc"] = checksums.own(document)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return False  # no document of ours any more
     target.write_text(json.dumps(document))

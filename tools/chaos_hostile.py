@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import zmq
 
-from livespt.stream import message, wire
 from livespt.stream.errors import LiveSptError
-from livespt.stream.subscribe import FOLLOWED, Subscriber
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Stop, Update
+from livespt.stream.wire import codec, payloads
+from livespt.stream.wire.subscriber import FOLLOWED, Subscriber
 from livespt.tools.chaos_publisher import START, context, made_up, resources
 
 TURN_S = 0.3  # the victim asks for each kind of message for so long
@@ -34,15 +34,15 @@ class Suffered(NamedTuple):
 def good_messages() -> dict[str, list[bytes]]:
     """A proper message of every topic."""
     common = {"run": START.run, "epoch": 0, "seq": 3, "head": 2}
-    start, stop = message.plain(START), message.plain(Stop(START.run, "complete"))
+    start, stop = payloads.plain(START), payloads.plain(Stop(START.run, "complete"))
     tables = {"spots": np.zeros(3, SPOT), "states": np.zeros(3, STATE), "events": made_up(0, 2)}
     update = Update(1, 1, 0, 0, 0.1, 0, tables["spots"], tables["states"], tables["events"])
     image = np.zeros((8, 8), "<u2")
     sent = {"sent": {"update": 1, "image": 1, "status": 1}}
     contents: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        "update": (message.update_fields(update), tables),
-        "event": (message.event_fields(made_up(0, 1)[0]), {"events": made_up(0, 1)}),
-        "image": (message.image_fields(Frame(1, 1, 0, 0, 0.1, image)), {"image": image}),
+        "update": (payloads.update_fields(update), tables),
+        "event": (payloads.event_fields(made_up(0, 1)[0]), {"events": made_up(0, 1)}),
+        "image": (payloads.image_fields(Frame(1, 1, 0, 0, 0.1, image)), {"image": image}),
         "status": ({"kind": "x", "frame": 1, "text": "y"}, {}),
         "heartbeat": ({"dropped": 0, **sent}, {}),
         "stop": ({"stop": stop, **sent}, {}),
@@ -50,7 +50,7 @@ def good_messages() -> dict[str, list[bytes]]:
         "since": ({"first": 0}, {"events": np.zeros(0, EVENT)}),
     }
     return {
-        topic: wire.encode(topic, common | fields, arrays)
+        topic: codec.encode(topic, common | fields, arrays)
         for topic, (fields, arrays) in contents.items()
     }
 
@@ -69,7 +69,7 @@ def hostile_publisher(
         pub.setsockopt(zmq.XPUB_NODROP, 1)
         pub.linger = router.linger = 0
         endpoint = f"tcp://127.0.0.1:{pub.bind_to_random_port('tcp://127.0.0.1', 20000, 30000)}"
-        router.bind(f"tcp://127.0.0.1:{wire.address(endpoint)[1] + 1}")
+        router.bind(f"tcp://127.0.0.1:{codec.address(endpoint)[1] + 1}")
         victim = context().Process(target=_victim, args=(theirs, endpoint), daemon=True)
         victim.start()
         theirs.close()

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from livespt.acquisition.hook import Put
 from livespt.acquisition.microscope import Acquired
 from livespt.acquisition.simulate import Scenario, virus_entry
-from livespt.stream.attributes import read_attributes
 from livespt.stream.errors import InputError, LiveSptError
-from livespt.stream.shared import free_bytes
-from livespt.stream.store import RunReader, RunWriter, open_run
+from livespt.stream.host.shared_memory import free_bytes
+from livespt.stream.store.attributes import read_attributes
+from livespt.stream.store.run import RunReader, RunWriter, open_run
+from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop
-from livespt.stream.verify import verify
 from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.live import record
 from livespt.tools.replay import replay

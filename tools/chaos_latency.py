@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import LiveSptError
-from livespt.stream.publish import Publisher
-from livespt.stream.ring import RingReader, RingWriter
+from livespt.stream.ring.ring import RingReader, RingWriter
 from livespt.stream.types import SPOT, STATE, Stop, Update
+from livespt.stream.wire.publisher import Publisher
 from livespt.tools.chaos_follower import Follower
 from livespt.tools.chaos_publisher import ANSWER_S, EVENTS, START, context, made_up
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import zmq
 
-from livespt.stream import keys, wire
 from livespt.stream.errors import LiveSptError
 from livespt.stream.types import FORMAT
+from livespt.stream.wire import codec, keys
 from livespt.tools.chaos_follower import Follower
 from livespt.tools.chaos_hostile import hostile_publisher
 from livespt.tools.chaos_publisher import Child, Health, Plan, publishing
@@ -87,8 +87,8 @@ def spoilt(parts: list[bytes], chance: random.Random) -> list[bytes]:
 
 def requests(child: Child, n: int, chance: random.Random, key: keys.Pair | None) -> None:
     """Malformed requests to the ROUTER, from peers that never read an answer."""
-    host, port = wire.address(child.endpoint)
-    good = [wire.encode_request(wire.Request(topic, 3, 9)) for topic in wire.REQUESTS]
+    host, port = codec.address(child.endpoint)
+    good = [codec.encode_request(codec.Request(topic, 3, 9)) for topic in codec.REQUESTS]
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger, dealer.sndtimeo = 60_000, 60_000
         if key is not None:
@@ -118,7 +118,7 @@ def subscriptions(child: Child, n: int, chance: random.Random, key: keys.Pair | 
 
 def connections(child: Child, n: int, chance: random.Random) -> None:
     """Connections to both ports that say something else than ZeroMQ, or nothing."""
-    host, port = wire.address(child.endpoint)
+    host, port = codec.address(child.endpoint)
     opened: list[socket.socket] = []
     for i in range(n):
         with contextlib.suppress(OSError):  # refused or cut: it may do that

@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.commits import LogReader
 from livespt.stream.errors import LiveSptError
-from livespt.stream.files import Durability
-from livespt.stream.movie import MovieReader, MovieWriter
-from livespt.stream.store import TableWriter, create_run, open_run
+from livespt.stream.host.atomic_files import Durability
+from livespt.stream.store.frame_log import LogReader
+from livespt.stream.store.movie import MovieReader, MovieWriter
+from livespt.stream.store.run import TableWriter, create_run, open_run
+from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Update
-from livespt.stream.verify import verify
 
 START = Start("chaos", "live", "chaos", "yx", (128, 128), "<u2", 0.1, 0.01)
 LIMITS: dict[Durability, tuple[float, float]] = {"second": (1.0, 0.1), "frame": (0.0, 0.0)}  # s

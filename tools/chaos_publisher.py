@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import LiveSptError
-from livespt.stream.publish import Publisher
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.wire.publisher import Publisher
 
 EVENTS = 4  # a frame
 NOTE_EVERY = 10  # frames: those after the last note are made, and published, once more

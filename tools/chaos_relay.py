@@ -7,8 +7,8 @@ import socket
 import threading
 from collections.abc import Callable
 
-from livespt.stream import wire
 from livespt.stream.errors import WireError
+from livespt.stream.wire import codec
 
 PIECE = 1 << 16
 
@@ -23,7 +23,7 @@ class Relay:
     """
 
     def __init__(self, target: str) -> None:
-        host, port = wire.address(target)
+        host, port = codec.address(target)
         self._servers = _two_servers(host)
         self.endpoint = f"tcp://{host}:{self._servers[0].getsockname()[1]}"
         self._ends: set[socket.socket] = set()

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from livespt.acquisition.hook import Put
 from livespt.acquisition.microscope import Acquired
 from livespt.acquisition.simulate import Scenario, virus_entry
-from livespt.stream.store import open_run
-from livespt.stream.verify import verify
+from livespt.stream.store.run import open_run
+from livespt.stream.store.verify import verify
 from livespt.tools.chaos_kills import FREE, camera
 from livespt.tools.compose import Facts, Options
 from livespt.tools.live import record

@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from livespt.stream.errors import LiveSptError, SettingError
-from livespt.stream.files import DURABILITIES
-from livespt.stream.wire import ENDPOINT
+from livespt.stream.host.atomic_files import DURABILITIES
+from livespt.stream.wire.codec import ENDPOINT
 from livespt.tools.chaos import PARTS
 from livespt.tools.command import FINITE, PATH, POSITIVE, SEED, Finite, Group, Kept, report
 from livespt.tools.evaluate_commands import evaluate
@@ -249,7 +249,7 @@ def segments(source: Path, out: Path, **values: Any) -> None:
 @click.argument("name")
 def keys(folder: Path, name: str) -> None:
     """Make the key NAME.key of one who may follow runs published with --keys FOLDER."""
-    from livespt.stream.keys import make
+    from livespt.stream.wire.keys import make
 
     report({"made": ", ".join(map(str, make(folder, name))), "secret": f"{folder / name}.key"})
 
@@ -259,7 +259,7 @@ def keys(folder: Path, name: str) -> None:
 def verify(run: Path) -> None:
     """Check every byte of RUN.zarr against what was written."""
     from livespt.stream.errors import InputError
-    from livespt.stream.verify import verify
+    from livespt.stream.store.verify import verify
 
     faults = 0
     for fault in verify(run):

@@ -16,10 +16,10 @@ from uuid import uuid4
 import numpy as np
 
 from livespt.models.onnx_file import MAX_BYTES
-from livespt.stream import predict, refine
 from livespt.stream.analyzer import Analyzer, Settings
-from livespt.stream.decide import Rule
+from livespt.stream.decisions import Rule
 from livespt.stream.errors import InputError, ModelError, SettingError
+from livespt.stream.link import motion_model, relinker
 from livespt.stream.pipeline import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
 
@@ -45,7 +45,7 @@ class Options:
     classifier: Path | None = None  # a user's, of models/task; none otherwise
     search_range: float | None = None  # pixels
     memory: int | None = None  # frames
-    motion: str | None = None  # one of `stream.predict.MODELS`
+    motion: str | None = None  # one of `stream.link.motion_model.MODELS`
     read_intensity: bool | None = None  # the label is lost with the coat
     lineage: bool | None = None  # tell tracks that merge and split
     refine: int | None = None  # frames after which links are judged once more
@@ -158,7 +158,7 @@ def warm_up(infer: Infer, settings: Settings) -> None:
         rehearsal(Frame(t, t, 0, 0, 0.0, np.full((1, 1), n, np.uint8)))
     rehearsal.finish()
     if settings.refine:
-        refine.rehearse(predict.MODELS.index(settings.motion), 2)
+        relinker.rehearse(motion_model.MODELS.index(settings.motion), 2)
 
 
 def load_localizer(
@@ -256,7 +256,7 @@ def _settings_of(origin: Start, farthest: int) -> Settings:
             and 0 <= settings.lag <= farthest
             and 0 <= settings.refine
             and 0 < settings.z_scale < 1e6
-            and settings.motion in predict.MODELS
+            and settings.motion in motion_model.MODELS
         )
         if not in_range:
             raise ValueError("out of range")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livespt.stream.errors import StoreError
-from livespt.stream.files import Durability
-from livespt.stream.relink import corrected
-from livespt.stream.store import open_run
+from livespt.stream.host.atomic_files import Durability
+from livespt.stream.link.corrections import corrected
+from livespt.stream.store.run import open_run
 from livespt.tools.compose import Facts, Options
 from livespt.tools.live import check_free, record, speed
 

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from livespt.stream import shared
 from livespt.stream.errors import LiveSptError, ModelError
-from livespt.stream.ring import RingReader, RingWriter
+from livespt.stream.host import shared_memory
+from livespt.stream.ring.ring import RingReader, RingWriter
 from livespt.stream.types import Frame
 
 Finding = dict[str, str]  # name; state "ok", "warn" or "missing"; value; advice, empty if ok
@@ -159,7 +159,7 @@ def _opengl() -> Finding:
 
 
 def _shared_memory() -> Finding:
-    free = shared.free_bytes()
+    free = shared_memory.free_bytes()
     rooms = ", ".join(f"{folder} {room / 1e9:.1f} GB free" for folder, room in free.items())
     image = np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint16).reshape(SHAPE)
     n, name = 200, f"doctor-{os.getpid()}"

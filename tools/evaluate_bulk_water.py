@@ -57,7 +57,7 @@ def _spots_of_model(model: Path, frames: list[NDArray[Any]]) -> NDArray[np.void]
 
 
 def _spots_of_run(path: Path) -> NDArray[np.void]:
-    from livespt.stream.store import open_run
+    from livespt.stream.store.run import open_run
 
     return open_run(path).spots
 

@@ -237,7 +237,7 @@ def _dates(probability: NDArray[np.float32], tracks: Tracks) -> NDArray[np.float
 def announcements(
     probability: NDArray[np.float32], tracks: Tracks, threshold: float, hold: int, lag: int
 ) -> Events:
-    """What stream/decide.py announces: `hold` settled points in a row at `threshold` or above.
+    """What stream/decisions.py announces: `hold` settled points in a row at `threshold` or above.
 
     Dated, as there, where the probability rose to one half for good.
     """

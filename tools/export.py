@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import SettingError
-from livespt.stream.relink import corrected
-from livespt.stream.store import open_run
+from livespt.stream.link.corrections import corrected
+from livespt.stream.store.run import open_run
 from livespt.stream.types import ABSTAIN, MOTIONS, Start
 from livespt.tools.tables import check_out, whole_file
 

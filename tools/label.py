@@ -25,8 +25,8 @@ from livespt.models.colocalize import (
     paths,
 )
 from livespt.stream.errors import InputError, SettingError
-from livespt.stream.relink import corrected
-from livespt.stream.store import open_run
+from livespt.stream.link.corrections import corrected
+from livespt.stream.store.run import open_run
 from livespt.tools.tables import check_out, read_table, whole_file
 
 BESIDE = ("z", "intensity")  # of the points, where their source has them

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.link import Linker
-from livespt.stream.refine import Moves
-from livespt.stream.relink import rename
+from livespt.stream.link.corrections import rename
+from livespt.stream.link.linker import Linker
+from livespt.stream.link.relinker import Moves
 from livespt.tools.tables import check_out, read_table, write_table
 
 
@@ -39,9 +39,9 @@ def link_table(
         Frames that a particle may be missing and still keep its id.
     motion : str
         "none": the least squared distances within the range, as trackpy; "brownian", "velocity" or
-        "auto": what each track is foreseen to do, see `stream.predict`.
+        "auto": what each track is foreseen to do, see `stream.link.motion_model`.
     refine : int
-        Frames after which links are judged once more, see `stream.refine`; 0: never.
+        Frames after which links are judged once more, see `stream.link.relinker`; 0: never.
 
     Returns
     -------

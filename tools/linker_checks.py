@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from livespt.models.scenes import scene
 from livespt.stream.errors import InputError
-from livespt.stream.link import Linker
+from livespt.stream.link.linker import Linker
 from livespt.tools.link import link_points
 from livespt.tools.link_judges import by_trackpy
 

@@ -22,16 +22,16 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.attributes import read_attributes
-from livespt.stream.checkpoints import EVERY_S
-from livespt.stream.commits import LogReader
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
-from livespt.stream.files import Durability
-from livespt.stream.publish import admitted
-from livespt.stream.ring import RingWriter
-from livespt.stream.store import create_run, open_run
+from livespt.stream.host.atomic_files import Durability
+from livespt.stream.recovery.checkpoints import EVERY_S
+from livespt.stream.ring.ring import RingWriter
+from livespt.stream.store.attributes import read_attributes
+from livespt.stream.store.frame_log import LogReader
+from livespt.stream.store.run import create_run, open_run
 from livespt.stream.types import Start, Stop
-from livespt.stream.wire import ENDPOINT, address
+from livespt.stream.wire.codec import ENDPOINT, address
+from livespt.stream.wire.publisher import admitted
 from livespt.tools.compose import Facts, Options, check_options
 from livespt.tools.supervise import Worker
 from livespt.tools.workers import Live, analyzing, recording

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.store import open_run
+from livespt.stream.store.run import open_run
 from livespt.tools import layers, panel
 from livespt.tools.layers import Marks
 from livespt.tools.opengl import PACKAGES, opengl

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError
-from livespt.stream.relink import corrected
-from livespt.stream.store import RunReader, open_run
-from livespt.stream.subscribe import Subscriber
+from livespt.stream.link.corrections import corrected
+from livespt.stream.store.run import RunReader, open_run
 from livespt.stream.types import Frame, Timings, Update
+from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.scene import FLASH_FRAMES, TAIL, UNCOATING, Scene
 
 PATIENCE = 64  # updates that wait for an image

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from livespt.stream import ladder, odd, pipeline
-from livespt.stream.checkpoints import EVERY_S, Checkpoints
+from livespt.stream import degradation, frame_quality, pipeline
 from livespt.stream.errors import SettingError, StoreError, WireError
-from livespt.stream.files import Durability
-from livespt.stream.history import StoredEvents
-from livespt.stream.publish import Publisher
-from livespt.stream.store import RunWriter
+from livespt.stream.host.atomic_files import Durability
+from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
+from livespt.stream.store.run import RunWriter
 from livespt.stream.types import Frame, Start, Stop, Update
-from livespt.stream.wire import ENDPOINT
+from livespt.stream.wire.codec import ENDPOINT
+from livespt.stream.wire.event_history import StoredEvents
+from livespt.stream.wire.publisher import Publisher
 from livespt.tools.compose import Facts, Options, check_options, compose, differences
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ class Notices:
 
     def __init__(self) -> None:
         self._crowded, self._level = False, 0
-        self._odd = odd.Notices()
+        self._odd = frame_quality.Notices()
         self.left_out = self._odd.left_out
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice."""
         found = self._odd(update)
         if update.level != self._level:
-            words = ladder.WORDS[min(update.level, len(ladder.WORDS) - 1)]
+            words = degradation.WORDS[min(update.level, len(degradation.WORDS) - 1)]
             found.append(("level", f"level {update.level} from frame {update.t} on: {words}"))
-        if update.lost > (ladder.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
+        if update.lost > (degradation.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
             text = f"{update.lost} exposures before frame {update.t} were not analyzed"
             found.append(("lost", text))
         if update.degraded and not self._crowded:
@@ -113,7 +113,7 @@ class StoredReplay:
 
     def __init__(self, writer: RunWriter) -> None:
         self.writer = writer
-        self.notices = odd.Notices()
+        self.notices = frame_quality.Notices()
         self.finish = writer.finish
         self.close = writer.close
 
@@ -162,13 +162,13 @@ def replay(
     endpoint : str
         Where to publish; a busy port is said, and the replay goes on unpublished.
     keys : Path, optional
-        Folder of keys (stream/keys.py): only those who have one may follow.
+        Folder of keys (stream/wire/keys.py): only those who have one may follow.
     keep_movie : bool
         Store the frames too, so that the run is complete in itself.
     all_frames : bool
         Of a live run, also analyze the frames that it had to skip.
     durability : {"frame", "second", "end"}
-        When frames and commits are safe from a power cut (stream/files.py).
+        When frames and commits are safe from a power cut (stream/host/atomic_files.py).
     checkpoint_s : float
         Least time between two checkpoints, from which `resume` goes on.
     say : callable

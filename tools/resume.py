@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from livespt.stream import pipeline
-from livespt.stream.attributes import Attributes, read_attributes
-from livespt.stream.checkpoints import EVERY_S, Checkpoints
-from livespt.stream.columns import TABLES
-from livespt.stream.commits import LogReader
 from livespt.stream.errors import InputError
-from livespt.stream.image import movie_dtype
-from livespt.stream.recall import Recall
-from livespt.stream.store import RunReader, RunWriter, open_run
+from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
+from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.store.attributes import Attributes, read_attributes
+from livespt.stream.store.columns import TABLES
+from livespt.stream.store.frame_log import LogReader
+from livespt.stream.store.ome_image import movie_dtype
+from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.types import FORMAT, Frame, Start, Stop, Update
 from livespt.tools.compose import Chain, Facts, Options, compose, differences
 from livespt.tools.replay import Interrupt
@@ -36,8 +36,8 @@ def resume(
 ) -> dict[str, Any]:
     """Finish a run that was cut short.
 
-    The memory of the analyzer is brought back (stream/recall.py). Then come the frames that are
-    stored and were not analyzed, and those of a replay's source that are not stored yet.
+    The memory of the analyzer is brought back (stream/recovery/reanalysis.py). Then come the frames
+    that are stored and were not analyzed, and those of a replay's source that are not stored yet.
 
     Parameters
     ----------

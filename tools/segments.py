@@ -75,7 +75,7 @@ def segment_table(
 
 def _of_run(src: Path) -> tuple[dict[str, Any], float, float | None, float | None]:
     """Settled points of a run, its z step in pixels, pixel size and frame interval."""
-    from livespt.stream.store import open_run
+    from livespt.stream.store.run import open_run
     from livespt.tools.export import spot_table
 
     reader = open_run(src)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from livespt.stream.errors import MicroscopeError, StoreError
-from livespt.stream.movie import MovieWriter
-from livespt.stream.publish import Publisher
-from livespt.stream.recall import Recall
-from livespt.stream.ring import RingReader
-from livespt.stream.tables import TableWriter
+from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.ring.ring import RingReader
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Stop, Update
+from livespt.stream.wire.publisher import Publisher
 from livespt.tools.replay import Notices
 
 REASONS = {

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.files import store_error
+from livespt.stream.host.atomic_files import store_error
 
 WHOLE = ("frame", "particle")  # columns that hold integers
 _EXACT = 2.0**53  # integers that a float64 holds exactly end here

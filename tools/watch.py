@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from livespt.stream.errors import InputError, MissingError, SettingError, StoreError
-from livespt.stream.store import open_run
+from livespt.stream.store.run import open_run
 from livespt.tools.opengl import no_screen, opengl
 from livespt.tools.overlay import SIZE, drawer, render_scene
 from livespt.tools.player import Live, Player, play, scene_at, select

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from livespt.stream import pipeline
-from livespt.stream.attributes import read_attributes
-from livespt.stream.checkpoints import Checkpoints
-from livespt.stream.commits import LogReader
+from livespt.stream.degradation import Ladder, graded
 from livespt.stream.errors import WireError
-from livespt.stream.files import Durability
-from livespt.stream.history import StoredEvents
-from livespt.stream.ladder import Ladder, graded
-from livespt.stream.movie import MovieReader, MovieWriter
-from livespt.stream.publish import Publisher
-from livespt.stream.recall import Recall
-from livespt.stream.ring import RingReader
-from livespt.stream.store import TableWriter
+from livespt.stream.host.atomic_files import Durability
+from livespt.stream.recovery.checkpoints import Checkpoints
+from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.ring.ring import RingReader
+from livespt.stream.store.attributes import read_attributes
+from livespt.stream.store.frame_log import LogReader
+from livespt.stream.store.movie import MovieReader, MovieWriter
+from livespt.stream.store.run import TableWriter
 from livespt.stream.types import Frame, Start
+from livespt.stream.wire.event_history import StoredEvents
+from livespt.stream.wire.publisher import Publisher
 from livespt.tools.compose import Chain, Facts, Options, compose
 from livespt.tools.replay import Published
 from livespt.tools.resume import recalled, recomposed
