@@ -14,9 +14,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from livespt.models.behaviour import DIRECTED, NORMAL, Floats, draw, log_uniform, move
-from livespt.models.motion import Entry, simulate_entry
-from livespt.models.optics import camera, photons_for_snr, render, uneven
+from livespt.models.optics.spots import camera, photons_for_snr, render, uneven
+from livespt.models.simulate.behaviours import DIRECTED, NORMAL, Floats, draw, log_uniform, move
+from livespt.models.simulate.tracks import Entry, simulate_entry
 from livespt.stream.errors import SettingError
 from livespt.stream.types import CLOCKS, MOTIONS, Frame
 

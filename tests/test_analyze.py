@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.classify import Infer
-from livespt.models.motion import Tracks, simulate_tracks
-from livespt.models.segment import Whole
+from livespt.models.motion.segmenter import Whole
+from livespt.models.motion.uncoating import Infer
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import ABSTAIN, MOTIONS, SPOT, Frame, joined

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livespt.models.motion import Tracks, simulate_tracks
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
 from livespt.tools import baselines

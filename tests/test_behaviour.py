@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from livespt.models.behaviour import (
+from livespt.models.simulate.behaviours import (
     CONFINED,
     DIRECTED,
     NORMAL,

@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models import brightness, crops
-from livespt.models.brightness import COUNT, LASTING, LEAST, MEMORIES, SHARE, Memory, of_tracks
-from livespt.models.fluorescence import lit
-from livespt.models.motion import Tracks, simulate_entry
+from livespt.models.motion import intensity_features
+from livespt.models.motion.intensity_features import (
+    COUNT,
+    LASTING,
+    LEAST,
+    MEMORIES,
+    SHARE,
+    Memory,
+    of_tracks,
+)
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.intensities import lit
+from livespt.models.simulate.tracks import Tracks, simulate_entry
 
 Floats = NDArray[np.float64]
 
@@ -127,9 +136,12 @@ def test_a_share_is_told_and_tracks_keep_their_places(viruses: Tracks) -> None:
 
 
 def test_joined_tracks_know_what_each_knew(viruses: Tracks) -> None:
-    both = crops.join([viruses, lit(viruses, np.random.default_rng(3))])
+    both = tracking_errors.join([viruses, lit(viruses, np.random.default_rng(3))])
     half = len(viruses.frame)
     assert both.intensity is not None and np.isnan(both.intensity[:half]).all()
     assert np.isfinite(both.intensity[half:]).all()
-    assert crops.join([viruses, viruses]).intensity is None
-    assert brightness.of_tracks(both.offset, crops.intensities(both))[:half].any() == 0
+    assert tracking_errors.join([viruses, viruses]).intensity is None
+    assert (
+        intensity_features.of_tracks(both.offset, tracking_errors.intensities(both))[:half].any()
+        == 0
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livespt.models.calibrate import ece, fit_temperature, log_softmax, nll, reliability
+from livespt.models.motion.calibration import ece, fit_temperature, log_softmax, nll, reliability
 
 
 @pytest.mark.parametrize("true", [0.4, 1.0, 3.0])

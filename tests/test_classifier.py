@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from livespt.models.fingerprint import COUNT
+from livespt.models.fingerprint.fingerprint import COUNT
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools import classifier
 from livespt.tools.classifier import Judged, Samples

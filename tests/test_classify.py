@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livespt.models.classify import Infer, Uncoating
-from livespt.models.follow import Following
-from livespt.models.segment import Segmenter
+from livespt.models.motion.follower import Following
+from livespt.models.motion.segmenter import Segmenter
+from livespt.models.motion.uncoating import Infer, Uncoating
 from livespt.stream.errors import ModelError
 from livespt.tools.evaluate_uncoating import (
     ENTRIES,

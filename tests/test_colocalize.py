@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models import colocalize
-from livespt.models.colocalize import CHANGES, CONTROL, HANDED_OVER, OUTCOMES, Limits, Paths
-from livespt.models.two_colours import two_colours
+from livespt.models.motion import colocalization
+from livespt.models.motion.colocalization import (
+    CHANGES,
+    CONTROL,
+    HANDED_OVER,
+    OUTCOMES,
+    Limits,
+    Paths,
+)
+from livespt.models.simulate.two_colours import two_colours
 
 LOOSE = Limits(correlation=-1.0)
 
@@ -24,7 +31,7 @@ def walk(seed: int, n: int, begin: int = 0) -> tuple[NDArray[np.int64], NDArray[
 def joined(*tracks: tuple[Any, Any]) -> Paths:
     frame = np.concatenate([track[0] for track in tracks])
     name = np.repeat(np.arange(len(tracks)), [len(track[0]) for track in tracks])
-    return colocalize.paths(frame, name, np.concatenate([track[1] for track in tracks]))[0]
+    return colocalization.paths(frame, name, np.concatenate([track[1] for track in tracks]))[0]
 
 
 def cut(track: tuple[Any, Any], *frames: int | tuple[int, int]) -> tuple[Any, Any]:
@@ -61,13 +68,13 @@ def test_what_becomes_of_a_particle(name: str) -> None:
     partners, outcome, change = CASES[name]
     # the far one goes on: somebody looks until the end
     a, b = joined(T), joined(*partners, FAR)
-    found = colocalize.label(a, b, Limits())
+    found = colocalization.label(a, b, Limits())
     assert OUTCOMES[found.outcome[0]] == outcome
     assert (a.frame[found.change[0]] if found.change[0] >= 0 else -1) == change
 
 
 def test_nobody_looked_so_nothing_was_lost() -> None:
-    found = colocalize.label(joined(T), joined(cut(T, (0, 60))), Limits())
+    found = colocalization.label(joined(T), joined(cut(T, (0, 60))), Limits())
     assert found.outcome[0] == CONTROL
 
 
@@ -76,32 +83,32 @@ def test_a_partner_is_not_shared() -> None:
     rng = np.random.default_rng(3)
     other = (T[0], T[1] + rng.normal(0, 0.12, (100, 3)))
     a, b = joined(other, T), joined((T[0], T[1] + 0.01), FAR)
-    found = colocalize.label(a, b, LOOSE)
+    found = colocalization.label(a, b, LOOSE)
     assert [OUTCOMES[k] for k in found.outcome] == ["partner taken", "control"]
 
 
 def test_a_missed_particle_breaks_no_contact() -> None:
     seen = cut(T, (0, 30), (40, 100))
-    assert colocalize.label(joined(seen), joined(T), Limits()).outcome[0] == CONTROL
+    assert colocalization.label(joined(seen), joined(T), Limits()).outcome[0] == CONTROL
 
 
 @pytest.mark.parametrize("limits", [Limits(median_um=0.01), Limits(correlation=1.0)])
 def test_limits_refuse(limits: Limits) -> None:
     rng = np.random.default_rng(5)
     partner = T[0], T[1] + rng.normal(0, 0.05, (100, 3))
-    refused = OUTCOMES[colocalize.label(joined(T), joined(partner), limits).outcome[0]]
+    refused = OUTCOMES[colocalization.label(joined(T), joined(partner), limits).outcome[0]]
     assert refused in ("far", "uncorrelated")
 
 
 def test_contacts_are_those_of_a_slow_search() -> None:
     rng = np.random.default_rng(0)
     a, b = (
-        colocalize.paths(rng.integers(-3, 9, n), np.arange(n), rng.uniform(-2, 2, (n, 3)))[0]
+        colocalization.paths(rng.integers(-3, 9, n), np.arange(n), rng.uniform(-2, 2, (n, 3)))[0]
         for n in (80, 120)
     )
     near = np.linalg.norm(a.point[:, None] - b.point, axis=2) < 0.9
     expected = np.argwhere(near & (a.frame[:, None] == b.frame))
-    got = np.stack(colocalize.contacts(a, b, 0.9), axis=1)
+    got = np.stack(colocalization.contacts(a, b, 0.9), axis=1)
     assert len(expected) > 20
     assert sorted(map(tuple, got)) == sorted(map(tuple, expected))
 
@@ -109,7 +116,7 @@ def test_contacts_are_those_of_a_slow_search() -> None:
 def test_a_stretch_is_measured_as_numpy_does() -> None:
     rng = np.random.default_rng(2)
     partner = T[0], T[1] + rng.normal(0, 0.05, (100, 3)) + [0.1, 0, 0]
-    found = colocalize.stretches(joined(T), joined(cut(partner, (10, 60), (61, 90))), Limits())
+    found = colocalization.stretches(joined(T), joined(cut(partner, (10, 60), (61, 90))), Limits())
     assert found.first.tolist() == [10] and found.last.tolist() == [89]
     kept = [*range(10, 60), *range(61, 90)]
     x, y = T[1][kept], partner[1][kept]
@@ -139,11 +146,11 @@ def test_changes_are_found_and_dated(name: str) -> None:
     true = false = controls = missed = 0
     for seed in (0, 100, 200):
         scene = two_colours(seed, **how)
-        (a, _), (b, _) = (colocalize.paths(*some) for some in (scene.first, scene.second))
-        offset, pairs = colocalize.chromatic_offset(a, b)
+        (a, _), (b, _) = (colocalization.paths(*some) for some in (scene.first, scene.second))
+        offset, pairs = colocalization.chromatic_offset(a, b)
         flat = how.get("ndim") == 2
         assert offset == pytest.approx([0 if flat else 0.2, -0.05, 0.1], abs=0.02) and pairs > 20
-        found = colocalize.label(a, b._replace(point=b.point + offset), Limits())
+        found = colocalization.label(a, b._replace(point=b.point + offset), Limits())
         for i in np.flatnonzero(found.outcome == CHANGES):
             change = scene.change.get(int(a.name[i]), -1)
             if change < 0:
@@ -167,33 +174,33 @@ def test_tracks_that_are_nearly_one_are_one_group() -> None:
     twice = T[0][20:], T[1][20:] + rng.normal(0, 0.1, (80, 3))
     thrice = T[0][:30], T[1][:30] + np.array([0.0, 0.5, 0.0])
     other = walk(8, 100)  # all start within reach of each other and part
-    groups = colocalize.alike(joined(other, T, FAR, twice, thrice))
+    groups = colocalization.alike(joined(other, T, FAR, twice, thrice))
     assert groups.tolist() == [0, 1, 2, 1, 1]
     chain = [(T[0], T[1] + np.array([0.0, 0.5 * k, 0.0])) for k in (3, 0, 2, 1)]
-    assert colocalize.alike(joined(*chain)).tolist() == [0, 0, 0, 0]
-    assert colocalize.alike(joined(T)).tolist() == [0]
+    assert colocalization.alike(joined(*chain)).tolist() == [0, 0, 0, 0]
+    assert colocalization.alike(joined(T)).tolist() == [0]
 
 
 def test_nothing_comes_of_nothing() -> None:
-    empty = colocalize.paths(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)))[0]
+    empty = colocalization.paths(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)))[0]
     some = joined(T)
     for a, b in ((empty, some), (some, empty), (empty, empty)):
-        found = colocalize.label(a, b, Limits())
+        found = colocalization.label(a, b, Limits())
         assert len(found.outcome) == len(a.name) and not (found.outcome >= HANDED_OVER).any()
-        offset, pairs = colocalize.chromatic_offset(a, b)
+        offset, pairs = colocalization.chromatic_offset(a, b)
         assert pairs == 0 and not offset.any()
 
 
 def test_order_of_rows_does_not_matter() -> None:
     scene = two_colours(7)
-    b = colocalize.paths(*scene.second)[0]
+    b = colocalization.paths(*scene.second)[0]
     rng = np.random.default_rng(0)
     order = rng.permutation(len(scene.first[0]))
     one, two = (
-        colocalize.label(a, b, Limits(contact_um=0.75))
+        colocalization.label(a, b, Limits(contact_um=0.75))
         for a in (
-            colocalize.paths(*scene.first)[0],
-            colocalize.paths(*(column[order] for column in scene.first))[0],
+            colocalization.paths(*scene.first)[0],
+            colocalization.paths(*(column[order] for column in scene.first))[0],
         )
     )
     assert all(np.array_equal(x, y) for x, y in zip(one, two, strict=True))

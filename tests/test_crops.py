@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livespt.models import crops
-from livespt.models.motion import simulate_entry, simulate_tracks
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.tracks import simulate_entry, simulate_tracks
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_a_wrong_link_moves_one_point_within_the_plane(ndim: int) -> None:
     tracks = simulate_tracks(200, 5, ndim=ndim, lengths=(30, 60))
     before = tracks.point.copy()
-    moved = crops.teleported(np.random.default_rng(1), tracks, 0.5)
+    moved = tracking_errors.teleported(np.random.default_rng(1), tracks, 0.5)
     assert np.array_equal(tracks.point, before), "the tracks given are left alone"
     changed = np.add.reduceat((moved.point != before).any(1), tracks.offset[:-1])
     assert set(np.unique(changed)) == {0, 1} and 0.4 < changed.mean() < 0.6
@@ -24,7 +24,7 @@ def test_a_wrong_link_moves_one_point_within_the_plane(ndim: int) -> None:
 
 def test_a_wrong_link_is_one_to_twenty_steps_long() -> None:
     tracks = simulate_tracks(300, 6, lengths=(30, 60))
-    moved = crops.teleported(np.random.default_rng(2), tracks, 1.0)
+    moved = tracking_errors.teleported(np.random.default_rng(2), tracks, 1.0)
     away = np.linalg.norm(moved.point - tracks.point, axis=1)
     for i, (low, high) in enumerate(zip(tracks.offset[:-1], tracks.offset[1:], strict=True)):
         steps = np.linalg.norm(np.diff(tracks.point[low:high], axis=0), axis=1)
@@ -33,15 +33,15 @@ def test_a_wrong_link_is_one_to_twenty_steps_long() -> None:
 
 def test_no_share_and_short_tracks_are_left_alone() -> None:
     tracks = simulate_tracks(50, 7, lengths=(5, 60))
-    same = crops.teleported(np.random.default_rng(0), tracks, 0.0)
+    same = tracking_errors.teleported(np.random.default_rng(0), tracks, 0.0)
     assert np.array_equal(same.point, tracks.point)
-    whole = crops.broken(np.random.default_rng(0), tracks, 0.0)
+    whole = tracking_errors.broken(np.random.default_rng(0), tracks, 0.0)
     assert np.array_equal(whole.offset, tracks.offset)
 
 
 def test_a_broken_track_forgets_what_was_before() -> None:
     tracks = simulate_entry(60, 6, n_frames=50, uncoating=1.0)
-    parts = crops.broken(np.random.default_rng(2), tracks, 0.5)
+    parts = tracking_errors.broken(np.random.default_rng(2), tracks, 0.5)
     assert 75 < len(parts.uncoat) < 105
     assert parts.offset[-1] == tracks.offset[-1] and np.diff(parts.offset).min() >= 5
     for i, uncoat in enumerate(parts.uncoat):
@@ -55,7 +55,7 @@ def test_a_broken_track_forgets_what_was_before() -> None:
 
 def test_joined_sets_keep_their_tracks() -> None:
     a, b = simulate_tracks(3, 1), simulate_tracks(4, 2)
-    both = crops.join([a, b])
+    both = tracking_errors.join([a, b])
     assert len(both.uncoat) == 7
     last = slice(both.offset[3], both.offset[7])
     assert np.array_equal(both.point[last], b.point) and np.array_equal(both.label[last], b.label)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livespt.models.decode import decode
+from livespt.models.localize.student_peaks import decode
 
 
 def field_of(points: list[tuple[float, float]], stride: int, shape: tuple[int, int]) -> np.ndarray:

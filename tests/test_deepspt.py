@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from livespt.models import traits
-from livespt.models.deepspt import LAG, TAPS, Follow, Whole, tap_of
+from livespt.models.motion import features
+from livespt.models.networks.motion import LAG, TAPS, Follow, Whole, tap_of
 
 
 def some_traits(n: int = 3, length: int = 50, seed: int = 0) -> Tensor:
     """Traits (T, n, COUNT) of no track in particular."""
-    return torch.randn(length, n, traits.COUNT, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(length, n, features.COUNT, generator=torch.Generator().manual_seed(seed))
 
 
 def ages_of(length: int, n: int, age: int) -> Tensor:

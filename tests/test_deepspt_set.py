@@ -13,7 +13,7 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from livespt.models.motion import simulate_tracks
+from livespt.models.simulate.tracks import simulate_tracks
 
 Floats = NDArray[np.float64]
 LENGTHS = (5, 60)

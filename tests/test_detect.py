@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livespt.models.detect import detect
+from livespt.models.localize.lodestar_peaks import detect
 
 
 def field_of(points: list[tuple[float, float]], shape: tuple[int, int] = (40, 50)) -> np.ndarray:

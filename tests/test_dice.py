@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models.dice import Dice, dice, integer, normal, random
+from livespt.models.simulate.rng import Dice, dice, integer, normal, random
 
 Table = NDArray[np.float64]
 

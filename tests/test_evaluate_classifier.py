@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from livespt.models.segment import Segmenter
+from livespt.models.motion.segmenter import Segmenter
 from livespt.stream.errors import InputError
 from livespt.tools import evaluate_classifier as judge
 from livespt.tools import real_tracks

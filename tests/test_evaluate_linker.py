@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from livespt.models.scenes import DENSITIES, MOTION, scene
+from livespt.models.simulate.crowds import DENSITIES, MOTION, scene
 from livespt.stream.errors import SettingError
 from livespt.tools import cli, evaluate_linker
 from livespt.tools.evaluate_linker import FACTORS, cell, compared, evaluate, largest_step, summary

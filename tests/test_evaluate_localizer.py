@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from livespt.models.localize import Localizer
-from livespt.models.session import shipped
+from livespt.models.localize.localizer import Localizer
+from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError
 from livespt.tools import evaluate_beads, evaluate_localizer, judges, localizer_speed, spot_targets
 from livespt.tools.accuracy import figures

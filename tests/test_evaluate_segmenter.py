@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.motion import Tracks, simulate_tracks
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.tools import evaluate_segmenter as judge
 from livespt.tools.evaluate_segmenter import change_scores, changes, motion_scores
 

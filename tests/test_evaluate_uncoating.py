@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.motion import Tracks
+from livespt.models.simulate.tracks import Tracks
 from livespt.stream.decisions import Decisions, Rule
 from livespt.stream.states import Settled
 from livespt.stream.types import KINDS, STATE

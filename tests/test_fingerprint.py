@@ -12,9 +12,9 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 from scipy.stats import chi2, kurtosis
 
-from livespt.models import fingerprint_hmm as hmm
-from livespt.models import fingerprint_msd as msd
-from livespt.models.fingerprint import (
+from livespt.models.fingerprint import displacements as msd
+from livespt.models.fingerprint import step_hmm as hmm
+from livespt.models.fingerprint.fingerprint import (
     COUNT,
     FEATURES,
     NAMES,

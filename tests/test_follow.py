@@ -11,11 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from livespt.models import brightness, motion_graph, traits
-from livespt.models.deepspt import Follow
-from livespt.models.follow import Following, Network
-from livespt.models.session import open_session, shipped, write_card
-from livespt.models.traits import of_tracks
+from livespt.models.motion import features, intensity_features
+from livespt.models.motion.features import of_tracks
+from livespt.models.motion.follower import Following, Network
+from livespt.models.networks import motion_graph
+from livespt.models.networks.motion import Follow
+from livespt.models.runtime.session import open_session, shipped, write_card
 from livespt.stream.errors import ModelError
 
 LAG = 12
@@ -68,7 +69,7 @@ def test_point_by_point_is_what_torch_says_of_whole_tracks(
 ) -> None:
     """Traits, what is carried, what is told and asked: all of it beside the definition."""
     torch.manual_seed(3)
-    net = Follow(outputs, 16, traits.COUNT + (brightness.COUNT if light else 0))
+    net = Follow(outputs, 16, features.COUNT + (intensity_features.COUNT if light else 0))
     net.temperature[:] = torch.rand(len(net.temperature)) + 0.7
     path = motion_graph.save(net, tmp_path / "net.onnx")
     nothing: dict[str, Any] = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
@@ -81,7 +82,9 @@ def test_point_by_point_is_what_torch_says_of_whole_tracks(
     offset, frame = LENGTH * np.arange(4), np.tile(2 * np.arange(LENGTH), 3)
     told = of_tracks(offset, frame, points.swapaxes(0, 1).reshape(-1, 3), np.full(3, 0.1))
     if light:
-        told = np.concatenate([told, brightness.of_tracks(offset, intensity.T.ravel())], axis=1)
+        told = np.concatenate(
+            [told, intensity_features.of_tracks(offset, intensity.T.ravel())], axis=1
+        )
     x = torch.from_numpy(told.reshape(3, LENGTH, -1)).swapaxes(0, 1)
     for k, age in enumerate((0, *AGES)):
         ages = torch.arange(LENGTH)[:, None].expand(LENGTH, 3).clamp(max=age)
@@ -265,6 +268,6 @@ def test_files_that_follow_no_tracks_are_refused(networks: Path) -> None:
 def test_a_network_of_other_traits_is_refused(
     networks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traits, "COUNT", traits.COUNT - 1)
+    monkeypatch.setattr(features, "COUNT", features.COUNT - 1)
     with pytest.raises(ModelError, match="other traits of tracks: train it again"):
         Network(open_session(networks / "segmenter.onnx", "cpu"))

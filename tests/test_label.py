@@ -10,8 +10,8 @@ import pytest
 import tifffile
 
 from livespt.acquisition.simulate import Scenario, virus_entry
-from livespt.models.colocalize import Limits, label
-from livespt.models.two_colours import Seen, TwoColours, two_colours
+from livespt.models.motion.colocalization import Limits, label
+from livespt.models.simulate.two_colours import Seen, TwoColours, two_colours
 from livespt.stream.errors import InputError, SettingError, StoreError
 from livespt.tools import cli
 from livespt.tools.label import Tracks, _paths, label_colocalization

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from livespt.models import traits
-from livespt.models.motion import Tracks, simulate_tracks
+from livespt.models.motion import features
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.tools import learning
 from livespt.tools.learning import BATCHES, Pools, ages, fit, plan
@@ -48,8 +48,8 @@ def test_what_stands_beside_the_truth_tells_of_that_point() -> None:
     first = np.repeat(tracks.offset[:-1], np.diff(tracks.offset))
     told = tracks.offset, tracks.frame, tracks.point
     known = {um: np.full(POOL, um) for um in (0.0, 1.0)}
-    ahead = {um: traits.of_tracks(*told, known[um]) for um in known}
-    back = {um: traits.of_tracks(*told, known[um], backwards=True) for um in known}
+    ahead = {um: features.of_tracks(*told, known[um]) for um in known}
+    back = {um: features.of_tracks(*told, known[um], backwards=True) for um in known}
     sizes = []
     for k in range(0, BATCHES, 5):
         some = make(k)
@@ -83,9 +83,9 @@ def test_the_same_step_is_the_same_batch_whatever_came_before() -> None:
 
 
 def test_a_batch_without_a_track_and_one_of_a_single_point() -> None:
-    offset, told = np.array([0, 1, 4]), np.ones((4, traits.COUNT), np.float32)
+    offset, told = np.array([0, 1, 4]), np.ones((4, features.COUNT), np.float32)
     none = learning.side_by_side(offset, told, told, np.arange(4), np.zeros(0, np.int64))
-    assert none.ahead.shape == (1, 0, traits.COUNT)
+    assert none.ahead.shape == (1, 0, features.COUNT)
     one = learning.side_by_side(offset, told, told, np.arange(4), np.array([0]))
     assert one.truth.tolist() == [[0]] and one.turn.tolist() == [[0]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livespt.models.scenes import scene
+from livespt.models.simulate.crowds import scene
 from livespt.stream.errors import MissingError
 from livespt.tools import link_judges
 from livespt.tools.link import link_points

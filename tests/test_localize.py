@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livespt.models.localize import Localizer, measure
-from livespt.models.session import shipped
+from livespt.models.localize.localizer import Localizer, measure
+from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
 from livespt.tools.spot_frames import Case, spot_frame

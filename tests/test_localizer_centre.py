@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livespt.models import shapes
+from livespt.models.render import particle_shapes
 from livespt.stream.errors import SettingError
 from livespt.tools import localizer_centre
 from livespt.tools.localizer_card import Particle
@@ -16,7 +16,7 @@ CLICK = np.array([0.3, -0.2])
 
 def noisy(kind: str, at: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     """A crop in noise units with photon noise, the particle at `at` from its middle."""
-    image = 30 * shapes.expected(kind, (20 + at[0], 20 + at[1]), 0.8, 41)
+    image = 30 * particle_shapes.expected(kind, (20 + at[0], 20 + at[1]), 0.8, 41)
     return image + rng.normal(size=image.shape) * np.sqrt(1 + 0.35 * image)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from livespt.models import lodestar, lodestar_graph
+from livespt.models.networks import lodestar, lodestar_graph
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livespt.models.behaviour import CONFINED, DIRECTED, NORMAL, SUBDIFFUSIVE
-from livespt.models.motion import Entry, Tracks, simulate_entry, simulate_tracks
+from livespt.models.simulate.behaviours import CONFINED, DIRECTED, NORMAL, SUBDIFFUSIVE
+from livespt.models.simulate.tracks import Entry, Tracks, simulate_entry, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
 

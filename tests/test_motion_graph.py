@@ -11,8 +11,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from livespt.models import motion_graph, traits
-from livespt.models.deepspt import LAG, MESSAGE, TAPS, Follow, Whole, tap_of
+from livespt.models.motion import features
+from livespt.models.networks import motion_graph
+from livespt.models.networks.motion import LAG, MESSAGE, TAPS, Follow, Whole, tap_of
 
 LENGTH, N = 45, 3
 
@@ -27,7 +28,7 @@ def opened(path: Path) -> onnxruntime.InferenceSession:
 
 
 def some_traits(
-    length: int = LENGTH, n: int = N, inputs: int = traits.COUNT
+    length: int = LENGTH, n: int = N, inputs: int = features.COUNT
 ) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=(length, n, inputs)).astype(np.float32)
 
@@ -38,7 +39,7 @@ def probabilities(scores: torch.Tensor) -> NDArray[np.float32]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("outputs", "inputs"), [(4, traits.COUNT), (1, traits.COUNT + 6)])
+@pytest.mark.parametrize(("outputs", "inputs"), [(4, features.COUNT), (1, features.COUNT + 6)])
 def test_step_by_step_is_as_the_whole_sequence_in_torch(
     tmp_path: Path, outputs: int, inputs: int
 ) -> None:
@@ -70,7 +71,7 @@ def test_step_by_step_is_as_the_whole_sequence_in_torch(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("outputs", "inputs"), [(4, traits.COUNT), (1, traits.COUNT + 6)])
+@pytest.mark.parametrize(("outputs", "inputs"), [(4, features.COUNT), (1, features.COUNT + 6)])
 def test_whole_tracks_are_read_as_in_torch(tmp_path: Path, outputs: int, inputs: int) -> None:
     torch.manual_seed(0)
     net = Whole(outputs, 24, inputs)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from livespt.models import traits
-from livespt.models.deepspt import LAG, Follow
-from livespt.models.motion_graph import save
-from livespt.models.motion_weights import load, widened
-from livespt.models.session import open_session, shipped
+from livespt.models.motion import features
+from livespt.models.networks.motion import LAG, Follow
+from livespt.models.networks.motion_graph import save
+from livespt.models.networks.motion_weights import load, widened
+from livespt.models.runtime.session import open_session, shipped
 from livespt.stream.errors import ModelError
 
 
@@ -52,8 +52,8 @@ def probabilities(scores: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["segmenter", "segmenter_whole"])
 def test_what_is_told_beside_means_nothing_at_first(name: str, networks: Path) -> None:
     net = load(networks / f"{name}.onnx")
-    wide = widened(net, traits.COUNT + 5)
-    assert wide.inputs == traits.COUNT + 5 and widened(net, net.inputs) is net
+    wide = widened(net, features.COUNT + 5)
+    assert wide.inputs == features.COUNT + 5 and widened(net, net.inputs) is net
     x = torch.randn(30, 2, wide.inputs, generator=torch.Generator().manual_seed(0))
     old, more = x[..., : net.inputs], (torch.zeros(30, 2, dtype=torch.int64),)
     if name.endswith("_whole"):

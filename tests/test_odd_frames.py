@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from livespt.acquisition.hook import Hook
 from livespt.acquisition.replay import open_movie
-from livespt.models.localize import Localizer
+from livespt.models.localize.localizer import Localizer
 from livespt.stream import frame_quality, pipeline
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.errors import InputError

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from livespt.models.optics import (
+from livespt.models.optics.spots import (
     camera,
     photons_for_snr,
     precision_bound,

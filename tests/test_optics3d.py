@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from livespt.models.optics import photons_for_snr, precision_bound, render
-from livespt.models.optics3d import render_stack, stack_bound
+from livespt.models.optics.spots import photons_for_snr, precision_bound, render
+from livespt.models.optics.stacks import render_stack, stack_bound
 from livespt.stream.errors import SettingError
 
 

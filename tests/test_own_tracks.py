@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from livespt.models.motion import Tracks, simulate_entry
+from livespt.models.simulate.tracks import Tracks, simulate_entry
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools import cli, evaluate_uncoating, learning, motion_recipe, train_uncoating
 from livespt.tools.own_tracks import LEAST, Own, drawn, mixed, read_own, taken

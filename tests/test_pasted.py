@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from livespt.models import pasted
+from livespt.models.render import composed_frames
 
 LINE = np.arange(25) - 12.0
 
@@ -31,10 +31,10 @@ def shape(kind: str) -> Any:
 
 @pytest.mark.parametrize("peak", [12.0, 60.0, -20.0])
 def test_a_spot_loses_its_noise(peak: float) -> None:
-    one = pasted.pattern(spot(peak, 0.3, -0.2), (0.3, -0.2), 3.3)
-    assert one.fold == pasted.FOLDS[0]
+    one = composed_frames.pattern(spot(peak, 0.3, -0.2), (0.3, -0.2), 3.3)
+    assert one.fold == composed_frames.FOLDS[0]
     half = len(one.image) // 2
-    line = (np.arange(len(one.image)) - half) / pasted.FINE
+    line = (np.arange(len(one.image)) - half) / composed_frames.FINE
     ideal = peak * np.exp(-(np.hypot(line[:, None], line) ** 2) / (2 * 1.4**2))
     error = np.sqrt(np.mean((one.image - ideal) ** 2) / np.mean(ideal**2))
     assert error < max(0.03, 1.5 / abs(peak))
@@ -44,7 +44,7 @@ def test_a_spot_loses_its_noise(peak: float) -> None:
 @pytest.mark.parametrize(("kind", "fold"), [("rod", 2), ("half", 1)])
 def test_what_turning_changes_is_kept(kind: str, fold: int) -> None:
     crop = shape(kind)
-    one = pasted.pattern(crop, (0.2, -0.3), 6.0)
+    one = composed_frames.pattern(crop, (0.2, -0.3), 6.0)
     assert one.fold == fold
     half = len(one.image) // 2
     middle = one.image[half - 12 : half + 13 : 4, half - 12 : half + 13 : 4]
@@ -53,11 +53,11 @@ def test_what_turning_changes_is_kept(kind: str, fold: int) -> None:
 
 
 def test_copies_lie_where_they_should() -> None:
-    one = pasted.pattern(spot(60.0, 0.0, 0.0), (0.0, 0.0), 3.3)
+    one = composed_frames.pattern(spot(60.0, 0.0, 0.0), (0.0, 0.0), 3.3)
     rng = np.random.default_rng(9)
     errors = []
     for _ in range(40):
-        batch = pasted.composed(rng, 1, 48, one, snr=(60.0, 60.0), most=4.0)
+        batch = composed_frames.composed(rng, 1, 48, one, snr=(60.0, 60.0), most=4.0)
         frame, specks = batch.frames[0], batch.specks
         for y, x in zip(specks.y, specks.x, strict=True):
             gaps = np.hypot(specks.y - y, specks.x - x)
@@ -74,8 +74,8 @@ def test_copies_lie_where_they_should() -> None:
 
 
 def test_noise_is_white_and_its_own() -> None:
-    one = pasted.pattern(spot(30.0, 0.0, 0.0), (0.0, 0.0), 3.3)
-    frames = pasted.composed(np.random.default_rng(2), 32, 64, one, most=0.0).frames
+    one = composed_frames.pattern(spot(30.0, 0.0, 0.0), (0.0, 0.0), 3.3)
+    frames = composed_frames.composed(np.random.default_rng(2), 32, 64, one, most=0.0).frames
     frames = frames - np.median(frames, axis=(1, 2), keepdims=True)
     step = np.diff(frames, axis=2)
     noise = 1.4826 * np.median(np.abs(step)) / np.sqrt(2)
@@ -85,7 +85,9 @@ def test_noise_is_white_and_its_own() -> None:
 
 
 def test_brightness_is_the_wanted_snr() -> None:
-    one = pasted.pattern(spot(30.0, 0.0, 0.0), (0.0, 0.0), 3.3)
-    batch = pasted.composed(np.random.default_rng(4), 200, 32, one, snr=(8.0, 8.0), most=2.0)
+    one = composed_frames.pattern(spot(30.0, 0.0, 0.0), (0.0, 0.0), 3.3)
+    batch = composed_frames.composed(
+        np.random.default_rng(4), 200, 32, one, snr=(8.0, 8.0), most=2.0
+    )
     assert np.median(batch.specks.snr) == pytest.approx(8.0, rel=0.05)
     assert len(batch.specks.snr) > 50

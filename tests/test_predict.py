@@ -13,7 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from livespt.models.scenes import scene, steps
+from livespt.models.simulate.crowds import scene, steps
 from livespt.stream.errors import SettingError
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.motion_model import MODELS

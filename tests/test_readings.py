@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.follow import Following, Network
-from livespt.models.motion import Tracks, simulate_tracks
-from livespt.models.segment import Whole
-from livespt.models.session import open_session
+from livespt.models.motion.follower import Following, Network
+from livespt.models.motion.segmenter import Whole
+from livespt.models.runtime.session import open_session
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.tools import readings
 from livespt.tools.readings import as_known, both_ways
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livespt.models import optics
-from livespt.models.radial import radial_symmetry
-from livespt.models.refine import Fits, gaussian
+from livespt.models.localize.radial_symmetry import radial_symmetry
+from livespt.models.localize.refinement import Fits, gaussian
+from livespt.models.optics import spots
 
 SHAPE = (256, 256)
 BACKGROUND = 100.0
@@ -29,9 +29,9 @@ def fitted(
     near: float = 0.25,
 ) -> Fits:
     """Fits of spots rendered at `points`, begun `near` (standard deviation) them."""
-    photons = optics.photons_for_snr(snr, BACKGROUND, sigma)
-    image = optics.render(points[:, 0], points[:, 1], photons, SHAPE, sigma, light)
-    frame = optics.camera(image, rng, gain_e_per_count=1 / gain)
+    photons = spots.photons_for_snr(snr, BACKGROUND, sigma)
+    image = spots.render(points[:, 0], points[:, 1], photons, SHAPE, sigma, light)
+    frame = spots.camera(image, rng, gain_e_per_count=1 / gain)
     noise = gain * float(np.sqrt(BACKGROUND + 1.5**2 + 1 / 12 / gain**2))
     return gaussian(frame, points + rng.normal(0, near, points.shape), noise, sigma_px=(0.95, 2.1))
 
@@ -58,15 +58,15 @@ def test_the_error_is_the_bound_and_the_claim_is_the_error(case: str) -> None:
     error, claim, missed = [], [], 0
     for _ in range(6):
         points = grid(rng)
-        light = optics.uneven(SHAPE, BACKGROUND, rng) if uneven else BACKGROUND
+        light = spots.uneven(SHAPE, BACKGROUND, rng) if uneven else BACKGROUND
         fit = fitted(rng, points, snr, sigma, gain, light)
         error.append((fit.points - points)[fit.good])
         claim.append(fit.spread[fit.good])
         missed += int((~fit.good).sum())
     rmse = float(np.sqrt(np.mean(np.concatenate(error) ** 2)))
     told = float(np.sqrt(np.mean(np.concatenate(claim) ** 2)))
-    photons = optics.photons_for_snr(snr, BACKGROUND, sigma)
-    bound = optics.precision_bound(photons, BACKGROUND, sigma, read_noise_e=1.5)[0, 0]
+    photons = spots.photons_for_snr(snr, BACKGROUND, sigma)
+    bound = spots.precision_bound(photons, BACKGROUND, sigma, read_noise_e=1.5)[0, 0]
     assert missed <= 2
     # 864 spots: 1.7 % of it is luck; a dim one's likelihood has tails that no bound knows
     assert 0.93 * bound < rmse < (1.15 if snr == 3 else 1.07) * bound
@@ -77,7 +77,7 @@ def test_width_counts_and_background_come_out() -> None:
     rng = np.random.default_rng(3)
     for sigma in (0.8, 1.3, 2.0):
         fit = fitted(rng, grid(rng), 20, sigma, 2.0)
-        photons = float(optics.photons_for_snr(20, BACKGROUND, sigma))
+        photons = float(spots.photons_for_snr(20, BACKGROUND, sigma))
         assert fit.good.all() and not fit.speck.any()
         assert np.median(fit.sigma) == pytest.approx(sigma, rel=0.02)
         assert np.median(fit.intensity) == pytest.approx(2 * photons, rel=0.02)
@@ -107,9 +107,9 @@ def test_overlapping_spots_are_told_apart(apart: float) -> None:
 def test_what_is_sharper_than_light_is_a_speck() -> None:
     rng = np.random.default_rng(6)
     points = grid(rng)
-    frame = optics.render(points[:, 0], points[:, 1], 1700, SHAPE, 1.3, BACKGROUND)
+    frame = spots.render(points[:, 0], points[:, 1], 1700, SHAPE, 1.3, BACKGROUND)
     hot = np.array([[50, 61], [113, 40], [190, 211]])
-    counts = optics.camera(frame, rng)
+    counts = spots.camera(frame, rng)
     counts[hot[:, 0], hot[:, 1]] += 900
     fit = gaussian(counts, np.concatenate([points, hot.astype(float)]), 10.1)
     assert fit.speck[-3:].all() and not fit.speck[:-3].any()
@@ -120,11 +120,9 @@ def test_two_spots_that_pass_for_one_are_said_to_be_unsure() -> None:
     points = grid(rng)
     twin = points.copy()
     twin[:6, 1] += 2.4
-    photons = optics.photons_for_snr(15, BACKGROUND, 1.3)
+    photons = spots.photons_for_snr(15, BACKGROUND, 1.3)
     both = np.concatenate([points, twin[:6]])
-    frame = optics.camera(
-        optics.render(both[:, 0], both[:, 1], photons, SHAPE, 1.3, BACKGROUND), rng
-    )
+    frame = spots.camera(spots.render(both[:, 0], both[:, 1], photons, SHAPE, 1.3, BACKGROUND), rng)
     fit = gaussian(frame, (points + twin) / 2, 10.1)
     assert fit.spread[:6].mean() > 5 * fit.spread[6:].mean()
 
@@ -132,7 +130,7 @@ def test_two_spots_that_pass_for_one_are_said_to_be_unsure() -> None:
 def test_order_and_neighbours_out_of_reach_do_not_matter() -> None:
     rng = np.random.default_rng(9)
     points = grid(rng)
-    frame = optics.camera(optics.render(*points.T, 1700, SHAPE, 1.3, BACKGROUND), rng)
+    frame = spots.camera(spots.render(*points.T, 1700, SHAPE, 1.3, BACKGROUND), rng)
     mixed = rng.permutation(len(points))
     here, there = gaussian(frame, points, 10.1), gaussian(frame, points[mixed], 10.1)
     np.testing.assert_allclose(there.points, here.points[mixed], atol=1e-6)
@@ -170,10 +168,10 @@ def test_a_spot_at_the_edge_is_fitted_with_what_is_left_of_it() -> None:
 def test_radial_symmetry_finds_the_centre(snr: float) -> None:
     rng = np.random.default_rng(12)
     points = grid(rng)
-    photons = optics.photons_for_snr(snr, BACKGROUND, 1.3)
-    frame = optics.camera(optics.render(*points.T, photons, SHAPE, 1.3, BACKGROUND), rng)
+    photons = spots.photons_for_snr(snr, BACKGROUND, 1.3)
+    frame = spots.camera(spots.render(*points.T, photons, SHAPE, 1.3, BACKGROUND), rng)
     found = radial_symmetry(frame, np.rint(points), 4.0)
-    bound = optics.precision_bound(photons, BACKGROUND, 1.3, read_noise_e=1.5)[0, 0]
+    bound = spots.precision_bound(photons, BACKGROUND, 1.3, read_noise_e=1.5)[0, 0]
     assert np.sqrt(np.mean((found - points) ** 2)) < 3 * bound
-    exact = optics.render(*points.T, 1e4, SHAPE, 1.3, BACKGROUND)
+    exact = spots.render(*points.T, 1e4, SHAPE, 1.3, BACKGROUND)
     assert np.abs(radial_symmetry(exact, np.rint(points), 4.0) - points).max() < 0.02

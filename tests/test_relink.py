@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.scenes import Scene, scene
+from livespt.models.simulate.crowds import Scene, scene
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.errors import SettingError
 from livespt.stream.link.corrections import corrected

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models import fingerprint, task_graph
-from livespt.models.classify import Infer, Uncoating
-from livespt.models.fingerprint import COUNT, Units
-from livespt.models.motion import simulate_tracks
-from livespt.models.rolling import Rolling
-from livespt.models.segment import Segmenter
-from livespt.models.session import write_card
-from livespt.models.task import Task
+from livespt.models.fingerprint import classifier_graph, fingerprint
+from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.fingerprint import COUNT, Units
+from livespt.models.fingerprint.live_classifier import Rolling
+from livespt.models.motion.segmenter import Segmenter
+from livespt.models.motion.uncoating import Infer, Uncoating
+from livespt.models.runtime.session import write_card
+from livespt.models.simulate.tracks import simulate_tracks
 from livespt.stream.errors import ModelError, SettingError
 from livespt.stream.states import States
 from livespt.tools.analyze import point_by_point, readings
@@ -43,9 +43,9 @@ def segmenter(networks: Path) -> Segmenter:
 def a_task(folder: Path, made_with: Segmenter, **changes: Any) -> Task:
     """A classifier of random weights."""
     rng = np.random.default_rng(0)
-    by = task_graph.fit_scaling(rng.normal(size=(100, COUNT)).astype(np.float32))
+    by = classifier_graph.fit_scaling(rng.normal(size=(100, COUNT)).astype(np.float32))
     layers = [(rng.normal(size=(COUNT, 2)), np.zeros(2))]
-    path = task_graph.save(folder / "mine.onnx", by, layers, 2.0)
+    path = classifier_graph.save(folder / "mine.onnx", by, layers, 2.0)
     write_card(path, task="classifier", seed=0, **card(made_with, **changes))
     return Task(path, provider="cpu")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livespt.models.scenes import (
+from livespt.models.simulate.crowds import (
     DENSITIES,
     DEPTH_PX,
     ERROR_PX,

@@ -19,8 +19,8 @@ import pytest
 import tifffile
 
 from livespt.acquisition.replay import open_movie
-from livespt.models import onnx_file, session
-from livespt.models.card import MAX_BYTES, read_card
+from livespt.models.runtime import onnx_file, session
+from livespt.models.runtime.card import MAX_BYTES, read_card
 from livespt.stream.analyzer import Settings
 from livespt.stream.errors import InputError, ModelError
 from livespt.stream.store import checksums

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.follow import Following
-from livespt.models.motion import Tracks, simulate_tracks
-from livespt.models.segment import STRIDE, TOGETHER, Segmenter, Whole
-from livespt.models.session import shipped
+from livespt.models.motion.follower import Following
+from livespt.models.motion.segmenter import STRIDE, TOGETHER, Segmenter, Whole
+from livespt.models.runtime.session import shipped
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import ModelError
 from livespt.stream.types import MOTIONS
 from livespt.tools.readings import as_known, both_ways

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livespt.models import session
+from livespt.models.runtime import session
 from livespt.stream.errors import ModelError
 
 
@@ -115,7 +115,7 @@ def test_only_an_onnx_file_has_a_card(tmp_path: Path) -> None:
 
 
 def test_shipped_models_match_their_cards() -> None:
-    folder = Path(session.__file__).parent
+    folder = Path(session.__file__).parents[1]
     names = [path.stem for path in folder.glob("*.onnx")]
     assert {path.stem for path in folder.glob("*.json")} == set(names)
     for name in names:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from livespt.acquisition.simulate import Scenario, SimulatedMovie, virus_entry
-from livespt.models.optics import photons_for_snr
+from livespt.models.optics.spots import photons_for_snr
 from livespt.stream.errors import SettingError
 from livespt.stream.types import CLOCKS
 

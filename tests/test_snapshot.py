@@ -18,12 +18,12 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.acquisition.simulate import Scenario, virus_entry
-from livespt.models import task_graph
-from livespt.models.classify import Infer, Uncoating
-from livespt.models.fingerprint import COUNT, Units
-from livespt.models.segment import Segmenter
-from livespt.models.session import write_card
-from livespt.models.task import Task
+from livespt.models.fingerprint import classifier_graph
+from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.fingerprint import COUNT, Units
+from livespt.models.motion.segmenter import Segmenter
+from livespt.models.motion.uncoating import Infer, Uncoating
+from livespt.models.runtime.session import write_card
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.decisions import Rule
 from livespt.stream.errors import InputError
@@ -84,8 +84,8 @@ def infer(networks: Path) -> Infer:
 def with_task(networks: Path, infer: Infer, tmp_path_factory: pytest.TempPathFactory) -> Infer:
     """The same networks and a classifier of random weights."""
     rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("task") / "mine.onnx"
-    by = task_graph.fit_scaling(rng.normal(size=(100, COUNT)).astype(np.float32))
-    task_graph.save(path, by, [(rng.normal(size=(COUNT, 2)), np.zeros(2))], 2.0)
+    by = classifier_graph.fit_scaling(rng.normal(size=(100, COUNT)).astype(np.float32))
+    classifier_graph.save(path, by, [(rng.normal(size=(COUNT, 2)), np.zeros(2))], 2.0)
     card: dict[str, Any] = {"input": {}, "training": {}, "metrics": {}, "provenance": {}}
     card |= {"classes": ["early", "late"], "positive": "late", "window": 12, "shortest": 5}
     card |= {"prior": {"early": 0.75, "late": 0.25}, "abstain_below": 0.6}

@@ -9,8 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livespt.models import optics, student, student_frames, student_graph  # noqa: E402
-from livespt.models.decode import interleave  # noqa: E402
+from livespt.models.localize.student_peaks import interleave  # noqa: E402
+from livespt.models.networks import student, student_graph  # noqa: E402
+from livespt.models.optics import spots  # noqa: E402
+from livespt.models.render import training_frames  # noqa: E402
 
 SHAPES = [student.Shape(16, 1, 1), student.Shape(16, 1, 2)]
 
@@ -31,8 +33,8 @@ def net_of(shape: student.Shape) -> Any:
 def frame(seed: int, shape: tuple[int, int] = (64, 64), level: float = 100.0) -> Any:
     rng = np.random.default_rng(seed)
     points = rng.uniform(0, np.array(shape) - 1.0, (12, 2))
-    light = optics.render(points[:, 0], points[:, 1], 2000.0, shape, 1.3, level)
-    return optics.camera(light, rng)
+    light = spots.render(points[:, 0], points[:, 1], 2000.0, shape, 1.3, level)
+    return spots.camera(light, rng)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -103,10 +105,10 @@ def test_integers_answer_alike() -> None:
 def test_truth_is_where_the_spots_are() -> None:
     rng = np.random.default_rng(7)
     for stride in (2, 4):
-        batch = student_frames.simulated(rng, 8, 64)
-        answers = student_frames.truth(batch.specks, 8, 64, stride)
+        batch = training_frames.simulated(rng, 8, 64)
+        answers = training_frames.truth(batch.specks, 8, 64, stride)
         specks = batch.specks
-        asked = specks.snr >= student_frames.ASKED
+        asked = specks.snr >= training_frames.ASKED
         inside = (specks.y >= -0.5) & (specks.y < 63.5) & (specks.x >= -0.5) & (specks.x < 63.5)
         for k in np.flatnonzero(asked & inside):
             i, j = (int((v + 0.5) // stride) for v in (specks.y[k], specks.x[k]))
@@ -125,20 +127,20 @@ def test_truth_is_where_the_spots_are() -> None:
 @pytest.mark.parametrize("which", range(8))
 def test_turned_frames_have_turned_truth(which: int) -> None:
     rng = np.random.default_rng(8)
-    batch = student_frames.simulated(rng, 4, 32)
+    batch = training_frames.simulated(rng, 4, 32)
     light = torch.zeros(4, 1, 32, 32)
-    answers = torch.from_numpy(student_frames.truth(batch.specks, 4, 32, 4))
+    answers = torch.from_numpy(training_frames.truth(batch.specks, 4, 32, 4))
     for k in range(len(batch.specks.image)):
         y, x = round(batch.specks.y[k]), round(batch.specks.x[k])
         if 0 <= y < 32 and 0 <= x < 32:
             light[batch.specks.image[k], 0, y, x] = 1
-    frames, turned = student_frames.turned(light, answers, which)
+    frames, turned = training_frames.turned(light, answers, which)
     n, i, j = torch.nonzero(turned[:, 3], as_tuple=True)
     y = 4 * i + 1.5 + turned[n, 0, i, j]
     x = 4 * j + 1.5 + turned[n, 1, i, j]
     seen = frames[n, 0, y.round().long().clamp(0, 31), x.round().long().clamp(0, 31)]
     assert seen.mean() > 0.95  # .5 rounds to even, turned or not
-    assert torch.equal(answers, torch.from_numpy(student_frames.truth(batch.specks, 4, 32, 4)))
+    assert torch.equal(answers, torch.from_numpy(training_frames.truth(batch.specks, 4, 32, 4)))
 
 
 def test_the_camera_has_the_moments_of_poisson() -> None:
@@ -146,7 +148,7 @@ def test_the_camera_has_the_moments_of_poisson() -> None:
     for level in (5.0, 100.0):
         light = np.full((1, 400, 400), level, np.float32)
         one = np.ones(1)
-        counts = student_frames.expose(rng, light, 1.5 * one, one, 100 * one).astype(float) - 100
+        counts = training_frames.expose(rng, light, 1.5 * one, one, 100 * one).astype(float) - 100
         assert counts.mean() == pytest.approx(level, rel=0.01)
         assert counts.var() == pytest.approx(level + 1.5**2 + 1 / 12, rel=0.05)
         skew = ((counts - counts.mean()) ** 3).mean() / counts.std() ** 3
@@ -154,6 +156,6 @@ def test_the_camera_has_the_moments_of_poisson() -> None:
 
 
 def test_frames_come_again_from_their_seed() -> None:
-    one, two = (student_frames.simulated(np.random.default_rng(11), 4, 64) for _ in range(2))
+    one, two = (training_frames.simulated(np.random.default_rng(11), 4, 64) for _ in range(2))
     assert np.array_equal(one.frames, two.frames)
     assert one.frames.dtype == np.uint16

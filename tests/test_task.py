@@ -11,10 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint import COUNT, Units
-from livespt.models.session import write_card
-from livespt.models.task import UNSURE, Task
-from livespt.models.task_graph import Layer, Scaling, fit_scaling, save, scaled, scores
+from livespt.models.fingerprint.classifier import UNSURE, Task
+from livespt.models.fingerprint.classifier_graph import (
+    Layer,
+    Scaling,
+    fit_scaling,
+    save,
+    scaled,
+    scores,
+)
+from livespt.models.fingerprint.fingerprint import COUNT, Units
+from livespt.models.runtime.session import write_card
 from livespt.stream.errors import InputError, ModelError, SettingError
 
 CARD: dict[str, Any] = {

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from livespt.models.session import read_card
-from livespt.models.task import Task
+from livespt.models.fingerprint.classifier import Task
+from livespt.models.runtime.session import read_card
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.tools import cli
 from livespt.tools.analyze import analyze_table

@@ -11,13 +11,14 @@ import onnxruntime
 import pytest
 import torch
 
-from livespt.models import hologram, lodestar
-from livespt.models import hologram_net as nets
-from livespt.models.hologram import Microscope, Sphere
-from livespt.models.hologram_graph import Scale, serialize
-from livespt.models.localize import Localizer
-from livespt.models.propagate import refocus
-from livespt.models.session import shipped
+from livespt.models.localize.localizer import Localizer
+from livespt.models.networks import hologram as nets
+from livespt.models.networks import lodestar
+from livespt.models.networks.hologram_graph import Scale, serialize
+from livespt.models.optics import holograms
+from livespt.models.optics.holograms import Microscope, Sphere
+from livespt.models.optics.propagation import refocus
+from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools import evaluate_hologram, hologram_card
 from livespt.tools.train_hologram import cut, train
@@ -26,8 +27,8 @@ M = Microscope()
 
 
 def field(*spheres: Sphere, shape: tuple[int, int] = (128, 128), level: float = 0.02) -> Any:
-    grain = hologram.noise(shape, level, np.random.default_rng(4)) if level else 0
-    return hologram.render(spheres, shape) + grain
+    grain = holograms.noise(shape, level, np.random.default_rng(4)) if level else 0
+    return holograms.render(spheres, shape) + grain
 
 
 def network(seed: int = 0) -> nets.HologramNet:
@@ -67,7 +68,7 @@ def test_planes_are_the_field_elsewhere() -> None:
     spheres = [Sphere(64.5, 64.5, 2.0, 0.228, 1.58)]
     model = network()
     planes = model.planes(hologram_card.as_parts(field(*spheres, level=0))[None])[0]
-    there = hologram.render([Sphere(64, 64, 0.0, 0.228, 1.58)], (128, 128))
+    there = holograms.render([Sphere(64, 64, 0.0, 0.228, 1.58)], (128, 128))
     # a cell's centre lies between its pixels: that of cell 32 at the sphere
     assert float(planes[-1, 32, 32].abs()) == pytest.approx(np.abs(there).max(), rel=0.05)
     assert float(planes[0].abs().max()) < 0.3 * np.abs(there).max()

@@ -11,9 +11,9 @@ import pytest
 import tifffile
 import torch
 
-from livespt.models import lodestar
-from livespt.models.localize import Localizer
-from livespt.models.session import read_card, shipped
+from livespt.models.localize.localizer import Localizer
+from livespt.models.networks import lodestar
+from livespt.models.runtime.session import read_card, shipped
 from livespt.stream.errors import InputError, LiveSptError, ModelError, SettingError
 from livespt.tools import evaluate_bulk_water, localizer_card
 from livespt.tools.spot_frames import Case, spot_frame, training_frame

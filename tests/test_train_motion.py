@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from livespt.models import traits
-from livespt.models.classify import Infer, Uncoating
-from livespt.models.deepspt import LAG, Follow, Whole
-from livespt.models.motion import Tracks, simulate_entry
-from livespt.models.segment import Segmenter
-from livespt.models.segment import Whole as Reader
-from livespt.models.session import read_card
+from livespt.models.motion import features
+from livespt.models.motion.segmenter import Segmenter
+from livespt.models.motion.segmenter import Whole as Reader
+from livespt.models.motion.uncoating import Infer, Uncoating
+from livespt.models.networks.motion import LAG, Follow, Whole
+from livespt.models.runtime.session import read_card
+from livespt.models.simulate.tracks import Tracks, simulate_entry
 from livespt.stream.errors import SettingError
 from livespt.tools import (
     evaluate_segmenter,
@@ -78,7 +78,7 @@ def of_ages(age: int, length: int, n: int) -> torch.Tensor:
 
 def batch(outputs: int = 4, length: int = 20) -> Batch:
     """Two tracks, of 20 and 12 points, each point with a truth of its own."""
-    x = torch.randn(length, 2, traits.COUNT, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(length, 2, features.COUNT, generator=torch.Generator().manual_seed(0))
     truth = torch.arange(length)[:, None].repeat(1, 2) % max(outputs, 2)
     truth[12:, 1] = -1
     return Batch(x, x.flip(0), torch.arange(length).flip(0)[:, None].repeat(1, 2), truth)
@@ -119,7 +119,7 @@ class Told(Follow):
 def test_calibration_finds_how_sure_the_network_may_be() -> None:
     def make(k: int) -> Batch:
         rng = torch.Generator().manual_seed(k)
-        hint = torch.randn(60, 20, traits.COUNT, generator=rng)
+        hint = torch.randn(60, 20, features.COUNT, generator=rng)
         scores = torch.stack([-hint[..., 0], hint[..., 0], -hint[..., 0], -hint[..., 0]], -1)
         drawn = torch.multinomial(scores.softmax(-1).reshape(-1, 4), 1, generator=rng)
         return Batch(hint, hint, torch.zeros(60, 20, dtype=torch.int64), drawn.reshape(60, 20))

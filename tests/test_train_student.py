@@ -11,14 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livespt.models import (  # noqa: E402
-    lodestar,
-    optics,
-    student,
-    student_frames,
-    student_graph,
-)
-from livespt.models.localize import Localizer  # noqa: E402
+from livespt.models.localize.localizer import Localizer  # noqa: E402
+from livespt.models.networks import lodestar, student, student_graph  # noqa: E402
+from livespt.models.optics import spots  # noqa: E402
+from livespt.models.render import training_frames  # noqa: E402
 from livespt.stream.errors import ModelError, SettingError  # noqa: E402
 from livespt.tools import localizer_card, student_card, train_student  # noqa: E402
 
@@ -39,7 +35,7 @@ def test_training_comes_again(tmp_path: Path) -> None:
     place, nets = tmp_path / "s.checkpoint", []
     shape = student.Shape(16, 1, 2)
     for _ in range(2):
-        net, _ = train_student.fit(shape, student_frames.simulated, 10, 5, "cpu", place)
+        net, _ = train_student.fit(shape, training_frames.simulated, 10, 5, "cpu", place)
         nets.append(student_graph.serialize(net))
     assert nets[0] == nets[1]
 
@@ -71,9 +67,9 @@ def test_jaccard_counts_pairs_once() -> None:
 
 @pytest.mark.slow
 def test_one_crop_makes_a_localizer_for_dimmer_particles(tmp_path: Path) -> None:
-    photons = optics.photons_for_snr(10, 100, 1.3)
-    light = optics.render([127.8], [128.1], photons, (256, 256), 1.3, 100.0)
-    image = optics.camera(light, np.random.default_rng(31))
+    photons = spots.photons_for_snr(10, 100, 1.3)
+    light = spots.render([127.8], [128.1], photons, (256, 256), 1.3, 100.0)
+    image = spots.camera(light, np.random.default_rng(31))
     crop = lodestar.normalized(lodestar.Normalize(25), image)[116:141, 116:141].contiguous()
     particle = localizer_card.describe(crop.numpy())
     made = train_student.train_from_crops(

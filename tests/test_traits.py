@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from livespt.models import traits
-from livespt.models.traits import COUNT, QUIET, STUCK, Memory, of_tracks
+from livespt.models.motion import features
+from livespt.models.motion.features import COUNT, QUIET, STUCK, Memory, of_tracks
 
 Floats = NDArray[np.float64]
 
@@ -244,5 +244,5 @@ def test_no_track_has_a_trait_that_is_no_number(point: Floats, gaps: list[int], 
 
 
 def test_the_ring_holds_what_the_traits_look_back_on() -> None:
-    farthest = max(traits.LAGS[-1], 2 * traits.LAGS[-2], 3 * traits.STRETCHES[-1])
-    assert max(farthest, traits.SPREADS[-1]) < traits.RING
+    farthest = max(features.LAGS[-1], 2 * features.LAGS[-2], 3 * features.STRETCHES[-1])
+    assert max(farthest, features.SPREADS[-1]) < features.RING

@@ -13,9 +13,10 @@ import tifffile
 
 from livespt.acquisition.hook import Put
 from livespt.acquisition.microscope import Acquired
-from livespt.models import optics, optics3d
-from livespt.models.session import shipped
-from livespt.models.volume import VolumeLocalizer
+from livespt.models.localize.stack_localizer import VolumeLocalizer
+from livespt.models.optics import spots as optics
+from livespt.models.optics import stacks
+from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.store.run import RunReader, open_run
 from livespt.stream.types import SPOT
@@ -42,7 +43,7 @@ def volumes() -> VolumeLocalizer:
 def image_of(
     *points: tuple[float, float, float], shape: tuple[int, int, int] = SHAPE, seed: int = 0
 ) -> np.ndarray:
-    light = optics3d.render_stack(points, PHOTONS, shape, 1.3, 2.0, 100.0)
+    light = stacks.render_stack(points, PHOTONS, shape, 1.3, 2.0, 100.0)
     return optics.camera(light, np.random.default_rng(seed))
 
 
@@ -67,7 +68,7 @@ def test_particles_are_where_they_are_as_surely_as_claimed(
         error.append(places(spots)[j] - truth[i])
         claim.append(np.stack([spots[j][c] for c in ("dz", "dy", "dx")], axis=1))
         bound.append(
-            optics3d.stack_bound(
+            stacks.stack_bound(
                 truth[i, 0], photons[i], 100, 1.3, case.fading, 12, depth=depth, read_noise_e=1.5
             )[:, :3]
         )
@@ -183,7 +184,7 @@ def walk(steps: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(2)
     start = np.array([[4.0, 12.0, 12.0], [3.5, 12.0, 34.0], [4.5, 35.0, 22.0]])
     points = start + np.cumsum(rng.normal(0, (0.15, 0.3, 0.3), (steps, 3, 3)), axis=0)
-    light = (optics3d.render_stack(p, PHOTONS, (9, 48, 48), 1.3, 1.8, 100.0) for p in points)
+    light = (stacks.render_stack(p, PHOTONS, (9, 48, 48), 1.3, 1.8, 100.0) for p in points)
     return np.stack([optics.camera(one, rng) for one in light]), points
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.task import Task
+from livespt.models.fingerprint.classifier import Task
 from livespt.stream.errors import SettingError
 from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
@@ -18,8 +18,8 @@ from livespt.tools.export import UNSURE
 from livespt.tools.tables import check_out, read_table, write_table
 
 if TYPE_CHECKING:
-    from livespt.models.classify import Infer
-    from livespt.models.segment import Whole
+    from livespt.models.motion.segmenter import Whole
+    from livespt.models.motion.uncoating import Infer
 
 AT_ONCE = 1024  # tracks analyzed in step
 ADDED = (*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag")

@@ -2,9 +2,9 @@
 
 - rolling MSD: the exponent of the mean squared displacement in a window, three motions by two
   thresholds, as the DeepSPT paper has it; nothing to train;
-- an LSTM on windows, and a U-Net on whole tracks (`models.rivals`), trained here for minutes on
-  the DeepSPT set, as many tracks in 2-D as in 3-D: the very set they are judged on, in raw
-  micrometres. The shipped segmenter learns harder tracks, too, and without units.
+- an LSTM on windows, and a U-Net on whole tracks (`models.networks.baselines`), trained here
+  for minutes on the DeepSPT set, as many tracks in 2-D as in 3-D: the very set they are judged on,
+  in raw micrometres. The shipped segmenter learns harder tracks, too, and without units.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models import crops
-from livespt.models.behaviour import DIRECTED, NORMAL, SUBDIFFUSIVE
-from livespt.models.motion import Tracks, simulate_tracks
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.behaviours import DIRECTED, NORMAL, SUBDIFFUSIVE
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
 from livespt.tools.evaluate_segmenter import SETS, UNSEEN, motion_scores, rounded
@@ -29,7 +29,7 @@ from livespt.tools.learning import THREADS, choose_device, fit
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from livespt.models.rivals import UNet, WindowLSTM
+    from livespt.models.networks.baselines import UNet, WindowLSTM
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -177,7 +177,7 @@ def side_by_side(low: Ints, high: Ints) -> tuple[Ints, NDArray[np.bool_]]:
 
 def network(kind: str) -> WindowLSTM | UNet:
     """An untrained network."""
-    from livespt.models.rivals import UNet, WindowLSTM
+    from livespt.models.networks.baselines import UNet, WindowLSTM
 
     return WindowLSTM(4) if kind == "lstm" else UNet(5)
 
@@ -240,7 +240,7 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
         simulate_tracks(n // 2, seed * 10 + kind, ndim=ndim, first=first)
         for kind, ndim in enumerate((2, 3))
     ]
-    return crops.join(parts)
+    return tracking_errors.join(parts)
 
 
 def train_baselines(folder: Path, steps: int | None = None, seed: int = 1) -> None:

@@ -179,7 +179,7 @@ def _sign_run(path: Path, target: Path) -> bool:
 
 
 def _models(folder: Path) -> list[Good]:
-    from livespt.models.session import shipped
+    from livespt.models.runtime.session import shipped
 
     goods = []
     for name in ("fast", "segmenter", "spots", "uncoating", "hologram", "segmenter_whole"):
@@ -191,10 +191,10 @@ def _models(folder: Path) -> list[Good]:
 
 
 def _reader(path: Path, name: str) -> Callable[[bool], object]:
-    from livespt.models.classify import Uncoating
-    from livespt.models.follow import Following
-    from livespt.models.localize import Localizer
-    from livespt.models.segment import Segmenter, Whole
+    from livespt.models.localize.localizer import Localizer
+    from livespt.models.motion.follower import Following
+    from livespt.models.motion.segmenter import Segmenter, Whole
+    from livespt.models.motion.uncoating import Uncoating
 
     ramp = (np.arange(2 * 32 * 32) % 199).astype(np.uint16).reshape(2, 32, 32)
     points, slots = np.ones((3, 3)), np.arange(3, dtype=np.int32)

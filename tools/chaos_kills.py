@@ -43,7 +43,12 @@ A_RUN = 4  # kills of the analyzer in a run
 AT_WORK, AT_WORK_S = 0.7, 30.0  # share of kills at work, the others may hit a start; for so long
 OPEN_S = 2.0  # promised
 CHECKPOINT_S = 0.5
-PRELOAD = ["livespt.tools.live", "livespt.tools.replay", "livespt.models.classify", "onnxruntime"]
+PRELOAD = [
+    "livespt.tools.live",
+    "livespt.tools.replay",
+    "livespt.models.motion.uncoating",
+    "onnxruntime",
+]
 
 
 @dataclass

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.calibrate import ece, fit_temperature, log_softmax, nll
-from livespt.models.task_graph import Layer, Scaling, fit_scaling, scaled, scores
+from livespt.models.fingerprint.classifier_graph import Layer, Scaling, fit_scaling, scaled, scores
+from livespt.models.motion.calibration import ece, fit_temperature, log_softmax, nll
 from livespt.stream.errors import InputError, MissingError, SettingError
 
 Floats = NDArray[np.float64]

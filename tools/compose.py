@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from livespt.models.onnx_file import MAX_BYTES
+from livespt.models.runtime.onnx_file import MAX_BYTES
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.decisions import Rule
 from livespt.stream.errors import InputError, ModelError, SettingError
@@ -24,11 +24,11 @@ from livespt.stream.pipeline import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
 
 if TYPE_CHECKING:
-    from livespt.models.classify import Infer
-    from livespt.models.localize import Localizer
-    from livespt.models.segment import Whole
-    from livespt.models.session import Session
-    from livespt.models.volume import VolumeLocalizer
+    from livespt.models.localize.localizer import Localizer
+    from livespt.models.localize.stack_localizer import VolumeLocalizer
+    from livespt.models.motion.segmenter import Whole
+    from livespt.models.motion.uncoating import Infer
+    from livespt.models.runtime.session import Session
 
 METADATA = ("zarr.json", ".zgroup", ".zarray")
 ROLES = ("localizer", "segmenter", "uncoating", "classifier")
@@ -165,9 +165,9 @@ def load_localizer(
     options: Options, origin: Start | None = None, *, stack: bool = False
 ) -> Localizer | VolumeLocalizer:
     """Open the localizer that was asked for, or the replayed run's, or the shipped one."""
-    from livespt.models.localize import Localizer
-    from livespt.models.session import shipped
-    from livespt.models.volume import VolumeLocalizer
+    from livespt.models.localize.localizer import Localizer
+    from livespt.models.localize.stack_localizer import VolumeLocalizer
+    from livespt.models.runtime.session import shipped
 
     path = options.localizer or _original("localizer", origin) or shipped("fast")
     kind = VolumeLocalizer if stack else Localizer
@@ -176,10 +176,10 @@ def load_localizer(
 
 def load_infer(options: Options, origin: Start | None = None) -> Infer:
     """Open segmenter and uncoating classifier likewise, and a user's classifier if there is one."""
-    from livespt.models.classify import Infer, Uncoating
-    from livespt.models.segment import Segmenter
-    from livespt.models.session import shipped
-    from livespt.models.task import Task
+    from livespt.models.fingerprint.classifier import Task
+    from livespt.models.motion.segmenter import Segmenter
+    from livespt.models.motion.uncoating import Infer, Uncoating
+    from livespt.models.runtime.session import shipped
 
     segmenter = options.segmenter or _original("segmenter", origin) or shipped("segmenter")
     uncoating = options.uncoating or _original("uncoating", origin) or shipped("uncoating")
@@ -194,8 +194,8 @@ def load_whole(options: Options) -> tuple[Whole, Whole]:
 
     They lie beside the networks that follow tracks, as NAME_whole.onnx.
     """
-    from livespt.models.segment import Whole
-    from livespt.models.session import shipped
+    from livespt.models.motion.segmenter import Whole
+    from livespt.models.runtime.session import shipped
 
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
     named = {"segment": options.segmenter or shipped("segmenter")}
@@ -211,7 +211,7 @@ def _original(role: str, origin: Start | None) -> Path | None:
     """Find the very file that the replayed run used."""
     if origin is None or role not in origin.models:
         return None
-    from livespt.models.session import shipped
+    from livespt.models.runtime.session import shipped
 
     used = {key: str(origin.models[role].get(key, "")) for key in ("name", "sha256", "file")}
     places = [Path(used["file"])]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import fingerprint
-from livespt.models.fingerprint import Units
+from livespt.models.fingerprint import fingerprint
+from livespt.models.fingerprint.fingerprint import Units
 from livespt.stream.types import MOTIONS
 from livespt.tools.export import UNSURE
 
 if TYPE_CHECKING:
-    from livespt.models.task import Task
+    from livespt.models.fingerprint.classifier import Task
 
 Ints = NDArray[np.int64]
 

@@ -249,7 +249,7 @@ def try_providers() -> None:
     """Child: providers of ONNX Runtime, and which one really runs the shipped localizer."""
     import onnxruntime
 
-    from livespt.models.session import open_session, shipped
+    from livespt.models.runtime.session import open_session, shipped
 
     runs, cuda = "cuda", ""
     try:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize import Localizer
+from livespt.models.localize.localizer import Localizer
 from livespt.stream.errors import InputError
 from livespt.tools.accuracy import Floats, pair
 from livespt.tools.evaluate_localizer import localize

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import fingerprint
-from livespt.models.behaviour import NORMAL, Behaviour, draw, log_uniform, move
-from livespt.models.fingerprint import NAMES, Units
-from livespt.models.motion import Tracks
-from livespt.models.segment import Segmenter
-from livespt.models.session import write_card
-from livespt.models.task import Task
-from livespt.models.task_graph import save
+from livespt.models.fingerprint import fingerprint
+from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier_graph import save
+from livespt.models.fingerprint.fingerprint import NAMES, Units
+from livespt.models.motion.segmenter import Segmenter
+from livespt.models.runtime.session import write_card
+from livespt.models.simulate.behaviours import NORMAL, Behaviour, draw, log_uniform, move
+from livespt.models.simulate.tracks import Tracks
 from livespt.tools import classifier, real_tracks
 from livespt.tools.classifier import Samples
 from livespt.tools.evaluate_segmenter import UNSEEN, rounded

@@ -31,7 +31,7 @@ def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -
 
     Frames are simulated: crowds, widths, backgrounds, cameras, rings, cosmic rays.
     """
-    from livespt.models.session import shipped
+    from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_localizer import evaluate
 
     report(evaluate(model or shipped("fast"), report=folder, **values))
@@ -44,7 +44,7 @@ def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -
 @click.option("--report", "folder", type=PATH, help="Folder for a picture.")
 def evaluate_beads(movie: Path, model: Path | None, folder: Path | None, **values: Any) -> None:
     """How far stuck beads in MOVIE seem to move, beside the stated precision and trackpy."""
-    from livespt.models.session import shipped
+    from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_beads import evaluate
 
     report(evaluate(movie, model or shipped("fast"), report=folder, **values))
@@ -55,7 +55,7 @@ def evaluate_beads(movie: Path, model: Path | None, folder: Path | None, **value
 @click.option("--stacks", type=click.IntRange(min=1), default=20, show_default=True, help="A case.")
 def evaluate_stacks(model: Path | None, **values: Any) -> None:
     """Error in z, y, x on simulated stacks (MODEL.onnx; default: the shipped one)."""
-    from livespt.models.session import shipped
+    from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_stack import evaluate
 
     report(evaluate(model or shipped("fast"), **values))
@@ -82,7 +82,7 @@ def evaluate_shapes(**values: Any) -> None:
 @click.option("--write", is_flag=True, help="Put the figures on the model's card.")
 def evaluate_holograms(model: Path | None, **values: Any) -> None:
     """Height and polarizability of simulated spheres (MODEL.onnx; default: the shipped one)."""
-    from livespt.models.session import shipped
+    from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_hologram import evaluate
 
     report(evaluate(model or shipped("hologram"), **values))

@@ -1,9 +1,9 @@
 """Evaluate a hologram localizer: height and polarizability of simulated spheres.
 
-Fields are those of `models.hologram`: exact scattering through the objective, Gaussian noise
-within its pupil. Judge of the height is iterative refocusing on the same fields, in a region
+Fields are those of `models.optics.holograms`: exact scattering through the objective, Gaussian
+noise within its pupil. Judge of the height is iterative refocusing on the same fields, in a region
 around the particle's true place, each method less its own mean error; judge of the polarizability
-is forward scattering itself (`hologram.polarizability`, its modulus), beside its real part, which
+is forward scattering itself (`holograms.polarizability`, its modulus), beside its real part, which
 is the integrated phase, and Clausius and Mossotti.
 """
 
@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import hologram
-from livespt.models.hologram import Microscope, Sphere
-from livespt.models.localize import Localizer
-from livespt.models.propagate import peak, refocus, tamura
-from livespt.models.session import add_metrics
+from livespt.models.localize.localizer import Localizer
+from livespt.models.optics import holograms
+from livespt.models.optics.holograms import Microscope, Sphere
+from livespt.models.optics.propagation import peak, refocus, tamura
+from livespt.models.runtime.session import add_metrics
 from livespt.stream.errors import ModelError
 from livespt.tools.train_hologram import Reference
 
@@ -118,9 +118,9 @@ def _polarizabilities(
 ) -> dict[str, Any]:
     """Mean absolute errors (shares) over sizes and indices, the reference's own value taken out."""
     laws: dict[str, Callable[[float, float], float]] = {
-        "mie": lambda r, n: abs(hologram.polarizability(r, n, m)),
-        "mie_real": lambda r, n: hologram.polarizability(r, n, m).real,
-        "clausius_mossotti": lambda r, n: hologram.clausius_mossotti(r, n, m.medium),
+        "mie": lambda r, n: abs(holograms.polarizability(r, n, m)),
+        "mie_real": lambda r, n: holograms.polarizability(r, n, m).real,
+        "clausius_mossotti": lambda r, n: holograms.clausius_mossotti(r, n, m.medium),
     }
     card_value = localizer.session.card["reference"]["polarizability_um3"]
     rows, found, cells = [], 0, []
@@ -167,8 +167,8 @@ def _field(case: Case, k: int, m: Microscope) -> tuple[NDArray[np.complex64], li
         Sphere(float(y), float(x), float(rng.uniform(-WITHIN_UM, WITHIN_UM)), *case.reference)
         for y, x in places
     ]
-    field = hologram.render(spheres, case.shape, m)
-    return field + hologram.noise(case.shape, case.noise, rng, m), spheres
+    field = holograms.render(spheres, case.shape, m)
+    return field + holograms.noise(case.shape, case.noise, rng, m), spheres
 
 
 def _error(found: NDArray[np.void], sphere: Sphere, m: Microscope) -> list[float]:
@@ -200,6 +200,6 @@ def _parts(field: NDArray[np.complex64]) -> NDArray[np.float32]:
 def _false(localizer: Localizer, m: Microscope, frames: int) -> float:
     """Detections a million pixels where there is noise alone."""
     rng = np.random.default_rng((SEED, 999))
-    fields = (hologram.noise((256, 256), NOISES[0], rng, m) for _ in range(frames))
+    fields = (holograms.noise((256, 256), NOISES[0], rng, m) for _ in range(frames))
     count = sum(len(localizer(_parts(field))) for field in fields)
     return round(count / (frames * 256**2) * 1e6, 3)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.scenes import DENSITIES, MOTION, Scene, scene, steps
+from livespt.models.simulate.crowds import DENSITIES, MOTION, Scene, scene, steps
 from livespt.stream.errors import SettingError, StoreError
 from livespt.tools import link_judges
 from livespt.tools import linker_checks as checks
@@ -211,7 +211,7 @@ def evaluate(
     judges : bool
         Beside the other linkers that are installed (most of the time goes to them).
     scenarios : tuple of str
-        Of `models.scenes`; none: all four.
+        Of `models.simulate.crowds`; none: all four.
     frames : int, optional
         Of each movie; default: `FRAMES`.
     trackmate : Path, optional

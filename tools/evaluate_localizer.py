@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize import Localizer
-from livespt.models.session import add_metrics
+from livespt.models.localize.localizer import Localizer
+from livespt.models.runtime.session import add_metrics
 from livespt.tools import accuracy, spot_targets
 from livespt.tools.accuracy import Floats, Tally
 from livespt.tools.judges import Set, judges, skipped, tune

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.calibrate import ece, reliability
-from livespt.models.follow import Following
-from livespt.models.motion import Tracks, simulate_tracks
-from livespt.models.segment import Segmenter, Whole
-from livespt.models.session import read_card, shipped
+from livespt.models.motion.calibration import ece, reliability
+from livespt.models.motion.follower import Following
+from livespt.models.motion.segmenter import Segmenter, Whole
+from livespt.models.runtime.session import read_card, shipped
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.types import MOTIONS
 from livespt.tools.readings import as_known, both_ways
 

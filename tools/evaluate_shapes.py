@@ -2,8 +2,9 @@
 
 Midtvedt et al. 2022, Fig. 1g-k (error against signal-to-noise ratio, beside the whole image's
 centroid and centre of radial symmetry) and Table 1 (which model is consistent with itself on which
-shape), on the image model of `models.shapes`. A whole image is read as one particle: the mean of
-all cells' positions by their weights, as in the paper; so are the variances of Table 1.
+shape), on the image model of `models.render.particle_shapes`. A whole image is read as one
+particle: the mean of all cells' positions by their weights, as in the paper; so are the variances
+of Table 1.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import shapes
-from livespt.models.localize import Localizer
-from livespt.models.radial import radial_symmetry
-from livespt.models.refine import gaussian
+from livespt.models.localize.localizer import Localizer
+from livespt.models.localize.radial_symmetry import radial_symmetry
+from livespt.models.localize.refinement import gaussian
+from livespt.models.render import particle_shapes
 from livespt.stream.errors import SettingError
 
 SEED = 20_000  # of all images: no setting was chosen by them
@@ -80,14 +81,14 @@ def evaluate(
     dict : `error` {shape: {method: [by SNR]}}, `variance` {model: {shape: pixels^2}}, `met` the
         targets reached.
     """
-    each = images // (len(shapes.KINDS) * len(SNRS))
+    each = images // (len(particle_shapes.KINDS) * len(SNRS))
     if each < 1:
         raise SettingError(f"{images} images are none of some shapes: at least 35")
     with tempfile.TemporaryDirectory(prefix="livespt-shapes-") as temporary:
         folder = Path(temporary if out is None else out)
         folder.mkdir(parents=True, exist_ok=True)
-        made = {kind: _model(folder, kind, net, steps, seed) for kind in shapes.KINDS}
-        tests = {kind: test_images(kind, each) for kind in shapes.KINDS}
+        made = {kind: _model(folder, kind, net, steps, seed) for kind in particle_shapes.KINDS}
+        tests = {kind: test_images(kind, each) for kind in particle_shapes.KINDS}
         errors: dict[str, Any] = {}
         variance: dict[str, dict[str, float]] = {}
         for kind, model in made.items():
@@ -100,7 +101,7 @@ def evaluate(
                     errors[kind] = _errors(kind, localizer, reading, test)
         converged = {kind: _converged(model) for kind, model in made.items()}
     result: dict[str, Any] = {"snr": list(SNRS), "net": net, "steps": steps}
-    result |= {"images": each * len(SNRS) * len(shapes.KINDS), "converged": converged}
+    result |= {"images": each * len(SNRS) * len(particle_shapes.KINDS), "converged": converged}
     result |= {"error": errors, "variance": variance}
     result["factor"] = _factors(variance)
     result["met"] = _met(errors, result["factor"])
@@ -110,9 +111,9 @@ def evaluate(
 
 def test_images(kind: str, each: int) -> Images:
     """`each` images of a shape at each of SNRS."""
-    rng = np.random.default_rng((SEED, 1, shapes.KINDS.index(kind)))
+    rng = np.random.default_rng((SEED, 1, particle_shapes.KINDS.index(kind)))
     snr = np.repeat(np.array(SNRS, np.float64), each)
-    drawn = [shapes.draw(kind, ratio, rng) for ratio in snr]
+    drawn = [particle_shapes.draw(kind, ratio, rng) for ratio in snr]
     counts, centres, axes = (np.stack(part) for part in zip(*drawn, strict=True))
     return Images(counts, centres, axes, snr)
 
@@ -171,8 +172,8 @@ def _model(folder: Path, kind: str, net: str, steps: int, seed: int) -> Path:
 
     model = folder / f"{kind}.onnx"
     if not model.exists():
-        rng = np.random.default_rng((SEED, 0, shapes.KINDS.index(kind)))
-        image = shapes.draw(kind, CROP_SNR, rng)
+        rng = np.random.default_rng((SEED, 0, particle_shapes.KINDS.index(kind)))
+        image = particle_shapes.draw(kind, CROP_SNR, rng)
         at = np.round(image.centre + rng.uniform(-CLICK_PX, CLICK_PX, 2))
         movie = folder / f"{kind}.tif"
         tifffile.imwrite(movie, image.counts)
@@ -212,7 +213,7 @@ def _refined(counts: NDArray[np.uint16], points: Floats) -> Floats:
 
 
 def _converged(model: Path) -> bool:
-    from livespt.models.session import read_card
+    from livespt.models.runtime.session import read_card
 
     return bool(read_card(model)["converged"])
 

@@ -1,6 +1,6 @@
 """Evaluate stacks: a localizer of planes on simulated stacks, against the bound in z, y, x.
 
-The bound (`optics3d.stack_bound`) is that of a particle alone: no method, a network in three
+The bound (`stacks.stack_bound`) is that of a particle alone: no method, a network in three
 dimensions neither, has a smaller error where it is reached. Particles are matched to truth within
 RADIUS pixels and AXIAL axial widths, nearest first; those alone have no other within ALONE pixels
 in y and x, at any z.
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import optics, optics3d
-from livespt.models.volume import VolumeLocalizer
+from livespt.models.localize.stack_localizer import VolumeLocalizer
+from livespt.models.optics import spots as optics
+from livespt.models.optics import stacks as optics3d
 from livespt.tools.score import nearest_first
 
 Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from livespt.models.motion import Tracks, simulate_tracks
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 
 SETS: dict[str, dict[str, Any]] = {
     "deepspt 2d": {"ndim": 2},

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.acquisition.simulate import Scenario
-from livespt.models import crops
-from livespt.models.calibrate import ece
-from livespt.models.classify import Uncoating
-from livespt.models.fluorescence import lit
-from livespt.models.motion import Entry, Tracks, simulate_entry, simulate_tracks
-from livespt.models.segment import Whole
-from livespt.models.session import read_card, shipped
+from livespt.models.motion.calibration import ece
+from livespt.models.motion.segmenter import Whole
+from livespt.models.motion.uncoating import Uncoating
+from livespt.models.runtime.session import read_card, shipped
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.intensities import lit
+from livespt.models.simulate.tracks import Entry, Tracks, simulate_entry, simulate_tracks
 from livespt.tools.evaluate_segmenter import UNSEEN, rounded
 from livespt.tools.readings import as_known, both_ways
 
@@ -189,7 +189,7 @@ def entries(n: int, seed: int, how: dict[str, Any]) -> Tracks:
     other = {"ndim": how.get("ndim", 2), "lengths": (20, 500), "dt_s": how["dt_s"]}
     others = simulate_tracks(n // 4, seed + 1, variant="physical", gaps=0.03, **other)
     rng = np.random.default_rng((seed, n))
-    tracks = crops.broken(rng, crops.join([virus, others]), 0.25)
+    tracks = tracking_errors.broken(rng, tracking_errors.join([virus, others]), 0.25)
     return lit(tracks, rng) if told else tracks
 
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.detect import detect
-from livespt.models.hologram import Microscope, noise
+from livespt.models.localize.lodestar_peaks import detect
+from livespt.models.optics.holograms import Microscope, noise
 
 if TYPE_CHECKING:
     import torch
 
-    from livespt.models.hologram_graph import Scale
-    from livespt.models.hologram_net import HologramNet
+    from livespt.models.networks.hologram import HologramNet
+    from livespt.models.networks.hologram_graph import Scale
 
 PLANES = 6  # on each side of the focal plane
-ALPHA, VARIANCE_PX2, BORDER = 0.5, 0.5, 2  # of the score; see `models.detect`
+ALPHA, VARIANCE_PX2, BORDER = 0.5, 0.5, 2  # of the score; see `models.localize.lodestar_peaks`
 MERGE_PX, RADIUS_PX = 4.0, 6.0
 COPIES, BATCH, CELLS = 128, 16, 40
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ def calibrate(
     ----------
     crop, level : as in `train_hologram.fit`.
     """
-    from livespt.models.hologram_graph import Scale
+    from livespt.models.networks.hologram_graph import Scale
 
     seen = look(model, crop, level, seed + 77)
     found = np.isfinite(seen.z_um)
@@ -95,7 +95,7 @@ def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> See
     """Detect the particle in fresh copies of the crop, up to 5 um out of focus."""
     import torch
 
-    from livespt.models import hologram_net as nets
+    from livespt.models.networks import hologram as nets
 
     study = nets.Study(size=128, z_um=5.0, gain=(0.25, 2.0), blur_um2=0.0, turn=0.0)
     copier = nets.Copier(crop, level, study, model.microscope)
@@ -183,8 +183,8 @@ def _precision(error: Floats, ratio: Floats) -> tuple[float, float]:
 
 def facts(microscope: Microscope) -> dict[str, Any]:
     """What the card says before anything is measured."""
-    from livespt.models.hologram_graph import EXTRAS
-    from livespt.models.hologram_net import SPACING_UM, STRIDE
+    from livespt.models.networks.hologram import SPACING_UM, STRIDE
+    from livespt.models.networks.hologram_graph import EXTRAS
 
     return {
         "task": "localize",

@@ -1,8 +1,8 @@
 """`livespt label colocalization`: truth from a second colour, as rows that `train uncoating` reads.
 
 A particle is uncoated from the frame on in which its partner in the other channel has left it
-(models/colocalize.py). Particles that keep their partner are controls; those without one say
-nothing and are left out.
+(models/motion/colocalization.py). Particles that keep their partner are controls; those without one
+say nothing and are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.colocalize import (
+from livespt.models.motion.colocalization import (
     CHANGES,
     CONTROL,
     FIRST_LOOK,
@@ -78,7 +78,7 @@ def label_colocalization(
     limits, first_look : Limits
         What counts as moving together, and what does while the offset is not known.
     track_frames, end_frames : int
-        As in `colocalize.label`.
+        As in `colocalization.label`.
 
     Returns
     -------

@@ -106,7 +106,7 @@ def label_colocalization(source: Path, out: Path, **values: Any) -> None:
 
     SOURCE is a run with two channels, or a table of tracks (.csv) beside that of its PARTNERS.
     """
-    from livespt.models.colocalize import Limits
+    from livespt.models.motion.colocalization import Limits
     from livespt.tools.label import label_colocalization
 
     stretch, correlation = values.pop("stretch_frames"), values.pop("correlation")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import brightness, crops, traits
-from livespt.models.motion import Tracks
+from livespt.models.motion import features, intensity_features
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.tracks import Tracks
 from livespt.stream.errors import MissingError, SettingError
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ THREADS = 1  # sums in another order learn other weights
 INPUT = {  # as the cards say it
     "dtype": "float32",
     "axes": "track, trait",
-    "traits": "models/traits.py; models/brightness.py behind them where intensities are read",
+    "traits": "models/motion/features.py; models/motion/intensity_features.py behind them where "
+    "intensities are read",
     "pixels": "any size, the same in z, y and x; z = 0 in two dimensions; their size in um helps",
 }
 
@@ -104,10 +106,12 @@ def told_of(
     tracks: Tracks, um: NDArray[np.float64], light: bool, backwards: bool = False
 ) -> NDArray[np.float32]:
     """What a network is told of every point (total, inputs); `um` (tracks,) as in `traits`."""
-    told = traits.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
+    told = features.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
     if not light:
         return told
-    seen = brightness.of_tracks(tracks.offset, crops.intensities(tracks), backwards)
+    seen = intensity_features.of_tracks(
+        tracks.offset, tracking_errors.intensities(tracks), backwards
+    )
     return np.concatenate([told, seen], axis=1)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from livespt.models.scenes import scene
+from livespt.models.simulate.crowds import scene
 from livespt.stream.errors import InputError
 from livespt.stream.link.linker import Linker
 from livespt.tools.link import link_points

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.detect import detect
-from livespt.models.localize import measure
+from livespt.models.localize.localizer import measure
+from livespt.models.localize.lodestar_peaks import detect
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-ALPHA, VARIANCE_PX2 = 0.5, 0.5  # of the score; see `models.localize`
+ALPHA, VARIANCE_PX2 = 0.5, 0.5  # of the score; see `models.localize.localizer`
 BORDER = 2  # cells at the edge of a frame that see too little of a particle
 COPIES = 128
 SHIFT_PX = 2.5  # of copies, at least
@@ -120,7 +120,7 @@ def views(
     """(n, c, size, size): copies of an isolated crop, and the share of noise that they hold."""
     import torch
 
-    from livespt.models import lodestar
+    from livespt.models.networks import lodestar
 
     line = torch.arange(size) - (size - 1) / 2
     scale = torch.sqrt(torch.linalg.det(copies.matrix).abs())[:, None, None]
@@ -219,7 +219,7 @@ def look(
     """Detect the particle in fresh copies of the crop."""
     import torch
 
-    from livespt.models import lodestar
+    from livespt.models.networks import lodestar
 
     size = max(view_size(crop), FRAME_PX)
     copies = lodestar.draw_copies(COPIES, 2.0, 1.0, generator)
@@ -252,7 +252,7 @@ def noise_score(
     """The highest score in `frames` frames of 256 x 256 pixels that hold noise alone."""
     import torch
 
-    from livespt.models import lodestar
+    from livespt.models.networks import lodestar
 
     best = 0.0
     for _ in range(frames):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize import DTYPES
+from livespt.models.localize.localizer import DTYPES
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools.spot_frames import training_frame
 

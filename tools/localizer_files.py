@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize import Localizer
-from livespt.models.session import card_path, write_card
+from livespt.models.localize.localizer import Localizer
+from livespt.models.runtime.session import card_path, write_card
 from livespt.stream.errors import SettingError
 
 LABELLED = 300  # spots whose scores are written

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from livespt.models.localize import Localizer
+from livespt.models.localize.localizer import Localizer
 from livespt.tools.accuracy import Tally, pair, rmse
 from livespt.tools.spot_frames import Case, movie
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize import Localizer
+from livespt.models.localize.localizer import Localizer
 from livespt.tools.judges import Judge, Set, judges, skipped
 from livespt.tools.spot_frames import Case, movie
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from livespt.models import brightness, traits
-from livespt.models.calibrate import ece, fit_temperature, log_softmax, nll
-from livespt.models.motion import Tracks
+from livespt.models.motion import features, intensity_features
+from livespt.models.motion.calibration import ece, fit_temperature, log_softmax, nll
+from livespt.models.simulate.tracks import Tracks
 from livespt.tools.learning import POOL, THREADS, Batch, Pools, ages, fit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from livespt.models.deepspt import Follow, Whole
+    from livespt.models.networks.motion import Follow, Whole
 
 MakeTracks = Callable[[int, int, int], Tracks]  # seed, number of the first, how many
 AGES = (0, 1, 2, 5, 10, 20, 30)  # points back at which a temperature is fitted
@@ -53,12 +53,12 @@ def learn(
     """
     import torch
 
-    from livespt.models.deepspt import LAG, Follow, Whole
+    from livespt.models.networks.motion import LAG, Follow, Whole
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
     both = kind == "whole"
-    inputs = traits.COUNT + (brightness.COUNT if recipe.light else 0)
+    inputs = features.COUNT + (intensity_features.COUNT if recipe.light else 0)
     net = begin or (Whole if both else Follow)(recipe.outputs, recipe.hidden, inputs)
     net.temperature.fill_(1.0)  # fitted anew at the end
     net.to(device)
@@ -109,7 +109,7 @@ def answers(
     """
     import torch
 
-    from livespt.models.deepspt import Follow
+    from livespt.models.networks.motion import Follow
 
     if isinstance(net, Follow):
         asked = torch.arange(len(age))[:, None] - age
@@ -132,7 +132,7 @@ def calibrate(net: Follow | Whole, apart: Pools, seed: int) -> dict[str, Any]:
     """
     import torch
 
-    from livespt.models.deepspt import LAG, Follow
+    from livespt.models.networks.motion import LAG, Follow
 
     follows = isinstance(net, Follow)
     told: dict[str, Any] = {"seed": seed, "age": list(AGES if follows else AGES[:1])}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from livespt.models.session import add_metrics, shipped
+from livespt.models.runtime.session import add_metrics, shipped
 
 
 def write_report(figures: dict[str, Any], folder: Path) -> list[str]:

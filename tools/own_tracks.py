@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import colocalize, crops
-from livespt.models.motion import Tracks
+from livespt.models.motion import colocalization
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.tracks import Tracks
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools.motion_recipe import MakeTracks
 from livespt.tools.tables import read_table
@@ -71,7 +72,7 @@ def read_own(
                     "was learned from them; give each movie once"
                 )
     sizes = [len(group) for _, group in read]
-    tracks = crops.join([some for some, _ in read])
+    tracks = tracking_errors.join([some for some, _ in read])
     begin = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # groups are those of one file
     group = np.concatenate([of for _, of in read]) + begin
     kept = np.diff(tracks.offset) >= SHORTEST
@@ -131,7 +132,7 @@ def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.in
         raise InputError(f"{path}: row {row + 1}: uncoated is {flag[row]:g}; give 0 or 1")
     z = values.get("z", np.zeros(len(flag)))
     point = np.stack([z, values["y"], values["x"]], axis=1) * scale
-    paths, order = colocalize.paths(values["frame"], values["particle"], point)
+    paths, order = colocalization.paths(values["frame"], values["particle"], point)
     uncoated = flag[order] == 1
     back = np.flatnonzero(uncoated[:-1] & ~uncoated[1:] & (np.diff(paths.track) == 0))
     if len(back):
@@ -147,7 +148,7 @@ def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.in
         np.full(len(paths.name), -1), unknown,
         values["intensity"][order] if "intensity" in values else None,
     )  # fmt: skip
-    return _dated(tracks), colocalize.alike(paths)
+    return _dated(tracks), colocalization.alike(paths)
 
 
 def _dated(tracks: Tracks) -> Tracks:
@@ -189,7 +190,7 @@ def taken(
     first = tracks.offset[which] + (0 if start is None else start)
     offset = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
     rows = np.arange(offset[-1]) + np.repeat(first - offset[:-1], length)
-    columns = crops.of_rows(tracks, rows)
+    columns = tracking_errors.of_rows(tracks, rows)
     return _dated(Tracks(offset=offset, uncoat=np.full(len(which), -1), **columns))
 
 
@@ -205,7 +206,7 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
     kept = rng.random(len(parts.frame)) >= np.repeat(lost, length)
     kept[parts.offset[:-1]] = True
     offset = np.concatenate([[0], np.cumsum(kept)])[parts.offset]
-    rows = crops.of_rows(parts, kept)
+    rows = tracking_errors.of_rows(parts, kept)
     if parts.intensity is not None:
         told = np.repeat(rng.random(n) < LIT, np.diff(offset))
         rows["intensity"] = np.where(told, rows["intensity"], np.nan)
@@ -220,6 +221,8 @@ def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:
         if seed >= held_out:
             return drawn(rng, own.calibrating, n)
         mine = round(n * OWN)
-        return crops.join([simulated(seed, first, n - mine), drawn(rng, own.learned, mine)])
+        return tracking_errors.join(
+            [simulated(seed, first, n - mine), drawn(rng, own.learned, mine)]
+        )
 
     return make

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.follow import Following, Network
-from livespt.models.motion import Tracks
+from livespt.models.motion.follower import Following, Network
+from livespt.models.simulate.tracks import Tracks
 
 if TYPE_CHECKING:
-    from livespt.models.segment import Whole
+    from livespt.models.motion.segmenter import Whole
 
 TOGETHER = 512  # tracks followed side by side
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import optics
+from livespt.models.optics import spots
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint16]
@@ -57,7 +57,7 @@ def spot_frame(
     """A frame (y, x) of `case.shape` and where its spots are (n, 2), pixels."""
     points = places(rng, case.n, case.apart_px, case.shape) if at is None else at
     photons = _photons(rng, case, len(points))
-    light = optics.uneven(case.shape, case.background, rng) if case.uneven else case.background
+    light = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
     return _expose(rng, case, _light(case, points, photons, light)), points
 
 
@@ -68,7 +68,7 @@ def movie(seed: tuple[int, ...], case: Case, frames: int) -> tuple[list[Image], 
     hot pixels and the brightness of every spot stay as they are.
     """
     rng = np.random.default_rng((*seed, 0))
-    light = optics.uneven(case.shape, case.background, rng) if case.uneven else case.background
+    light = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
     points, photons = places(rng, case.n, case.apart_px, case.shape), _photons(rng, case, case.n)
     far = np.full(case.shape, light, np.float32)
     for at in rng.uniform([0, 0], np.array(case.shape) - 1.0, (case.rings, 2)):
@@ -103,14 +103,14 @@ def training_frame(seed: int) -> Image:
 def bound(case: Case) -> float:
     """Cramer-Rao bound of an isolated spot in focus, pixels per axis."""
     return float(
-        optics.precision_bound(
+        spots.precision_bound(
             _nominal(case), case.background, case.sigma_px, read_noise_e=case.read_noise_e
         )[0, 0]
     )
 
 
 def _nominal(case: Case) -> float:
-    return float(optics.photons_for_snr(case.snr, case.background, case.sigma_px))
+    return float(spots.photons_for_snr(case.snr, case.background, case.sigma_px))
 
 
 def _photons(rng: np.random.Generator, case: Case, n: int) -> Floats:
@@ -120,7 +120,7 @@ def _photons(rng: np.random.Generator, case: Case, n: int) -> Floats:
 def _light(case: Case, points: Floats, photons: Floats, light: Any) -> NDArray[np.float32]:
     """Expected photons of every pixel."""
     if not case.defocus:
-        return optics.render(points[:, 0], points[:, 1], photons, case.shape, case.sigma_px, light)
+        return spots.render(points[:, 0], points[:, 1], photons, case.shape, case.sigma_px, light)
     image = np.full(case.shape, light, np.float32)
     for at, count in zip(points, photons, strict=True):
         _add(image, _defocused(case.sigma_px, case.defocus, *at % 1), at, count)
@@ -129,7 +129,7 @@ def _light(case: Case, points: Floats, photons: Floats, light: Any) -> NDArray[n
 
 def _expose(rng: np.random.Generator, case: Case, light: NDArray[np.float32]) -> Image:
     camera = {k: getattr(case, k) for k in ("offset", "gain_e_per_count", "read_noise_e")}
-    return optics.camera(light, rng, **camera)
+    return spots.camera(light, rng, **camera)
 
 
 def _reflect(points: Floats, shape: tuple[int, int]) -> Floats:

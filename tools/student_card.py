@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import optics, pasted
-from livespt.models.decode import decode, interleave
-from livespt.models.localize import DTYPES, MIN_SIZE
+from livespt.models.localize.localizer import DTYPES, MIN_SIZE
+from livespt.models.localize.student_peaks import decode, interleave
+from livespt.models.optics import spots as optics
+from livespt.models.render import composed_frames
 
 if TYPE_CHECKING:
-    from livespt.models.student import Shape
+    from livespt.models.networks.student import Shape
 
 MERGE_PX = 1.25  # cells that point to places so close mean one particle
 MATCH_PX = 2.0
@@ -35,7 +36,7 @@ def facts(
     shape: Shape, steps: int, device: str, history: list[float], assumes: str
 ) -> dict[str, Any]:
     """What the card says of a network before anything is measured."""
-    from livespt.models import student
+    from livespt.models.networks import student
 
     return {
         "task": "localize",
@@ -94,12 +95,14 @@ def simulated_cases(seed: int) -> Iterator[tuple[Image, Floats]]:
                 yield spots(np.random.default_rng((seed, 5, a, b, k)), snr, n)
 
 
-def pasted_cases(seed: int, one: pasted.Pattern, frames: int = 4) -> Iterator[tuple[Image, Floats]]:
+def pasted_cases(
+    seed: int, one: composed_frames.Pattern, frames: int = 4
+) -> Iterator[tuple[Image, Floats]]:
     """The same of copies of one particle, that of the crop on top."""
     for a, snr in enumerate((3.0, 5.0, 10.0, max(20.0, abs(one.peak)))):
         for k in range(frames):
             rng = np.random.default_rng((seed, 5, a, k))
-            batch = pasted.composed(rng, 1, SIDE, one, snr=(snr, snr), most=4.0)
+            batch = composed_frames.composed(rng, 1, SIDE, one, snr=(snr, snr), most=4.0)
             place = np.stack([batch.specks.y, batch.specks.x], axis=1)
             yield counts(batch.frames[0]), place
 
@@ -161,7 +164,7 @@ def jaccard(truth: Floats, found: Floats) -> float:
 
 def runner(content: bytes, split: int) -> Any:
     """Callable from a frame to the network's answer (3, h', w')."""
-    from livespt.models.session import open_session, write_card
+    from livespt.models.runtime.session import open_session, write_card
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "student.onnx"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint import FEATURES
-from livespt.models.task_graph import LENGTHS
+from livespt.models.fingerprint.classifier_graph import LENGTHS
+from livespt.models.fingerprint.fingerprint import FEATURES
 
 
 def write_report(figures: dict[str, Any], folder: Path) -> list[str]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from livespt.models.fingerprint import Units
-from livespt.models.session import write_card
-from livespt.models.task_graph import save
+from livespt.models.fingerprint.classifier_graph import save
+from livespt.models.fingerprint.fingerprint import Units
+from livespt.models.runtime.session import write_card
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools import classifier, labelled, localizer_files
 from livespt.tools.analyze import readings
@@ -139,7 +139,7 @@ def write(
     given = {
         "dtype": "float32",
         "axes": "track or window, feature",
-        "features": "models/fingerprint_features.py, with readings of the segmenter",
+        "features": "models/fingerprint/definitions.py, with readings of the segmenter",
         "pixels": "any size: features are in micrometres",
     }
     write_card(out, task="classifier", seed=seed, input=given, metrics=metrics, **facts)

@@ -220,7 +220,7 @@ def train_uncoating(
 @click.option("--overwrite", is_flag=True)
 def train_hologram(field: Path, **values: Any) -> None:
     """A localizer of height and polarizability from one particle of FIELD.npy ("simulated")."""
-    from livespt.models.hologram import Microscope
+    from livespt.models.optics.holograms import Microscope
     from livespt.tools.train_hologram import train
 
     optics = Microscope(

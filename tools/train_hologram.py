@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import hologram
-from livespt.models.hologram import Microscope, Sphere
-from livespt.models.propagate import propagate, refocus
-from livespt.models.session import write_card
+from livespt.models.optics import holograms
+from livespt.models.optics.holograms import Microscope, Sphere
+from livespt.models.optics.propagation import propagate, refocus
+from livespt.models.runtime.session import write_card
 from livespt.stream.errors import InputError, MissingError, SettingError
 from livespt.tools import hologram_card, localizer_files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from livespt.models.hologram_net import HologramNet
+    from livespt.models.networks.hologram import HologramNet
 
 SIMULATED = "simulated"  # instead of a file's path
 STEPS, BATCH, RATE = 12_000, 8, 2.5e-3
@@ -102,7 +102,7 @@ def train(
     model, history = fit(crop, level, steps, seed, m)
     scale, keys, metrics = hologram_card.calibrate(model, crop, level, seed)
     converged = hologram_card.has_converged(metrics)
-    known = hologram.clausius_mossotti(radius_um, refractive_index, m.medium)
+    known = holograms.clausius_mossotti(radius_um, refractive_index, m.medium)
     card = hologram_card.facts(m) | keys | {"seed": seed, "converged": converged}
     ones = [[1.0, 0.0]] * (len(card["extras"]) - 2)
     card["extras_calibration"] = [[1.0, 0.0], [known, 0.0], *ones]
@@ -168,8 +168,8 @@ def simulated(seed: int, reference: Reference, microscope: Microscope) -> Comple
     rng = np.random.default_rng((seed, 5))
     middle = SIMULATED_SHAPE[0] // 2 - 0.5  # of a crop of even size
     sphere = Sphere(middle, middle, 0.0, *reference)
-    field = hologram.render([sphere], SIMULATED_SHAPE, microscope)
-    return field + hologram.noise(SIMULATED_SHAPE, SIMULATED_NOISE, rng, microscope)
+    field = holograms.render([sphere], SIMULATED_SHAPE, microscope)
+    return field + holograms.noise(SIMULATED_SHAPE, SIMULATED_NOISE, rng, microscope)
 
 
 def fit(
@@ -185,7 +185,7 @@ def fit(
     import torch
     from tqdm import tqdm
 
-    from livespt.models import hologram_net as nets
+    from livespt.models.networks import hologram as nets
 
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -258,13 +258,13 @@ def _nets() -> Any:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingError('training needs torch: pip install "livespt[train]"') from error
-    from livespt.models import hologram_net
+    from livespt.models.networks import hologram
 
-    return hologram_net
+    return hologram
 
 
 def _serialize(model: HologramNet, scale: Any) -> bytes:
-    from livespt.models.hologram_graph import serialize
+    from livespt.models.networks.hologram_graph import serialize
 
     return serialize(model, hologram_card.PLANES, scale)
 

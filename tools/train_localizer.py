@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from livespt.models.localize import DTYPES, MIN_SIZE
+from livespt.models.localize.localizer import DTYPES, MIN_SIZE
 from livespt.stream.errors import MissingError, SettingError
 from livespt.tools import localizer_card, localizer_centre, localizer_crops, localizer_files
 from livespt.tools.localizer_crops import Click, Source
@@ -164,7 +164,7 @@ def _crops(
     source: Source, size: int, normalize: Any
 ) -> tuple[list[torch.Tensor], localizer_card.Particle]:
     """Every click's particle alone in a crop (size, size), noise units; what it is like."""
-    from livespt.models import lodestar
+    from livespt.models.networks import lodestar
 
     flat = {k: lodestar.normalized(normalize, image) for k, image in source.images.items()}
     cuts = []
@@ -204,8 +204,8 @@ def _measure(
 
 def _refinement(source: Source, normalize: Any, particle: localizer_card.Particle) -> str:
     """ "gauss" where the first particle is a Gaussian within its noise, else "none"."""
-    from livespt.models import lodestar
-    from livespt.models.refine import gaussian
+    from livespt.models.localize.refinement import gaussian
+    from livespt.models.networks import lodestar
 
     frame = np.ascontiguousarray(source.image, np.float32)
     flat = lodestar.normalized(normalize, frame).numpy()
@@ -245,7 +245,7 @@ def _provenance(
 
 def _facts(recipe: Recipe, particle: localizer_card.Particle) -> dict[str, Any]:
     """What the card says before anything is measured."""
-    from livespt.models import lodestar
+    from livespt.models.networks import lodestar
 
     return {
         "task": "localize",
@@ -273,7 +273,7 @@ def fit(
     import torch
     from tqdm import tqdm
 
-    from livespt.models import lodestar
+    from livespt.models.networks import lodestar
 
     many = crop.dim() == 4
     generator = torch.Generator().manual_seed(seed)
@@ -313,7 +313,7 @@ def _losses(
     """Of one batch: between copies, within copies (pixels), of what is not the particle."""
     import torch
 
-    from livespt.models import lodestar, strangers
+    from livespt.models.networks import lodestar, negatives
 
     size, shift = localizer_card.view_size(crop), localizer_card.farthest(crop, particle)
     nearest = min(particle.fwhm_px, crop.shape[-1] / 3)
@@ -323,7 +323,7 @@ def _losses(
     varied = lodestar.vary(views, generator, recipe.gain, recipe.noise, particle.shot, kept)
     views = varied.views
     if recipe.others > 0:
-        odd = strangers.draw(crop, STRANGE, particle.fwhm_px, shift, size, generator)
+        odd = negatives.draw(crop, STRANGE, particle.fwhm_px, shift, size, generator)
         odd = lodestar.vary(
             odd + particle.level, generator, recipe.gain, recipe.noise, particle.shot
         ).views
@@ -361,7 +361,7 @@ def _lodestar() -> Any:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingError('training needs torch: pip install "livespt[train]"') from error
-    from livespt.models import lodestar
+    from livespt.models.networks import lodestar
 
     return lodestar
 
@@ -377,7 +377,7 @@ def _device(device: str) -> str:
 
 
 def _serialize(network: nn.Sequential, normalize: Any) -> bytes:
-    from livespt.models.lodestar_graph import serialize
+    from livespt.models.networks.lodestar_graph import serialize
 
     return serialize(network, normalize)
 

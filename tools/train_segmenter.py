@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from livespt.models import crops
-from livespt.models.motion import Tracks, simulate_tracks
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.tools.learning import INPUT, choose_device, plan
 from livespt.tools.motion_recipe import MakeTracks, Recipe, learn
 
 if TYPE_CHECKING:
-    from livespt.models.deepspt import Follow, Whole
+    from livespt.models.networks.motion import Follow, Whole
 
 STEPS = {"quick": 100, "cpu": 3000, "full": 100_000}
 JUDGED = {"quick": 100, "cpu": 2000, "full": 20_000}  # tracks of each set that the metrics are from
@@ -49,7 +49,9 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
         simulate_tracks(round(n * share), seed * 10 + kind, first=first, **how)
         for kind, (share, how) in enumerate(MIX)
     ]
-    return crops.teleported(np.random.default_rng((seed, first)), crops.join(parts), WRONG_LINKS)
+    return tracking_errors.teleported(
+        np.random.default_rng((seed, first)), tracking_errors.join(parts), WRONG_LINKS
+    )
 
 
 def train(
@@ -105,9 +107,9 @@ def publish(
     net: Follow | Whole, out: Path, seed: int, facts: dict[str, Any], judged: int
 ) -> dict[str, Any]:
     """Write model and card, judge the very file, and complete the card."""
-    from livespt.models.deepspt import LAG, Follow
-    from livespt.models.motion_graph import save
-    from livespt.models.session import write_card
+    from livespt.models.networks.motion import LAG, Follow
+    from livespt.models.networks.motion_graph import save
+    from livespt.models.runtime.session import write_card
     from livespt.tools.evaluate_segmenter import evaluate_segmenter
 
     follows = isinstance(net, Follow)
@@ -125,7 +127,7 @@ def publish(
             metrics=metrics,
             provenance={
                 "recipe": "tools/train_segmenter.py",
-                "data": "models/motion.py: simulated tracks",
+                "data": "models/simulate/tracks.py: simulated tracks",
                 "judge": f"livespt evaluate segmenter, {judged} tracks of each set",
             },
             **own,

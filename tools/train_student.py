@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models import student_frames
+from livespt.models.render import training_frames
 from livespt.stream.errors import SettingError
 from livespt.tools import learning, localizer_card, localizer_centre, localizer_files, student_card
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from livespt.models.student import Shape
+    from livespt.models.networks.student import Shape
 
 BATCH, SIDE = 16, 64  # frames a step, pixels
 REUSE = 2  # steps with the same frames, otherwise turned
@@ -28,7 +28,7 @@ CHECKPOINT = ".checkpoint"
 TEACHERS_OWN = ("alpha", "variance_px2", "border_px", "offset_px", "precision_px", "quantile")
 CROP_STEPS = 12_000  # of a student of one particle: within three minutes
 
-Draw = Callable[[np.random.Generator, int, int], student_frames.Batch]
+Draw = Callable[[np.random.Generator, int, int], training_frames.Batch]
 
 
 class Preset(NamedTuple):
@@ -70,13 +70,13 @@ def train(
     if preset not in PRESETS:
         raise SettingError(f"unknown preset '{preset}': one of {', '.join(PRESETS)}")
     device = learning.choose_device(device)
-    from livespt.models import student
+    from livespt.models.networks import student
 
     size = PRESETS[preset]
     steps = size.steps if steps is None else steps
     shape = student.Shape(size.channels, size.depth, size.split)
     start = time.perf_counter()
-    net, history = fit(shape, student_frames.simulated, steps, seed, device,
+    net, history = fit(shape, training_frames.simulated, steps, seed, device,
                        out.with_suffix(CHECKPOINT), resume)  # fmt: skip
     content = graph(net, student_card.simulated_frames(seed, range(100, 112)))
     cases = student_card.simulated_cases(seed)
@@ -109,7 +109,7 @@ def fit(
     """A network trained on the frames that `draw` makes, on the CPU; mean losses along the way."""
     import torch
 
-    from livespt.models import student
+    from livespt.models.networks import student
 
     if steps < 10:
         raise SettingError(f"{steps} steps teach nothing: at least 10")
@@ -126,28 +126,28 @@ def fit(
             rng = np.random.default_rng((seed, 0, number))
             held[:] = number, *_batch(draw(rng, BATCH, SIDE), shape.stride)
         symmetry = int(np.random.default_rng((seed, 1, number)).permutation(8)[which])
-        frames, answers = student_frames.turned(held[1], held[2], symmetry)
+        frames, answers = training_frames.turned(held[1], held[2], symmetry)
         return student.loss(net(frames.to(device)), answers.to(device))
 
     history = learning.fit(net, loss_of, steps, RATE, checkpoint, resume)
     return net.cpu().eval(), history
 
 
-def _batch(batch: student_frames.Batch, stride: int) -> tuple[Tensor, Tensor]:
+def _batch(batch: training_frames.Batch, stride: int) -> tuple[Tensor, Tensor]:
     """Flat frames (n, 1, side, side) and their truth, as tensors."""
     import torch
 
-    from livespt.models import student
+    from livespt.models.networks import student
 
     n, side = batch.frames.shape[:2]
     counts = torch.from_numpy(batch.frames.astype(np.float32))[:, None]
-    answers = student_frames.truth(batch.specks, n, side, stride)
+    answers = training_frames.truth(batch.specks, n, side, stride)
     return student.normalize(counts)[0], torch.from_numpy(answers)
 
 
 def graph(net: nn.Sequential, frames: list[NDArray[np.uint16]]) -> bytes:
     """The `.onnx` file's content, in 8-bit integers as far as that costs no precision."""
-    from livespt.models import student_graph
+    from livespt.models.networks import student_graph
 
     return student_graph.quantize(student_graph.serialize(net), frames)
 
@@ -186,15 +186,16 @@ def train_from_crops(
     teacher : dict
         Its card's facts; provenance, seed, size of the crops and the like are the student's too.
     """
-    from livespt.models import pasted, student
+    from livespt.models.networks import student
+    from livespt.models.render import composed_frames
 
-    ones = [pasted.pattern(crop.numpy(), (float(at[0]), float(at[1])), particle.fwhm_px)
+    ones = [composed_frames.pattern(crop.numpy(), (float(at[0]), float(at[1])), particle.fwhm_px)
             for crop, at in zip(crops, centres, strict=True)]  # fmt: skip
     size = PRESETS["fast"]
     shape = student.Shape(size.channels, size.depth, size.split)
 
-    def draw(rng: np.random.Generator, n: int, side: int) -> student_frames.Batch:
-        return pasted.composed(rng, n, side, ones[rng.integers(len(ones))], zoom=zoom)
+    def draw(rng: np.random.Generator, n: int, side: int) -> training_frames.Batch:
+        return composed_frames.composed(rng, n, side, ones[rng.integers(len(ones))], zoom=zoom)
 
     net, history = fit(shape, draw, steps, seed, device, checkpoint)
     scales = [student_card.counts(draw(np.random.default_rng((seed, 3, k)), 1, 256).frames[0])

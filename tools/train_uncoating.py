@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from livespt.models import brightness, crops, traits
-from livespt.models.fluorescence import lit
-from livespt.models.motion import Tracks, simulate_entry, simulate_tracks
-from livespt.models.session import read_card, shipped
+from livespt.models.motion import features, intensity_features
+from livespt.models.runtime.session import read_card, shipped
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.intensities import lit
+from livespt.models.simulate.tracks import Tracks, simulate_entry, simulate_tracks
 from livespt.tools.learning import INPUT, choose_device, plan
 from livespt.tools.motion_recipe import MakeTracks, Recipe, learn
 from livespt.tools.own_tracks import Own, mixed
 
 if TYPE_CHECKING:
-    from livespt.models.deepspt import Follow, Whole
+    from livespt.models.networks.motion import Follow, Whole
 
 STEPS = {"quick": 100, "cpu": 3000, "full": 60_000}
 STEPS_ON = {"quick": 100, "cpu": 600, "full": 6000}  # of a network that learns on from own tracks
@@ -134,9 +135,9 @@ def train(
 
 
 def _load(source: Path) -> Follow | Whole:
-    from livespt.models.motion_weights import load, widened
+    from livespt.models.networks.motion_weights import load, widened
 
-    return widened(load(source), traits.COUNT + brightness.COUNT)
+    return widened(load(source), features.COUNT + intensity_features.COUNT)
 
 
 def tracks_of(seed: int, first: int, n: int) -> Tracks:
@@ -161,7 +162,9 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
         )
         for kind, (share, how) in enumerate(_at(intervals, OTHERS))
     ]
-    return lit(crops.broken(rng, crops.join([*viruses, *others]), BROKEN), rng, LIT)
+    return lit(
+        tracking_errors.broken(rng, tracking_errors.join([*viruses, *others]), BROKEN), rng, LIT
+    )
 
 
 def _at(
@@ -180,14 +183,14 @@ def decide(out: Path, n: int, seed: int, own: Own | None = None) -> dict[str, An
     changes are too small to be dated by anyone. Where there are `own` tracks, the calibrating
     ones are judged beside them: alone they are too few for rare false events to be seen.
     """
-    from livespt.models.follow import Network
-    from livespt.models.session import open_session
+    from livespt.models.motion.follower import Network
+    from livespt.models.runtime.session import open_session
     from livespt.tools.evaluate_uncoating import ENTRIES, announcements, entries, event_scores
     from livespt.tools.readings import as_known
 
     tracks = entries(max(n, DECIDED), HELD_OUT + seed, ENTRIES["movie"])
     if own is not None:
-        tracks = crops.join([tracks, own.calibrating])
+        tracks = tracking_errors.join([tracks, own.calibrating])
     network = Network(open_session(out, task="uncoating"))
     settled = as_known(network, tracks, (SETTLED,), 1.0)[SETTLED][:, 0]
     table = []
@@ -211,16 +214,16 @@ def publish(
     source: Path | None = None,
 ) -> dict[str, Any]:
     """Write model and card, find the decision, judge the very file, and complete the card."""
-    from livespt.models.deepspt import LAG, Follow
-    from livespt.models.motion_graph import save
-    from livespt.models.session import write_card
+    from livespt.models.networks.motion import LAG, Follow
+    from livespt.models.networks.motion_graph import save
+    from livespt.models.runtime.session import write_card
     from livespt.tools.evaluate_uncoating import evaluate_uncoating
 
     follows = isinstance(net, Follow)
     save(net, out)
     use: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
     metrics: dict[str, Any] = {}
-    data = "models/motion.py: simulated virus entry"
+    data = "models/simulate/tracks.py: simulated virus entry"
 
     def card() -> None:
         write_card(
@@ -252,8 +255,8 @@ def publish(
 
 def own_scores(out: Path, source: Path, tracks: Tracks) -> dict[str, Any]:
     """Scores of the model `out` and of the one that it learned on from, on own tracks."""
-    from livespt.models.classify import Uncoating
-    from livespt.models.segment import Whole
+    from livespt.models.motion.segmenter import Whole
+    from livespt.models.motion.uncoating import Uncoating
     from livespt.tools.evaluate_segmenter import rounded
     from livespt.tools.evaluate_uncoating import judged
 
