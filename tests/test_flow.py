@@ -13,10 +13,10 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from livespt.acquisition.hook import Put
-from livespt.acquisition.micromanager import simulated_microscope
-from livespt.acquisition.microscope import Acquired
-from livespt.acquisition.simulate import Scenario, SimulatedMovie, virus_entry
+from livespt.acquisition.microscope.connect import simulated_microscope
+from livespt.acquisition.microscope.hook import Put
+from livespt.acquisition.microscope.microscope import Acquired
+from livespt.acquisition.simulated import Scenario, SimulatedMovie, virus_entry
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, MicroscopeError, StoreError
 from livespt.stream.store.run import RunReader, RunWriter, open_run

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from livespt.acquisition.simulate import Scenario, virus_entry
+from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.models.motion.colocalization import Limits, label
 from livespt.models.simulate.two_colours import Seen, TwoColours, two_colours
 from livespt.stream.errors import InputError, SettingError, StoreError

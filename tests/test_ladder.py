@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.acquisition.replay import open_movie
+from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.stream import pipeline
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder, graded

@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livespt.acquisition import movie_camera
-from livespt.acquisition.events import refusal, time_points
-from livespt.acquisition.hook import CAMERA_MS, Hook
-from livespt.acquisition.micromanager import (
+from livespt.acquisition.microscope import movie_camera
+from livespt.acquisition.microscope.connect import (
     answers,
     attach,
     demo_microscope,
@@ -28,6 +26,8 @@ from livespt.acquisition.micromanager import (
     simulated_microscope,
     start_java,
 )
+from livespt.acquisition.microscope.events import refusal, time_points
+from livespt.acquisition.microscope.hook import CAMERA_MS, Hook
 from livespt.stream.errors import InputError, MicroscopeError
 from livespt.stream.ring.ring import RingReader, RingWriter
 from livespt.stream.types import CLOCKS

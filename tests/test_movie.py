@@ -14,7 +14,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from livespt.acquisition.ngff import open_zarr
+from livespt.acquisition.recordings.ome_zarr import open_zarr
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.host.atomic_files import DURABILITIES, Durability
 from livespt.stream.store import movie

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.acquisition.hook import Hook
-from livespt.acquisition.replay import open_movie
+from livespt.acquisition.microscope.hook import Hook
+from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.models.localize.localizer import Localizer
 from livespt.stream import frame_quality, pipeline
 from livespt.stream.analyzer import Analyzer, Settings

@@ -15,8 +15,8 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from livespt.acquisition.replay import Movie, open_movie
-from livespt.acquisition.units import micrometers, seconds
+from livespt.acquisition.recordings.open_movie import Movie, open_movie
+from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 from livespt.stream.store.run import RunWriter, open_run
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update

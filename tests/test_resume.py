@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livespt.acquisition.replay import open_movie
-from livespt.acquisition.simulate import Scenario, virus_entry
+from livespt.acquisition.recordings.open_movie import open_movie
+from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.stream import pipeline
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.recovery.checkpoints import Checkpoints, read_checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.acquisition.simulate import TRUTH, Scenario, virus_entry
+from livespt.acquisition.simulated import TRUTH, Scenario, virus_entry
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE
 from livespt.tools import score
 

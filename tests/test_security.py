@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from livespt.acquisition.replay import open_movie
+from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.models.runtime import onnx_file, session
 from livespt.models.runtime.card import MAX_BYTES, read_card
 from livespt.stream.analyzer import Settings

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from livespt.acquisition.simulate import Scenario, SimulatedMovie, virus_entry
+from livespt.acquisition.simulated import Scenario, SimulatedMovie, virus_entry
 from livespt.models.optics.spots import photons_for_snr
 from livespt.stream.errors import SettingError
 from livespt.stream.types import CLOCKS

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.acquisition.simulate import Scenario, virus_entry
+from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.models.fingerprint import classifier_graph
 from livespt.models.fingerprint.classifier import Task
 from livespt.models.fingerprint.fingerprint import COUNT, Units
@@ -242,7 +242,7 @@ ANOTHER = """
 import hashlib, sys
 from pathlib import Path
 from livespt.stream import snapshot
-from livespt.acquisition.simulate import Scenario, virus_entry
+from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.tools.compose import Facts, Options, compose
 movie = virus_entry(Scenario(seed=3, n_frames=40, shape=(128, 128), viruses=12, uncoating=8))
 facts = Facts("simulated", "yx", movie.shape, movie.dtype, 0.1, 0.05)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from livespt.acquisition.hook import Put
-from livespt.acquisition.microscope import Acquired
+from livespt.acquisition.microscope.hook import Put
+from livespt.acquisition.microscope.microscope import Acquired
 from livespt.models.localize.stack_localizer import VolumeLocalizer
 from livespt.models.optics import spots as optics
 from livespt.models.optics import stacks

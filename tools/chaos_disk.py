@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.hook import Put
-from livespt.acquisition.microscope import Acquired
+from livespt.acquisition.microscope.hook import Put
+from livespt.acquisition.microscope.microscope import Acquired
 from livespt.stream.errors import LiveSptError
 from livespt.stream.store.run import open_run
 from livespt.stream.store.verify import verify

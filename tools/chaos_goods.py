@@ -154,7 +154,7 @@ def _compare(name: str, run: RunReader, truth: NDArray[np.void], forged: bool) -
 
 
 def _read_movie(path: Path) -> None:
-    from livespt.acquisition.replay import open_movie
+    from livespt.acquisition.recordings.open_movie import open_movie
 
     movie = open_movie(path)
     for _ in islice(movie, READ):

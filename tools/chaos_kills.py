@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.hook import Put
-from livespt.acquisition.microscope import Acquired
-from livespt.acquisition.simulate import Scenario, virus_entry
+from livespt.acquisition.microscope.hook import Put
+from livespt.acquisition.microscope.microscope import Acquired
+from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.stream.errors import InputError, LiveSptError
 from livespt.stream.host.shared_memory import free_bytes
 from livespt.stream.store.attributes import read_attributes

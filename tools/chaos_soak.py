@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.hook import Put
-from livespt.acquisition.microscope import Acquired
-from livespt.acquisition.simulate import Scenario, virus_entry
+from livespt.acquisition.microscope.hook import Put
+from livespt.acquisition.microscope.microscope import Acquired
+from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.stream.store.run import open_run
 from livespt.stream.store.verify import verify
 from livespt.tools.chaos_kills import FREE, camera

@@ -21,7 +21,7 @@ from livespt.tools.compose import Facts, Options
 from livespt.tools.live import check_free, record, speed
 
 if TYPE_CHECKING:
-    from livespt.acquisition.simulate import SimulatedMovie
+    from livespt.acquisition.simulated import SimulatedMovie
 
 
 def demo(
@@ -37,8 +37,8 @@ def demo(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run the demo into the folder `out`; return the summary that `out/summary.json` holds."""
-    from livespt.acquisition.micromanager import simulated_microscope
-    from livespt.acquisition.simulate import Scenario, virus_entry
+    from livespt.acquisition.microscope.connect import simulated_microscope
+    from livespt.acquisition.simulated import Scenario, virus_entry
     from livespt.tools.overlay import render_run
 
     run = out / "run.zarr"

@@ -179,7 +179,7 @@ def _shared_memory() -> Finding:
 
 
 def _micro_manager() -> Finding:
-    from livespt.acquisition.micromanager import PORT, answers
+    from livespt.acquisition.microscope.connect import PORT, answers
 
     if answers():
         return _ok(f"answers at 127.0.0.1:{PORT}")
@@ -279,7 +279,7 @@ def _python_core() -> Finding:
 
 def try_core() -> None:
     """Child: frames of the demo camera through core, engine, hook."""
-    from livespt.acquisition.micromanager import demo_microscope
+    from livespt.acquisition.microscope.connect import demo_microscope
 
     exposure_ms, wanted, times = 10.0, 100, []
 
@@ -309,7 +309,7 @@ def _frame_rate() -> Finding:
 
 def try_analysis(n_frames: int = 70, first: int = 30) -> None:
     """Child: the whole analysis, shipped models, on simulated frames; the first ones warm it up."""
-    from livespt.acquisition.simulate import Scenario, virus_entry
+    from livespt.acquisition.simulated import Scenario, virus_entry
     from livespt.tools.compose import Facts, Options, compose
 
     movie = virus_entry(Scenario(n_frames=n_frames, shape=SHAPE))

@@ -53,7 +53,7 @@ def evaluate(
     ------
     InputError : fewer than two frames, or too few beads that are seen in all of them.
     """
-    from livespt.acquisition.replay import open_movie
+    from livespt.acquisition.recordings.open_movie import open_movie
 
     images = [np.asarray(frame.image) for frame in open_movie(movie)]
     if len(images) < 2:

@@ -30,7 +30,7 @@ def evaluate_bulk_water(
     spots within 3 px of trackpy's own in-focus selection, drift subtracted, a line through the
     first 100 lags on logarithmic axes. trackpy judges only; it is no part of the localizer.
     """
-    from livespt.acquisition.replay import open_movie
+    from livespt.acquisition.recordings.open_movie import open_movie
 
     judge = _trackpy()
     path = Path(model_or_run)

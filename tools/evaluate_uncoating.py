@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.simulate import Scenario
+from livespt.acquisition.simulated import Scenario
 from livespt.models.motion.calibration import ece
 from livespt.models.motion.segmenter import Whole
 from livespt.models.motion.uncoating import Uncoating

@@ -37,8 +37,8 @@ from livespt.tools.supervise import Worker
 from livespt.tools.workers import Live, analyzing, recording
 
 if TYPE_CHECKING:
-    from livespt.acquisition.hook import Put
-    from livespt.acquisition.microscope import Acquired
+    from livespt.acquisition.microscope.hook import Put
+    from livespt.acquisition.microscope.microscope import Acquired
 
 SLOTS = 128  # frames in the ring
 READY_S = 180.0  # for models to load and numba to compile, the first time
@@ -181,7 +181,7 @@ def live(
     LiveSptError
         Micro-Manager cannot be reached, a setting or model is refused, or the run failed.
     """
-    from livespt.acquisition import micromanager
+    from livespt.acquisition.microscope import connect
 
     check_options(options)
     if out.exists():
@@ -192,15 +192,15 @@ def live(
     if demo_camera and mm_dir is not None:
         raise SettingError("--demo-camera and --mm-dir exclude each other")
     if demo_camera:
-        opened = micromanager.demo_microscope()
+        opened = connect.demo_microscope()
     elif mm_dir is None:
-        opened = micromanager.attach(port)
+        opened = connect.attach(port)
     elif mm_config is None:
         raise SettingError("--mm-dir needs --mm-config, the hardware configuration to load")
     elif java:
-        opened = micromanager.start_java(mm_dir, mm_config, port=port)
+        opened = connect.start_java(mm_dir, mm_config, port=port)
     else:
-        opened = micromanager.open_python(mm_dir, mm_config)
+        opened = connect.open_python(mm_dir, mm_config)
     with opened as microscope:
         exposure_ms = exposure_ms or microscope.exposure_ms
         facts = Facts(

@@ -53,7 +53,7 @@ def read(movie: str | Path, clicks: list[Click], seed: int) -> Source:
     if str(movie) == SIMULATED:
         image = training_frame(seed)
         return Source(SIMULATED, clicks, {click.frame: image for click in clicks})
-    from livespt.acquisition.replay import open_movie
+    from livespt.acquisition.recordings.open_movie import open_movie
 
     opened = open_movie(movie)
     images = {}

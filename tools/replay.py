@@ -23,7 +23,7 @@ from livespt.stream.wire.publisher import Publisher
 from livespt.tools.compose import Facts, Options, check_options, compose, differences
 
 if TYPE_CHECKING:
-    from livespt.acquisition.replay import Movie
+    from livespt.acquisition.recordings.open_movie import Movie
 
 
 class Published:
@@ -186,7 +186,7 @@ def replay(
     LiveSptError
         Movie, model, setting or output that cannot be used; nothing is written then.
     """
-    from livespt.acquisition.replay import open_movie
+    from livespt.acquisition.recordings.open_movie import open_movie
 
     check_options(options)
     for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_s", frame_interval_s)):

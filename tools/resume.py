@@ -23,7 +23,7 @@ from livespt.tools.compose import Chain, Facts, Options, compose, differences
 from livespt.tools.replay import Interrupt
 
 if TYPE_CHECKING:
-    from livespt.acquisition.replay import Movie
+    from livespt.acquisition.recordings.open_movie import Movie
 
 
 def resume(
@@ -138,7 +138,7 @@ def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:
     InputError
         It is nowhere to be found.
     """
-    from livespt.acquisition.replay import open_movie
+    from livespt.acquisition.recordings.open_movie import open_movie
 
     if start.mode == "live":
         return None

@@ -19,8 +19,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from livespt.acquisition import movie_camera
-from livespt.acquisition.microscope import Microscope, nothing, quiet
+from livespt.acquisition.microscope import movie_camera
+from livespt.acquisition.microscope.microscope import Microscope, nothing, quiet
 from livespt.stream.errors import MicroscopeError
 
 PORT = 4827  # of the server in Micro-Manager

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from livespt.acquisition.hook import CAMERA_MS
+from livespt.acquisition.microscope.hook import CAMERA_MS
 
 LABEL = "MovieCamera"
 _POLL_S = 0.0002

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recording import PLACE, Movie, Scale
-from livespt.acquisition.units import micrometers, seconds
+from livespt.acquisition.recordings.movie import PLACE, Movie, Scale
+from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 from livespt.stream.types import CLOCKS
 

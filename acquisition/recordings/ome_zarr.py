@@ -8,8 +8,8 @@ from typing import Any
 import zarr
 from numpy.typing import NDArray
 
-from livespt.acquisition.recording import UNKNOWN, Movie, Scale, cut, one_pixel_size
-from livespt.acquisition.units import micrometers, seconds
+from livespt.acquisition.recordings.movie import UNKNOWN, Movie, Scale, cut, one_pixel_size
+from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
 DAMAGE = (

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from livespt.acquisition.ndtiff import open_ndtiff
-from livespt.acquisition.ngff import METADATA, open_zarr
-from livespt.acquisition.recording import PLACE, Movie, Scale
-from livespt.acquisition.tiff import open_tiff
+from livespt.acquisition.recordings.movie import PLACE, Movie, Scale
+from livespt.acquisition.recordings.ndtiff import open_ndtiff
+from livespt.acquisition.recordings.ome_zarr import METADATA, open_zarr
+from livespt.acquisition.recordings.tiff import open_tiff
 from livespt.stream.errors import InputError
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import open_run

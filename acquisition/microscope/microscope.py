@@ -16,9 +16,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from livespt.acquisition.events import Event, plane_values, refusal, sequences, time_points
-from livespt.acquisition.hook import Hook, Put
-from livespt.acquisition.movie_camera import Player
+from livespt.acquisition.microscope.events import (
+    Event,
+    plane_values,
+    refusal,
+    sequences,
+    time_points,
+)
+from livespt.acquisition.microscope.hook import Hook, Put
+from livespt.acquisition.microscope.movie_camera import Player
 from livespt.stream.errors import InputError, MicroscopeError
 
 BURST = 10_000  # events given at once: one hardware sequence, 40 us of start delay for each

@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recording import UNKNOWN, Movie, Scale, cut, one_pixel_size
-from livespt.acquisition.units import micrometers, seconds
+from livespt.acquisition.recordings.movie import UNKNOWN, Movie, Scale, cut, one_pixel_size
+from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
 # what tifffile and NumPy raise on files that are cut or damaged
