@@ -16,10 +16,10 @@ from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import ABSTAIN, MOTIONS, SPOT, Frame, joined
-from livespt.tools import analyze
-from livespt.tools.analyze import analyze_table, point_by_point
-from livespt.tools.compose import Options, load_infer
-from livespt.tools.readings import as_known
+from livespt.tools.runs.compose import Options, load_infer
+from livespt.tools.score.readings import as_known
+from livespt.tools.tables import analyze
+from livespt.tools.tables.analyze import analyze_table, point_by_point
 
 PROBABILITIES = [*(f"p_{name}" for name in MOTIONS), "p_uncoated"]
 ADDED = [*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag"]

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
-from livespt.tools import baselines
-from livespt.tools.baselines import exponents, inputs_of, read, rolling_msd, runs_of
+from livespt.tools.evaluate import baselines
+from livespt.tools.evaluate.baselines import exponents, inputs_of, read, rolling_msd, runs_of
 
 UNSEEN = 9_600_000  # a seed of its own
 KINDS = ("lstm", "unet")

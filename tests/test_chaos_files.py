@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from livespt.tools.chaos_files import run
-from livespt.tools.chaos_goods import SIGN, Good, prepare
-from livespt.tools.chaos_harm import harm
+from livespt.tools.chaos.damage import harm
+from livespt.tools.chaos.files import run
+from livespt.tools.chaos.good_files import SIGN, Good, prepare
 
 TRIALS = {"stores": 8, "models": 10, "tiff": 15, "zarr": 15}  # `livespt chaos files`: 2000
 

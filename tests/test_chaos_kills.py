@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from livespt.stream.errors import LiveSptError, StoreError
-from livespt.tools import chaos_kills
-from livespt.tools.chaos import PARTS, chaos, check_held
+from livespt.tools.chaos import kills
+from livespt.tools.chaos.suite import PARTS, chaos, check_held
 
 
 @pytest.mark.parametrize(
     "kill",
-    [chaos_kills.kill_writers, pytest.param(chaos_kills.kill_captures, marks=pytest.mark.slow)],
+    [kills.kill_writers, pytest.param(kills.kill_captures, marks=pytest.mark.slow)],
 )
 def test_a_killed_process_loses_nothing(kill: Callable[..., None], tmp_path: Path) -> None:
-    tally = chaos_kills.Tally()
-    kill(1, tmp_path, chaos_kills.movie(), tally, random.Random(3), str)
+    tally = kills.Tally()
+    kill(1, tmp_path, kills.movie(), tally, random.Random(3), str)
     assert tally.figures()["held"], tally
 
 

@@ -14,14 +14,14 @@ from livespt.models.motion.follower import Following
 from livespt.models.motion.segmenter import Segmenter
 from livespt.models.motion.uncoating import Infer, Uncoating
 from livespt.stream.errors import ModelError
-from livespt.tools.evaluate_uncoating import (
+from livespt.tools.score.readings import as_known
+from livespt.tools.score.uncoating import (
     ENTRIES,
     announcements,
     entries,
     event_scores,
     uncoating_scores,
 )
-from livespt.tools.readings import as_known
 
 UNSEEN = 9_500_000
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from livespt.tools import cli
+from livespt.tools.cli import main
 
 
 def refuse(capsys: pytest.CaptureFixture[str], code: int, *words: str) -> str:
     """Run a command that must fail; return its one error line."""
-    assert cli.run(words) == code
+    assert main.run(words) == code
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert lines[0].startswith("error: ")
@@ -57,7 +57,7 @@ def test_settings_come_from_toml_and_words_win(
     for extra, tracks in (([], 1), (["search_range=2"], 2)):
         out = tmp_path / f"{tracks}.csv"
         words = ["link", str(spots), str(out), "--config", str(config), *extra]
-        assert cli.run(words) == 0
+        assert main.run(words) == 0
         particles = {line.split(",")[-1] for line in out.read_text().splitlines()[1:]}
         assert len(particles) == tracks
     capsys.readouterr()
@@ -94,7 +94,7 @@ def test_json_holds_what_was_printed(tmp_path: Path, capsys: pytest.CaptureFixtu
     spots = tmp_path / "spots.csv"
     spots.write_text("frame,y,x\n0,1,1\n")
     words = ["link", str(spots), str(tmp_path / "out.csv"), "--json", str(tmp_path / "r.json")]
-    assert cli.run(words) == 0
+    assert main.run(words) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     for key, value in result.items():
         assert key in capsys.readouterr().out or value is not None

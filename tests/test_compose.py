@@ -10,7 +10,7 @@ import pytest
 from livespt.stream.link import link_frame
 from livespt.stream.link.motion_model import MODELS
 from livespt.stream.types import Frame
-from livespt.tools.compose import Facts, Options, compose, differences
+from livespt.tools.runs.compose import Facts, Options, compose, differences
 
 FACTS = Facts("test", "yx", (64, 64), "<u2")
 

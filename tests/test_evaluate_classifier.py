@@ -10,9 +10,9 @@ import pytest
 
 from livespt.models.motion.segmenter import Segmenter
 from livespt.stream.errors import InputError
-from livespt.tools import evaluate_classifier as judge
-from livespt.tools import real_tracks
-from livespt.tools.task_report import distributions, write_report
+from livespt.tools.evaluate import classifier as judge
+from livespt.tools.evaluate.classifier_report import distributions, write_report
+from livespt.tools.tables import positions
 
 
 @pytest.mark.parametrize("overlap", [0.1, 0.3, 0.57])
@@ -61,12 +61,12 @@ def test_tracks_of_others(tmp_path: Path) -> None:
     mdf = tmp_path / "cell.mdf"
     points = "\n".join(f"Point {i} {i}.5 {2 * i} 1.0 {i + 3} 1.0" for i in range(8))
     mdf.write_text(f"MTrackJ 1.4.1 Data File\nTrack 1\n{points}\nTrack 7\n{points}\nEnd\n")
-    told = real_tracks.read(mdf)
+    told = positions.read(mdf)
     assert told.offset.tolist() == [0, 8, 16] and told.ndim == 2
     assert told.point[1].tolist() == [1.0, 2.0, 1.5] and told.frame[8] == 3
     csv = tmp_path / "cell.csv"
     csv.write_text("y,x,frame,trajectory\n1,2,5,0\n3,4,4,0\n9,9,1,-1\n")
-    told = real_tracks.read(csv)
+    told = positions.read(csv)
     assert told.frame.tolist() == [4, 5] and told.point[0].tolist() == [0, 3, 4]
     facts, features = judge.describe_real(mdf, 0.1, 0.007)
     assert facts["tracks"] == 2 and facts["failures"] == 0
@@ -88,7 +88,7 @@ def test_what_holds_no_tracks_is_refused(name: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / file).write_text(text)
     with pytest.raises(InputError, match=words):
-        real_tracks.read(tmp_path / file)
+        positions.read(tmp_path / file)
 
 
 def test_every_real_track_can_be_described(real_data: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from livespt.models.simulate.crowds import DENSITIES, MOTION, scene
 from livespt.stream.errors import SettingError
-from livespt.tools import cli, evaluate_linker
-from livespt.tools.evaluate_linker import FACTORS, cell, compared, evaluate, largest_step, summary
+from livespt.tools.cli import main
+from livespt.tools.evaluate import linker as evaluate_linker
+from livespt.tools.evaluate.linker import FACTORS, cell, compared, evaluate, largest_step, summary
 
 
 def test_a_cell_judges_perfect_links_first_and_ours_below_them() -> None:
@@ -80,7 +81,7 @@ def test_the_command_prints_and_writes_every_figure(
     monkeypatch.setattr(evaluate_linker.checks, "TIMED", ((50, 200.0),))
     words = ("--no-judges", "--scenario", "vesicles", "--frames", "12", "--length", "2200")
     folder = tmp_path / "report"
-    assert cli.run(("evaluate", "linker", *words, "--report", str(folder))) == 0
+    assert main.run(("evaluate", "linker", *words, "--report", str(folder))) == 0
     printed = capsys.readouterr().out
     for part in ("quality", "mean", "speed", "subnets", "long run", "restart", "bad input"):
         assert part in printed

@@ -9,13 +9,19 @@ import pytest
 import tifffile
 
 from livespt.models.localize.localizer import Localizer
+from livespt.models.render.spot_movies import Case, bound, movie, spot_frame
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError
-from livespt.tools import evaluate_beads, evaluate_localizer, judges, localizer_speed, spot_targets
-from livespt.tools.accuracy import figures
-from livespt.tools.judges import Judge
-from livespt.tools.localizer_report import table, write_report
-from livespt.tools.spot_frames import Case, bound, movie, spot_frame
+from livespt.tools.evaluate_localizer import (
+    beads,
+    localizer,
+    other_localizers,
+    speed as localizer_speed,
+    targets,
+)
+from livespt.tools.evaluate_localizer.other_localizers import Judge
+from livespt.tools.evaluate_localizer.report import table, write_report
+from livespt.tools.score.spots import figures
 
 SMALL = Case(snr=10, n=12, apart_px=14.0, shape=(128, 128))
 
@@ -56,29 +62,29 @@ def test_bounds_are_those_of_the_published_formula() -> None:
     assert values == pytest.approx([0.260, 0.148, 0.066], abs=1e-3)
 
 
-@pytest.mark.parametrize("judge", judges.judges(SMALL), ids=lambda judge: judge.name)
+@pytest.mark.parametrize("judge", other_localizers.judges(SMALL), ids=lambda judge: judge.name)
 def test_judges_find_bright_spots_at_a_tuned_threshold(judge: Judge) -> None:
     if judge.name == "Picasso":
         pytest.skip("slow to compile: `test_picasso`")
     images, truth = movie((31,), SMALL, 2)
-    chosen = judges.tune(judge, images, truth)
+    chosen = other_localizers.tune(judge, images, truth)
     images, truth = movie((32,), SMALL, 2)
     tallies = [
-        evaluate_localizer.accuracy.compare(at, chosen(image), SMALL.shape)
+        localizer.accuracy.compare(at, chosen(image), SMALL.shape)
         for image, at in zip(images, truth, strict=True)
     ]
-    line = figures(evaluate_localizer.accuracy.together(tallies), bound(SMALL))
+    line = figures(localizer.accuracy.together(tallies), bound(SMALL))
     assert line["jaccard"] > 0.9 and line["ratio"] < (6 if judge.name == "blob_log" else 2.5)
 
 
 @pytest.mark.slow
 def test_picasso() -> None:
-    judge = next((j for j in judges.judges(SMALL) if j.name == "Picasso"), None)
+    judge = next((j for j in other_localizers.judges(SMALL) if j.name == "Picasso"), None)
     if judge is None:
         pytest.skip("picassosr is not installed")
     images, truth = movie((33,), SMALL, 2)
-    found = judges.tune(judge, images, truth)(images[0])
-    line = figures(evaluate_localizer.accuracy.compare(truth[0], found, SMALL.shape), bound(SMALL))
+    found = other_localizers.tune(judge, images, truth)(images[0])
+    line = figures(localizer.accuracy.compare(truth[0], found, SMALL.shape), bound(SMALL))
     assert line["jaccard"] > 0.9 and line["ratio"] < 1.6 and 0.5 < line["claimed"] < 2
 
 
@@ -86,17 +92,15 @@ def test_a_small_evaluation_judges_against_the_bound(
     spots_model: Localizer, tmp_path: Path
 ) -> None:
     scenes = {"500 spots, SNR 10": SMALL, "SNR 20": SMALL._replace(snr=20)}
-    rows, tallies = evaluate_localizer._table(spots_model, scenes, 3, False, 1)
+    rows, tallies = localizer._table(spots_model, scenes, 3, False, 1)
     assert [row["scene"] for row in rows] == list(scenes)
     assert all(row["jaccard"] > 0.95 and 0.6 < row["ratio"] < 2 for row in rows)
-    cases = [
-        evaluate_localizer._case(spots_model, k, Case(snr=snr), 1) for k, snr in enumerate((5, 20))
-    ]
+    cases = [localizer._case(spots_model, k, Case(snr=snr), 1) for k, snr in enumerate((5, 20))]
     assert min(row["recall"] for row in cases) > 0.9
     timing = {"milliseconds_512": 3.0, "larger_frame_ratio": 15.0, "trackpy_over_ours": 9.5}
     crowd = [row | {"n": 100, "snr": 5.0} for row in rows]
     metrics = {
-        "targets": spot_targets.check("fast", crowd, timing), "crowd": crowd, "robust": rows,
+        "targets": targets.check("fast", crowd, timing), "crowd": crowd, "robust": rows,
         "cases": cases, "speed": timing, "command": "livespt evaluate localizer",
     }  # fmt: skip
     write_report(tmp_path / "report", spots_model, metrics, tallies, scenes)
@@ -113,7 +117,7 @@ def test_targets_say_what_is_met() -> None:
     }  # fmt: skip
     judge = row | {"localizer": "trackpy 7", "jaccard": 0.99, "common": 1.01}
     speed = {"milliseconds_512": 7.0, "larger_frame_ratio": 18.0}
-    lines = {line["what"]: line for line in spot_targets.check("crowd", [row, judge], speed)}
+    lines = {line["what"]: line for line in targets.check("crowd", [row, judge], speed)}
     met = {name.removeprefix("500 spots, SNR 10: "): line["met"] for name, line in lines.items()}
     assert met == {
         "Jaccard": True, "isolated error / bound": True, "error of all, px": False,
@@ -121,7 +125,7 @@ def test_targets_say_what_is_met() -> None:
         "beside trackpy 7: Jaccard": False, "beside trackpy 7: error / its, same spots": True,
         "CPU ms, 512 x 512, 100 spots": True, "2048 x 2048 / 512 x 512, as dense": False,
     }  # fmt: skip
-    fast = spot_targets.check("fast", [row], speed | {"trackpy_over_ours": 9.1})
+    fast = targets.check("fast", [row], speed | {"trackpy_over_ours": 9.1})
     assert len(fast) == 2 and fast[0]["met"]  # slower than 2 ms, but 9 x faster than trackpy
     assert table([{"jaccard": 1.0, "met": True, "claimed": None}])[2] == "| 1 | yes | - |"
 
@@ -141,7 +145,7 @@ def test_stuck_beads_scatter_as_the_bound_says(tmp_path: Path) -> None:
     frames = [spot_frame(rng, case, at + step)[0] for step in drift]
     path = tmp_path / "beads.tif"
     tifffile.imwrite(path, np.stack(frames), photometric="minisblack")
-    figure = evaluate_beads.evaluate(path, shipped("spots"), report=tmp_path / "out")
+    figure = beads.evaluate(path, shipped("spots"), report=tmp_path / "out")
     ours = figure["localizers"][0]
     assert figure["beads"] >= 10
     assert 0.04 < ours["scatter_y_px"] < 0.12 and 0.04 < ours["scatter_x_px"] < 0.12
@@ -150,7 +154,7 @@ def test_stuck_beads_scatter_as_the_bound_says(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "beads.png").is_file()
     tifffile.imwrite(path, np.stack([frames[0] * 0 + 200] * 3), photometric="minisblack")
     with pytest.raises(InputError, match="at least 5"):
-        evaluate_beads.evaluate(path, shipped("spots"))
+        beads.evaluate(path, shipped("spots"))
     tifffile.imwrite(path, frames[0], photometric="minisblack")
     with pytest.raises(InputError, match="two at least"):
-        evaluate_beads.evaluate(path, shipped("spots"))
+        beads.evaluate(path, shipped("spots"))

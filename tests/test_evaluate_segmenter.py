@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
-from livespt.tools import evaluate_segmenter as judge
-from livespt.tools.evaluate_segmenter import change_scores, changes, motion_scores
+from livespt.tools.score import segmenter as judge
+from livespt.tools.score.segmenter import change_scores, changes, motion_scores
 
 LAG = 10
 

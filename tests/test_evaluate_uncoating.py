@@ -12,16 +12,16 @@ from livespt.models.simulate.tracks import Tracks
 from livespt.stream.decisions import Decisions, Rule
 from livespt.stream.states import Settled
 from livespt.stream.types import KINDS, STATE
-from livespt.tools import evaluate_uncoating as judge
-from livespt.tools import train_uncoating
-from livespt.tools.evaluate_uncoating import announcements, event_scores, uncoating_scores
+from livespt.tools.score import uncoating as judge
+from livespt.tools.score.uncoating import announcements, event_scores, uncoating_scores
+from livespt.tools.train import uncoating
 
 LAG = 10
 
 
 @pytest.fixture(scope="module")
 def tracks() -> Tracks:
-    return train_uncoating.tracks_of(5, 0, 120)
+    return uncoating.tracks_of(5, 0, 120)
 
 
 def perfect(tracks: Tracks) -> NDArray[np.float32]:

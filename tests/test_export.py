@@ -19,7 +19,7 @@ from livespt.stream.errors import InputError, SettingError, StoreError
 from livespt.stream.link.linker import Linker
 from livespt.stream.store.run import RunWriter
 from livespt.stream.types import ABSTAIN, EVENT, MOTIONS, SPOT, STATE, Frame, Start, Stop, Update
-from livespt.tools.export import consecutive, export_run, spot_table
+from livespt.tools.tables.export import consecutive, export_run, spot_table
 
 START = Start("run7", "replay", 'a "movie" & more.tif', "yx", (64, 80), "<u2", 0.1, 0.05)
 VOLUME = replace(START, axes="zyx", shape=(9, 64, 80), z_step_um=0.3)

@@ -12,8 +12,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 from scipy.stats import chi2, kurtosis
 
-from livespt.models.fingerprint import displacements as msd
-from livespt.models.fingerprint import step_hmm as hmm
+from livespt.models.fingerprint import displacements as msd, step_hmm as hmm
 from livespt.models.fingerprint.fingerprint import (
     COUNT,
     FEATURES,

@@ -23,11 +23,11 @@ from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame
 from livespt.stream.wire.subscriber import Subscriber
-from livespt.tools.compose import Facts, Options, compose
 from livespt.tools.demo import judge
-from livespt.tools.live import record
-from livespt.tools.replay import StoredReplay, replay
-from livespt.tools.resume import resume
+from livespt.tools.runs.compose import Facts, Options, compose
+from livespt.tools.runs.live import record
+from livespt.tools.runs.replay import StoredReplay, replay
+from livespt.tools.runs.resume import resume
 
 FREE = "tcp://127.0.0.1:0"  # any free port
 TABLES = ("spots", "states", "events")
@@ -203,7 +203,7 @@ def test_a_worker_that_dies_is_begun_again(
 def test_an_analyzer_that_dies_for_good_leaves_a_run_to_resume(
     movie: SimulatedMovie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("livespt.tools.supervise.RESTARTS", 0)
+    monkeypatch.setattr("livespt.tools.runs.supervisor.RESTARTS", 0)
 
     def killing(i: int) -> None:
         if i == 15:

@@ -18,7 +18,7 @@ from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.stream.wire import keys
 from livespt.stream.wire.publisher import Publisher
 from livespt.stream.wire.subscriber import Subscriber
-from livespt.tools.cli import run as command
+from livespt.tools.cli.main import run as command
 
 FREE = "tcp://127.0.0.1:0"
 START = Start("r", "live", "test", "yx", (4, 4), "<u2", 0.1, 0.05)

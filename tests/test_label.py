@@ -13,9 +13,9 @@ from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.models.motion.colocalization import Limits, label
 from livespt.models.simulate.two_colours import Seen, TwoColours, two_colours
 from livespt.stream.errors import InputError, SettingError, StoreError
-from livespt.tools import cli
-from livespt.tools.label import Tracks, _paths, label_colocalization
-from livespt.tools.tables import read_table
+from livespt.tools.cli import main
+from livespt.tools.tables.label import Tracks, _paths, label_colocalization
+from livespt.tools.tables.user_table import read_table
 
 PIXEL_UM = 0.1
 
@@ -98,8 +98,8 @@ def test_a_run_of_two_colours_is_labelled_end_to_end(tmp_path: Path) -> None:
     run, out = tmp_path / "run.zarr", tmp_path / "labels.csv"
     scale = ["--pixel-size-um", "0.1", "--frame-interval-s", "0.05"]
     words = ["replay", str(path), "--out", str(run), *scale, "--no-movie"]
-    assert cli.run(words) == 0
-    assert cli.run(["label", "colocalization", str(run), "--out", str(out)]) == 0
+    assert main.run(words) == 0
+    assert main.run(["label", "colocalization", str(run), "--out", str(out)]) == 0
     labels = pd.read_csv(out)
     truth = pd.DataFrame(movie.truth)
     changes = []
@@ -139,7 +139,7 @@ def test_the_command_refuses_bad_words(capsys: pytest.CaptureFixture[str]) -> No
     base = ["label", "colocalization", "a.csv", "b.csv", "--out", "c.csv"]
     cases = {"offset_um=1": "Y,X", "contact_um=0": "contact", "contcat_um=1": "contact_um"}
     for word, expected in cases.items():
-        assert cli.run([*base, word]) == 2
+        assert main.run([*base, word]) == 2
         assert expected in capsys.readouterr().err
 
 

@@ -26,8 +26,8 @@ from livespt.stream.store.run import (
     open_run,
 )
 from livespt.stream.types import SPOT, Frame, Start, Update
-from livespt.tools.replay import Notices, StoredReplay, chosen
-from livespt.tools.workers import MAX_BEHIND
+from livespt.tools.runs.replay import Notices, StoredReplay, chosen
+from livespt.tools.runs.workers import MAX_BEHIND
 
 START = Start("r", "live", "camera", "yx", (8, 8), "<u2", 0.1, 0.05)
 TABLES = ("spots", "states", "events")

@@ -14,8 +14,8 @@ import torch
 from livespt.models.motion import features
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
-from livespt.tools import learning
-from livespt.tools.learning import BATCHES, Pools, ages, fit, plan
+from livespt.tools.train import loop
+from livespt.tools.train.loop import BATCHES, Pools, ages, fit, plan
 
 POOL = 150  # tracks
 
@@ -84,9 +84,9 @@ def test_the_same_step_is_the_same_batch_whatever_came_before() -> None:
 
 def test_a_batch_without_a_track_and_one_of_a_single_point() -> None:
     offset, told = np.array([0, 1, 4]), np.ones((4, features.COUNT), np.float32)
-    none = learning.side_by_side(offset, told, told, np.arange(4), np.zeros(0, np.int64))
+    none = loop.side_by_side(offset, told, told, np.arange(4), np.zeros(0, np.int64))
     assert none.ahead.shape == (1, 0, features.COUNT)
-    one = learning.side_by_side(offset, told, told, np.arange(4), np.array([0]))
+    one = loop.side_by_side(offset, told, told, np.arange(4), np.array([0]))
     assert one.truth.tolist() == [[0]] and one.turn.tolist() == [[0]]
 
 
@@ -137,7 +137,7 @@ def away_from_a_half(net: torch.nn.Module) -> float:
 def test_resumed_is_as_if_never_stopped(
     judge: Any, cut_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "KEEP_EVERY", 10)
+    monkeypatch.setattr(loop, "KEEP_EVERY", 10)
     straight = learn(tmp_path, judge=judge)
     assert len(straight["history"]) == 2 and straight["history"][1] < straight["history"][0]
     (tmp_path / "net.checkpoint").unlink()
@@ -153,8 +153,8 @@ def test_resumed_is_as_if_never_stopped(
 def test_learning_ends_when_it_no_longer_helps_and_keeps_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "KEEP_EVERY", 10)
-    monkeypatch.setattr(learning, "PATIENCE", 3)
+    monkeypatch.setattr(loop, "KEEP_EVERY", 10)
+    monkeypatch.setattr(loop, "PATIENCE", 3)
     losses, weights = iter([5.0, 3.0, 4.0, 2.0, 2.5, 2.0, 9.0, 8.0, 7.0]), []
 
     def judge(net: torch.nn.Module) -> float:
@@ -169,8 +169,8 @@ def test_learning_ends_when_it_no_longer_helps_and_keeps_the_best(
 def test_patience_is_not_lost_when_the_power_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "KEEP_EVERY", 10)
-    monkeypatch.setattr(learning, "PATIENCE", 3)
+    monkeypatch.setattr(loop, "KEEP_EVERY", 10)
+    monkeypatch.setattr(loop, "PATIENCE", 3)
     straight = learn(tmp_path, judge=away_from_a_half)
     assert len(straight["steps"]) < 120
     for cut_at in range(15, len(straight["steps"]), 10):
@@ -182,7 +182,7 @@ def test_patience_is_not_lost_when_the_power_fails(
 
 
 def test_the_end_may_be_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "KEEP_EVERY", 50)  # 120 is no multiple of it
+    monkeypatch.setattr(loop, "KEEP_EVERY", 50)  # 120 is no multiple of it
     plain = learn(tmp_path)
     looks = itertools.count()
     judged = learn(tmp_path, judge=lambda net: -next(looks))  # each better than the one before

@@ -7,10 +7,10 @@ import pytest
 
 from livespt.models.simulate.crowds import scene
 from livespt.stream.errors import MissingError
-from livespt.tools import link_judges
-from livespt.tools.link import link_points
-from livespt.tools.link_judges import by_trackpy, judges, missing, versions
-from livespt.tools.link_score import mistakes
+from livespt.tools.evaluate import other_linkers
+from livespt.tools.evaluate.other_linkers import by_trackpy, judges, missing, versions
+from livespt.tools.score.tracks import mistakes
+from livespt.tools.tables.link import link_points
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs
@@ -52,7 +52,7 @@ def test_frames_without_points_count() -> None:
 
 
 def test_what_is_not_installed_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_judges, "find_spec", lambda name: None)
+    monkeypatch.setattr(other_linkers, "find_spec", lambda name: None)
     assert judges() == {}
     assert "pip install laptrack" in versions()["laptrack"]
     with pytest.raises(MissingError, match="pip install trackpy"):

@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from livespt.tools.link_score import Mistakes, Score, Table, mistakes, score, without_short
+from livespt.tools.score.tracks import Mistakes, Score, Table, mistakes, score, without_short
 
 GATE = 5.0
 

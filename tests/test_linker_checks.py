@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from livespt.stream.errors import InputError
-from livespt.tools import linker_checks as checks
+from livespt.tools.evaluate import linker_checks as checks
 
 
 def test_links_are_trackpys_where_the_optimum_is_unique(monkeypatch: pytest.MonkeyPatch) -> None:

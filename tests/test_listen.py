@@ -16,7 +16,7 @@ from livespt.stream.errors import InputError, SettingError, WireError
 from livespt.stream.store.run import RunWriter
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.stream.wire.publisher import Publisher
-from livespt.tools.cli import run as command
+from livespt.tools.cli.main import run as command
 from livespt.tools.listen import listen
 
 FREE = "tcp://127.0.0.1:0"
@@ -104,7 +104,7 @@ def test_the_command_writes_each_event_at_once_and_ends_with_the_run() -> None:
     publisher = Publisher(FREE, START)
     made = steps()
     publisher(*made[0])
-    command = "from livespt.tools.cli import main; main()"
+    command = "from livespt.tools.cli.main import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", command, "listen", publisher.endpoint, "--since", "1"],
         stdout=subprocess.PIPE,

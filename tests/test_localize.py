@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from livespt.models.localize.localizer import Localizer, measure
+from livespt.models.render.spot_movies import Case, spot_frame
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
-from livespt.tools.spot_frames import Case, spot_frame
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 
 from livespt.models.render import particle_shapes
 from livespt.stream.errors import SettingError
-from livespt.tools import localizer_centre
-from livespt.tools.localizer_card import Particle
+from livespt.tools.train_localizer import centre
+from livespt.tools.train_localizer.measure import Particle
 
 SYMMETRIC = ("point", "sphere", "annulus", "ellipse")
 CLICK = np.array([0.3, -0.2])
@@ -26,7 +26,7 @@ def test_symmetric_particles_have_their_centre(kind: str) -> None:
     particle = Particle(8.0, 30.0, 0.35)
     errors, claims = [], []
     for at in ((0.0, 0.0), (0.4, -0.7), (-1.1, 0.25), (2.2, 1.6)):
-        found = localizer_centre.find(noisy(kind, at, rng), particle, CLICK)
+        found = centre.find(noisy(kind, at, rng), particle, CLICK)
         assert found.method == "symmetry" and found.symmetry > 0.95
         errors.append(found.at - at)
         claims.append(found.uncertainty_px)
@@ -37,37 +37,37 @@ def test_symmetric_particles_have_their_centre(kind: str) -> None:
 def test_a_crescent_needs_a_click() -> None:
     crop = noisy("crescent", (0, 0), np.random.default_rng(0))
     particle = Particle(8.0, 30.0, 0.35)
-    found = localizer_centre.find(crop, particle, CLICK)
+    found = centre.find(crop, particle, CLICK)
     assert found.method == "click" and found.at.tolist() == CLICK.tolist()
     assert found.uncertainty_px < 0.1
     whole = np.zeros(2)  # a click that only points at the particle
-    assert localizer_centre.find(crop, particle, whole).method == "none"
-    assert localizer_centre.find(crop, particle, whole, "click").uncertainty_px > 0.2
-    assert localizer_centre.find(crop, particle, CLICK, "none").method == "none"
+    assert centre.find(crop, particle, whole).method == "none"
+    assert centre.find(crop, particle, whole, "click").uncertainty_px > 0.2
+    assert centre.find(crop, particle, CLICK, "none").method == "none"
     with pytest.raises(SettingError, match="no centre of symmetry"):
-        localizer_centre.find(crop, particle, CLICK, "symmetry")
+        centre.find(crop, particle, CLICK, "symmetry")
     with pytest.raises(SettingError, match="unknown centre 'eye'"):
-        localizer_centre.find(crop, particle, CLICK, "eye")
+        centre.find(crop, particle, CLICK, "eye")
 
 
 def test_only_a_sure_difference_is_taken_off() -> None:
     keys = {"offset_px": [0.1, 0.0], "cutoff": 0.5}
-    at = localizer_centre.Centre("click", CLICK, 0.05, 0.8)
+    at = centre.Centre("click", CLICK, 0.05, 0.8)
     for gap, taken in (((0.8, -0.5), (0.8, -0.5)), ((0.03, 0.04), (0.0, 0.0))):
-        card = localizer_centre.calibrate(keys, [CLICK + gap], 0.1, [at])
+        card = centre.calibrate(keys, [CLICK + gap], 0.1, [at])
         assert card["offset_px"] == pytest.approx([0.1 + taken[0], taken[1]])
         assert card["centre"]["taken_off_px"] == pytest.approx(taken)
         assert card["centre"]["difference_px"] == pytest.approx(gap)
     none = at._replace(method="none")
-    card = localizer_centre.calibrate(keys, [CLICK + 1], 0.1, [none])
+    card = centre.calibrate(keys, [CLICK + 1], 0.1, [none])
     assert card["offset_px"] == [0.1, 0.0] and card["centre"]["uncertainty_px"] is None
 
 
 def test_several_crops_tell_the_centre_better() -> None:
     keys = {"offset_px": [0.0, 0.0]}
     rng = np.random.default_rng(0)
-    clicks = [localizer_centre.Centre("click", rng.normal(0, 0.3, 2), 0.3, 0.5) for _ in range(4)]
-    one = localizer_centre.calibrate(keys, [np.ones(2)], 0.1, clicks[:1])["centre"]
-    four = localizer_centre.calibrate(keys, [np.ones(2)] * 4, 0.1, clicks)["centre"]
+    clicks = [centre.Centre("click", rng.normal(0, 0.3, 2), 0.3, 0.5) for _ in range(4)]
+    one = centre.calibrate(keys, [np.ones(2)], 0.1, clicks[:1])["centre"]
+    four = centre.calibrate(keys, [np.ones(2)] * 4, 0.1, clicks)["centre"]
     assert four["crops"] == 4
     assert four["uncertainty_px"] == pytest.approx(one["uncertainty_px"] / 2, rel=0.01)

@@ -8,8 +8,7 @@ was stored: the tables are the same bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Sequence, Set as AbstractSet
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +32,7 @@ from livespt.stream.store.run import (
     open_run,
 )
 from livespt.stream.types import CLOCKS, SPOT, Frame, Start, Update
-from livespt.tools.replay import Notices, StoredReplay, chosen
+from livespt.tools.runs.replay import Notices, StoredReplay, chosen
 
 SHAPE = (32, 48)
 CAMERA = CLOCKS.index("camera")

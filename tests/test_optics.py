@@ -7,13 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from livespt.models.optics.spots import (
-    camera,
-    photons_for_snr,
-    precision_bound,
-    render,
-    uneven,
-)
+from livespt.models.optics.spots import camera, photons_for_snr, precision_bound, render, uneven
 from livespt.stream.errors import SettingError
 
 

@@ -10,11 +10,19 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.stream.types import EVENT, KINDS, MOTIONS, SPOT, STATE, Start, Update
-from livespt.tools import layers, panel
-from livespt.tools.opengl import FORCE, PACKAGES, OpenGL, _try, no_screen, opengl, opengl_backend
-from livespt.tools.overlay import Overlay, render_scene
-from livespt.tools.picture import picture
-from livespt.tools.scene import Scene
+from livespt.tools.overlay import layers, sheet
+from livespt.tools.overlay.canvas import Overlay, render_scene
+from livespt.tools.overlay.opengl import (
+    FORCE,
+    PACKAGES,
+    OpenGL,
+    _try,
+    no_screen,
+    opengl,
+    opengl_backend,
+)
+from livespt.tools.overlay.picture import picture
+from livespt.tools.overlay.scene import Scene
 
 SIZE = (1000, 600)
 START = Start("run1", "live", "simulated", "yx", (100, 120), "<u2", 0.1, 0.05)
@@ -64,7 +72,7 @@ def drawn(overlay: Overlay, scene: Scene) -> NDArray[np.uint8]:
 
 def at(image: NDArray[np.uint8], scene: Scene, y: float, x: float, reach: int = 2) -> NDArray:
     """The brightest colour (3,) around an image position."""
-    place = panel.fit(scene, SIZE)
+    place = sheet.fit(scene, SIZE)
     row = round(place.y + (y + 0.5) * place.zoom)
     column = round(place.x + (x + 0.5) * place.zoom)
     near = image[row - reach : row + reach + 1, column - reach : column + reach + 1].reshape(-1, 3)
@@ -95,7 +103,7 @@ def test_nothing_is_drawn_where_nothing_is(overlay: Overlay) -> None:
     """Half-expired segments would leave faint diagonals."""
     scene = build(150)  # the ring went round: tails of ended tracks expired
     image = drawn(overlay, scene).astype(int)
-    place = panel.fit(scene, SIZE)
+    place = sheet.fit(scene, SIZE)
     top, bottom = round(place.y + 26 * place.zoom), round(place.y + 35 * place.zoom)
     left, right = round(place.x + 30 * place.zoom), round(place.x + 80 * place.zoom)
     assert image[top:bottom, left:right].max() <= 2
@@ -122,7 +130,7 @@ def test_uncoating_shows_as_a_ring_and_an_event_as_a_larger_one(
 ) -> None:
     def yellow(scene: Scene) -> int:
         image = drawn(overlay, scene) if renderer == "vispy" else picture(scene, SIZE)
-        part = image[:, : panel.view(scene, SIZE)[2]].astype(int)
+        part = image[:, : sheet.view(scene, SIZE)[2]].astype(int)
         want = np.array(layers.rgba(layers.UNCOATED)[:3]) * 255
         return int((np.abs(part - want).max(axis=2) < 60).sum())
 
@@ -134,7 +142,7 @@ def test_uncoating_shows_as_a_ring_and_an_event_as_a_larger_one(
 def test_layers_can_be_hidden(overlay: Overlay) -> None:
     scene = build(50, p=0.9, flash=True)
     full = drawn(overlay, scene)
-    width = panel.view(scene, SIZE)[2]
+    width = sheet.view(scene, SIZE)[2]
     light = [int(full[:, :width].sum())]
     try:
         for key in ("t", "u", "m", "l"):
@@ -162,7 +170,7 @@ def test_an_empty_scene_and_images_of_any_kind_draw(overlay: Overlay) -> None:
         scene.heads, scene.levels = scene.heads[:0], None
         scene.add(scene_update(1), ramp.astype(dtype))
         image = drawn(overlay, scene)
-        x, y, zoom = panel.fit(scene, SIZE)
+        x, y, zoom = sheet.fit(scene, SIZE)
         assert abs(overlay.place(scene).zoom - zoom) < 0.01 * zoom
         inside = image[round(y) + 60 : round(y + 90 * zoom) - 80, round(x) : round(x + 40 * zoom)]
         means.append(inside.mean())
@@ -177,8 +185,8 @@ def test_a_pixel_is_drawn_around_its_integer_place(renderer: str, overlay: Overl
     scene.add(scene_update(0), black)
     scene.levels = (0.0, 255.0)
     image = drawn(overlay, scene) if renderer == "vispy" else picture(scene, SIZE)
-    part = image[: SIZE[1] - panel.STATUS, : panel.view(scene, SIZE)[2]].min(axis=2) > 250
-    x, y, zoom = panel.fit(scene, SIZE)
+    part = image[: SIZE[1] - sheet.STATUS, : sheet.view(scene, SIZE)[2]].min(axis=2) > 250
+    x, y, zoom = sheet.fit(scene, SIZE)
     part[: round(y + 10 * zoom)] = part[round(y + 45 * zoom) :] = False  # time stamp, scale bar
     rows, columns = np.nonzero(part)
     assert len(rows) == pytest.approx(zoom**2, rel=0.25)
@@ -197,7 +205,7 @@ def test_zoom_changes_the_place_and_not_the_panel(overlay: Overlay) -> None:
     scene = build(50)
     before = drawn(overlay, scene)
     fitted = overlay.place(scene)
-    width = panel.view(scene, SIZE)[2]
+    width = sheet.view(scene, SIZE)[2]
     overlay.view.camera.zoom(0.5, center=(60, 50))
     overlay.draw(scene)
     place = overlay.place(scene)

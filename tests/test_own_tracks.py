@@ -12,8 +12,10 @@ import pytest
 
 from livespt.models.simulate.tracks import Tracks, simulate_entry
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools import cli, evaluate_uncoating, learning, motion_recipe, train_uncoating
-from livespt.tools.own_tracks import LEAST, Own, drawn, mixed, read_own, taken
+from livespt.tools.cli import main
+from livespt.tools.score import uncoating as evaluate_uncoating
+from livespt.tools.train import loop, track_networks, uncoating as train_uncoating
+from livespt.tools.train.own_tracks import LEAST, Own, drawn, mixed, read_own, taken
 
 PIXEL_UM = 0.1
 
@@ -99,7 +101,7 @@ def test_what_cannot_be_learned_from_is_refused(
         read_own([path], PIXEL_UM)
     assert "\n" not in str(caught.value)
     words = ["train", "uncoating", "--runs", str(path), "--out", str(tmp_path / "m.onnx")]
-    assert cli.run([*words, "--pixel-size-um", "0.1"]) == 1
+    assert main.run([*words, "--pixel-size-um", "0.1"]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
@@ -109,7 +111,7 @@ def test_bad_wishes_are_refused(labels: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="label it first"):
         read_own([tmp_path], PIXEL_UM)
     words = ["train", "uncoating", "--out", str(tmp_path / "m.onnx")]
-    assert cli.run([*words, "--pixel-size-um", "0.1"]) == 2
+    assert main.run([*words, "--pixel-size-um", "0.1"]) == 2
 
 
 def test_drawn_tracks_are_parts_of_those_there_are(own: Own) -> None:
@@ -156,8 +158,8 @@ def test_a_network_learns_on(
     only: str, own: Own, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of the way with hardly any steps: the card tells what it learned from."""
-    monkeypatch.setattr(motion_recipe, "POOL", 60)
-    monkeypatch.setattr(learning, "KEEP_EVERY", 2)
+    monkeypatch.setattr(track_networks, "POOL", 60)
+    monkeypatch.setattr(loop, "KEEP_EVERY", 2)
     movie = evaluate_uncoating.ENTRIES["movie"] | {"n_frames": (30, 60)}
     monkeypatch.setattr(evaluate_uncoating, "ENTRIES", {"movie": movie})
     monkeypatch.setattr(evaluate_uncoating, "CONTROLS", {})

@@ -13,7 +13,7 @@ from livespt.stream import pipeline
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.errors import StoreError
 from livespt.stream.types import KINDS, SPOT, Frame, Start, Stop, Update
-from livespt.tools.replay import Notices
+from livespt.tools.runs.replay import Notices
 
 START = Start("r", "replay", "test", "yx", (8, 8), "<u2", None, None)
 

@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
+from hypothesis import given, settings as examples, strategies as st
 from numpy.typing import NDArray
 
 from livespt.models.simulate.crowds import scene, steps
 from livespt.stream.errors import SettingError
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.motion_model import MODELS
-from livespt.tools.link import link_points
-from livespt.tools.link_score import Table, mistakes, score, without_short
+from livespt.tools.score.tracks import Table, mistakes, score, without_short
+from livespt.tools.tables.link import link_points
 
 Points = NDArray[np.float64]
 MOVING = MODELS[1:]

@@ -19,7 +19,7 @@ import zmq
 
 from livespt.stream.types import EVENT, KINDS
 from livespt.stream.wire import codec
-from livespt.tools.chaos_publisher import Child, Plan, made_up, publishing
+from livespt.tools.chaos.trial_publisher import Child, Plan, made_up, publishing
 
 PAGE = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text("utf-8")
 # what <zmq.h> says of what the client needs, for pyzmq brings libzmq without it

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from livespt.stream.errors import SettingError, WireError
 from livespt.stream.types import EVENT, FORMAT, KINDS, SPOT, STATE, Frame, Start, Stop, Update

@@ -12,8 +12,8 @@ from livespt.models.motion.follower import Following, Network
 from livespt.models.motion.segmenter import Whole
 from livespt.models.runtime.session import open_session
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
-from livespt.tools import readings
-from livespt.tools.readings import as_known, both_ways
+from livespt.tools.score import readings
+from livespt.tools.score.readings import as_known, both_ways
 
 LAGS = (0, 1, 7, 30)
 

@@ -16,8 +16,8 @@ from livespt.stream.link.linker import Linker
 from livespt.stream.link.relinker import _homes
 from livespt.stream.states import States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
-from livespt.tools.link import link_points
-from livespt.tools.link_score import mistakes
+from livespt.tools.score.tracks import mistakes
+from livespt.tools.tables.link import link_points
 
 REACH = {"receptors": 6.0, "viruses": 7.0}
 RELINKED = KINDS.index("relinked")

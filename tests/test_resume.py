@@ -19,10 +19,10 @@ from livespt.stream.store.columns import TABLES
 from livespt.stream.store.run import MovieWriter, RunReader, RunWriter, TableWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop, Update
-from livespt.tools.cli import run as command
-from livespt.tools.compose import Facts, Options, compose
-from livespt.tools.replay import chosen, replay
-from livespt.tools.resume import resume
+from livespt.tools.cli.main import run as command
+from livespt.tools.runs.compose import Facts, Options, compose
+from livespt.tools.runs.replay import chosen, replay
+from livespt.tools.runs.resume import resume
 
 FREE = "tcp://127.0.0.1:0"  # any free port
 N = 60

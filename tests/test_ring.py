@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from livespt.stream.errors import InputError, MicroscopeError, StoreError
 from livespt.stream.host import shared_memory

@@ -19,8 +19,8 @@ from livespt.models.runtime.session import write_card
 from livespt.models.simulate.tracks import simulate_tracks
 from livespt.stream.errors import ModelError, SettingError
 from livespt.stream.states import States
-from livespt.tools.analyze import point_by_point, readings
-from livespt.tools.described import answers, describe
+from livespt.tools.tables.analyze import point_by_point, readings
+from livespt.tools.tables.fingerprints import answers, describe
 
 WINDOW, LENGTH = 12, 30
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from livespt.acquisition.simulated import TRUTH, Scenario, virus_entry
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE
-from livespt.tools import score
+from livespt.tools.score import movie as score
 
 Rows = NDArray[np.void]
 

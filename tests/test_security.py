@@ -27,7 +27,7 @@ from livespt.stream.store import checksums
 from livespt.stream.store.run import RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Start, Stop
-from livespt.tools.compose import _original, _settings_of
+from livespt.tools.runs.compose import _original, _settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = [ROOT / name for name in ("stream", "models", "acquisition", "tools")]

@@ -17,7 +17,7 @@ from livespt.models.runtime.session import shipped
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import ModelError
 from livespt.stream.types import MOTIONS
-from livespt.tools.readings import as_known, both_ways
+from livespt.tools.score.readings import as_known, both_ways
 
 UNSEEN = 9_500_000  # a seed of its own: neither training nor the card came here
 LENGTHS = (1, 2, STRIDE - 1, STRIDE, STRIDE + 1, 3 * STRIDE + 5, 7, 200)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools.segments import segment_table, segments
+from livespt.tools.tables.segments import segment_table, segments
 
 
 def told(states: str) -> NDArray[np.float64]:

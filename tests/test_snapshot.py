@@ -31,7 +31,7 @@ from livespt.stream.link.linker import Linker
 from livespt.stream.pipeline import Timed, TimedInfer
 from livespt.stream.recovery import snapshot
 from livespt.stream.types import EVENT, KINDS, SPOT, Frame, Update, joined
-from livespt.tools.compose import Facts, Options, compose
+from livespt.tools.runs.compose import Facts, Options, compose
 
 TIMES = [t for t in range(44) if t not in (9, 10, 24, 25, 26, 27, 28)]  # two gaps
 EAGER = Settings(lag=6, memory=2, abstain_below=0.3, rule=Rule(0.5, 2, 2))
@@ -243,7 +243,7 @@ import hashlib, sys
 from pathlib import Path
 from livespt.stream import snapshot
 from livespt.acquisition.simulated import Scenario, virus_entry
-from livespt.tools.compose import Facts, Options, compose
+from livespt.tools.runs.compose import Facts, Options, compose
 movie = virus_entry(Scenario(seed=3, n_frames=40, shape=(128, 128), viruses=12, uncoating=8))
 facts = Facts("simulated", "yx", movie.shape, movie.dtype, 0.1, 0.05)
 analyze = compose(facts, Options(lineage=True, motion="auto", refine=4), "replay").analyzer

@@ -21,8 +21,8 @@ from livespt.stream.store.run import TableWriter, create_run, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.stream.wire.publisher import Publisher
-from livespt.tools import chaos_disk
-from livespt.tools.storage import REASONS, StoredTables, store_frames
+from livespt.tools.chaos import disk
+from livespt.tools.runs.recorder import REASONS, StoredTables, store_frames
 
 START = Start("r", "live", "test", "yx", (32, 32), "<u2", 0.1, 0.05)
 STOP = Stop("r", "complete")
@@ -126,5 +126,5 @@ def test_every_error_of_a_disk_has_a_word() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["full", "broken", "read_only", "memory"])
 def test_a_live_run_survives_its_disk(trouble: str, tmp_path: Path) -> None:
-    result = chaos_disk.tried(trouble, tmp_path)
+    result = disk.tried(trouble, tmp_path)
     assert result.get("held", "skipped" in result), result

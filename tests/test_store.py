@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
@@ -36,7 +35,7 @@ from livespt.stream.store.run import (
     open_run,
 )
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Timings, Update
-from livespt.tools.player import Player
+from livespt.tools.overlay.player import Player
 
 STOP = Stop("r", "complete")
 TABLES = ("spots", "states", "events", "frames", "status")

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import trackpy
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
+from hypothesis import given, settings as examples, strategies as st
 
 from livespt.stream.errors import InputError, LiveSptError, SettingError, StoreError
-from livespt.tools.link import link_table
-from livespt.tools.tables import read_table, whole_file, write_table
+from livespt.tools.tables.link import link_table
+from livespt.tools.tables.user_table import read_table, whole_file, write_table
 
 trackpy.quiet()
 NEED = ("frame", "y", "x")

@@ -12,9 +12,9 @@ import pytest
 from livespt.models.fingerprint.classifier import Task
 from livespt.models.runtime.session import read_card
 from livespt.stream.errors import InputError, ModelError, SettingError
-from livespt.tools import cli
-from livespt.tools.analyze import analyze_table
-from livespt.tools.train_classifier import train
+from livespt.tools.cli import main
+from livespt.tools.tables.analyze import analyze_table
+from livespt.tools.train.classifier import train
 
 UNITS: dict[str, Any] = {"pixel_size_um": 0.1, "frame_interval_s": 0.5}
 TRACKS, POINTS = 24, 26
@@ -206,11 +206,11 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     source, model = written(tmp_path, table()), tmp_path / "m.onnx"
     units = ["--pixel-size-um", "0.1", "--frame-interval-s", "0.5"]
     words = ["train", "classifier", "--tracks", str(source), "--out", str(model), *units]
-    assert cli.run([*words, "label=identity"]) != 0
+    assert main.run([*words, "label=identity"]) != 0
     error = capsys.readouterr().err.splitlines()
     assert error[0].startswith("error: ") and "no column identity" in error[0] and len(error) <= 2
-    assert cli.run([*words, "folds=3"]) == 0
+    assert main.run([*words, "folds=3"]) == 0
     assert "accuracy" in capsys.readouterr().out
     out = tmp_path / "out.csv"
-    assert cli.run(["analyze", str(source), str(out), *units, "--classifier", str(model)]) == 0
+    assert main.run(["analyze", str(source), str(out), *units, "--classifier", str(model)]) == 0
     assert out.read_text().splitlines()[0].endswith("p_fast,p_slow,task")

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from livespt.models.localize.localizer import Localizer
-from livespt.models.networks import hologram as nets
-from livespt.models.networks import lodestar
+from livespt.models.networks import hologram as nets, lodestar
 from livespt.models.networks.hologram_graph import Scale, serialize
 from livespt.models.optics import holograms
 from livespt.models.optics.holograms import Microscope, Sphere
 from livespt.models.optics.propagation import refocus
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools import evaluate_hologram, hologram_card
-from livespt.tools.train_hologram import cut, train
+from livespt.tools.evaluate_localizer import holograms as evaluate_hologram
+from livespt.tools.train_localizer import hologram_measure
+from livespt.tools.train_localizer.hologram import cut, train
 
 M = Microscope()
 
@@ -43,7 +43,7 @@ def test_the_graph_says_what_the_network_says(shape: tuple[int, int]) -> None:
     content = serialize(model, 4, scale)
     assert content == serialize(model, 4, scale)
     session = onnxruntime.InferenceSession(content)
-    parts = hologram_card.as_parts(field(Sphere(25, 30, 1.5, 0.228, 1.58), shape=shape))
+    parts = hologram_measure.as_parts(field(Sphere(25, 30, 1.5, 0.228, 1.58), shape=shape))
     model.look(4, nets.MARGIN)
     with torch.no_grad():
         wanted = model.answer(parts[None])[0].numpy()
@@ -67,7 +67,7 @@ def test_the_graph_says_what_the_network_says(shape: tuple[int, int]) -> None:
 def test_planes_are_the_field_elsewhere() -> None:
     spheres = [Sphere(64.5, 64.5, 2.0, 0.228, 1.58)]
     model = network()
-    planes = model.planes(hologram_card.as_parts(field(*spheres, level=0))[None])[0]
+    planes = model.planes(hologram_measure.as_parts(field(*spheres, level=0))[None])[0]
     there = holograms.render([Sphere(64, 64, 0.0, 0.228, 1.58)], (128, 128))
     # a cell's centre lies between its pixels: that of cell 32 at the sphere
     assert float(planes[-1, 32, 32].abs()) == pytest.approx(np.abs(there).max(), rel=0.05)
@@ -79,7 +79,7 @@ def test_the_noise_is_told_beside_particles(level: float) -> None:
     spheres = [Sphere(40, 40, 1.0, 0.228, 1.58), Sphere(90, 100, -2.0, 0.2, 1.58)]
     model = network()
     model.look(6, nets.MARGIN)
-    found = model.noise(hologram_card.as_parts(field(*spheres, level=level))[None])
+    found = model.noise(hologram_measure.as_parts(field(*spheres, level=level))[None])
     assert 0.95 * level <= float(found) <= 1.25 * level
 
 
@@ -121,7 +121,7 @@ def test_an_answer_that_follows_every_copy_loses_nothing() -> None:
 def test_a_short_training_makes_a_model_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hologram_card, "COPIES", hologram_card.BATCH)
+    monkeypatch.setattr(hologram_measure, "COPIES", hologram_measure.BATCH)
     out = tmp_path / "short.onnx"
     path = tmp_path / "field.npy"
     whole = field(Sphere(70, 66, 0.8, 0.228, 1.58), shape=(140, 140))

@@ -13,11 +13,13 @@ import torch
 
 from livespt.models.localize.localizer import Localizer
 from livespt.models.networks import lodestar
+from livespt.models.render.spot_movies import Case, spot_frame, training_frame
 from livespt.models.runtime.session import read_card, shipped
 from livespt.stream.errors import InputError, LiveSptError, ModelError, SettingError
-from livespt.tools import evaluate_bulk_water, localizer_card
-from livespt.tools.spot_frames import Case, spot_frame, training_frame
-from livespt.tools.train_localizer import Recipe, fit, train
+from livespt.tools.evaluate_localizer import bulk_water
+from livespt.tools.train_localizer import measure
+from livespt.tools.train_localizer.fit import Recipe, fit
+from livespt.tools.train_localizer.localizer import train
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ def test_crops_of_several_channels_are_learned_from() -> None:
     line = torch.arange(21) - 10.0
     spot = 25 * torch.exp(-(line[:, None] ** 2 + line**2) / 6)
     crops = torch.stack([spot, -spot])[None] + torch.randn(2, 2, 21, 21, generator=generator)
-    particle = localizer_card.Particle(4.0, 25.0)
+    particle = measure.Particle(4.0, 25.0)
     recipe = Recipe("wide", 60, (0.5, 2.0), 1.1, 0.5, "cpu")
     net, history = fit(crops, particle, recipe, 1)
     assert net[0].in_channels == 2 and history[-1]["within_px"] < 0.7 * history[0]["within_px"]
@@ -203,7 +205,7 @@ def test_the_size_of_a_particle_is_measured(sigma: float, sign: int) -> None:
     line = np.arange(41) - 20.0
     crop = sign * 30 * np.exp(-(line[:, None] ** 2 + line**2) / (2 * sigma**2))
     crop += np.random.default_rng(0).normal(0, 1, crop.shape)
-    particle = localizer_card.describe(crop)
+    particle = measure.describe(crop)
     assert particle.fwhm_px == pytest.approx(2.355 * np.hypot(sigma, 0.7), rel=0.2)
     assert np.sign(particle.contrast) == sign
 
@@ -212,8 +214,8 @@ def test_neighbours_are_cut_off() -> None:
     line = torch.arange(35) - 17.0
     spot = 30 * torch.exp(-(line[:, None] ** 2 + line**2) / 4.5)
     crowded = spot + torch.roll(spot, 13, 1)
-    particle = localizer_card.describe(crowded.numpy())
-    alone = localizer_card.isolate(crowded, particle)
+    particle = measure.describe(crowded.numpy())
+    alone = measure.isolate(crowded, particle)
     assert (alone - spot).abs().max() < 1.0
 
 
@@ -236,8 +238,8 @@ def test_a_constant_offset_is_found_and_removed() -> None:
 
     line = torch.arange(25) - 12.0
     crop = 60 * torch.exp(-((line[:, None] - 0.7) ** 2 + (line + 0.3) ** 2) / 4)
-    particle = localizer_card.describe(crop.numpy())
-    keys, metrics = localizer_card.calibrate(Skewed(), crop, particle, (0.5, 2.0), 1)
+    particle = measure.describe(crop.numpy())
+    keys, metrics = measure.calibrate(Skewed(), crop, particle, (0.5, 2.0), 1)
     assert keys["offset_px"] == pytest.approx([0.4, -0.1], abs=0.03)
     assert metrics["centre_in_crop_px"] == pytest.approx([0.7, -0.3], abs=0.05)
 
@@ -258,6 +260,6 @@ def test_real_spheres_diffuse_as_published(real_data: Path, tmp_path: Path) -> N
         pytest.skip("no bulk_water in LIVESPT_DATA")
     out = tmp_path / "spheres.onnx"
     assert train(movie, frame=100, at=(319, 187), size=35, out=out)["converged"]
-    found = evaluate_bulk_water.evaluate_bulk_water(out, movie)
+    found = bulk_water.evaluate_bulk_water(out, movie)
     assert found["exponent"] == pytest.approx(1.08, abs=0.08)
     assert found["4D_um2_s"] == pytest.approx(1.60, rel=0.1)

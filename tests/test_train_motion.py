@@ -10,23 +10,21 @@ import pytest
 import torch
 
 from livespt.models.motion import features
-from livespt.models.motion.segmenter import Segmenter
-from livespt.models.motion.segmenter import Whole as Reader
+from livespt.models.motion.segmenter import Segmenter, Whole as Reader
 from livespt.models.motion.uncoating import Infer, Uncoating
 from livespt.models.networks.motion import LAG, Follow, Whole
 from livespt.models.runtime.session import read_card
 from livespt.models.simulate.tracks import Tracks, simulate_entry
 from livespt.stream.errors import SettingError
-from livespt.tools import (
-    evaluate_segmenter,
-    evaluate_uncoating,
-    learning,
-    motion_recipe,
-    train_segmenter,
-    train_uncoating,
+from livespt.tools.score import segmenter as evaluate_segmenter, uncoating as evaluate_uncoating
+from livespt.tools.train import (
+    loop,
+    segmenter as train_segmenter,
+    track_networks,
+    uncoating as train_uncoating,
 )
-from livespt.tools.learning import Batch
-from livespt.tools.motion_recipe import Recipe, answers, calibrate, learn, threshold
+from livespt.tools.train.loop import Batch
+from livespt.tools.train.track_networks import Recipe, answers, calibrate, learn, threshold
 
 RECIPES = {"segment": train_segmenter, "uncoating": train_uncoating}
 
@@ -39,8 +37,8 @@ def few_tracks(seed: int, first: int, n: int) -> Tracks:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools of a few short tracks, and a look at the held-out ones every third step."""
-    monkeypatch.setattr(motion_recipe, "POOL", 60)
-    monkeypatch.setattr(learning, "KEEP_EVERY", 3)
+    monkeypatch.setattr(track_networks, "POOL", 60)
+    monkeypatch.setattr(loop, "KEEP_EVERY", 3)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -126,7 +124,7 @@ def test_calibration_finds_how_sure_the_network_may_be() -> None:
 
     net = Told(4, hidden=4)
     told = calibrate(net, make, 5)  # type: ignore[arg-type]
-    assert told["seed"] == 5 and told["age"] == list(motion_recipe.AGES)
+    assert told["seed"] == 5 and told["age"] == list(track_networks.AGES)
     assert net.temperature.shape == (LAG + 1,)
     np.testing.assert_allclose(net.temperature.numpy(), 3, rtol=0.1)
     assert max(told["ece"]) < 0.03 and max(told["nll"]) < min(told["nll_before"])
@@ -173,7 +171,7 @@ def test_a_recipe_learns_and_resumes_as_if_never_stopped(
     straight, facts = run("one")
     assert set(calls) == {2, 702}, "held-out tracks are of a series of their own"
     assert facts["steps"] == 26 and facts["hidden"] == 8
-    ages = [0] if kind == "whole" else list(motion_recipe.AGES)
+    ages = [0] if kind == "whole" else list(track_networks.AGES)
     assert facts["calibration"]["age"] == ages and facts["calibration"]["seed"] == 702
     assert len(facts["calibration"]["temperature"]) == len(ages)
     cut[0] = True

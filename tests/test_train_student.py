@@ -16,7 +16,7 @@ from livespt.models.networks import lodestar, student, student_graph  # noqa: E4
 from livespt.models.optics import spots  # noqa: E402
 from livespt.models.render import training_frames  # noqa: E402
 from livespt.stream.errors import ModelError, SettingError  # noqa: E402
-from livespt.tools import localizer_card, student_card, train_student  # noqa: E402
+from livespt.tools.train_localizer import measure, student as train_student, student_measure  # noqa: E402
 
 
 def test_a_student_is_written_whole(tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_what_cannot_be_trained_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_jaccard_counts_pairs_once() -> None:
     truth = np.array([[50.0, 50.0], [80.0, 80.0], [2.0, 2.0]])
-    assert student_card.jaccard(truth, truth + 0.5) == 1
-    assert student_card.jaccard(truth, np.repeat(truth, 2, axis=0)) == 0.5
-    assert student_card.jaccard(truth, truth[:1]) == 0.5
-    assert student_card.jaccard(truth, np.empty((0, 2))) == 0
+    assert student_measure.jaccard(truth, truth + 0.5) == 1
+    assert student_measure.jaccard(truth, np.repeat(truth, 2, axis=0)) == 0.5
+    assert student_measure.jaccard(truth, truth[:1]) == 0.5
+    assert student_measure.jaccard(truth, np.empty((0, 2))) == 0
 
 
 @pytest.mark.slow
@@ -71,19 +71,19 @@ def test_one_crop_makes_a_localizer_for_dimmer_particles(tmp_path: Path) -> None
     light = spots.render([127.8], [128.1], photons, (256, 256), 1.3, 100.0)
     image = spots.camera(light, np.random.default_rng(31))
     crop = lodestar.normalized(lodestar.Normalize(25), image)[116:141, 116:141].contiguous()
-    particle = localizer_card.describe(crop.numpy())
+    particle = measure.describe(crop.numpy())
     made = train_student.train_from_crops(
-        [localizer_card.isolate(crop, particle)], particle, [(-0.2, 0.1)],
+        [measure.isolate(crop, particle)], particle, [(-0.2, 0.1)],
         {"training": {"size_px": 25}, "seed": 1, "alpha": 0.5},
         steps=6000, checkpoint=tmp_path / "student.checkpoint",
     )  # fmt: skip
     assert made.facts["seed"] == 1 and "alpha" not in made.facts
     (tmp_path / "m.onnx").write_bytes(made.content)
-    run = student_card.runner(made.content, 1)
+    run = student_measure.runner(made.content, 1)
     for snr, least in ((5.0, 0.94), (10.0, 0.96), (20.0, 0.96)):
         shares = []
         for k in range(6):
-            frame, points = student_card.spots(np.random.default_rng((9, k)), snr, 25)
-            found = student_card.decode(run(frame), made.facts["cutoff"], 4.0, 1.5)
-            shares.append(student_card.jaccard(points, found[:, :2]))
+            frame, points = student_measure.spots(np.random.default_rng((9, k)), snr, 25)
+            found = student_measure.decode(run(frame), made.facts["cutoff"], 4.0, 1.5)
+            shares.append(student_measure.jaccard(points, found[:, :2]))
         assert np.mean(shares) >= least

@@ -17,7 +17,7 @@ from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.run import MovieWriter, TableWriter, create_run, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
-from livespt.tools.cli import run as command
+from livespt.tools.cli.main import run as command
 
 FRAMES = 12
 START = Start("r", "live", "test", "yx", (6, 5), "<u2", 0.1, 0.05)

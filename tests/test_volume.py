@@ -14,18 +14,17 @@ import tifffile
 from livespt.acquisition.microscope.hook import Put
 from livespt.acquisition.microscope.microscope import Acquired
 from livespt.models.localize.stack_localizer import VolumeLocalizer
-from livespt.models.optics import spots as optics
-from livespt.models.optics import stacks
+from livespt.models.optics import spots as optics, stacks
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.store.run import RunReader, open_run
 from livespt.stream.types import SPOT
-from livespt.tools.compose import Facts, Options
-from livespt.tools.evaluate_stack import Case, matched, stack
-from livespt.tools.export import spot_table
-from livespt.tools.live import record
-from livespt.tools.replay import replay
-from livespt.tools.watch import watch
+from livespt.tools.evaluate_localizer.stacks import Case, matched, stack
+from livespt.tools.overlay.watch import watch
+from livespt.tools.runs.compose import Facts, Options
+from livespt.tools.runs.live import record
+from livespt.tools.runs.replay import replay
+from livespt.tools.tables.export import spot_table
 
 FREE = "tcp://127.0.0.1:0"
 SHAPE = (9, 64, 64)

@@ -18,24 +18,14 @@ import pytest
 
 from livespt.stream.errors import InputError, LiveSptError, SettingError, StoreError, WireError
 from livespt.stream.store.run import RunWriter, open_run
-from livespt.stream.types import (
-    EVENT,
-    KINDS,
-    SPOT,
-    STATE,
-    Frame,
-    Start,
-    Stop,
-    Timings,
-    Update,
-)
+from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Timings, Update
 from livespt.stream.wire.publisher import Publisher
-from livespt.tools import layers
-from livespt.tools.opengl import FORCE, opengl
-from livespt.tools.overlay import render_run
-from livespt.tools.player import Live, Player, play, scene_at
-from livespt.tools.scene import UNCOATING, Scene
-from livespt.tools.watch import watch
+from livespt.tools.overlay import layers
+from livespt.tools.overlay.canvas import render_run
+from livespt.tools.overlay.opengl import FORCE, opengl
+from livespt.tools.overlay.player import Live, Player, play, scene_at
+from livespt.tools.overlay.scene import UNCOATING, Scene
+from livespt.tools.overlay.watch import watch
 
 FRAMES, LAG, TAIL = 60, 10, 20
 UNCOATS = 30  # frame in which track 1 uncoats
@@ -312,10 +302,10 @@ WINDOW = """
 import json, sys
 from pathlib import Path
 from vispy import app
-from livespt.tools.player import play
-from livespt.tools.opengl import opengl
+from livespt.tools.overlay.player import play
+from livespt.tools.overlay.opengl import opengl
 opengl(window=True).prepare()
-from livespt.tools.window import Window
+from livespt.tools.overlay.window import Window
 player = play(sys.argv[1])
 player.go_to_frame(40)
 window = Window(player, size=(1000, 700), folder=Path(sys.argv[2]), say=lambda text: None)

@@ -10,21 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from livespt.stream.errors import WireError
-from livespt.stream.types import (
-    EVENT,
-    KINDS,
-    SPOT,
-    STATE,
-    Frame,
-    Start,
-    Stop,
-    Timings,
-    Update,
-)
+from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Timings, Update
 from livespt.stream.wire import codec, payloads
 
 COMMON: dict[str, Any] = {"run": "r", "epoch": 0, "seq": 3, "head": 7}

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint import displacements as msd
-from livespt.models.fingerprint import step_hmm as hmm
+from livespt.models.fingerprint import displacements as msd, step_hmm as hmm
 from livespt.models.fingerprint.definitions import COUNT, FEATURES, NAMES
 from livespt.models.fingerprint.kernel import describe_all, fault
 from livespt.stream.errors import InputError, SettingError
