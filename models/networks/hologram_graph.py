@@ -1,8 +1,8 @@
 """The ONNX graph of a hologram network: complex field in, every cell's answer and the noise out.
 
 Mirrors `hologram.HologramNet.answer`, as `models.networks.lodestar_graph`
-does its network; `tests/test_train_hologram.py` holds both to the same numbers. Complex matrices
-are pairs of real ones.
+does its network; `tests/tools/train_localizer/test_hologram.py` holds both to the same numbers.
+Complex matrices are pairs of real ones.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Written node by node with the `onnx` helpers: the torch exporters need one more package, warn, and
 give other bytes with every release. Mirrors `lodestar.Normalize`, `lodestar.squash` and the layers
-of `lodestar.build`; `tests/test_lodestar.py` holds both to the same numbers.
+of `lodestar.build`; `tests/models/networks/test_lodestar.py` holds both to the same numbers.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 
 import livespt.stream
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ORDER = ("stream", "models", "acquisition", "tools")  # each may import what stands before it
 # all that stream may import beside Python and itself; the last two are codecs that zarr itself uses
 ENGINE = {"numpy", "numba", "zarr", "zmq", "numcodecs", "google_crc32c"}

@@ -21,7 +21,7 @@ from livespt.stream.types import EVENT, KINDS
 from livespt.stream.wire import codec
 from livespt.tools.chaos.trial_publisher import Child, Plan, made_up, publishing
 
-PAGE = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
 # what <zmq.h> says of what the client needs, for pyzmq brings libzmq without it
 HEADER = """
 #include <stddef.h>

@@ -42,7 +42,7 @@ def test_what_must_never_come_out_is_told() -> None:
         raise ZeroDivisionError("of all things")
 
     outcome, text = Good(Path("a"), [broken]).open(False)
-    assert outcome == "foreign" and "ZeroDivisionError at test_chaos_files.py" in text
+    assert outcome == "foreign" and "ZeroDivisionError at test_files.py" in text
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Start, Stop
 from livespt.tools.runs.compose import _original, _settings_of
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [ROOT / name for name in ("stream", "models", "acquisition", "tools")]
 SOURCES = sorted(path for folder in FOLDERS for path in folder.glob("*.py"))
 UNPICKLERS = {
