@@ -16,39 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream import degradation, frame_quality
-from livespt.stream.decisions import DEFAULT_RULE, Decisions, Rule
+from livespt.stream.decisions import Decisions
 from livespt.stream.errors import SettingError
 from livespt.stream.link.lineage import Kin, Lineage
 from livespt.stream.link.linker import Linked, Linker
 from livespt.stream.link.relinker import Moves
-from livespt.stream.states import Follower, Settled, States
+from livespt.stream.settings import Settings
+from livespt.stream.states import Follower, States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
 
 Localize = Callable[[NDArray[np.generic]], NDArray[np.void]]  # image -> SPOT (n,)
 Infer = Callable[[], Follower]  # called once for each channel and position
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the analysis of a run is set to. Stored in `Start`, taken from there by a replay."""
-
-    search_range: float = 5.0  # pixels a particle may move from frame to frame
-    memory: int = 3  # frames a particle may be missed and keep its track
-    lag: int = 16  # frames of look-ahead of a settled state
-    abstain_below: float = 0.0
-    rule: Rule = DEFAULT_RULE
-    z_scale: float = 1.0  # z step in units of a pixel
-    # how the linker foresees motion, see `stream.link.motion_model`; a model loses more of the
-    # particles that are suddenly fast, as after uncoating
-    motion: str = "none"
-    intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
-    # what reads tracks is told the intensities of their points, too: where the label is lost with
-    # the coat, that shows sooner than the motion
-    read_intensity: bool = False
-    lineage: bool = False  # tell tracks that merge and split
-    refine: int = (
-        0  # frames after which links are judged once more, see `stream.link.relinker`; 0: never
-    )
 
 
 @dataclass
@@ -307,6 +285,3 @@ def _kin_events(kind: str, frame: Frame, kin: Kin, scale: NDArray[np.float64]) -
     events["other"] = kin.other
     events["probability"] = kin.probability
     return events
-
-
-__all__ = ["Analyzer", "Follower", "Infer", "Localize", "Settings", "Settled"]

@@ -15,11 +15,6 @@ takes it from there: the same bytes again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
-
-from livespt.stream.types import Frame
-
 IMAGE_EVERY, STATE_EVERY, DETECT_EVERY = 4, 4, 2  # frames, by their numbers
 BEHIND = (8, 16, 32)  # frames waiting from which level 1, 2, 3 is taken
 CALM = 32  # frames in a row with less than half of that waiting, after which a level is left
@@ -29,16 +24,6 @@ WORDS = (
     f"provisional states are told every {STATE_EVERY}th frame",
     f"every {DETECT_EVERY}nd frame is analyzed",
 )
-
-
-class Waiting(Protocol):
-    """Frames, and how many more wait; `RingReader`."""
-
-    @property
-    def behind(self) -> int:
-        """Frames that wait to be read."""
-
-    def __iter__(self) -> Iterator[Frame]: ...
 
 
 class Ladder:
@@ -68,11 +53,3 @@ class Ladder:
             if self._calm >= CALM:
                 self.level, self._calm = self.level - 1, 0
         return self.level
-
-
-def graded(waiting: Waiting, ladder: Ladder) -> Iterator[Frame]:
-    """Yield the frames to analyze, each with its level."""
-    for frame in waiting:
-        level = ladder(waiting.behind)
-        if level < 3 or frame.number % DETECT_EVERY == 0:
-            yield frame._replace(level=level)

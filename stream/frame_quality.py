@@ -13,23 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.types import Frame, Update
+from livespt.stream.types import Frame
 
 NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["odd"]
-WORDS = {
-    NUMBERS: ("pixels", "has pixels that are no numbers: they count as background"),
-    SATURATED: ("saturated", "is saturated: intensities and positions of bright spots are off"),
-    FLAT: ("flat", "has the same value everywhere: shutter closed, or no camera"),
-    STUCK: ("stuck", "has pixels that stick out of their neighbours: hot or dead ones"),
-    BACK: ("clock", "is earlier than the one before by its clock: frames are counted instead"),
-}
 TOP = (255, 1023, 4095, 16383, 65535)  # full scale of cameras of 8 to 16 bits
 FEW = 16  # pixels at full scale that say nothing: hot ones
 STUCK_EVERY = 500  # frames between two looks for stuck pixels, which stay: 6 ms at 512 x 512
 FAR = 12.0  # times the noise that such a pixel is off, and this often what its neighbours are off
 SHARP = 4.0
-QUIET = 1000  # frames without, after which a notice is repeated
-PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
 
 
 def look(frame: Frame, last_s: float) -> int:
@@ -71,36 +62,3 @@ def _stuck(image: NDArray[Any]) -> bool:
                 part = off[y : y + around.shape[0], x : x + around.shape[1]]
                 np.maximum(around, part, out=around)
     return bool((off[1:-1, 1:-1] > np.maximum(FAR * noise, SHARP * around)).any())
-
-
-class Notices:
-    """What to tell of odd frames: each kind once, and again when it had not been for long."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, int] = {}  # kind -> number of the last frame that had it
-        self._time_s, self._step_s = math.nan, math.nan
-
-    def __call__(self, update: Update) -> list[tuple[str, str]]:
-        """Kind and text of each notice about an analyzed frame."""
-        told = []
-        for bit, (kind, words) in WORDS.items():
-            if update.odd & bit and self._is_new(kind, update.number):
-                told.append((kind, f"frame {update.t} {words}"))
-        step = update.time_s - self._time_s
-        if step > max(PAUSE_S, PAUSE_STEPS * self._step_s):
-            told.append(("pause", f"{step:.1f} s passed before frame {update.t}"))
-        elif step > 0:
-            self._step_s = step
-        self._time_s = update.time_s
-        return told
-
-    def left_out(self, frame: Frame, why: str) -> list[tuple[str, str]]:
-        """Of a frame that is stored and not analyzed."""
-        if not self._is_new("order", frame.number):
-            return []
-        return [("order", f"frame {frame.t} is not analyzed, nor others like it: {why}")]
-
-    def _is_new(self, kind: str, number: int) -> bool:
-        before = self._seen.get(kind)
-        self._seen[kind] = number
-        return before is None or abs(number - before) > QUIET

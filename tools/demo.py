@@ -17,8 +17,8 @@ from livespt.stream.errors import StoreError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
-from livespt.tools.runs.compose import Facts, Options
 from livespt.tools.runs.live import check_free, record, speed
+from livespt.tools.runs.options import Facts, Options
 
 if TYPE_CHECKING:
     from livespt.acquisition.simulated import SimulatedMovie

@@ -310,7 +310,8 @@ def _frame_rate() -> Finding:
 def try_analysis(n_frames: int = 70, first: int = 30) -> None:
     """Child: the whole analysis, shipped models, on simulated frames; the first ones warm it up."""
     from livespt.acquisition.simulated import Scenario, virus_entry
-    from livespt.tools.runs.compose import Facts, Options, compose
+    from livespt.tools.runs.compose import compose
+    from livespt.tools.runs.options import Facts, Options
 
     movie = virus_entry(Scenario(n_frames=n_frames, shape=SHAPE))
     facts = Facts("simulated", movie.axes, movie.shape, movie.dtype, 0.1, 0.05)

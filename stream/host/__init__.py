@@ -1,3 +1,3 @@
 """What the operating system gives: shared memory, locks, files that are whole or not there."""
 
-__all__ = ["atomic_files", "shared_memory"]
+__all__ = ["atomic_files", "locks", "shared_memory"]

@@ -1,4 +1,4 @@
-"""Shared memory: named blocks that processes map, and locks that die with their holder.
+"""Shared memory: named blocks that processes map, owned by whoever created them while it lives.
 
 A block is a mapped file, in RAM where the system has a folder for that (`/dev/shm`), else in the
 temporary folder. Files rather than `multiprocessing.shared_memory`: before Python 3.13 its resource
@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
+from livespt.stream.host.locks import READ_WRITE, held, lock_soon
 
 PAGE = 4096
 _SPARE = 32 << 20  # bytes left free in the folder that is picked
 _SWEEP_AGE_S = 10.0  # younger files may be in the making
-_READ_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)
 _barrier = threading.Lock()
 
 
@@ -109,9 +109,9 @@ def create(name: str, size: int) -> Block:
     for folder in free_bytes():
         _replace_dead(_path(folder, name))
     path = _path(pick_folder(size, free_bytes()), name)
-    fd = os.open(path, _READ_WRITE | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = os.open(path, READ_WRITE | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        _lock_soon(fd, path)
+        lock_soon(fd, path)
         if sys.platform == "linux":
             os.posix_fallocate(fd, 0, size)  # an error now rather than a bus error later
         else:
@@ -132,60 +132,11 @@ def attach(name: str) -> Block:
     for folder in free_bytes():
         with contextlib.suppress(FileNotFoundError):
             path = _path(folder, name)
-            fd = os.open(path, _READ_WRITE)
+            fd = os.open(path, READ_WRITE)
             if os.fstat(fd).st_size:
                 return Block(path, fd, owner=False)
             os.close(fd)  # in the making
     raise StoreError(f"no shared memory named {name!r}: the program that makes it does not run")
-
-
-def _lock_soon(fd: int, path: Path) -> None:
-    deadline = time.monotonic() + 1.0  # others hold it for microseconds, to see whether they can
-    while not _lock(fd):
-        if time.monotonic() > deadline:
-            raise StoreError(f"cannot lock {path}: use a local folder for temporary files")
-        time.sleep(0.001)
-
-
-def hold(path: Path) -> int | None:
-    """Take the lock of that name for this process' life: a descriptor to close, None if held."""
-    fd = os.open(path, _READ_WRITE | os.O_CREAT, 0o600)
-    if _lock(fd):
-        return fd
-    os.close(fd)
-    return None
-
-
-def held(path: Path) -> bool:
-    """Whether a living process holds the lock on this file."""
-    try:
-        fd = os.open(path, _READ_WRITE)
-    except FileNotFoundError:
-        return False
-    taken = _lock(fd)
-    os.close(fd)  # which also gives the lock back
-    return not taken
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(fd: int) -> bool:
-        os.lseek(fd, 1 << 40, os.SEEK_SET)  # locks are mandatory: far behind the last byte
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _lock(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -18,6 +18,7 @@ __all__ = [
     "link_frame",
     "linker",
     "motion_model",
+    "offline",
     "relinker",
 ]
 

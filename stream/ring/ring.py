@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream.errors import InputError, MicroscopeError, StoreError
-from livespt.stream.host import shared_memory
+from livespt.stream.host import locks, shared_memory
 from livespt.stream.ring.layout import ACTIVE, CURSOR, ENDED, HEAD, LOST, READERS, REFUSED, Slots
 from livespt.stream.types import Frame
 
@@ -174,7 +174,7 @@ class RingWriter:
 
     def _dismiss_dead(self, k: int) -> None:
         for i, reader in enumerate(self._slots.readers):
-            if reader[ACTIVE] and not shared_memory.held(self._slots.lock(i)):
+            if reader[ACTIVE] and not locks.held(self._slots.lock(i)):
                 reader[LOST] += max(0, k - self._slots.count - int(reader[CURSOR]))
                 reader[ACTIVE] = 0
 
@@ -315,7 +315,7 @@ class RingReader:
 
     def _register(self) -> None:
         for i in range(READERS):
-            self._lock = shared_memory.hold(self._slots.lock(i))
+            self._lock = locks.hold(self._slots.lock(i))
             if self._lock is not None:
                 cursor = self._slots.readers[i]
                 if cursor[ACTIVE]:  # of a reader that died: what it missed stays counted

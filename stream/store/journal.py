@@ -42,7 +42,7 @@ from livespt.stream.host.atomic_files import (
     sync,
     write_all,
 )
-from livespt.stream.host.shared_memory import hold
+from livespt.stream.host.locks import hold
 from livespt.stream.store.journal_records import CHECKPOINT, COMMIT, Rows, decode, encode, is_torn
 
 SYNC_S = 0.05  # between two syncs at durability "second"

@@ -38,7 +38,7 @@ from livespt.stream.host.atomic_files import (
     sync,
     write_all,
 )
-from livespt.stream.host.shared_memory import hold
+from livespt.stream.host.locks import hold
 from livespt.stream.store.frame_log import COMMIT_LOG, LOG, LogReader, log_record, sealed
 from livespt.stream.store.limits import check_file
 from livespt.stream.store.ome_image import movie_dtype, shard_frames, show

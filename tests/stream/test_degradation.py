@@ -13,10 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.acquisition.recordings.open_movie import open_movie
-from livespt.stream import pipeline
-from livespt.stream.analyzer import Analyzer, Settings
-from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder, graded
+from livespt.stream import pipeline, timing
+from livespt.stream.analyzer import Analyzer
+from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder
+from livespt.stream.notices import Notices
 from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.settings import Settings
+from livespt.stream.sinks import StoredReplay
+from livespt.stream.sources import graded
 from livespt.stream.store.run import (
     MovieWriter,
     RunReader,
@@ -26,7 +30,7 @@ from livespt.stream.store.run import (
     open_run,
 )
 from livespt.stream.types import SPOT, Frame, Start, Update
-from livespt.tools.runs.replay import Notices, StoredReplay, chosen
+from livespt.tools.runs.replay import chosen
 from livespt.tools.runs.workers import MAX_BEHIND
 
 START = Start("r", "live", "camera", "yx", (8, 8), "<u2", 0.1, 0.05)
@@ -98,8 +102,8 @@ class Tables:
             self._writer.status(kind, frame.t, text)
 
 
-def chain() -> tuple[Analyzer, pipeline.Stages]:
-    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Read))
+def chain() -> tuple[Analyzer, timing.Stages]:
+    stages = timing.Stages(timing.Timed(localize), timing.TimedInfer(Read))
     return Analyzer(stages.localize, stages.infer, Settings(lag=3)), stages
 
 
@@ -189,7 +193,7 @@ def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Pat
             time.sleep(0.005)
             return localize(image)
 
-        stages = pipeline.Stages(pipeline.Timed(slow), pipeline.TimedInfer(Read))
+        stages = timing.Stages(timing.Timed(slow), timing.TimedInfer(Read))
         analyzer = Analyzer(stages.localize, stages.infer, Settings(lag=3))
         filming = threading.Thread(target=film, name="film")
         filming.start()

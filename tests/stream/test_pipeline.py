@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.stream import pipeline
-from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream import pipeline, timing
+from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import StoreError
+from livespt.stream.notices import Notices
+from livespt.stream.settings import Settings
 from livespt.stream.types import KINDS, SPOT, Frame, Start, Stop, Update
-from livespt.tools.runs.replay import Notices
 
 START = Start("r", "replay", "test", "yx", (8, 8), "<u2", None, None)
 
@@ -65,7 +66,7 @@ class Kept:
 
 
 def run(source: Iterator[Frame], *sinks: Kept, memory: int = 1) -> Stop:
-    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Unsure))
+    stages = timing.Stages(timing.Timed(localize), timing.TimedInfer(Unsure))
     settings = Settings(search_range=3, memory=memory, lag=2)
     analyzer = Analyzer(stages.localize, stages.infer, settings)
     return pipeline.run(source, analyzer, sinks, START, stages)
@@ -143,7 +144,7 @@ def test_a_source_that_was_stopped_still_settles() -> None:
         return "aborted", "enough"
 
     kept = Kept()
-    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Unsure))
+    stages = timing.Stages(timing.Timed(localize), timing.TimedInfer(Unsure))
     analyzer = Analyzer(stages.localize, stages.infer, Settings(lag=2))
     stop = pipeline.run(frames([1, 1, 1]), analyzer, [kept], START, stages, ending=stopped)
     assert (stop.status, stop.reason, stop.states) == ("aborted", "enough", 6)
@@ -161,7 +162,7 @@ def test_the_time_of_all_followers_is_added_up() -> None:
         made.append(Unsure())
         return made[-1]
 
-    timed = pipeline.TimedInfer(infer, clock=lambda: next(ticks))
+    timed = timing.TimedInfer(infer, clock=lambda: next(ticks))
     first, second = timed(), timed()
     slots, frames, points = np.zeros(2, np.int32), np.zeros(2, np.int64), np.zeros((2, 3))
     assert first.push(slots, frames, points).shape == second.read(slots, frames).shape == (2, 5)
@@ -180,7 +181,7 @@ def test_inference_is_timed_in_every_lane() -> None:
             time.sleep(slow)
             return super().push(slots)
 
-    stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Slow))
+    stages = timing.Stages(timing.Timed(localize), timing.TimedInfer(Slow))
     analyzer = Analyzer(stages.localize, stages.infer, Settings(lag=0))
     pipeline.run(frames([1, 2, 1, 2], channels=2), analyzer, [kept], START, stages)
     for update in kept.updates[:-1]:

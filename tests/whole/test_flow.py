@@ -19,14 +19,16 @@ from livespt.acquisition.microscope.microscope import Acquired
 from livespt.acquisition.simulated import Scenario, SimulatedMovie, virus_entry
 from livespt.stream import pipeline
 from livespt.stream.errors import LiveSptError, MicroscopeError, StoreError
+from livespt.stream.sinks import StoredReplay
 from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame
 from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.demo import judge
-from livespt.tools.runs.compose import Facts, Options, compose
+from livespt.tools.runs.compose import compose
 from livespt.tools.runs.live import record
-from livespt.tools.runs.replay import StoredReplay, replay
+from livespt.tools.runs.options import Facts, Options
+from livespt.tools.runs.replay import replay
 from livespt.tools.runs.resume import resume
 
 FREE = "tcp://127.0.0.1:0"  # any free port

@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from livespt.acquisition.microscope.hook import Hook
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.models.localize.localizer import Localizer
-from livespt.stream import frame_quality, pipeline
-from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream import frame_quality, pipeline, timing
+from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError
+from livespt.stream.notices import Notices
 from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.settings import Settings
+from livespt.stream.sinks import StoredReplay
 from livespt.stream.store.run import (
     MovieWriter,
     RunReader,
@@ -32,7 +35,7 @@ from livespt.stream.store.run import (
     open_run,
 )
 from livespt.stream.types import CLOCKS, SPOT, Frame, Start, Update
-from livespt.tools.runs.replay import Notices, StoredReplay, chosen
+from livespt.tools.runs.replay import chosen
 
 SHAPE = (32, 48)
 CAMERA = CLOCKS.index("camera")
@@ -211,8 +214,8 @@ class Tables:
             self._writer.status(kind, frame.t, text)
 
 
-def chain(localizer: Callable[..., Any]) -> tuple[Analyzer, pipeline.Stages]:
-    stages = pipeline.Stages(pipeline.Timed(localizer), pipeline.TimedInfer(Unsure))
+def chain(localizer: Callable[..., Any]) -> tuple[Analyzer, timing.Stages]:
+    stages = timing.Stages(timing.Timed(localizer), timing.TimedInfer(Unsure))
     settings = Settings(search_range=4, memory=2, lag=3, motion="auto")
     return Analyzer(stages.localize, stages.infer, settings), stages
 

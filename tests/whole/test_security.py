@@ -21,13 +21,14 @@ import tifffile
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.models.runtime import onnx_file, session
 from livespt.models.runtime.card import MAX_BYTES, read_card
-from livespt.stream.analyzer import Settings
 from livespt.stream.errors import InputError, ModelError
+from livespt.stream.settings import Settings
 from livespt.stream.store import checksums
 from livespt.stream.store.run import RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Start, Stop
-from livespt.tools.runs.compose import _original, _settings_of
+from livespt.tools.runs.compose import _settings_of
+from livespt.tools.runs.provenance import original
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [ROOT / name for name in ("stream", "models", "acquisition", "tools")]
@@ -211,10 +212,10 @@ def test_a_model_that_came_with_a_run_is_not_taken_from_it(run: Path, tmp_path: 
         used = {"localizer": {"name": "../fast", "sha256": digest, "file": str(path)}}
         origin = start(models=used)
         if taken:
-            assert _original("localizer", origin) == path
+            assert original("localizer", origin) == path
             continue
         with pytest.raises(InputError, match="name its file with --localizer"):
-            _original("localizer", origin)
+            original("localizer", origin)
 
 
 # runs

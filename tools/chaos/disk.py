@@ -26,8 +26,8 @@ from livespt.stream.store.run import open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.chaos.power import disk, impossible
-from livespt.tools.runs.compose import Facts, Options
 from livespt.tools.runs.live import record
+from livespt.tools.runs.options import Facts, Options
 
 FACTS = Facts("chaos", "yx", (96, 96), "<u2", 0.1, 0.02)
 ENDPOINT = "tcp://127.0.0.1:5590"

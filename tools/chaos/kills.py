@@ -30,8 +30,9 @@ from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop
-from livespt.tools.runs.compose import Facts, Options, compose
+from livespt.tools.runs.compose import compose
 from livespt.tools.runs.live import record
+from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.replay import replay
 from livespt.tools.runs.resume import resume
 

@@ -25,8 +25,8 @@ from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.stream.store.run import open_run
 from livespt.stream.store.verify import verify
 from livespt.tools.chaos.kills import FREE, camera
-from livespt.tools.runs.compose import Facts, Options
 from livespt.tools.runs.live import record
+from livespt.tools.runs.options import Facts, Options
 
 HZ, SHAPE, PARTICLES = 100.0, (256, 256), 200
 MOVIE = 400  # frames, shown forwards and backwards again and again: no particle ever jumps

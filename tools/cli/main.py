@@ -68,7 +68,7 @@ def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _options(values: dict[str, Any]) -> Any:
-    from livespt.tools.runs.compose import Options
+    from livespt.tools.runs.options import Options
 
     names = Options.__dataclass_fields__
     return Options(**{name: values.pop(name) for name in names})

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from livespt.models.simulate.crowds import DENSITIES, MOTION, Scene, scene, steps
 from livespt.stream.errors import SettingError, StoreError
+from livespt.stream.link.offline import link_points
 from livespt.tools.evaluate import linker_checks as checks, other_linkers
 from livespt.tools.evaluate.other_linkers import Linked
 from livespt.tools.score.tracks import Table, mistakes, score, without_short
-from livespt.tools.tables.link import link_points
 
 UNSEEN = 20_000  # evaluation's scenes have seeds from 100 times this on
 # missed frames that are bridged; with 3 trackpy and btrack are worse

@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from livespt.models.simulate.crowds import scene
 from livespt.stream.errors import InputError
 from livespt.stream.link.linker import Linker
+from livespt.stream.link.offline import link_points
 from livespt.tools.evaluate.other_linkers import by_trackpy
-from livespt.tools.tables.link import link_points
 
 Floats = NDArray[np.float64]
 REACH = 4.0  # px, of random scenes: trackpy raises an exception on much wider ones

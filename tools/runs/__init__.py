@@ -1,3 +1,14 @@
 """How a run is made: options, composition, live, replay, resume, processes and their supervisor."""
 
-__all__ = ["compose", "live", "recorder", "replay", "resume", "supervisor", "workers"]
+__all__ = [
+    "compose",
+    "interrupt",
+    "live",
+    "options",
+    "provenance",
+    "recorder",
+    "replay",
+    "resume",
+    "supervisor",
+    "workers",
+]

@@ -2,67 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict, fields, replace
 from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 
-from livespt.models.runtime.onnx_file import MAX_BYTES
-from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream.analyzer import Analyzer
 from livespt.stream.decisions import Rule
-from livespt.stream.errors import InputError, ModelError, SettingError
+from livespt.stream.errors import InputError, ModelError
 from livespt.stream.link import motion_model, relinker
-from livespt.stream.pipeline import Stages, Timed, TimedInfer
+from livespt.stream.settings import Settings
+from livespt.stream.timing import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
+from livespt.tools.runs.options import Facts, Options, check_options
+from livespt.tools.runs.provenance import hardware, identity, opened, original, software
 
 if TYPE_CHECKING:
     from livespt.models.localize.localizer import Localizer
     from livespt.models.localize.stack_localizer import VolumeLocalizer
     from livespt.models.motion.segmenter import Whole
     from livespt.models.motion.uncoating import Infer
-    from livespt.models.runtime.session import Session
 
-METADATA = ("zarr.json", ".zgroup", ".zarray")
 ROLES = ("localizer", "segmenter", "uncoating", "classifier")
-SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a person may choose for an analysis; None: as the replayed run, or the default."""
-
-    localizer: Path | None = None
-    segmenter: Path | None = None
-    uncoating: Path | None = None
-    classifier: Path | None = None  # a user's, of models/task; none otherwise
-    search_range: float | None = None  # pixels
-    memory: int | None = None  # frames
-    motion: str | None = None  # one of `stream.link.motion_model.MODELS`
-    read_intensity: bool | None = None  # the label is lost with the coat
-    lineage: bool | None = None  # tell tracks that merge and split
-    refine: int | None = None  # frames after which links are judged once more
-    provider: str = "cpu"  # "cpu", "cuda" or "auto"
-    threads: int = 1
-
-
-class Facts(NamedTuple):
-    """What is known of the frames to come."""
-
-    source: str
-    axes: str  # "yx" or "zyx"
-    shape: tuple[int, ...]
-    dtype: str
-    pixel_size_um: float | None = None
-    frame_interval_s: float | None = None
-    z_step_um: float | None = None
 
 
 class Chain(NamedTuple):
@@ -118,32 +81,20 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         pixel_size_um=facts.pixel_size_um,
         frame_interval_s=facts.frame_interval_s,
         z_step_um=facts.z_step_um,
-        time_zero_utc=_opened(origin),
+        time_zero_utc=opened(origin),
         camera={"known": "unknown"},
         settings=asdict(settings) | {"rule": settings.rule._asdict()},
-        models=dict(zip(ROLES, map(_identity, sessions), strict=False)),
-        software=_software(),
+        models=dict(zip(ROLES, map(identity, sessions), strict=False)),
+        software=software(),
         machine={
             "provider": localizer.provider,
             "threads": options.threads,
-            "hardware": _hardware(),
+            "hardware": hardware(),
         },
         source_run=origin.run if origin else "",
     )
     stages = Stages(Timed(localizer), TimedInfer(infer))
     return Chain(Analyzer(stages.localize, stages.infer, settings), stages, start)
-
-
-def check_options(options: Options) -> None:
-    """Refuse values that no run can use."""
-    if options.search_range is not None and not 0 < options.search_range < 1000:
-        raise SettingError(
-            f"search_range must lie between 0 and 1000 px, not {options.search_range}"
-        )
-    if options.memory is not None and not 0 <= options.memory < 1000:
-        raise SettingError(f"memory must lie from 0 to 999 frames, not {options.memory}")
-    if options.threads < 1:
-        raise SettingError(f"threads must be 1 or more, not {options.threads}")
 
 
 def warm_up(infer: Infer, settings: Settings) -> None:
@@ -169,7 +120,7 @@ def load_localizer(
     from livespt.models.localize.stack_localizer import VolumeLocalizer
     from livespt.models.runtime.session import shipped
 
-    path = options.localizer or _original("localizer", origin) or shipped("fast")
+    path = options.localizer or original("localizer", origin) or shipped("fast")
     kind = VolumeLocalizer if stack else Localizer
     return kind(path, provider=options.provider, threads=options.threads)
 
@@ -181,9 +132,9 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
     from livespt.models.motion.uncoating import Infer, Uncoating
     from livespt.models.runtime.session import shipped
 
-    segmenter = options.segmenter or _original("segmenter", origin) or shipped("segmenter")
-    uncoating = options.uncoating or _original("uncoating", origin) or shipped("uncoating")
-    classifier = options.classifier or _original("classifier", origin)
+    segmenter = options.segmenter or original("segmenter", origin) or shipped("segmenter")
+    uncoating = options.uncoating or original("uncoating", origin) or shipped("uncoating")
+    classifier = options.classifier or original("classifier", origin)
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
     task = Task(classifier, **how) if classifier else None
     return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how), task)
@@ -205,38 +156,6 @@ def load_whole(options: Options) -> tuple[Whole, Whole]:
         for task, path in named.items()
     ]
     return opened[0], opened[1]
-
-
-def _original(role: str, origin: Start | None) -> Path | None:
-    """Find the very file that the replayed run used."""
-    if origin is None or role not in origin.models:
-        return None
-    from livespt.models.runtime.session import shipped
-
-    used = {key: str(origin.models[role].get(key, "")) for key in ("name", "sha256", "file")}
-    places = [Path(used["file"])]
-    with suppress(ModelError):
-        places.append(shipped(used["name"]))
-    for path in places:
-        if _is_file_of(path, used["sha256"]):
-            return path
-    raise InputError(
-        f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]}), which is not here: "
-        f"name its file with --{role}"
-    )
-
-
-def _is_file_of(path: Path, sha256: str) -> bool:
-    """Whether this is that file, and one that a run may name: not one that came with a run.
-
-    Who made the run chose it then; a person who trusts it names it.
-    """
-    places = path.resolve().parents
-    if any((place / name).exists() for place in places for name in METADATA):
-        return False
-    if not path.is_file() or path.stat().st_size > MAX_BYTES:
-        return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def _settings_of(origin: Start, farthest: int) -> Settings:
@@ -295,39 +214,3 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
     names = ("search_range", "memory", "motion", "read_intensity", "lineage", "refine")
     chosen = {name: getattr(options, name) for name in names}
     return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
-
-
-def _opened(origin: Start | None) -> str:
-    """UTC at which a live run was opened; a replay has that of the run it replays."""
-    return origin.time_zero_utc if origin else datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _software() -> dict[str, str]:
-    import onnxruntime
-
-    versions = {name: version(name) for name in SOFTWARE}
-    return {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__} | versions
-
-
-def differences(start: Start, origin: Start) -> list[str]:
-    """What may make a replay's bytes differ from the run's: machine and software, in words."""
-    told = []
-    for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
-        for name in sorted(ours.keys() | theirs.keys()):
-            if ours.get(name) != theirs.get(name):
-                told.append(f"{name} {ours.get(name)} instead of {theirs.get(name)}")
-    return told
-
-
-def _hardware() -> str:
-    """Hardware class: networks may round differently on another."""
-    model = platform.processor()
-    with suppress(OSError):  # Linux says it here
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        model = names[0] if names else model
-    return f"{platform.system()} {platform.machine()} {model}".strip()
-
-
-def _identity(session: Session) -> dict[str, Any]:
-    return {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}

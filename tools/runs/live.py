@@ -32,9 +32,10 @@ from livespt.stream.store.run import create_run, open_run
 from livespt.stream.types import Start, Stop
 from livespt.stream.wire.codec import ENDPOINT, address
 from livespt.stream.wire.publisher import admitted
-from livespt.tools.runs.compose import Facts, Options, check_options
+from livespt.tools.runs.options import Facts, Live, Options, check_options
+from livespt.tools.runs.recorder import recording
 from livespt.tools.runs.supervisor import Worker
-from livespt.tools.runs.workers import Live, analyzing, recording
+from livespt.tools.runs.workers import analyzing
 
 if TYPE_CHECKING:
     from livespt.acquisition.microscope.hook import Put

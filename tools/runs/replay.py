@@ -2,132 +2,32 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from livespt.stream import degradation, frame_quality, pipeline
+from livespt.stream import pipeline
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
+from livespt.stream.sinks import Published, StoredReplay
+from livespt.stream.sources import paced
 from livespt.stream.store.run import RunWriter
-from livespt.stream.types import Frame, Start, Stop, Update
+from livespt.stream.types import Frame, Start, Stop
 from livespt.stream.wire.codec import ENDPOINT
 from livespt.stream.wire.event_history import StoredEvents
 from livespt.stream.wire.publisher import Publisher
-from livespt.tools.runs.compose import Facts, Options, check_options, compose, differences
+from livespt.tools.runs.compose import compose
+from livespt.tools.runs.interrupt import Interrupt
+from livespt.tools.runs.options import Facts, Options, check_options
+from livespt.tools.runs.provenance import differences
 
 if TYPE_CHECKING:
     from livespt.acquisition.recordings.open_movie import Movie
-
-
-class Published:
-    """Sink that publishes, and measures from hook to published."""
-
-    def __init__(self, publisher: Publisher) -> None:
-        self.publisher = publisher
-        self.notices = Notices()
-        self.finish = publisher.finish
-        self.close = publisher.close
-
-    def __call__(self, frame: Frame, update: Update) -> Update:
-        for kind, text in self.notices(update):
-            self.publisher.status(kind, text)
-        sent_ns = self.publisher(frame, update)
-        if not frame.captured_ns:
-            return update
-        latency = (sent_ns - frame.captured_ns) / 1e6
-        return update._replace(timings=update.timings._replace(latency_ms=latency))
-
-    def leave_out(self, frame: Frame, why: str) -> None:
-        """Tell of a frame that is not analyzed."""
-        for kind, text in self.notices.left_out(frame, why):
-            self.publisher.status(kind, text)
-
-
-class Notices:
-    """What to tell of each update: exposures lost; odd frames; crowds, once for frames in a row."""
-
-    def __init__(self) -> None:
-        self._crowded, self._level = False, 0
-        self._odd = frame_quality.Notices()
-        self.left_out = self._odd.left_out
-
-    def __call__(self, update: Update) -> list[tuple[str, str]]:
-        """Kind and text of each notice."""
-        found = self._odd(update)
-        if update.level != self._level:
-            words = degradation.WORDS[min(update.level, len(degradation.WORDS) - 1)]
-            found.append(("level", f"level {update.level} from frame {update.t} on: {words}"))
-        if update.lost > (degradation.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
-            text = f"{update.lost} exposures before frame {update.t} were not analyzed"
-            found.append(("lost", text))
-        if update.degraded and not self._crowded:
-            text = (
-                f"{update.degraded} of {len(update.spots)} spots of frame {update.t} lie too dense "
-                "to be linked at the least cost; the frames table counts them from here on"
-            )
-            found.append(("crowded", text))
-        self._crowded, self._level = update.degraded > 0, update.level
-        return found
-
-
-class Interrupt:
-    """Ctrl-C as a clean end: the frame in work is finished, the run is closed."""
-
-    def __init__(self) -> None:
-        self.seen = False
-
-    def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.seen:  # asked twice
-            raise KeyboardInterrupt
-        self.seen = True
-
-    def until(self, frames: Iterator[Frame], passed: Callable[[int], object]) -> Iterator[Frame]:
-        """Yield frames until interrupted; tell how many passed."""
-        for frame in frames:
-            if self.seen:
-                return
-            yield frame
-            passed(1)
-
-    def ending(self) -> tuple[str, str]:
-        """Status and reason of `Stop`."""
-        return ("aborted", "interrupted") if self.seen else ("complete", "")
-
-
-class StoredReplay:
-    """Sink that stores frame and tables of a replay."""
-
-    def __init__(self, writer: RunWriter) -> None:
-        self.writer = writer
-        self.notices = frame_quality.Notices()
-        self.finish = writer.finish
-        self.close = writer.close
-
-    def __call__(self, frame: Frame, update: Update) -> None:
-        self.writer.add_frame(frame)
-        for kind, text in self.notices(update):
-            self.writer.status(kind, update.t, text)
-        self.writer.commit(frame, update)
-
-    def leave_out(self, frame: Frame, why: str) -> None:
-        """Store a frame that is not analyzed."""
-        self.writer.add_frame(frame)
-        for kind, text in self.notices.left_out(frame, why):
-            self.writer.status(kind, frame.t, text)
 
 
 def replay(
@@ -278,13 +178,3 @@ def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]
             yield frame
         else:
             writer.add_frame(frame)
-
-
-def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:
-    """Yield each frame when its time point is due; late frames at once."""
-    begin = time.monotonic()
-    for frame in frames:
-        wait = begin + frame.t * interval_s - time.monotonic()
-        if wait > 0:
-            time.sleep(wait)
-        yield frame

@@ -13,14 +13,17 @@ from livespt.stream import pipeline
 from livespt.stream.errors import InputError
 from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.sources import recalled
 from livespt.stream.store.attributes import Attributes, read_attributes
 from livespt.stream.store.columns import TABLES
 from livespt.stream.store.frame_log import LogReader
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.types import FORMAT, Frame, Start, Stop, Update
-from livespt.tools.runs.compose import Chain, Facts, Options, compose, differences
-from livespt.tools.runs.replay import Interrupt
+from livespt.tools.runs.compose import Chain, compose
+from livespt.tools.runs.interrupt import Interrupt
+from livespt.tools.runs.options import Facts, Options
+from livespt.tools.runs.provenance import differences
 
 if TYPE_CHECKING:
     from livespt.acquisition.recordings.open_movie import Movie
@@ -92,7 +95,7 @@ def resume(
     with Interrupt() as interrupt, tqdm(unit="frame", disable=None) as bar:
         frames = _until(rest.frames(), interrupt, bar.update)
         stop = pipeline.run(
-            recalled(chain, recall, writer.tables.taking(frames)),
+            recalled(chain.stages, recall, writer.tables.taking(frames)),
             chain.analyzer,
             [rest, checkpoints],
             start,
@@ -118,16 +121,6 @@ def recomposed(start: Start, say: Callable[[str], None]) -> Chain:
     if told := differences(chain.start, start):
         say(f"note: the bytes may differ from those before: {'; '.join(told)}")
     return chain._replace(start=start)
-
-
-def recalled(chain: Chain, recall: Recall, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Bring the memory back, then yield the frames that are new; what it took is not theirs."""
-    for frame in recall(frames):
-        chain.stages.localize.take_ms()
-        chain.stages.infer.take_ms()
-        yield frame
-        yield from frames
-        return
 
 
 def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:

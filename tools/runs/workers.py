@@ -10,44 +10,29 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
 
 from livespt.stream import pipeline
-from livespt.stream.degradation import Ladder, graded
+from livespt.stream.degradation import Ladder
 from livespt.stream.errors import WireError
-from livespt.stream.host.atomic_files import Durability
 from livespt.stream.recovery.checkpoints import Checkpoints
 from livespt.stream.recovery.reanalysis import Recall
 from livespt.stream.ring.ring import RingReader
+from livespt.stream.sinks import Published, StoredTables
+from livespt.stream.sources import graded, handed_over, recalled
 from livespt.stream.store.attributes import read_attributes
-from livespt.stream.store.frame_log import LogReader
-from livespt.stream.store.movie import MovieReader, MovieWriter
+from livespt.stream.store.movie import MovieReader
 from livespt.stream.store.run import TableWriter
 from livespt.stream.types import Frame, Start
 from livespt.stream.wire.event_history import StoredEvents
 from livespt.stream.wire.publisher import Publisher
-from livespt.tools.runs.compose import Chain, Facts, Options, compose
-from livespt.tools.runs.recorder import StoredTables, handed_over, store_frames
-from livespt.tools.runs.replay import Published
-from livespt.tools.runs.resume import recalled, recomposed
+from livespt.tools.runs.compose import Chain, compose
+from livespt.tools.runs.options import Live
+from livespt.tools.runs.resume import recomposed
 
 MAX_BEHIND = 64  # frames the analyzer may lag before it skips to the newest
 GAINED = 0.9  # a backlog that does not shrink by this factor is not made up for
 ORDERS_S = 0.25  # between looks for orders
 PORT_S = 5.0  # for the system to give back the port of a process that died
-
-
-class Live(NamedTuple):
-    """What the workers of a run are told."""
-
-    ring: str
-    out: Path
-    facts: Facts
-    options: Options
-    endpoint: str
-    keys: Path | None
-    durability: Durability
-    checkpoint_s: float
 
 
 class Ending:
@@ -83,17 +68,6 @@ class Ending:
             self._word = first, second
         else:
             self._tell(first, t, second)
-
-
-def recording(pipe: Connection, live: Live, start: Start, restarts: int) -> None:
-    """Recorder process: every frame into `movie`."""
-    writer = MovieWriter(live.out, start, resume=restarts > 0, durability=live.durability)
-    with RingReader(live.ring, lossless=True) as reader:
-        if restarts:
-            reader.pass_over(int(LogReader(live.out).poll()["number"].max(initial=-1)))
-        pipe.send("ready")
-        store_frames(reader, writer)
-    pipe.send("done")
 
 
 def analyzing(pipe: Connection, live: Live, restarts: int) -> None:
@@ -151,7 +125,7 @@ def _loop(
     ending = Ending(pipe, tell)
     frames = tables.taking(ending.until(frames))
     if recall is not None:
-        frames = recalled(chain, recall, frames)
+        frames = recalled(chain.stages, recall, frames)
     sinks: list[pipeline.Sink] = [
         Published(publisher),
         StoredTables(tables, publisher, lambda: reader.refused, recall),

@@ -12,7 +12,8 @@ from livespt.models.fingerprint.classifier import Task
 from livespt.stream.errors import SettingError
 from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
-from livespt.tools.runs.compose import Options, load_infer, load_whole
+from livespt.tools.runs.compose import load_infer, load_whole
+from livespt.tools.runs.options import Options
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.fingerprints import answers, describe, task_columns
 from livespt.tools.tables.user_table import check_out, read_table, write_table

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from livespt.stream.link.corrections import rename
 from livespt.stream.link.linker import Linker
-from livespt.stream.link.relinker import Moves
+from livespt.stream.link.offline import link_points
 from livespt.tools.tables.user_table import check_out, read_table, write_table
 
 
@@ -57,9 +54,8 @@ def link_table(
     StoreError
         `out` exists or cannot be written.
     """
-    Linker(
-        search_range, memory, motion=motion, refine=refine
-    )  # refuses bad values before a large file is read
+    # refuses bad values before a large file is read
+    Linker(search_range, memory, motion=motion, refine=refine)
     check_out(Path(out), overwrite=overwrite)
     table = read_table(src, ("frame", "y", "x"), optional=("z",), adds=("particle",))
     axes = [name for name in ("z", "y", "x") if name in table.values]
@@ -73,36 +69,3 @@ def link_table(
         "tracks": len(np.unique(particle)),
         "out": str(out),
     }
-
-
-def link_points(
-    frames: NDArray[np.int64],
-    points: NDArray[np.float64],
-    search_range: float,
-    memory: int = 0,
-    **settings: Any,
-) -> NDArray[np.int64]:
-    """Track id, (n,), of points in any order: (n,) frame numbers, (n, 2 or 3) coordinates.
-
-    `settings` are further ones of `Linker`.
-    """
-    linker = Linker(search_range, memory, points.shape[1], **settings)
-    order = np.argsort(frames, kind="stable")
-    when, place = frames[order], points[order]
-    found = np.empty(len(frames), np.int64)
-    cuts = np.flatnonzero(np.diff(when)) + 1
-    for begin, end in zip([0, *cuts], [*cuts, len(frames)], strict=True) if len(order) else ():
-        linked = linker.link(int(when[begin]), place[begin:end])
-        _correct(found[:begin], when, linked.moves)
-        found[begin:end] = linked.track
-    _correct(found, when, linker.finish())
-    track = np.empty(len(frames), np.int64)
-    track[order] = found
-    return track
-
-
-def _correct(track: NDArray[np.int64], frames: NDArray[np.int64], moves: Iterable[Moves]) -> None:
-    """Rename the points so far as corrections of their links have it."""
-    for move in moves:
-        tail = track[np.searchsorted(frames, move.frame) :]
-        tail[:] = rename(tail, move.track, move.other)

@@ -18,7 +18,8 @@ from livespt.models.fingerprint.classifier_graph import save
 from livespt.models.fingerprint.fingerprint import Units
 from livespt.models.runtime.session import write_card
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools.runs.compose import Options, load_infer
+from livespt.tools.runs.compose import load_infer
+from livespt.tools.runs.options import Options
 from livespt.tools.tables import labelled_tracks
 from livespt.tools.tables.analyze import readings
 from livespt.tools.tables.fingerprints import Described, describe

@@ -21,8 +21,8 @@ from livespt.stream.store.run import RunReader, open_run
 from livespt.stream.types import SPOT
 from livespt.tools.evaluate_localizer.stacks import Case, matched, stack
 from livespt.tools.overlay.watch import watch
-from livespt.tools.runs.compose import Facts, Options
 from livespt.tools.runs.live import record
+from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.replay import replay
 from livespt.tools.tables.export import spot_table
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream.analyzer import Analyzer
 from livespt.stream.link.lineage import Kin, Lineage
 from livespt.stream.link.linker import Linker
+from livespt.stream.settings import Settings
 from livespt.stream.types import KINDS, SPOT, Frame
 
 FRAMES = 40

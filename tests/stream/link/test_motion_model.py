@@ -15,8 +15,8 @@ from livespt.models.simulate.crowds import scene, steps
 from livespt.stream.errors import SettingError
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.motion_model import MODELS
+from livespt.stream.link.offline import link_points
 from livespt.tools.score.tracks import Table, mistakes, score, without_short
-from livespt.tools.tables.link import link_points
 
 Points = NDArray[np.float64]
 MOVING = MODELS[1:]

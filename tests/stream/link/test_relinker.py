@@ -9,15 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.models.simulate.crowds import Scene, scene
-from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import SettingError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.link.linker import Linker
+from livespt.stream.link.offline import link_points
 from livespt.stream.link.relinker import _homes
+from livespt.stream.settings import Settings
 from livespt.stream.states import States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
 from livespt.tools.score.tracks import mistakes
-from livespt.tools.tables.link import link_points
 
 REACH = {"receptors": 6.0, "viruses": 7.0}
 RELINKED = KINDS.index("relinked")

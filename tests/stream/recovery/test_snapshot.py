@@ -24,14 +24,16 @@ from livespt.models.fingerprint.fingerprint import COUNT, Units
 from livespt.models.motion.segmenter import Segmenter
 from livespt.models.motion.uncoating import Infer, Uncoating
 from livespt.models.runtime.session import write_card
-from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream.analyzer import Analyzer
 from livespt.stream.decisions import Rule
 from livespt.stream.errors import InputError
 from livespt.stream.link.linker import Linker
-from livespt.stream.pipeline import Timed, TimedInfer
 from livespt.stream.recovery import snapshot
+from livespt.stream.settings import Settings
+from livespt.stream.timing import Timed, TimedInfer
 from livespt.stream.types import EVENT, KINDS, SPOT, Frame, Update, joined
-from livespt.tools.runs.compose import Facts, Options, compose
+from livespt.tools.runs.compose import compose
+from livespt.tools.runs.options import Facts, Options
 
 TIMES = [t for t in range(44) if t not in (9, 10, 24, 25, 26, 27, 28)]  # two gaps
 EAGER = Settings(lag=6, memory=2, abstain_below=0.3, rule=Rule(0.5, 2, 2))

@@ -7,10 +7,10 @@ import pytest
 
 from livespt.models.simulate.crowds import scene
 from livespt.stream.errors import MissingError
+from livespt.stream.link.offline import link_points
 from livespt.tools.evaluate import other_linkers
 from livespt.tools.evaluate.other_linkers import by_trackpy, judges, missing, versions
 from livespt.tools.score.tracks import mistakes
-from livespt.tools.tables.link import link_points
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs

@@ -10,7 +10,9 @@ import pytest
 from livespt.stream.link import link_frame
 from livespt.stream.link.motion_model import MODELS
 from livespt.stream.types import Frame
-from livespt.tools.runs.compose import Facts, Options, compose, differences
+from livespt.tools.runs.compose import compose
+from livespt.tools.runs.options import Facts, Options
+from livespt.tools.runs.provenance import differences
 
 FACTS = Facts("test", "yx", (64, 64), "<u2")
 

@@ -15,6 +15,7 @@ import pytest
 
 from livespt.stream.errors import StoreError
 from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.sinks import REASONS, StoredTables
 from livespt.stream.store import table_writer as table_store
 from livespt.stream.store.movie import MovieWriter
 from livespt.stream.store.run import TableWriter, create_run, open_run
@@ -22,7 +23,7 @@ from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.stream.wire.publisher import Publisher
 from livespt.tools.chaos import disk
-from livespt.tools.runs.recorder import REASONS, StoredTables, store_frames
+from livespt.tools.runs.recorder import store_frames
 
 START = Start("r", "live", "test", "yx", (32, 32), "<u2", 0.1, 0.05)
 STOP = Stop("r", "complete")

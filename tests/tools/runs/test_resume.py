@@ -20,7 +20,8 @@ from livespt.stream.store.run import MovieWriter, RunReader, RunWriter, TableWri
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop, Update
 from livespt.tools.cli.main import run as command
-from livespt.tools.runs.compose import Facts, Options, compose
+from livespt.tools.runs.compose import compose
+from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.replay import chosen, replay
 from livespt.tools.runs.resume import resume
 

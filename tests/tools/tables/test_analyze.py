@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from livespt.models.motion.segmenter import Whole
 from livespt.models.motion.uncoating import Infer
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
-from livespt.stream.analyzer import Analyzer, Settings
+from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError, ModelError, SettingError
+from livespt.stream.settings import Settings
 from livespt.stream.types import ABSTAIN, MOTIONS, SPOT, Frame, joined
-from livespt.tools.runs.compose import Options, load_infer
+from livespt.tools.runs.compose import load_infer
+from livespt.tools.runs.options import Options
 from livespt.tools.score.readings import as_known
 from livespt.tools.tables import analyze
 from livespt.tools.tables.analyze import analyze_table, point_by_point
