@@ -15,38 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream import ladder, odd
-from livespt.stream.decide import DEFAULT_RULE, Decisions, Rule
+from livespt.stream import degradation, frame_quality
+from livespt.stream.decisions import Decisions
 from livespt.stream.errors import SettingError
-from livespt.stream.lineage import Kin, Lineage
-from livespt.stream.link import Linked, Linker
-from livespt.stream.refine import Moves
-from livespt.stream.states import Follower, Settled, States
+from livespt.stream.link.lineage import Kin, Lineage
+from livespt.stream.link.linker import Linked, Linker
+from livespt.stream.link.relinker import Moves
+from livespt.stream.settings import Settings
+from livespt.stream.states import Follower, States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
 
 Localize = Callable[[NDArray[np.generic]], NDArray[np.void]]  # image -> SPOT (n,)
 Infer = Callable[[], Follower]  # called once for each channel and position
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the analysis of a run is set to. Stored in `Start`, taken from there by a replay."""
-
-    search_range: float = 5.0  # pixels a particle may move from frame to frame
-    memory: int = 3  # frames a particle may be missed and keep its track
-    lag: int = 16  # frames of look-ahead of a settled state
-    abstain_below: float = 0.0
-    rule: Rule = DEFAULT_RULE
-    z_scale: float = 1.0  # z step in units of a pixel
-    # how the linker foresees motion, see `stream.predict`; a model loses more of the particles that
-    # are suddenly fast, as after uncoating
-    motion: str = "none"
-    intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
-    # what reads tracks is told the intensities of their points, too: where the label is lost with
-    # the coat, that shows sooner than the motion
-    read_intensity: bool = False
-    lineage: bool = False  # tell tracks that merge and split
-    refine: int = 0  # frames after which links are judged once more, see `stream.refine`; 0: never
 
 
 @dataclass
@@ -99,7 +79,7 @@ class Analyzer:
 
     def __call__(self, frame: Frame) -> Update:
         """Analyze one frame, which it does not refuse."""
-        found = odd.look(frame, self._last.time_s if self._last else -math.inf)
+        found = frame_quality.look(frame, self._last.time_s if self._last else -math.inf)
         lane = self._lane(frame.channel, frame.position, frame.image.ndim)
         lost = frame.number - self._number - 1
         self._number, self._last = frame.number, frame._replace(image=frame.image[:0])
@@ -130,7 +110,7 @@ class Analyzer:
         )
         events.append(lane.decisions(due, frame.t))
         events += self._kin(lane, frame, linked, points, spots)
-        if frame.level >= 2 and frame.number % ladder.STATE_EVERY:
+        if frame.level >= 2 and frame.number % degradation.STATE_EVERY:
             now = now[:0]  # left out; these points are settled like all others
         states = [now, overdue.rows, ended.rows, due.rows]
         update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
@@ -305,6 +285,3 @@ def _kin_events(kind: str, frame: Frame, kin: Kin, scale: NDArray[np.float64]) -
     events["other"] = kin.other
     events["probability"] = kin.probability
     return events
-
-
-__all__ = ["Analyzer", "Follower", "Infer", "Localize", "Settings", "Settled"]

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE
-from livespt.stream.window import Windows, grown
+from livespt.stream.windows import Windows, grown
 
 
 class Follower(Protocol):
-    """What is carried of the tracks of one lane, by slot: `models.follow.Following`.
+    """What is carried of the tracks of one lane, by slot: `models.motion.follower.Following`.
 
     A reading is five probabilities: of the four motions, in the order of `types.MOTIONS`, and of
     having uncoated. A sixth may follow: of what a user's classifier looks for.

@@ -100,8 +100,8 @@ FRAME = np.dtype(
         ("infer_ms", "<f4"),
         ("analyze_ms", "<f4"),  # whole step
         ("latency_ms", "<f4"),  # hook to published; NaN in a replay
-        ("level", "u1"),  # of `stream.ladder`: what was given up for it, 0: nothing
-        ("odd", "u1"),  # what was the matter with it: bits of `stream.odd`
+        ("level", "u1"),  # of `stream.degradation`: what was given up for it, 0: nothing
+        ("odd", "u1"),  # what was the matter with it: bits of `stream.frame_quality`
     ]
 )
 
@@ -128,7 +128,7 @@ class Frame(NamedTuple):
     image: NDArray[Any]
     clock: int = 0  # index into CLOCKS
     captured_ns: int = 0  # monotonic clock at the hook; 0: not live
-    level: int = 0  # of `stream.ladder`: what the loop gives up for it
+    level: int = 0  # of `stream.degradation`: what the loop gives up for it
 
 
 class Timings(NamedTuple):
@@ -155,7 +155,7 @@ class Update(NamedTuple):
     timings: Timings = Timings()
     degraded: int = 0  # spots in crowds too dense to be linked at the least cost in bounded time
     level: int = 0  # of the frame
-    odd: int = 0  # what was the matter with the frame: bits of `stream.odd`
+    odd: int = 0  # what was the matter with the frame: bits of `stream.frame_quality`
 
 
 @dataclass(frozen=True)

@@ -37,15 +37,15 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     import torch
 
-    from livespt.models import brightness, traits
-    from livespt.models.deepspt import Follow, Whole
-    from livespt.models.motion_graph import save
-    from livespt.models.session import write_card
+    from livespt.models.motion import features, intensity_features
+    from livespt.models.networks.motion import Follow, Whole
+    from livespt.models.networks.motion_graph import save
+    from livespt.models.runtime.session import write_card
 
     folder = tmp_path_factory.mktemp("networks")
     torch.manual_seed(0)
     decision = {"lag": 20, "threshold": 0.6, "hold": 2}
-    told = traits.COUNT, traits.COUNT + brightness.COUNT
+    told = features.COUNT, features.COUNT + intensity_features.COUNT
     kinds = (("segmenter", "segment", 4, 96, told[0]), ("uncoating", "uncoating", 1, 64, told[1]))
     for name, task, *size in kinds:
         for net, end in ((Follow(*size), ""), (Whole(*size), "_whole")):

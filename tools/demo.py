@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livespt.stream.errors import StoreError
-from livespt.stream.files import Durability
-from livespt.stream.relink import corrected
-from livespt.stream.store import open_run
-from livespt.tools.compose import Facts, Options
-from livespt.tools.live import check_free, record, speed
+from livespt.stream.host.atomic_files import Durability
+from livespt.stream.link.corrections import corrected
+from livespt.stream.store.run import open_run
+from livespt.tools.runs.live import check_free, record, speed
+from livespt.tools.runs.options import Facts, Options
 
 if TYPE_CHECKING:
-    from livespt.acquisition.simulate import SimulatedMovie
+    from livespt.acquisition.simulated import SimulatedMovie
 
 
 def demo(
@@ -37,9 +37,9 @@ def demo(
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run the demo into the folder `out`; return the summary that `out/summary.json` holds."""
-    from livespt.acquisition.micromanager import simulated_microscope
-    from livespt.acquisition.simulate import Scenario, virus_entry
-    from livespt.tools.overlay import render_run
+    from livespt.acquisition.microscope.connect import simulated_microscope
+    from livespt.acquisition.simulated import Scenario, virus_entry
+    from livespt.tools.overlay.canvas import render_run
 
     run = out / "run.zarr"
     if run.exists():
@@ -86,7 +86,7 @@ def demo(
 
 def judge(movie: SimulatedMovie, run: Path) -> dict[str, Any]:
     """Score a stored run against the truth of the simulated movie it came from."""
-    from livespt.tools import score
+    from livespt.tools.score import movie as score
 
     found = open_run(run)
     spots, states = (corrected(rows, found.events) for rows in (found.spots, found.states))
@@ -123,7 +123,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
 def _show(run: Path, say: Callable[[str], None]) -> None:
     """Open the stored run in a window where there is a screen."""
     from livespt.stream.errors import LiveSptError
-    from livespt.tools.watch import watch
+    from livespt.tools.overlay.watch import watch
 
     try:
         watch(str(run))

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from livespt.stream import shared
 from livespt.stream.errors import LiveSptError, ModelError
-from livespt.stream.ring import RingReader, RingWriter
+from livespt.stream.host import shared_memory
+from livespt.stream.ring.ring import RingReader, RingWriter
 from livespt.stream.types import Frame
 
 Finding = dict[str, str]  # name; state "ok", "warn" or "missing"; value; advice, empty if ok
@@ -143,7 +143,7 @@ def _gpu() -> Finding:
 
 
 def _opengl() -> Finding:
-    from livespt.tools.opengl import PACKAGES, opengl
+    from livespt.tools.overlay.opengl import PACKAGES, opengl
 
     window, picture = opengl(window=True), opengl()
     if window.backend:
@@ -159,7 +159,7 @@ def _opengl() -> Finding:
 
 
 def _shared_memory() -> Finding:
-    free = shared.free_bytes()
+    free = shared_memory.free_bytes()
     rooms = ", ".join(f"{folder} {room / 1e9:.1f} GB free" for folder, room in free.items())
     image = np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint16).reshape(SHAPE)
     n, name = 200, f"doctor-{os.getpid()}"
@@ -179,7 +179,7 @@ def _shared_memory() -> Finding:
 
 
 def _micro_manager() -> Finding:
-    from livespt.acquisition.micromanager import PORT, answers
+    from livespt.acquisition.microscope.connect import PORT, answers
 
     if answers():
         return _ok(f"answers at 127.0.0.1:{PORT}")
@@ -249,7 +249,7 @@ def try_providers() -> None:
     """Child: providers of ONNX Runtime, and which one really runs the shipped localizer."""
     import onnxruntime
 
-    from livespt.models.session import open_session, shipped
+    from livespt.models.runtime.session import open_session, shipped
 
     runs, cuda = "cuda", ""
     try:
@@ -279,7 +279,7 @@ def _python_core() -> Finding:
 
 def try_core() -> None:
     """Child: frames of the demo camera through core, engine, hook."""
-    from livespt.acquisition.micromanager import demo_microscope
+    from livespt.acquisition.microscope.connect import demo_microscope
 
     exposure_ms, wanted, times = 10.0, 100, []
 
@@ -309,8 +309,9 @@ def _frame_rate() -> Finding:
 
 def try_analysis(n_frames: int = 70, first: int = 30) -> None:
     """Child: the whole analysis, shipped models, on simulated frames; the first ones warm it up."""
-    from livespt.acquisition.simulate import Scenario, virus_entry
-    from livespt.tools.compose import Facts, Options, compose
+    from livespt.acquisition.simulated import Scenario, virus_entry
+    from livespt.tools.runs.compose import compose
+    from livespt.tools.runs.options import Facts, Options
 
     movie = virus_entry(Scenario(n_frames=n_frames, shape=SHAPE))
     facts = Facts("simulated", movie.axes, movie.shape, movie.dtype, 0.1, 0.05)

@@ -12,11 +12,11 @@ from typing import TextIO
 import numpy as np
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.stream.message import event_fields
-from livespt.stream.store import open_run
-from livespt.stream.subscribe import Subscriber
+from livespt.stream.store.run import open_run
 from livespt.stream.types import KINDS
-from livespt.stream.wire import ENDPOINT
+from livespt.stream.wire.codec import ENDPOINT
+from livespt.stream.wire.payloads import event_fields
+from livespt.stream.wire.subscriber import Subscriber
 
 WAIT_S = 5.0
 

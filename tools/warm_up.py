@@ -12,8 +12,9 @@ import numpy as np
 from numba.core import event as compiler
 
 from livespt.stream.compiled import cache_folder
-from livespt.tools.analyze import whole_tracks
-from livespt.tools.compose import Facts, Options, compose, load_whole
+from livespt.tools.runs.compose import compose, load_whole
+from livespt.tools.runs.options import Facts, Options
+from livespt.tools.tables.analyze import whole_tracks
 
 LONGEST = 8  # modules that the report names
 

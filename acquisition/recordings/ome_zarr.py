@@ -1,0 +1,108 @@
+"""Zarr recordings: OME-Zarr images (0.1 to 0.5, full resolution) and plain Zarr arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+
+from livespt.acquisition.recordings.movie import UNKNOWN, Movie, Scale, cut, one_pixel_size
+from livespt.acquisition.recordings.units import micrometers, seconds
+from livespt.stream.errors import InputError
+
+DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
+METADATA = ("zarr.json", ".zarray", ".zgroup")
+
+
+def open_zarr(path: Path) -> Movie:
+    """Open an OME-Zarr image or a plain array; pixels are read frame by frame.
+
+    A plain array takes its axes from `dimension_names`; without, the last two are y and x and a
+    third is time.
+
+    Raises
+    ------
+    InputError
+        Damaged, or neither an image nor an array.
+    """
+    try:
+        node = zarr.open(path, mode="r")
+        if isinstance(node, zarr.Array):
+            names = getattr(node.metadata, "dimension_names", None) or [None] * node.ndim
+            return _movie(path, node, "".join(_letter(name) for name in names), Scale())
+        return _image(path, node)
+    except InputError:
+        raise
+    except DAMAGE as error:
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path} cannot be read as Zarr: {line}") from error
+
+
+def _image(path: Path, group: zarr.Group) -> Movie:
+    facts: dict[str, Any] = dict(group.attrs.asdict())
+    image: dict[str, Any] = facts.get("ome", facts)
+    if "multiscales" not in image:
+        if "bioformats2raw.layout" in image and (path / "0").is_dir():
+            if (path / "1").is_dir():
+                raise InputError(f"{path} holds several images: name one of them, as {path / '0'}")
+            return open_zarr(path / "0")
+        raise InputError(f"{path} is a Zarr group but no image: name the image or array inside it")
+    scales = image["multiscales"][0]
+    name = PurePosixPath(scales["datasets"][0]["path"])
+    if name.is_absolute() or ".." in name.parts:
+        raise InputError(f"{path} points to {name}, outside itself: do not use it")
+    array = group[str(name)]
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{path} is damaged: {name} is no array")
+    given: list[Any] = scales.get("axes") or list("tczyx")[-array.ndim :]
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in given]
+    if len(axes) != array.ndim:
+        raise InputError(f"{path} is damaged: {len(axes)} axes are named but {array.ndim} stored")
+    return _movie(path, array, "".join(_letter(a.get("name")) for a in axes), _scale(axes, scales))
+
+
+def _movie(path: Path, array: Any, axes: str, scale: Scale) -> Movie:
+    movie = cut(path, _Chunks(path, array), axes, scale)
+    movie.frame(0)
+    return movie
+
+
+def _letter(name: Any) -> str:
+    known = {"time": "t", "channel": "c", "position": "p"}
+    text = str(name or UNKNOWN).lower()
+    return known.get(text, text if len(text) == 1 else UNKNOWN)
+
+
+def _scale(axes: list[dict[str, Any]], scales: dict[str, Any]) -> Scale:
+    """Scales of the full resolution, times those of the whole image, in the units of the axes."""
+    factors = [1.0] * len(axes)
+    dataset = scales["datasets"][0]
+    for holder in (dataset, scales):
+        for transform in holder.get("coordinateTransformations") or []:
+            if transform.get("type") == "scale":
+                factors = [a * float(b) for a, b in zip(factors, transform["scale"], strict=True)]
+    found = {_letter(a.get("name")): (f, a.get("unit")) for a, f in zip(axes, factors, strict=True)}
+    y, x, z = (micrometers(*found.get(axis, (None, None))) for axis in "yxz")
+    return Scale(one_pixel_size(y, x), seconds(*found.get("t", (None, None))), z)
+
+
+class _Chunks:
+    """A Zarr array whose damaged chunks raise one kind of error."""
+
+    def __init__(self, path: Path, array: Any) -> None:
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype = array.dtype
+        self._path, self._array = path, array
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
+        try:
+            pixels: NDArray[Any] = self._array[key]
+            return pixels
+        except DAMAGE as error:
+            line = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(f"{self._path} is damaged at {key}: {line}") from error

@@ -1,0 +1,13 @@
+"""Forty features of a track, and classifiers of a user's own labels that read them."""
+
+__all__ = [
+    "classifier",
+    "classifier_graph",
+    "cloud_shape",
+    "definitions",
+    "displacements",
+    "fingerprint",
+    "kernel",
+    "live_classifier",
+    "step_hmm",
+]

@@ -1,0 +1,14 @@
+"""Particles of a frame or a stack: peaks of networks' answers, fits, their precision."""
+
+__all__ = [
+    "gaussian_fit",
+    "localizer",
+    "lodestar_peaks",
+    "overlap_fit",
+    "radial_symmetry",
+    "refinement",
+    "stack_fit",
+    "stack_localizer",
+    "stack_search",
+    "student_peaks",
+]

@@ -1,0 +1,323 @@
+"""Localize: the particles of a frame, by a network in ONNX Runtime and a fit of each one's pixels.
+
+Two kinds of networks answer: LodeSTAR, which learned from one crop
+(`models.localize.lodestar_peaks` reads its answer), and the small students
+(`models.localize.student_peaks`). Where the card says that particles are spots of light, or the
+user asks for it, those without a neighbour are refined (`models.localize.refinement`).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.localize.lodestar_peaks import detect, scores
+from livespt.models.localize.radial_symmetry import radial_symmetry
+from livespt.models.localize.refinement import gaussian
+from livespt.models.localize.student_peaks import decode, interleave
+from livespt.models.runtime.session import Session, open_session
+from livespt.stream.compiled import njit
+from livespt.stream.errors import InputError, ModelError, SettingError
+from livespt.stream.types import SPOT
+
+CLEAR = 4.5  # standard deviations of noise: less light than that is no particle
+MIN_SIZE = 16  # pixels; fewer hold no background to compare with
+DTYPES = ("uint8", "uint16", "float32")
+COMMON = ("cutoff", "merge_px", "radius_px")
+KEYS = {
+    "lodestar": (*COMMON, "offset_px", "alpha", "variance_px2", "border_px", "precision_px"),
+    "student": (*COMMON, "stride_px"),
+}
+REFINE = ("auto", "gauss", "radial", "none")
+EXTRAS = {"z": "z", "polarizability": "polarizability_um3"} | {n: n for n in ("dz", "dy", "dx")}
+STEPS, ROOM = 50.0, 10_000  # of uint16 made from float32: steps a noise unit; where its median lies
+
+Floats = NDArray[np.float32]
+
+
+class Found(NamedTuple):
+    """What a network's answer holds: rows of one particle each."""
+
+    points: NDArray[np.float64]  # (n, 2) y, x, pixels
+    score: NDArray[np.float64]  # (n,)
+    variance: NDArray[np.float64]  # (n,) self-consistency, pixels^2
+    extras: NDArray[np.float64]  # (n, e)
+
+
+class Localizer:
+    """Frame in, SPOT rows out, by `y` then `x`; frame, channel, position 0 and track -1.
+
+    Parameters
+    ----------
+    model : path of the `.onnx` file, or a session on it.
+    provider, threads : as in `open_session`.
+    cutoff : smallest score of a detection; the card's unless given.
+    quantile : take this quantile of a frame's scores as its cutoff instead (the paper's way;
+        LodeSTAR only).
+    refine : "gauss" fits a Gaussian to every particle that stands alone, "radial" takes its centre
+        of radial symmetry, "none" leaves the network's answer; "auto" does what the card says.
+
+    Raises
+    ------
+    ModelError : the model cannot be opened or is none for localizing.
+    SettingError : a cutoff or quantile that is not between 0 and 1, another refinement.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Session,
+        *,
+        provider: str = "auto",
+        threads: int = 1,
+        cutoff: float | None = None,
+        quantile: float | None = None,
+        refine: str = "auto",
+    ) -> None:
+        if isinstance(model, Session):
+            self.session = model
+        else:
+            self.session = open_session(model, provider, threads, task="localize")
+        card = self.session.card
+        self.decoder = str(card.get("decoder", "lodestar"))
+        if self.decoder not in KEYS:
+            raise ModelError(
+                f"{self.session.path} needs a decoder '{self.decoder}': update livespt"
+            )
+        missing = [key for key in KEYS[self.decoder] if key not in card]
+        missing += [f"'{name}' (an extra)" for name in card.get("extras", ()) if name not in EXTRAS]
+        if missing:
+            raise ModelError(f"the card of {self.session.path} lacks {', '.join(missing)}")
+        for name, value in (("cutoff", cutoff), ("quantile", quantile)):
+            if value is not None and not 0 < value < 1:
+                raise SettingError(f"{name} must lie between 0 and 1, got {value}")
+        if quantile is not None and self.decoder != "lodestar":
+            raise SettingError(f"{self.session.name} takes a cutoff, not a quantile")
+        if refine not in REFINE:
+            raise SettingError(f"refine must be one of {', '.join(REFINE)}, got '{refine}'")
+        named = card.get("refine", "none") if refine == "auto" else refine
+        self.refine = "gauss" if named is True else str(named or "none")
+        given = quantile is not None or cutoff is not None
+        self.quantile = quantile if given else card.get("quantile")
+        self.cutoff = float(card["cutoff"] if cutoff is None else cutoff)
+        self._axes = str(card["input"].get("axes", "yx"))
+        self._raw = card["input"].get("dtype") == "uint16"  # what the graph takes
+        self._radius = float(card["radius_px"])
+        self._width = _width(card)
+
+    @property
+    def provider(self) -> str:
+        """Execution provider that runs: "cpu" or "cuda"."""
+        return self.session.provider
+
+    def refuses(self, axes: str, shape: tuple[int, ...], dtype: str) -> str | None:
+        """Why frames of that kind cannot be localized; None: they can."""
+        name, own = self.session.name, self._axes
+        if axes != own or len(shape) != len(own):
+            return f"{name} localizes in frames ({', '.join(own)}), not in {axes} {list(shape)}"
+        channels = int(self.session.card.get("channels", 1))
+        if own == "cyx" and shape[0] != channels:
+            return f"{name} takes frames of {channels} channels, not of {shape[0]}"
+        if np.dtype(dtype).name not in (DTYPES if own == "yx" else DTYPES[2:]):
+            return f"{name} takes {', '.join(DTYPES)} frames, not {dtype}"
+        if min(shape[-2:]) < MIN_SIZE:
+            return f"frames must be at least {MIN_SIZE} pixels on each side, not {list(shape)}"
+        return None
+
+    def warm_up(self, shape: tuple[int, ...], dtype: str = "uint16") -> None:
+        """Compile and allocate now, so that the first frame is not late."""
+        count = int(np.prod(shape))
+        ramp = (np.arange(count).reshape(shape) % 251).astype(dtype)
+        self(ramp)
+        flat = np.ascontiguousarray(ramp[0] if len(shape) == 3 else ramp)
+        middle = np.array([[8.0, 8.0]])
+        measure(flat, middle, self._radius)
+        if self.refine == "gauss":
+            gaussian(flat, middle, 1.0)
+        elif self.refine == "radial":
+            radial_symmetry(flat, middle, self._radius)
+
+    def __call__(self, image: NDArray[Any]) -> NDArray[np.void]:
+        """SPOT rows (n,) of one frame (y, x), or (c, y, x) where the card says so.
+
+        Pixels that are no numbers count as background; a frame without particles gives no row.
+        """
+        reason = self.refuses(self._axes, image.shape, image.dtype.name)
+        if reason is not None:
+            raise InputError(reason)
+        frame = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+        if image.dtype.kind == "f":
+            frame = _only_numbers(frame)
+        field, noise = self.field(frame)
+        found = self._found(field, (frame.shape[-2], frame.shape[-1]))
+        if self._axes == "cyx":
+            frame = frame[int(self.session.card.get("intensity_channel", 0))]
+        return self._rows(frame, found, noise)
+
+    def field(self, image: NDArray[Any]) -> tuple[Floats, float]:
+        """The network's answer (3 + e, h', w') and the noise, counts.
+
+        dy, dx, rho of each cell, then what the card's `extras` name.
+        """
+        if not self._raw:
+            field, noise = self._run(np.ascontiguousarray(image, dtype=np.float32))
+            return field, noise
+        if image.dtype.kind == "f":
+            counts, scale = _quantized(image)
+        else:
+            counts, scale = np.ascontiguousarray(image, dtype=np.uint16), 1.0
+        field, noise = self._run(counts)
+        split = self.session.card.get("split", 1) == 2
+        return interleave(field) if split else field, noise / scale
+
+    def _run(self, frame: NDArray[Any]) -> tuple[Floats, float]:
+        """Answer (k, h', w') and noise of the network, which must have the shapes of a localizer's.
+
+        The file is the one its card names, but a card may be made for any file.
+        """
+        answers = self.session.run(frame)
+        shapes = [answer.shape for answer in answers]
+        card = self.session.card
+        need = (3 + len(card.get("extras", ()))) * (4 if card.get("split", 1) == 2 else 1)
+        if (
+            len(answers) != 2
+            or len(shapes[0]) != 4
+            or shapes[0][:2] != (1, need)
+            or answers[1].size != 1
+        ):
+            raise ModelError(f"{self.session.path} answers with {shapes}: it is no localizer")
+        return answers[0][0], float(answers[1].reshape(()))
+
+    def _found(self, field: Floats, shape: tuple[int, int]) -> Found:
+        """Particles of the answer whose positions lie in the frame, by y then x."""
+        card = self.session.card
+        merge = float(card["merge_px"])
+        if self.decoder == "student":
+            rows = decode(field, self.cutoff, float(card["stride_px"]), merge)
+        else:
+            alpha, v0 = float(card["alpha"]), float(card["variance_px2"])
+            border, cutoff = int(card["border_px"]), self.cutoff
+            if self.quantile is not None:
+                every = scores(field, 0.0, alpha, v0, border)
+                cutoff = max(float(np.quantile(every, self.quantile)), 1e-6)
+            rows = detect(field, cutoff, alpha, v0, merge, border)
+            rows[:, :2] -= card["offset_px"]
+        inside = ((rows[:, :2] > -0.5) & (rows[:, :2] < np.array(shape) - 0.5)).all(axis=1)
+        rows = rows[inside]
+        rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+        return Found(rows[:, :2].copy(), rows[:, 2], rows[:, 3], rows[:, 4:])
+
+    def _rows(self, frame: NDArray[Any], found: Found, noise: float) -> NDArray[np.void]:
+        spots = np.zeros(len(found.points), SPOT)
+        spots["track"] = -1
+        for unknown in ("dz", "sigma", "polarizability_um3"):
+            spots[unknown] = np.nan
+        spots["y"], spots["x"] = found.points.T
+        spots["score"], spots["variance"] = found.score, found.variance
+        rest = np.ones(len(spots), np.bool_)
+        speck = ~rest
+        if self.refine == "radial":
+            spots["y"], spots["x"] = radial_symmetry(frame, found.points, self._radius).T
+        elif self.refine == "gauss":
+            fit = gaussian(frame, found.points, noise, sigma_px=self._width)
+            # the light of a spot over what noise alone gives a filter of its shape
+            clear = fit.intensity / (2 * math.sqrt(math.pi) * fit.width * max(noise, 1e-9))
+            good, rest = fit.good, ~fit.good
+            speck = fit.speck | (good & (np.abs(clear) < CLEAR))
+            spots["y"][good], spots["x"][good] = fit.points[good].T
+            spots["dy"][good], spots["dx"][good] = fit.spread[good].T
+            for name in ("sigma", "intensity", "background"):
+                spots[name][good] = getattr(fit, name)[good]
+        total, background, pixels = measure(frame, found.points[rest], self._radius)
+        spots["intensity"][rest], spots["background"][rest] = total, background
+        spots["dy"][rest] = spots["dx"][rest] = self._precision(total, pixels, noise)
+        if self.refine == "gauss":  # no spot fits, and little light there: hot pixels, streaks
+            speck[rest] = np.abs(total) < CLEAR * noise * np.sqrt(pixels)
+        self._put_extras(spots, found.extras)
+        spots = spots[~speck]
+        return spots[np.lexsort((spots["x"], spots["y"]))]
+
+    def _precision(self, total: Floats, pixels: Floats, noise: float) -> Floats:
+        """Standard deviation of the network's positions, pixels, from the noise of the disc.
+
+        White noise of the frame: shot noise of a bright particle itself is not counted.
+        """
+        floor, slope = self.session.card.get("precision_px", (0.05, 1.5))
+        precision = np.full(len(total), np.nan, np.float32)
+        seen = total != 0
+        relative = noise * np.sqrt(pixels[seen]) / np.abs(total[seen])
+        precision[seen] = np.sqrt(floor**2 + (slope * relative) ** 2)
+        return precision
+
+    def _put_extras(self, spots: NDArray[np.void], extras: NDArray[np.float64]) -> None:
+        """What the network says beside the position, in the units of SPOT."""
+        card = self.session.card
+        for k, name in enumerate(card.get("extras", ())):
+            factor, offset = card["extras_calibration"][k]
+            spots[EXTRAS[name]] = factor * extras[:, k] + offset
+
+
+def _width(card: dict[str, Any]) -> tuple[float, float]:
+    """Sigma to expect of a particle that is a spot of light, pixels, lowest and highest."""
+    if "sigma_px" in card:
+        low, high = card["sigma_px"]
+        return float(low), float(high)
+    sigma = max(float(card.get("fwhm_px", 3.0)) / 2.355, 0.8)
+    return sigma / 1.5, sigma * 1.5
+
+
+def _quantized(frame: Floats) -> tuple[NDArray[np.uint16], float]:
+    """`frame` in uint16, and its counts a count of the frame.
+
+    A count is 1 / STEPS of the pixel noise, so nothing is lost; what lies further from the median
+    than 16 bits reach is clipped.
+    """
+    some = frame[::3, ::3].astype(np.float64)
+    middle = float(np.median(some))
+    rough = np.abs(np.diff(frame[::3].astype(np.float64), 2, axis=1))
+    noise = float(np.median(rough)) / 1.652  # of 1, -2, 1: sqrt(6) sigma, times 0.6745
+    span = float(np.abs(some - middle).max())
+    if noise <= 0:
+        noise = span / 500
+    scale = STEPS / noise if noise > 0 else 1.0
+    counts = (frame.astype(np.float64) - middle) * scale + ROOM
+    return np.clip(counts, 0, 65535).astype(np.uint16), scale
+
+
+def _only_numbers(frame: Floats) -> Floats:
+    """`frame` with the mean of its numbers where it holds NaN or infinity."""
+    good = np.isfinite(frame)
+    if good.all():
+        return frame
+    mean = frame[good].mean(dtype=np.float64) if good.any() else 0.0
+    return np.where(good, frame, np.float32(mean))
+
+
+@njit()
+def measure(
+    frame: NDArray[Any], points: NDArray[np.float64], radius: float
+) -> tuple[Floats, Floats, Floats]:
+    """Counts above background in a disc, background (median of the ring to 2 radii), pixels."""
+    n = len(points)
+    total, background = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    pixels = np.zeros(n, np.float32)
+    reach = int(2 * radius + 1)
+    ring = np.empty((2 * reach + 1) ** 2, np.float32)
+    for p in range(n):
+        cy, cx = round(points[p, 0]), round(points[p, 1])
+        m, inner, disc = 0, 0, 0.0
+        for y in range(max(cy - reach, 0), min(cy + reach + 1, frame.shape[0])):
+            for x in range(max(cx - reach, 0), min(cx + reach + 1, frame.shape[1])):
+                r2 = (y - points[p, 0]) ** 2 + (x - points[p, 1]) ** 2
+                if r2 <= radius * radius:
+                    inner += 1
+                    disc += frame[y, x]
+                elif r2 <= 4 * radius * radius:
+                    ring[m] = frame[y, x]
+                    m += 1
+        level = np.median(ring[:m]) if m else 0.0
+        total[p], background[p], pixels[p] = disc - inner * level, level, inner
+    return total, background, pixels

@@ -1,0 +1,224 @@
+"""Joint: spots that overlap, fitted together.
+
+As `models.localize.gaussian_fit`, with a position and a height for each of up to MOST spots on one
+background, and with the width that the frame's other spots have. Where spots are so close that
+pixels do not tell them apart, what was known before decides: that the network's positions are good
+to `PLACE` pixels and that heights are of the order of the frame's others. The inverse of the
+information then says how sure each position is, its neighbours' being unsure too.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
+
+MOST = 6  # spots fitted together; more are left to the network
+HALF = 4  # pixels around each spot that count
+PLACE = 0.5  # pixels
+STEPS = 6
+STEP = 0.5  # pixels: the longest a spot moves in one step
+
+Floats = NDArray[np.float64]
+
+
+@njit(error_model="numpy")
+def clusters(points: Floats, reach: float) -> NDArray[np.int64]:
+    """(n,) the first member of each point's cluster: chains of neighbours closer than `reach`.
+
+    `points` (n, 2) are in order of y.
+    """
+    n = len(points)
+    root = np.arange(n)
+    for i in range(n):
+        for j in range(i + 1, n):
+            if points[j, 0] - points[i, 0] >= reach:
+                break
+            if (points[j, 0] - points[i, 0]) ** 2 + (
+                points[j, 1] - points[i, 1]
+            ) ** 2 < reach * reach:
+                a, b = _root(root, i), _root(root, j)
+                root[max(a, b)] = min(a, b)
+    for i in range(n):
+        root[i] = _root(root, i)
+    return root
+
+
+@njit(error_model="numpy")
+def _root(root: NDArray[np.int64], i: int) -> int:
+    while root[i] != i:
+        i = root[i]
+    return i
+
+
+@njit(error_model="numpy")
+def fit_together(
+    frame: NDArray[Any],
+    points: Floats,
+    root: NDArray[np.int64],
+    camera: Floats,
+    width: float,
+    height: float,
+    reach: float,
+) -> Floats:
+    """(n, 6) y, x, variances of both, A, b of the members of clusters of 2 to MOST; else NaN.
+
+    Parameters
+    ----------
+    camera : variance of a background pixel, counts per photo-electron, counts of the background
+    width : of a spot, with what a pixel adds, pixels
+    height : of most spots
+    reach : pixels of a stranger's surroundings that do not count
+    """
+    n = len(points)
+    table = np.full((n, 6), np.nan)
+    size = np.zeros(n, np.int64)
+    for i in range(n):
+        size[root[i]] += 1
+    member = np.empty(MOST, np.int64)
+    for first in range(n):
+        if root[first] != first or not 2 <= size[first] <= MOST:
+            continue
+        count, i = 0, first
+        while count < size[first]:
+            if root[i] == first:
+                member[count] = i
+                count += 1
+            i += 1
+        y, x, value = _pixels(frame, points, member[:count], reach)
+        if len(y) > 3 * count + 8:
+            _fit(points, member[:count], y, x, value, camera, width, height, table)
+    return table
+
+
+@njit(error_model="numpy")
+def _pixels(
+    frame: NDArray[Any], points: Floats, member: NDArray[np.int64], reach: float
+) -> tuple[Floats, Floats, Floats]:
+    """Where the pixels around the members are, and their counts."""
+    low, high = points[member[0]].copy(), points[member[0]].copy()
+    for p in member:
+        for axis in range(2):
+            low[axis] = min(low[axis], points[p, axis])
+            high[axis] = max(high[axis], points[p, axis])
+    top, left = max(round(low[0]) - HALF, 0), max(round(low[1]) - HALF, 0)
+    bottom = min(round(high[0]) + HALF + 1, frame.shape[0])
+    right = min(round(high[1]) + HALF + 1, frame.shape[1])
+    near = np.flatnonzero(
+        (points[:, 0] > top - reach)
+        & (points[:, 0] < bottom + reach)
+        & (points[:, 1] > left - reach)
+        & (points[:, 1] < right + reach)
+    )
+    most = (bottom - top) * (right - left)
+    y, x, value = np.empty(most), np.empty(most), np.empty(most)
+    n = 0
+    for i in range(top, bottom):
+        for j in range(left, right):
+            own, strange = False, False
+            for p in near:
+                down, across = i - points[p, 0], j - points[p, 1]
+                if (member == p).any():
+                    own |= abs(down) <= HALF + 0.5 and abs(across) <= HALF + 0.5
+                else:
+                    strange |= down * down + across * across < reach * reach
+            if own and not strange:
+                y[n], x[n], value[n] = i, j, frame[i, j]
+                n += 1
+    return y[:n], x[:n], value[:n]
+
+
+@njit(error_model="numpy")
+def _fit(
+    points: Floats,
+    member: NDArray[np.int64],
+    y: Floats,
+    x: Floats,
+    value: Floats,
+    camera: Floats,
+    width: float,
+    height: float,
+    table: Floats,
+) -> None:
+    """Fisher scoring of y, x, A of each member and of b."""
+    count = len(member)
+    size = 3 * count + 1
+    start, known = np.empty(size), np.empty(size)
+    for k in range(count):
+        for axis in range(2):
+            start[3 * k + axis] = points[member[k], axis]
+            known[3 * k + axis] = 1.0 / PLACE**2
+        start[3 * k + 2] = height
+        known[3 * k + 2] = 1.0 / (height * height)
+    start[size - 1], known[size - 1] = camera[2], 0.0
+    theta = start.copy()
+    matrix, right, slope = np.empty((size, size)), np.empty(size), np.empty(size)
+    for step in range(STEPS + 1):
+        matrix[:], right[:] = 0.0, 0.0
+        for p in range(len(y)):
+            light = theta[size - 1]
+            slope[size - 1] = 1.0
+            for k in range(count):
+                u, v = y[p] - theta[3 * k], x[p] - theta[3 * k + 1]
+                m = math.exp(-(u * u + v * v) / (2.0 * width * width))
+                s = theta[3 * k + 2] * m / (width * width)
+                slope[3 * k], slope[3 * k + 1], slope[3 * k + 2] = s * u, s * v, m
+                light += theta[3 * k + 2] * m
+            variance = max(camera[0] + camera[1] * (light - camera[2]), 0.25 * camera[0])
+            for a in range(size):
+                part = slope[a] / variance
+                right[a] += part * (value[p] - light)
+                for b in range(a + 1):
+                    matrix[a, b] += part * slope[b]
+        for a in range(size):
+            matrix[a, a] += known[a]
+            right[a] += known[a] * (start[a] - theta[a])
+        if not invert(matrix):
+            return
+        if step == STEPS:
+            break
+        for a in range(size):
+            moved = 0.0
+            for b in range(size):
+                moved += matrix[a, b] * right[b]
+            place = a % 3 < 2 and a < size - 1
+            theta[a] += min(max(moved, -STEP), STEP) if place else moved
+    for k in range(count):
+        row = table[member[k]]
+        row[0], row[1], row[4], row[5] = theta[3 * k], theta[3 * k + 1], theta[3 * k + 2], theta[-1]
+        row[2], row[3] = matrix[3 * k, 3 * k], matrix[3 * k + 1, 3 * k + 1]
+
+
+@njit(error_model="numpy")
+def invert(matrix: Floats) -> bool:
+    """The inverse of a positive definite matrix (its lower triangle) in its place, if it is one."""
+    n = len(matrix)
+    for i in range(n):  # Cholesky, reciprocals on the diagonal
+        for j in range(i + 1):
+            value = matrix[i, j]
+            for k in range(j):
+                value -= matrix[i, k] * matrix[j, k]
+            if i > j:
+                matrix[i, j] = value * matrix[j, j]
+            elif value > 0.0 and value < np.inf:
+                matrix[i, i] = 1.0 / math.sqrt(value)
+            else:
+                return False
+    for i in range(n):  # of the triangle
+        for j in range(i):
+            value = 0.0
+            for k in range(j, i):
+                value -= matrix[i, k] * matrix[k, j]
+            matrix[i, j] = value * matrix[i, i]
+    for i in range(n):
+        for j in range(i + 1):
+            value = 0.0
+            for k in range(i, n):
+                value += matrix[k, i] * matrix[k, j]
+            matrix[i, j] = value
+            matrix[j, i] = value
+    return True

@@ -1,0 +1,392 @@
+"""Volume fit: where in a stack the light of each particle comes from, and how well that is known.
+
+A particle is what `optics3d` draws, of one of two kinds: a Gaussian that fades out of focus
+(confocal, light sheet), or one that spreads there (wide field), pixel-integrated in y and x and
+sampled by the planes in z, on a sloping background of its own. Light adds up: a particle is fitted
+to what the others leave, in turns, until none moves. A voxel weighs by the variance of its
+expected counts, noise^2 + gain (counts above the level at which the noise was measured), evaluated
+anew in each step: Fisher scoring, which reaches the Cramer-Rao bound `stacks.stack_bound` but
+for what the slopes cost (4% in y and x). A particle's precision is that of a fit together with its
+neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.optics.spots import Floats, shares
+from livespt.stream.compiled import njit
+
+Stack = NDArray[np.float32]
+Indices = NDArray[np.int64]
+# columns of a table of particles: planes, pixels, pixels, counts in its plane, counts, counts per
+# pixel, counts per pixel, pixels, planes (of a wide field the depth of `optics3d`)
+Z, Y, X, LIGHT, LEVEL, SLOPE_Y, SLOPE_X, SIGMA, SIGMA_Z = range(9)
+POSITION, WIDTHS = 7, 9  # how many columns are fitted: up to the slopes, or the widths too
+REACH = 3.0  # widths: half the side of the box that a particle is fitted in
+FAR = 4.0  # widths: where its light ends
+NEAR = 5.0  # widths: particles closer than that know of each other
+MOST = 16  # neighbours followed
+TOGETHER = 6  # of them, fitted with a particle to tell its precision
+STILL = 2e-3  # widths: who moves less has come to rest
+
+
+class Model(NamedTuple):
+    """What a stack's counts are, particles aside, and what they scatter by."""
+
+    levels: Floats  # counts, the usual background of each plane
+    variance: float  # counts^2, of a voxel at the level `reference`
+    reference: float  # counts
+    gain: float = 0.0  # counts per photo-electron
+    wide: bool = False  # a wide field: light spreads out of focus
+
+
+@njit()
+def _box(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
+    """First and end (3, 2) of the voxels within `reach` widths of a particle."""
+    out = np.empty((3, 2), np.int64)
+    for axis in range(3):
+        half = max(math.ceil(reach * (spot[SIGMA_Z] if axis == 0 else spot[SIGMA])), 2)
+        middle = math.floor(spot[axis] + 0.5)
+        out[axis, 0] = min(max(middle - half, 0), shape[axis])
+        out[axis, 1] = max(min(middle + half + 1, shape[axis]), out[axis, 0])
+    return out
+
+
+@njit()
+def _lines(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floats]:
+    """Axial (planes, 6), vertical and horizontal (planes, 3, n) factors of a particle.
+
+    Axial: light and lateral width of a plane, each with derivatives to z and to the axial width;
+    at 2 and 5. The others: share of each pixel, its derivatives to centre and to lateral width.
+    """
+    planes = box[0, 1] - box[0, 0]
+    axial = np.zeros((planes, 6))
+    down = np.empty((planes, 3, box[1, 1] - box[1, 0]))
+    across = np.empty((planes, 3, box[2, 1] - box[2, 0]))
+    for k in range(planes):
+        u = (box[0, 0] + k - spot[Z]) / spot[SIGMA_Z]
+        if wide:
+            grown = math.sqrt(1.0 + u * u)
+            axial[k, 0], axial[k, 3] = 1.0, spot[SIGMA] * grown
+            axial[k, 4] = -spot[SIGMA] * u / (grown * spot[SIGMA_Z])
+            axial[k, 5] = axial[k, 4] * u
+        else:
+            axial[k, 0], axial[k, 3] = math.exp(-0.5 * u * u), spot[SIGMA]
+            axial[k, 1] = axial[k, 0] * u / spot[SIGMA_Z]
+            axial[k, 2] = axial[k, 1] * u
+        _fill(down, k, spot[Y], axial[k, 3], box[1, 0], wide or k == 0)
+        _fill(across, k, spot[X], axial[k, 3], box[2, 0], wide or k == 0)
+    return axial, down, across
+
+
+@njit()
+def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew: bool) -> None:
+    """Shares of a plane, the first plane's unless `anew`; slices would take seconds to compile."""
+    line = shares(centre, width, first, out.shape[2]) if anew else out[0]
+    for row in range(3):
+        for i in range(out.shape[2]):
+            out[plane, row, i] = line[row, i]
+
+
+@njit()
+def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
+    """Add `times` a particle's expected counts to `light`."""
+    box = _box(spot, light.shape, FAR)
+    axial, down, across = _lines(spot, box, wide)
+    for k in range(down.shape[0]):
+        for j in range(down.shape[2]):
+            part = times * spot[LIGHT] * axial[k, 0] * down[k, 0, j]
+            for i in range(across.shape[2]):
+                light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[k, 0, i]
+
+
+@njit()
+def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
+    """Expected counts of all `spots` (n, 9), without background."""
+    light = np.zeros(shape, np.float32)
+    for s in range(len(spots)):
+        add_light(light, spots[s], 1.0, wide)
+    return light
+
+
+@njit()
+def _solve(matrix: Floats, right: Floats) -> bool:
+    """Solve by Cholesky, in place: `right` (n, m) becomes the answer. False: not definite."""
+    n = len(matrix)
+    for j in range(n):
+        whole = matrix[j, j]
+        for k in range(j):
+            matrix[j, j] -= matrix[j, k] ** 2
+        if not matrix[j, j] > 1e-10 * whole:
+            return False
+        matrix[j, j] = math.sqrt(matrix[j, j])
+        for i in range(j + 1, n):
+            for k in range(j):
+                matrix[i, j] -= matrix[i, k] * matrix[j, k]
+            matrix[i, j] /= matrix[j, j]
+    for m in range(right.shape[1]):
+        for i in range(n):
+            for k in range(i):
+                right[i, m] -= matrix[i, k] * right[k, m]
+            right[i, m] /= matrix[i, i]
+        for i in range(n - 1, -1, -1):
+            for k in range(i + 1, n):
+                right[i, m] -= matrix[k, i] * right[k, m]
+            right[i, m] /= matrix[i, i]
+    return True
+
+
+@njit()
+def _weight(mean: float, model: Model) -> float:
+    """One over the variance of a voxel that expects `mean` counts."""
+    variance: float = model.variance + model.gain * (mean - model.reference)
+    return 1.0 / max(variance, 0.1 * model.variance)
+
+
+@njit()
+def _slopes(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: Floats) -> None:
+    """Derivatives of a voxel's counts to z, y, x and light of a particle, and to its widths.
+
+    `axial` (6,) of the plane, `down` (3,) of the row, `across` (3,) of the column.
+    """
+    share = down[0] * across[0]
+    wider = spot[LIGHT] * axial[0] * (down[2] * across[0] + down[0] * across[2])
+    slope[0] = spot[LIGHT] * axial[1] * share + axial[4] * wider
+    slope[1] = spot[LIGHT] * axial[0] * down[1] * across[0]
+    slope[2] = spot[LIGHT] * axial[0] * down[0] * across[1]
+    slope[3] = axial[0] * share
+    slope[4] = axial[3] / spot[SIGMA] * wider
+    slope[5] = spot[LIGHT] * axial[2] * share + axial[5] * wider
+
+
+@njit()
+def _score(
+    stack: Stack, others: Stack, spot: Floats, free: int, model: Model
+) -> tuple[Floats, Floats]:
+    """Fisher information (free, free), lower half, and score (free, 1) of one particle."""
+    box = _box(spot, stack.shape, REACH)
+    axial, down, across = _lines(spot, box, model.wide)
+    information, right = np.zeros((free, free)), np.zeros((free, 1))
+    own, slope = np.empty(6), np.ones(WIDTHS)
+    for k in range(down.shape[0]):
+        level = model.levels[box[0, 0] + k] + spot[LEVEL]
+        for j in range(down.shape[2]):
+            slope[SLOPE_Y] = box[1, 0] + j - spot[Y]
+            for i in range(across.shape[2]):
+                seen = stack[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
+                if not math.isfinite(seen):
+                    continue
+                slope[SLOPE_X] = box[2, 0] + i - spot[X]
+                _slopes(own, spot, axial[k], down[k, :, j], across[k, :, i])
+                for m in range(4):
+                    slope[m] = own[m]
+                slope[SIGMA], slope[SIGMA_Z] = own[4], own[5]
+                mean = level + others[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
+                mean += spot[LIGHT] * own[LIGHT]
+                mean += spot[SLOPE_Y] * slope[SLOPE_Y] + spot[SLOPE_X] * slope[SLOPE_X]
+                weight = _weight(mean, model)
+                for m in range(free):
+                    part = weight * slope[m]
+                    right[m, 0] += part * (seen - mean)
+                    for n in range(m + 1):
+                        information[m, n] += part * slope[n]
+    return information, right
+
+
+@njit()
+def _step(stack: Stack, others: Stack, spot: Floats, free: int, model: Model) -> float:
+    """Move one particle by one step of Fisher scoring; how far, in widths; -1: it cannot."""
+    information, right = _score(stack, others, spot, free, model)
+    if not _solve(information, right):
+        return -1.0
+    far: float = 0.0
+    for axis in range(3):
+        width = spot[SIGMA_Z] if axis == 0 else spot[SIGMA]
+        shift = min(max(right[axis, 0], -0.7 * width), 0.7 * width)
+        spot[axis] += shift
+        far = max(far, abs(shift) / width)
+    change = max(right[LIGHT, 0], -0.8 * spot[LIGHT])  # light stays above 0
+    far = max(far, 0.1 * abs(change) / spot[LIGHT])
+    spot[LIGHT] += change
+    for column in range(LEVEL, SIGMA):
+        spot[column] += right[column, 0]
+    for axis in range(SIGMA, free):
+        factor = min(max(1.0 + right[axis, 0] / spot[axis], 0.7), 1.4)
+        spot[axis] *= factor
+        far = max(far, abs(factor - 1.0))
+    return far
+
+
+@njit()
+def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
+    """Who lies within `near` widths of whom: first entry of each (n + 1,), entries by distance."""
+    n = len(spots)
+    first, entries = np.zeros(n + 1, np.int64), np.empty(MOST * n, np.int64)
+    apart = np.empty(MOST)
+    for a in range(n):
+        begin = end = first[a]
+        for b in range(n):
+            wide = near * 0.5 * (spots[a, SIGMA] + spots[b, SIGMA])
+            dy = (spots[a, Y] - spots[b, Y]) / wide
+            if a == b or abs(dy) >= 1.0:
+                continue
+            dx = (spots[a, X] - spots[b, X]) / wide
+            tall = near * 0.5 * (spots[a, SIGMA_Z] + spots[b, SIGMA_Z])
+            square = dy * dy + dx * dx + ((spots[a, Z] - spots[b, Z]) / tall) ** 2
+            if not square < 1.0 or (end - begin == MOST and square >= apart[MOST - 1]):
+                continue
+            place = min(end, begin + MOST - 1)  # the furthest makes room
+            end = place + 1
+            while place > begin and apart[place - begin - 1] > square:
+                entries[place], apart[place - begin] = entries[place - 1], apart[place - begin - 1]
+                place -= 1
+            entries[place], apart[place - begin] = b, square
+        first[a + 1] = end
+    return first, entries[: first[n]]
+
+
+@njit()
+def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turns: int) -> None:
+    """Fit all particles, in place.
+
+    Parameters
+    ----------
+    stack : (planes, y, x), counts; NaN: not seen
+    light : (planes, y, x), of all `spots` together; follows them
+    spots : (n, 9)
+    free : POSITION or WIDTHS
+    turns : at most
+    """
+    first, entries = neighbors(spots, 2 * REACH)
+    moved = np.full(len(spots), np.inf)
+    for _ in range(turns):
+        for s in range(len(spots)):
+            rests = moved[s] < STILL
+            for other in entries[first[s] : first[s + 1]]:
+                rests = rests and moved[other] < STILL
+            if rests:
+                continue
+            add_light(light, spots[s], -1.0, model.wide)
+            moved[s] = _step(stack, light, spots[s], free, model)
+            add_light(light, spots[s], 1.0, model.wide)
+        if moved.size == 0 or moved.max() < STILL:
+            break
+
+
+@njit()
+def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
+    """Variances (n, 5) of z, y, x, light, level of each particle, its neighbours fitted too."""
+    first, entries = neighbors(spots, NEAR)
+    out = np.empty((len(spots), 5))
+    for s in range(len(spots)):
+        others = entries[first[s] : first[s + 1]][:TOGETHER]
+        group = np.empty((1 + len(others), WIDTHS))
+        for column in range(WIDTHS):
+            group[0, column] = spots[s, column]
+            for k in range(len(others)):
+                group[1 + k, column] = spots[others[k], column]
+        told = _joint_variances(stack, light, group, model)
+        for column in range(5):
+            out[s, column] = told[column]
+    return out
+
+
+@njit()
+def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) -> Floats:
+    """Variances (5,) of the first of a group that shares one background; infinite: not told."""
+    members = len(group)
+    n = 4 * members + 3
+    box = _box(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
+    parts = [_lines(group[m], box, model.wide) for m in range(members)]
+    information, slope, own = np.zeros((n, n)), np.ones(n), np.empty(6)
+    for k in range(box[0, 1] - box[0, 0]):
+        level = model.levels[box[0, 0] + k] + group[0, LEVEL]
+        for j in range(box[1, 1] - box[1, 0]):
+            slope[n - 2] = box[1, 0] + j - group[0, Y]
+            for i in range(box[2, 1] - box[2, 0]):
+                if not math.isfinite(stack[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]):
+                    continue
+                slope[n - 1] = box[2, 0] + i - group[0, X]
+                for m in range(members):
+                    axial, down, across = parts[m]
+                    _slopes(own, group[m], axial[k], down[k, :, j], across[k, :, i])
+                    for c in range(4):
+                        slope[4 * m + c] = own[c]
+                mean = level + light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
+                weight = _weight(mean, model)
+                for a in range(n):
+                    part = weight * slope[a]
+                    for b in range(a + 1):
+                        information[a, b] += part * slope[b]
+    right, out = np.zeros((n, 5)), np.full(5, np.inf)
+    for c in range(5):
+        right[c if c < LEVEL else n - 3, c] = 1.0  # the level stands behind all members
+    if _solve(information, right):
+        for c in range(5):
+            out[c] = right[c if c < LEVEL else n - 3, c]
+    return out
+
+
+@njit()
+def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
+    """Variances (n, 2) of the two widths of particles that were fitted with free widths."""
+    out = np.full((len(spots), 2), np.inf)
+    for s in range(len(spots)):
+        add_light(light, spots[s], -1.0, model.wide)
+        information, _ = _score(stack, light, spots[s], spots.shape[1], model)
+        add_light(light, spots[s], 1.0, model.wide)
+        right = np.zeros((WIDTHS, 2))
+        right[SIGMA, 0] = right[SIGMA_Z, 1] = 1.0
+        if _solve(information, right):
+            out[s, 0], out[s, 1] = right[SIGMA, 0], right[SIGMA_Z, 1]
+    return out
+
+
+@njit()
+def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
+    """How squared residuals grow with the light: gain that each particle tells, and its weight."""
+    out = np.zeros((len(spots), 2))
+    for s in range(len(spots)):
+        box = _box(spots[s], stack.shape, REACH)
+        top, bottom = 0.0, 0.0
+        for k in range(box[0, 0], box[0, 1]):
+            for j in range(box[1, 0], box[1, 1]):
+                for i in range(box[2, 0], box[2, 1]):
+                    mean = _expected(light, spots[s], model, k, j, i)
+                    bright = mean - model.reference
+                    gap = stack[k, j, i] - mean
+                    # dimmer voxels tell of the noise alone
+                    if math.isfinite(gap) and bright > 0.5 * math.sqrt(model.variance):
+                        weight = bright * _weight(mean, model) ** 2
+                        top += weight * (gap * gap - model.variance)
+                        bottom += weight * bright
+        if bottom > 0:
+            out[s, 0], out[s, 1] = top / bottom, bottom
+    return out
+
+
+@njit()
+def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Model) -> Floats:
+    """Sum (n,) of squared residuals of each particle over the box of `places`, in noises."""
+    out = np.zeros(len(spots))
+    for s in range(len(spots)):
+        box = _box(places[s], stack.shape, REACH)
+        for k in range(box[0, 0], box[0, 1]):
+            for j in range(box[1, 0], box[1, 1]):
+                for i in range(box[2, 0], box[2, 1]):
+                    gap = stack[k, j, i] - _expected(light, spots[s], model, k, j, i)
+                    if math.isfinite(gap):
+                        out[s] += gap * gap / model.variance
+    return out
+
+
+@njit()
+def _expected(light: Stack, spot: Floats, model: Model, k: int, j: int, i: int) -> float:
+    """Counts that a voxel near a particle expects, `light` that of all."""
+    mean: float = model.levels[k] + spot[LEVEL] + light[k, j, i]
+    return mean + float(spot[SLOPE_Y] * (j - spot[Y]) + spot[SLOPE_X] * (i - spot[X]))

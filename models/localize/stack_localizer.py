@@ -1,0 +1,297 @@
+"""Volume: the particles of a stack (z, y, x), by a localizer of planes and a fit in z, y, x.
+
+The localizer sees each plane, smoothed over its neighbours; detections above one another are one
+particle where they are brightest; the fit (`volume_fit`) places it in the stack as measured. The
+widths are the same for all particles of a stack and taken from its brightest; what is too narrow
+to have come through the optics (a hot pixel, a cosmic ray) is left out, what is taller than one
+particle is tried as two.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.localize import stack_search as search
+from livespt.models.localize.localizer import Localizer
+from livespt.models.localize.stack_fit import (
+    LEVEL,
+    LIGHT,
+    NEAR,
+    POSITION,
+    SIGMA,
+    SIGMA_Z,
+    WIDTHS,
+    Model,
+    Stack,
+    Z,
+    fit,
+    gains,
+    light_of,
+    misfits,
+    neighbors,
+    variances,
+    width_variances,
+)
+from livespt.models.optics.spots import Floats
+from livespt.models.runtime.session import Session
+from livespt.stream.errors import InputError, SettingError
+from livespt.stream.types import SPOT
+
+LEAST_PLANES = 3  # two have the same ratio for many places and widths
+TURNS, FREE_TURNS = 30, 8  # of the fit, at most; with free widths
+POOL = 64  # particles, the brightest, that tell the widths of all
+NARROW, TALL = 0.6, 1.15  # of the usual width: none, more than one
+SURE = 3.0  # standard deviations
+
+
+class _Found(NamedTuple):
+    """Particles of a stack in work."""
+
+    spots: Floats  # (n, 9), columns of volume_fit
+    score: Floats  # (n,), the localizer's
+    sigma: Floats  # (n,), a particle's own width, pixels; NaN: not fitted
+    light: Stack  # of all of them
+
+    def take(self, rows: NDArray[Any], wide: bool) -> _Found:
+        """Keep the particles of these rows alone."""
+        spots = self.spots[rows]
+        light = light_of(spots, self.light.shape, wide)
+        return _Found(spots, self.score[rows], self.sigma[rows], light)
+
+
+class VolumeLocalizer:
+    """Stack in, SPOT rows out, by `y` then `x`; frame, channel, position 0 and track -1.
+
+    `z` and `dz` are in planes. Intensity is that in the plane of focus, sigma a particle's own.
+
+    Parameters
+    ----------
+    localizer : Localizer of planes, or what one is made from.
+    provider, threads : as in `open_session`, where `localizer` is a path.
+    significance : a particle's light over its standard deviation, at least.
+
+    Raises
+    ------
+    ModelError : as Localizer.
+    SettingError : a significance that is not above 0.
+    """
+
+    def __init__(
+        self,
+        localizer: Localizer | str | Path,
+        *,
+        provider: str = "auto",
+        threads: int = 1,
+        significance: float = 6.0,
+    ) -> None:
+        if not significance > 0:
+            raise SettingError(f"significance must be above 0, got {significance}")
+        if not isinstance(localizer, Localizer):
+            localizer = Localizer(localizer, provider=provider, threads=threads)
+        self.localizer = localizer
+        # the fit is in three dimensions: none in a plane
+        self._planes = Localizer(localizer.session, cutoff=localizer.cutoff, refine="none")
+        self.significance = significance
+
+    @property
+    def session(self) -> Session:
+        """Session of the localizer of planes."""
+        return self.localizer.session
+
+    @property
+    def provider(self) -> str:
+        """Execution provider that runs: "cpu" or "cuda"."""
+        return self.localizer.provider
+
+    def refuses(self, axes: str, shape: tuple[int, ...], dtype: str) -> str | None:
+        """Why frames of that kind cannot be localized; None: they can."""
+        if axes != "zyx" or len(shape) != 3:
+            return f"a stack is (z, y, x), not {axes} {list(shape)}"
+        if 1 < shape[0] < LEAST_PLANES or shape[0] == 0:
+            return f"{shape[0]} planes do not tell z: a stack needs {LEAST_PLANES} or more, or one"
+        return self.localizer.refuses("yx", shape[1:], dtype)
+
+    def warm_up(self, shape: tuple[int, ...], dtype: str = "uint16") -> None:
+        """Compile and allocate now, so that the first stack is not late."""
+        if shape[0] == 1:
+            self.localizer.warm_up(shape[1:], dtype)
+            return
+        self._planes.warm_up(shape[1:], "float32")  # what smoothed planes are
+        stack = np.random.default_rng(0).normal(100.0, 3.0, (9, 24, 24)).astype(np.float32)
+        two = np.array([[4.0, y, 12.0, 900.0, 0.0, 0.0, 0.0, 1.3, 1.5] for y in (8.0, 15.0)])
+        stack += light_of(two, stack.shape, False)
+        points = np.column_stack([two[:, :3], np.ones(len(two))])
+        self._particles(stack, search.smoothed(stack), points)
+
+    def __call__(self, image: NDArray[Any]) -> NDArray[np.void]:
+        """SPOT rows (n,) of one stack (z, y, x).
+
+        Voxels that are no numbers count as not seen; a stack without particles gives no row.
+        """
+        reason = self.refuses("zyx", image.shape, image.dtype.name)
+        if reason is not None:
+            raise InputError(reason)
+        if len(image) == 1:
+            return self.localizer(image[0])
+        stack = np.ascontiguousarray(image, dtype=np.float32)
+        smooth = search.smoothed(stack)
+        return self._particles(stack, smooth, self._detections(smooth))
+
+    def _particles(self, stack: Stack, smooth: Stack, points: Floats) -> NDArray[np.void]:
+        """SPOT rows of a stack from `points` (n, 4), z, y, x, score of what planes show."""
+        sigma = self._sigma()
+        model = search.background(stack)
+        merge, scatter = max(2.0, 1.5 * sigma), math.sqrt(model.variance)
+        seeds = search.seeds(points, smooth, sigma, merge, scatter)
+        if not len(seeds):
+            return np.zeros(0, SPOT)
+        found, model = _start(stack, seeds, sigma, model)
+        for _ in range(2):
+            fit(stack, found.light, found.spots, POSITION, model, TURNS)
+            told = gains(stack, found.light, found.spots, model)
+            model = model._replace(gain=search.usual_gain(told))
+        found, variance = self._certain(stack, found, model)
+        if not len(found.spots):
+            return np.zeros(0, SPOT)
+        checked = _checked(stack, found, model)
+        if len(checked.spots) == len(found.spots) and not np.isnan(checked.sigma).any():
+            return _rows(checked, variance, model, len(stack))
+        return _rows(*self._certain(stack, checked, model), model, len(stack))
+
+    def _certain(self, stack: Stack, found: _Found, model: Model) -> tuple[_Found, Floats]:
+        """Fit, and drop who has no light of its own, of neighbours the weakest first."""
+        while True:
+            fit(stack, found.light, found.spots, POSITION, model, TURNS)
+            variance = variances(stack, found.light, found.spots, model)
+            sure = found.spots[:, LIGHT] / np.sqrt(variance[:, LIGHT])
+            sure[~np.isfinite(sure)] = 0.0
+            weak = np.flatnonzero(sure < self.significance)
+            if not len(weak):
+                return found, variance
+            first, entries = neighbors(found.spots, NEAR)
+            rank = np.empty(len(sure), np.int64)
+            rank[np.argsort(sure, kind="stable")] = np.arange(len(sure))
+            near = [entries[first[w] : first[w + 1]] for w in weak]
+            weakest = [
+                w for w, others in zip(weak, near, strict=True) if (rank[w] < rank[others]).all()
+            ]
+            kept = np.ones(len(sure), np.bool_)
+            kept[weakest] = False
+            found = found.take(kept, model.wide)
+
+    def _detections(self, smooth: Stack) -> Floats:
+        """What the localizer finds plane by plane: (n, 4) z, y, x, score."""
+        parts = [np.empty((0, 4))]
+        for plane, image in enumerate(smooth):
+            rows = self._planes(image)
+            height = np.full(len(rows), float(plane))
+            parts.append(np.column_stack([height, rows["y"], rows["x"], rows["score"]]))
+        return np.concatenate(parts)
+
+    def _sigma(self) -> float:
+        """Width of the particles that the localizer was made for, pixels, roughly."""
+        card = self.session.card
+        if "sigma_px" in card:
+            return float(np.mean(card["sigma_px"]))
+        return float(card.get("fwhm_px", card["radius_px"])) / 2.355
+
+
+def _start(stack: Stack, seeds: Floats, sigma: float, model: Model) -> tuple[_Found, Model]:
+    """Fit each seed with widths of its own, then give all the usual ones; specks are left out.
+
+    Whether light out of focus fades or spreads is what fits the brightest better.
+    """
+    spots = np.zeros((len(seeds), WIDTHS))
+    spots[:, :3] = seeds[:, :3]
+    spots[:, LIGHT] = np.maximum(seeds[:, 4], math.sqrt(model.variance)) * 2 * math.pi * sigma**2
+    guess = np.array([sigma, search.axial_width(stack, seeds, sigma)])
+    spots[:, SIGMA:] = guess
+    own, deviation = _own(stack, spots, model)
+    whole = (np.abs(np.log(own[:, SIGMA] / sigma)) < math.log(2)) & np.isfinite(deviation).all(1)
+    usual = np.median(own[whole, SIGMA:][:POOL], axis=0) if whole.any() else guess
+    kept = ~_narrow(own, deviation, usual)
+    spots[whole] = own[whole]
+    spots[:, SIGMA:] = usual
+    if (kept & whole).any():
+        model, spots[:, SIGMA:] = _kind(stack, spots[kept & whole][:POOL], model)
+    found = _Found(spots, seeds[:, 3], np.full(len(seeds), np.nan), np.empty_like(stack))
+    return found.take(kept, model.wide), model
+
+
+def _kind(stack: Stack, probes: Floats, model: Model) -> tuple[Model, Floats]:
+    """Whether light out of focus fades or spreads: what fits `probes` better; their widths."""
+    misfit, widths = [], []
+    for wide in (False, True):
+        kind = model._replace(wide=wide)
+        own, light = _fit_widths(stack, probes, kind)
+        misfit.append(misfits(stack, light, own, probes, kind))
+        widths.append(np.median(own[:, SIGMA:], axis=0))
+    wide = bool(np.median(misfit[0] - misfit[1]) > 0)
+    return model._replace(wide=wide), widths[wide]
+
+
+def _fit_widths(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Stack]:
+    """Fit each particle with widths of its own; and the light of all."""
+    own = spots.copy()
+    light = light_of(own, stack.shape, model.wide)
+    fit(stack, light, own, WIDTHS, model, FREE_TURNS)
+    return own, light
+
+
+def _own(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Floats]:
+    """Particles with widths of their own; SURE standard deviations of these (n, 2)."""
+    own, light = _fit_widths(stack, spots, model)
+    return own, SURE * np.sqrt(width_variances(stack, light, own, model))
+
+
+def _narrow(own: Floats, deviation: Floats, usual: Floats) -> NDArray[np.bool_]:
+    """Which of them are too narrow to have come through the optics."""
+    told = np.where(np.isfinite(deviation), deviation, 0.0)  # not told: of a single voxel
+    return np.asarray((own[:, SIGMA:] + told < NARROW * usual).any(axis=1))
+
+
+def _checked(stack: Stack, found: _Found, model: Model) -> _Found:
+    """Particles with their own widths told: without the narrow, the tall as two."""
+    usual = found.spots[0, SIGMA:]
+    own, deviation = _own(stack, found.spots, model)
+    narrow = _narrow(own, deviation, usual)
+    over = np.asarray(own[:, SIGMA:] - deviation > (1.0, TALL) * usual)
+    tall = over[:, 1] & ~over[:, 0] & ~narrow
+    found = found._replace(sigma=own[:, SIGMA])
+    if not narrow.any() and not tall.any():
+        return found
+    half = np.sqrt(own[tall, SIGMA_Z] ** 2 - usual[1] ** 2)
+    pairs = np.concatenate([own[tall], own[tall]])
+    pairs[:, Z] += np.concatenate([half, -half])
+    pairs[:, SIGMA:] = usual
+    pairs[:, LIGHT] *= 0.6
+    alone = ~narrow & ~tall
+    spots = np.concatenate([found.spots[alone], pairs])
+    score = np.concatenate([found.score[alone], np.tile(found.score[tall], 2)])
+    sigma = np.concatenate([found.sigma[alone], np.full(len(pairs), np.nan)])
+    return _Found(spots, score, sigma, light_of(spots, stack.shape, model.wide))
+
+
+def _rows(found: _Found, variance: Floats, model: Model, planes: int) -> NDArray[np.void]:
+    """SPOT rows of the particles within the stack."""
+    height, width = found.light.shape[1:]
+    points = found.spots[:, :3]
+    last = np.array([planes, height, width]) - 0.5
+    inside = np.flatnonzero(((points > -0.5) & (points < last)).all(axis=1))
+    order = inside[np.lexsort((points[inside, 2], points[inside, 1]))]
+    particles = found.spots[order]
+    spots = np.zeros(len(order), SPOT)
+    spots["track"] = -1
+    spots["z"], spots["y"], spots["x"] = particles[:, :3].T
+    spots["dz"], spots["dy"], spots["dx"] = np.sqrt(variance[order, :3]).T
+    plane = np.clip(np.rint(particles[:, Z]), 0, planes - 1).astype(np.int64)
+    spots["intensity"] = particles[:, LIGHT]
+    spots["background"] = model.levels[plane] + particles[:, LEVEL]
+    spots["score"], spots["sigma"] = found.score[order], found.sigma[order]
+    spots["variance"] = spots["polarizability_um3"] = np.nan
+    return spots

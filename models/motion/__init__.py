@@ -1,0 +1,11 @@
+"""How tracks move: features, followers, segmenter, uncoating, calibration, colocalization."""
+
+__all__ = [
+    "calibration",
+    "colocalization",
+    "features",
+    "follower",
+    "intensity_features",
+    "segmenter",
+    "uncoating",
+]

@@ -1,0 +1,271 @@
+"""Follow: what the motion networks carry of every living track, from point to point.
+
+A new point costs one step of each network, however long its track. `push` takes the points of a
+frame and says at once how each moves; `read` says it again of a point some points back, knowing
+what came since. What is carried depends on the points of its own track alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.motion import features, intensity_features
+from livespt.models.runtime.session import Session
+from livespt.stream.compiled import njit
+from livespt.stream.errors import ModelError
+from livespt.stream.windows import grown
+
+ROWS, BATCH = 16, 256  # rows come in multiples of ROWS: then none depends on how many others
+FARTHEST = 1e9  # pixels; beyond, a place says nothing
+TAPS = 5  # as models/networks/motion.py has it
+
+
+class Network:
+    """One network that follows tracks: `.onnx` file as `models.networks.motion_graph.follow` writes
+    it.
+
+    Attributes
+    ----------
+    hidden, message, outputs : int
+        Numbers carried of a track, told of a point, and answered.
+    reads_intensity : bool
+        `models.motion.intensity_features` follows the traits of each point.
+    unknown : float
+        Answer where there is nothing to go by.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.sha256 = session.sha256
+        try:
+            told = session.width("traits"), session.width("taps")
+            names = ("carried", "message", "now")
+            self.hidden, self.message, self.outputs = (session.width(name) for name in names)
+        except KeyError as error:
+            raise ModelError(
+                f"{session.path} does not follow tracks (no {error}): it is of an older livespt or "
+                "of another kind, train it again or name another model"
+            ) from error
+        self.reads_intensity = told[0] == features.COUNT + intensity_features.COUNT
+        if (
+            not (told[0] == features.COUNT or self.reads_intensity)
+            or told[1] != TAPS * self.message
+        ):
+            raise ModelError(f"{session.path} reads other traits of tracks: train it again")
+        self.unknown = 1 / self.outputs if self.outputs > 1 else 0.0
+        # one graph tells and answers: a row for the half of it that is not wanted
+        self._unasked = np.zeros((1, told[1]), np.float32), np.zeros(1, np.int64)
+        self._untold = np.zeros((1, told[0]), np.float32), np.zeros((1, self.hidden), np.float32)
+
+    def step(self, told: NDArray[np.float32], hidden: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Carried, message and answer (m, ...) after what is `told` of a point (m, inputs).
+
+        `m` is a multiple of ROWS, as is that of `then`.
+        """
+        return self.session.named(("carried", "message", "now"), (told, hidden, *self._unasked))
+
+    def then(self, taps: NDArray[np.float32], age: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Answers (m, outputs) about points `age` (m,) points back."""
+        answer: NDArray[np.float32]
+        (answer,) = self.session.named(("then",), (*self._untold, taps, age))
+        return answer
+
+
+class Following:
+    """The networks' memory of the tracks of one channel and position, by slot.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Each answers with its own columns of a reading, in this order.
+    lag : int
+        Points back that `read` is asked about at most.
+    pixel_size_um : float, optional
+        None: nobody knows.
+    """
+
+    GIVEN = ("networks", "lag", "um", "_nothing")
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        lag: int,
+        pixel_size_um: float | None = None,
+        capacity: int = 256,
+    ) -> None:
+        self.networks = networks
+        self.lag = lag
+        self.um = pixel_size_um or 0.0
+        self.memory = features.Memory(capacity)
+        self.light = intensity_features.Memory(capacity)
+        self._hidden = [np.zeros((capacity, net.hidden), np.float32) for net in networks]
+        # of the newest lag + 1 points, each in the place of its number modulo lag + 1
+        self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]
+        self._blind = np.zeros((capacity, lag + 1), bool)  # points that say nothing
+        self._count = np.zeros(capacity, np.int64)  # points taken
+        nothing = [np.full(net.outputs, net.unknown, np.float32) for net in networks]
+        self._nothing = np.concatenate(nothing)
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        """Forget the tracks in `slots` (n,)."""
+        self._reserve(int(slots.max(initial=-1)) + 1)
+        self.memory.clear(slots)
+        self.light.clear(slots)
+        self._count[slots] = 0
+        for hidden, message in zip(self._hidden, self._message, strict=True):
+            hidden[slots] = 0
+            message[slots] = 0
+
+    def push(
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float32]:
+        """Take one more point (n, 3) z, y, x in pixels of each of `slots` (n,); read it.
+
+        Networks that read intensities are told `intensity` (n,), NaN or None where nobody knows.
+
+        A place that is NaN, infinite or beyond 1e9 pixels says nothing, now and later: its own
+        reading is that of someone who knows nothing, the others go on as if it were not there.
+        """
+        self._reserve(int(slots.max(initial=-1)) + 1)
+        answers = self._unknown(len(slots))
+        seen = usable(points)
+        rows = np.flatnonzero(seen)
+        good = slots[rows]
+        told = self.memory.push(good, frames[rows], points[rows], self.um, _rounded(len(good)))
+        lit = told
+        if any(net.reads_intensity for net in self.networks):
+            known = None if intensity is None else intensity[rows]
+            lit = np.concatenate([told, self.light.push(good, known, len(told))], axis=1)
+        column = self._count[slots] % (self.lag + 1)
+        self._blind[slots, column] = ~seen
+        for net, hidden, message, own in self._parts():
+            points_told = lit if net.reads_intensity else told
+            for part in _parted(len(good)):
+                at = good[part]
+                past = _gathered(hidden, at, _rounded(len(at)))
+                here = points_told[part.start : part.start + len(past)]
+                carried, told_on, now = net.step(here, past)
+                _kept(hidden, message, at, column[rows[part]], carried, told_on)
+                answers[rows[part], own] = now[: len(at)]
+            if len(good) < len(slots):  # column -1 is the last: the ring's neighbour of column 0
+                message[slots[~seen], column[~seen]] = message[slots[~seen], column[~seen] - 1]
+        self._count[slots] += 1
+        return answers
+
+    def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Readings (n, outputs) of the points that lie `ages` (n,) points back in `slots` (n,)."""
+        answers = self._unknown(len(slots))
+        blind = self._blind[slots, (self._count[slots] - 1 - ages) % (self.lag + 1)]
+        asked = np.zeros(_rounded(len(slots)), np.int64)
+        asked[: len(slots)] = ages
+        for net, _, message, own in self._parts():
+            for part in _parted(len(slots)):
+                age = asked[part.start : part.start + BATCH]
+                taps = _taps(message, self._count, slots[part], age)
+                answers[part, own] = net.then(taps, age)[: part.stop - part.start]
+        if blind.any():
+            answers[blind] = self._unknown(int(blind.sum()))
+        return answers
+
+    def _unknown(self, n: int) -> NDArray[np.float32]:
+        """Readings (n, outputs) of someone who knows nothing."""
+        answers = np.empty((n, len(self._nothing)), np.float32)
+        answers[:] = self._nothing
+        return answers
+
+    def _parts(self) -> Iterator[tuple[Network, NDArray[Any], NDArray[Any], slice]]:
+        """Each network, what it carries and told, and its columns of a reading."""
+        end = 0
+        for net, hidden, message in zip(self.networks, self._hidden, self._message, strict=True):
+            yield net, hidden, message, slice(end, end + net.outputs)
+            end += net.outputs
+
+    def _reserve(self, need: int) -> None:
+        self.memory.reserve(need)
+        self.light.reserve(need)
+        self._blind, self._count = grown(self._blind, need), grown(self._count, need)
+        self._hidden = [grown(array, need) for array in self._hidden]
+        self._message = [grown(array, need) for array in self._message]
+
+
+@njit()
+def usable(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which places (n, 3) say something: not NaN, infinite or beyond FARTHEST."""
+    out = np.empty(len(points), np.bool_)
+    for i in range(len(points)):
+        y, x = abs(points[i, 1]), abs(points[i, 2])
+        out[i] = abs(points[i, 0]) < FARTHEST and y < FARTHEST and x < FARTHEST
+    return out
+
+
+def _rounded(n: int) -> int:
+    """Up to a multiple of ROWS."""
+    return -(-n // ROWS) * ROWS
+
+
+def padded(array: NDArray[Any]) -> NDArray[Any]:
+    """The rows and zeros up to a multiple of ROWS."""
+    out = np.zeros((_rounded(len(array)), *array.shape[1:]), array.dtype)
+    out[: len(array)] = array
+    return out
+
+
+def _parted(n: int) -> Iterator[slice]:
+    """Rows 0 to n, up to BATCH at a time."""
+    return (slice(low, min(low + BATCH, n)) for low in range(0, n, BATCH))
+
+
+@njit()
+def _gathered(
+    table: NDArray[np.float32], slots: NDArray[np.int32], rows: int
+) -> NDArray[np.float32]:
+    """Rows (rows, width) of `slots` (n,), zeros behind."""
+    out = np.empty((rows, table.shape[1]), np.float32)
+    for i in range(rows):
+        for j in range(table.shape[1]):
+            out[i, j] = table[slots[i], j] if i < len(slots) else np.float32(0)
+    return out
+
+
+@njit()
+def _kept(
+    hidden: NDArray[np.float32],
+    message: NDArray[np.float32],
+    slots: NDArray[np.int32],
+    column: NDArray[np.int64],
+    carried: NDArray[np.float32],
+    told: NDArray[np.float32],
+) -> None:
+    """Keep what is `carried` (m, hidden) of `slots` (n,), and their message in its `column`."""
+    for i in range(len(slots)):
+        for j in range(hidden.shape[1]):
+            hidden[slots[i], j] = carried[i, j]
+        for j in range(message.shape[2]):
+            message[slots[i], column[i], j] = told[i, j]
+
+
+@njit()
+def _taps(
+    message: NDArray[np.float32],
+    count: NDArray[np.int64],
+    slots: NDArray[np.int32],
+    ages: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Messages (m, TAPS * width) from the newest point of `slots` (n,) to the one asked for."""
+    _, held, width = message.shape
+    out = np.zeros((len(ages), TAPS * width), np.float32)
+    for i in range(len(slots)):
+        newest = count[slots[i]] - 1
+        for k in range(TAPS):
+            row = message[slots[i], max(newest - (ages[i] * k + 2) // (TAPS - 1), 0) % held]
+            for j in range(width):
+                out[i, k * width + j] = row[j]
+    return out

@@ -1,0 +1,15 @@
+"""Networks in torch, and how each is written as ONNX; the only room that imports torch."""
+
+__all__ = [
+    "baselines",
+    "hologram",
+    "hologram_graph",
+    "lodestar",
+    "lodestar_graph",
+    "motion",
+    "motion_graph",
+    "motion_weights",
+    "negatives",
+    "student",
+    "student_graph",
+]

@@ -1,0 +1,260 @@
+"""LodeSTAR for holograms in torch: one network for every plane of a refocused field.
+
+The two further symmetries of Midtvedt et al. (Nat. Commun. 13, 7492, 2022): a field propagated
+over a distance shows its particle that much nearer, one times s a particle s times as polarizable.
+As a cell of the paper's network answers with its own place plus a shift, here a cell of a plane
+does so along the axis too: the field is propagated to planes (`models.optics.propagation`), the
+same small network looks at each, and what it learns of one plane holds for all. What it sees is
+divided by its own local amplitude, so a weak particle looks like a strong one, and log s is what
+the network says plus the logarithm of that amplitude.
+
+Fields are (n, 2, y, x), real and imaginary part; cells are 2 x 2 pixels, as in
+`models.networks.lodestar`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from livespt.models.networks import lodestar
+from livespt.models.optics.holograms import Microscope
+from livespt.models.optics.propagation import Transfer, transfer
+
+STRIDE = lodestar.STRIDE  # pixels a cell; the pupil must not alias at that pitch
+SPACING_UM = 1.0  # of the planes
+BOX = 9  # cells, the side of the neighbourhood whose amplitude is divided by
+SCALE = 0.5  # of what the network sees; a particle in focus stands out
+MARGIN = 64  # pixels without field around a frame: keeps light from coming in on the other side
+LEAST = 1e-12
+ROUNDS, CLIP = 4, 2.5  # of the noise's energy: means, and mean energies at which they clip
+# mean of energy clipped so over its mean, where it is exponential: the fixed point of
+# t = 1 - exp(-CLIP t), from 1, ROUNDS of it
+CLIPPED_MEAN = 0.8931
+PEAK, CLEAR = 7, 12.0  # noise alone is as strong in one of exp(CLEAR) cells
+OUTPUTS = 5  # dy, dx (pixels), rho, z (micrometres), ln s
+EPSILON = 1e-4  # of the weights, shared by more cells than the paper's
+Z_WEIGHT, S_WEIGHT = 4.0, 4.0  # pixels that a micrometre and a factor of e count for in the losses
+
+
+def build(width: int = 16) -> nn.Sequential:
+    """Real part, imaginary part and amplitude of a plane (n, 3, h', w') to (n, 5, h', w')."""
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 5, padding=2), nn.ReLU()]
+    for apart in (1, 2, 2):
+        layers += [nn.Conv2d(width, width, 3, padding=apart, dilation=apart), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(width, OUTPUTS, 1))
+
+
+class Planes(nn.Module):
+    """Field (n, 2, y, x) to complex fields (n, p, y/2, x/2) of the planes, at the cells' centres.
+
+    Sums over the plane waves within the pupil, by matrices: any size of frame, and nothing comes
+    in again at the other side.
+    """
+
+    def __init__(self, planes_um: Tensor, microscope: Microscope, margin: int = MARGIN) -> None:
+        super().__init__()
+        self.planes_um, self.microscope, self.margin = planes_um, microscope, margin
+        self._kept: tuple[tuple[int, int], Any] | None = None
+
+    def forward(self, field: Tensor) -> Tensor:
+        size = (int(field.shape[-2]), int(field.shape[-1]))
+        if self._kept is None or self._kept[0] != size:
+            self._kept = size, self._matrices(size)
+        (ty, by), (tx, bx), factors = self._kept[1]
+        waves = ty @ torch.complex(field[:, 0], field[:, 1]) @ tx.T
+        return cast(Tensor, by @ (waves[:, None] * factors) @ bx.T)
+
+    def _matrices(self, size: tuple[int, int]) -> Any:
+        m, axes, waves = self.microscope, [], []
+        for n in size:
+            step = 2 * np.pi / ((n + self.margin) * m.pixel_um)
+            half = int(m.k_pupil / step)
+            k = step * torch.arange(-half, half + 1)
+            to = k[:, None] * torch.arange(n) * m.pixel_um
+            back = (STRIDE * torch.arange(n // STRIDE) + (STRIDE - 1) / 2)[:, None] * m.pixel_um * k
+            share = torch.tensor(step * m.pixel_um / (2 * np.pi))
+            axes.append((torch.polar(share.expand_as(to), -to), torch.polar(back * 0 + 1, back)))
+            waves.append(k)
+        square = waves[0][:, None] ** 2 + waves[1] ** 2
+        slow = torch.sqrt((m.k**2 - square).clamp(min=0)) - m.k
+        phase = self.planes_um[:, None, None] * slow
+        inside = (square < m.k_pupil**2).float().expand_as(phase)
+        return *axes, torch.polar(inside, phase)
+
+
+class HologramNet(nn.Module):
+    """`net` on every plane of the field."""
+
+    def __init__(self, net: nn.Sequential, microscope: Microscope) -> None:
+        super().__init__()
+        self.net, self.microscope = net, microscope
+        self.look(2, MARGIN)
+
+    def look(self, half: int, margin: int) -> None:
+        """Use 2 `half` + 1 planes around the focal plane, and that margin."""
+        planes_um = SPACING_UM * torch.arange(-half, half + 1)
+        self.planes = Planes(planes_um, self.microscope, margin)
+
+    def forward(self, field: Tensor, cells: int | None = None) -> Tensor:
+        """(n, p, 5, h', w'): what each cell of each plane says; `cells`: only the middle ones."""
+        waves = self.planes(field)
+        energy = waves.real**2 + waves.imag**2
+        options: dict[str, Any] = {"stride": 1, "count_include_pad": False}
+        local = functional.avg_pool2d(energy, (BOX, 1), padding=(BOX // 2, 0), **options)
+        local = functional.avg_pool2d(local, (1, BOX), padding=(0, BOX // 2), **options)
+        if cells is not None:
+            first = (waves.shape[-1] - cells) // 2
+            part = (..., slice(first, first + cells), slice(first, first + cells))
+            waves, energy, local = waves[part], energy[part], local[part]
+        amplitude = torch.sqrt(local + LEAST)
+        seen = [waves.real, waves.imag, torch.sqrt(energy)]
+        u = torch.stack([part / amplitude for part in seen], dim=2) * SCALE
+        flat = self.net(u.flatten(0, 1))
+        out = flat.reshape(*u.shape[:2], *flat.shape[1:])
+        z = out[:, :, 3] * SPACING_UM + self.planes.planes_um[:, None, None]
+        s = out[:, :, 4] + torch.log(amplitude)
+        return torch.stack([out[:, :, 0], out[:, :, 1], out[:, :, 2], z, s], dim=2)
+
+    def noise(self, field: Tensor) -> Tensor:
+        """(n,) standard deviation of the noise in either part, on the scale of the field.
+
+        The mean energy of each plane, clipped so that particles in focus hardly count; in the
+        plane where clipping takes the largest share, most of their light is in few cells. Far
+        planes have lost some of the noise over the frame's edges: the share is taken of the focal
+        plane's energy.
+        """
+        waves = self.planes(field)
+        energy = waves.real**2 + waves.imag**2
+        whole = level = energy.mean(dim=(2, 3), keepdim=True)
+        for _ in range(ROUNDS):
+            level = torch.minimum(energy, CLIP * level).mean(dim=(2, 3), keepdim=True)
+        share = (level / (whole + LEAST)).amin(dim=1)[:, 0, 0]
+        here = whole[:, whole.shape[1] // 2, 0, 0]
+        return torch.sqrt(share * here / (2 * CLIPPED_MEAN) + LEAST)
+
+    def answer(self, field: Tensor, cells: int | None = None) -> Tensor:
+        """(n, 5, h', w'): `forward`, pooled, where light stands out of the noise.
+
+        What is divided by its own amplitude looks alike at any strength, noise too: rho falls by
+        what the strongest light within PEAK cells lacks to CLEAR times the noise's energy.
+        """
+        out = self(field, cells)
+        waves = self.planes(field)
+        energy = waves.real**2 + waves.imag**2
+        strongest = functional.max_pool2d(energy, PEAK, 1, PEAK // 2)
+        if cells is not None:
+            first = (waves.shape[-1] - cells) // 2
+            strongest = strongest[..., first : first + cells, first : first + cells]
+        ratio = strongest / (2 * self.noise(field)[:, None, None, None] ** 2)
+        out[:, :, 2] -= (CLEAR - ratio).clamp(min=0)
+        return pool(out)
+
+
+def pool(out: Tensor) -> Tensor:
+    """(n, 5, h', w'): of the planes' answers (n, p, 5, h', w') the best one's and its neighbours'.
+
+    Means by their weights; rho is the best one's.
+    """
+    rho = out[:, :, 2]
+    best = rho.argmax(dim=1, keepdim=True)
+    near = (torch.arange(out.shape[1])[None, :, None, None] - best).abs() <= 1
+    weight = torch.sigmoid(rho) * near
+    mean = (out * (weight / weight.sum(dim=1, keepdim=True))[:, :, None]).sum(dim=1)
+    return torch.stack([mean[:, 0], mean[:, 1], rho.amax(dim=1), mean[:, 3], mean[:, 4]], dim=1)
+
+
+class Study(NamedTuple):
+    """How copies of the crop are drawn; lengths in pixels unless named."""
+
+    size: int = 96  # of a copy
+    shift: float = 3.0
+    z_um: float = 2.0  # copies are propagated by up to that either way
+    gain: tuple[float, float] = (0.1, 4.0)
+    noise: float = 2.5  # at most, times the crop's
+    blur_um2: float = 0.003
+    turn: float = 0.3  # radians
+
+
+class Copies(NamedTuple):
+    """Copies of a crop and what is known of them."""
+
+    field: Tensor  # (n, 2, size, size)
+    plane: lodestar.Copies
+    z_um: Tensor  # (n,) how much further off the particle is than in the crop
+    log_s: Tensor  # (n,)
+    contrast: Tensor  # (n,) signal over noise, in units of the crop's
+
+
+class Copier:
+    """Draws copies of a crop: turned, shifted, propagated, scaled, in more noise.
+
+    Beyond the paper, for particles that are not the crop's: the field is blurred a little (the
+    same light comes from a wider or narrower particle; its integral, hence its polarizability,
+    stays) and its phase turned (larger particles retard forward light more), s unchanged.
+    """
+
+    def __init__(self, crop: Tensor, noise: float, study: Study, microscope: Microscope) -> None:
+        self.crop, self.noise, self.study = crop, noise, study  # (2, s, s), faded at its edges
+        size = (study.size, study.size)
+        self.transfer: Transfer = transfer(size, microscope)
+        self.pupil = torch.from_numpy(self.transfer.pupil.astype(np.float32))
+        slow = torch.from_numpy(self.transfer.slow.astype(np.float32))
+        self.momentum = -2 * microscope.k * slow * self.pupil  # (2 k sin(angle / 2))^2
+
+    def draw(self, n: int, generator: torch.Generator) -> Copies:
+        study = self.study
+
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(n, generator=generator)
+
+        plane = lodestar.draw_copies(n, study.shift, 1.0, generator)
+        real, imaginary = (
+            lodestar.transform(part, plane, study.size, padding="zeros")[:, 0] for part in self.crop
+        )
+        z_um = uniform(-study.z_um, study.z_um)
+        more = uniform(0, float(np.log(study.noise)))
+        low = torch.clamp(float(np.log(study.gain[0])) + more, max=0.0)
+        log_s = low + (float(np.log(study.gain[1])) - low) * uniform(0, 1)
+        s, level = torch.exp(log_s), self.noise * torch.exp(more)
+        blur = uniform(-study.blur_um2, study.blur_um2)
+        strength = s[:, None, None] * torch.exp(-blur[:, None, None] * self.momentum)
+        turn = uniform(-study.turn, study.turn)[:, None, None].expand_as(strength)
+        spectrum = torch.fft.fft2(torch.complex(real, imaginary)) * self.transfer.batch(-z_um)
+        spectrum = spectrum * torch.polar(strength, turn)
+        # the crop's own noise is scaled with it; what lacks to the level is added
+        added = torch.sqrt((level**2 - (s * self.noise) ** 2).clamp(min=0))
+        unit = study.size / float(self.pupil.mean()) ** 0.5
+        grain = torch.randn(2, *strength.shape, generator=generator) * self.pupil
+        spectrum = spectrum + torch.complex(grain[0], grain[1]) * (added * unit)[:, None, None]
+        field = torch.fft.ifft2(spectrum)
+        contrast = s * self.noise / torch.maximum(level, s * self.noise)
+        return Copies(torch.stack([field.real, field.imag], dim=1), plane, z_um, log_s, contrast)
+
+
+def losses(
+    out: Tensor, copies: Copies, trust: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Disagreement between copies, and of cells within a copy: (4,) each, y, x, z, ln s.
+
+    As `lodestar.losses`, over the cells of all planes: z and ln s are calculated as y and x are
+    (Methods, "Neural network training"). In pixels, by Z_WEIGHT and S_WEIGHT.
+    """
+    rho = out[:, :, 2]
+    kept = torch.rand(rho.shape, generator=generator) >= 0.01
+    weight = torch.sigmoid(rho) * kept + EPSILON
+    weight = (weight / weight.sum(dim=(1, 2, 3), keepdim=True))[:, :, None]
+    flat = lodestar.positions(out.flatten(0, 1))
+    points = flat.reshape(*out.shape[:2], *flat.shape[1:])
+    says = torch.cat([points, out[:, :, 3:4] * Z_WEIGHT, out[:, :, 4:] * S_WEIGHT], dim=2)
+    middle = (says * weight).sum(dim=(1, 3, 4))  # (n, 4)
+    known = torch.stack([copies.z_um * Z_WEIGHT, copies.log_s * S_WEIGHT], dim=1)
+    home = torch.cat([copies.plane.back(middle[:, :2]), middle[:, 2:] - known], dim=1)
+    mean = (home * trust[:, None]).mean(dim=0)
+    between = ((home - mean).abs() * trust[:, None]).mean(dim=0)
+    apart = (says - middle[:, None, :, None, None]).abs() * weight
+    return between, (apart.sum(dim=(1, 3, 4)) * trust[:, None]).mean(dim=0)

@@ -1,0 +1,176 @@
+"""Optics in three dimensions: stacks of point-like particles, and how well they tell where each is.
+
+A stack is a plane for each position of the focus: pixels integrate light in y and x, a plane
+samples it in z. A spot of N photons at z (in planes) puts N f(k - z) on plane k, spread over the
+pixels by a Gaussian of width s(k - z):
+
+    f(d) = exp(-d^2 / (2 sigma_z^2)),   s(d) = sigma sqrt(1 + (d / depth)^2)
+
+A confocal or light sheet has a finite sigma_z and an endless depth; a wide field loses no light
+out of focus (sigma_z endless) but spreads it (depth: where the area has doubled). The signal-to-
+noise ratio of a spot is that of `optics`, in the plane of its focus.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from livespt.models.optics.spots import REACH, Floats, as_columns, shares
+from livespt.stream.compiled import njit
+from livespt.stream.errors import SettingError
+
+
+@njit()
+def _add_spots(
+    stack: NDArray[np.float32],
+    at: Floats,
+    photons: Floats,
+    sigma: Floats,
+    sigma_z: Floats,
+    depth: Floats,
+) -> None:
+    planes, height, width = stack.shape
+    for i in range(len(at)):
+        for plane in range(planes):
+            off = plane - at[i, 0]
+            light = photons[i] * math.exp(-0.5 * (off / sigma_z[i]) ** 2)
+            if light < 1e-4 * photons[i]:
+                continue
+            wide = sigma[i] * math.sqrt(1.0 + (off / depth[i]) ** 2)
+            top = max(0, math.ceil(at[i, 1] - REACH * wide - 0.5))
+            left = max(0, math.ceil(at[i, 2] - REACH * wide - 0.5))
+            rows = min(height - 1, math.floor(at[i, 1] + REACH * wide + 0.5)) - top + 1
+            columns = min(width - 1, math.floor(at[i, 2] + REACH * wide + 0.5)) - left + 1
+            if rows < 1 or columns < 1:
+                continue
+            down = shares(at[i, 1], wide, top, rows)[0]
+            across = shares(at[i, 2], wide, left, columns)[0]
+            for j in range(rows):
+                for k in range(columns):
+                    stack[plane, top + j, left + k] += light * down[j] * across[k]
+
+
+def render_stack(
+    at: ArrayLike,
+    photons: ArrayLike,
+    shape: tuple[int, int, int],
+    sigma: ArrayLike,
+    sigma_z: ArrayLike,
+    background: ArrayLike = 0.0,
+    *,
+    depth: ArrayLike = math.inf,
+) -> NDArray[np.float32]:
+    """Expected photons of spots in a stack, on a background.
+
+    Parameters
+    ----------
+    at : (n, 3)
+        z, y, x: planes, pixels, pixels; centres at integers; spots may lie outside.
+    photons : (n,) or one for all
+        Of a spot in the plane of its focus.
+    shape : (int, int, int)
+        Planes, pixels in y and in x.
+    sigma, sigma_z, depth : (n,) or one for all
+        Pixels, planes, planes, as in the head of this module.
+    background : shape or one for all
+        Photons per voxel.
+
+    Returns
+    -------
+    float32 array of `shape`
+    """
+    stack = np.empty(shape, np.float32)
+    stack[...] = background
+    points = np.array(at, np.float64).reshape(-1, 3)
+    each = as_columns(photons, sigma, sigma_z, depth, np.ones(len(points)))[:4]
+    _add_spots(stack, points, *each)
+    return stack
+
+
+@njit()
+def _information(
+    z: Floats, photons: Floats, background: Floats, widths: Floats, planes: int, variance: float,
+    window: int,
+) -> Floats:  # fmt: skip
+    """Fisher information (n, 5, 5) of z, y, x, N, b; `widths` (n, 3): sigma, sigma_z, depth."""
+    out = np.zeros((len(z), 5, 5))
+    slope = np.empty(5)
+    for i in range(len(z)):
+        sigma, sigma_z, depth = widths[i]
+        for plane in range(planes):
+            off = plane - z[i]
+            axial = photons[i] * math.exp(-0.5 * (off / sigma_z) ** 2)
+            wide = sigma * math.sqrt(1.0 + (off / depth) ** 2)
+            line = shares(0.0, wide, -(window // 2), window)
+            grows = -off * (sigma / depth) ** 2 / wide  # of the width, to z
+            for j in range(window):
+                for k in range(window):
+                    share = line[0, j] * line[0, k]
+                    turned = line[2, j] * line[0, k] + line[0, j] * line[2, k]
+                    slope[0] = axial * (share * off / sigma_z**2 + turned * grows)
+                    slope[1] = axial * line[1, j] * line[0, k]
+                    slope[2] = axial * line[0, j] * line[1, k]
+                    slope[3] = axial * share / photons[i]
+                    slope[4] = 1.0
+                    weight = 1.0 / (axial * share + background[i] + variance)
+                    for a in range(5):
+                        for b in range(5):
+                            out[i, a, b] += weight * slope[a] * slope[b]
+    return out
+
+
+def stack_bound(
+    z: ArrayLike,
+    photons: ArrayLike,
+    background: ArrayLike,
+    sigma: ArrayLike,
+    sigma_z: ArrayLike,
+    planes: int,
+    *,
+    depth: ArrayLike = math.inf,
+    read_noise_e: float = 0.0,
+    window: int = 15,
+) -> Floats:
+    """Cramer-Rao bound in a stack: least standard deviation of z, y, x, N and b of a spot.
+
+    Fisher information of independent Poisson voxels, sum (dmu/dtheta)^2 / mu over all planes and
+    `window` pixels a side, mu = N f(k - z) E_y E_x + b with E the share of the pixel-integrated
+    Gaussian of width s(k - z) (optics.precision_bound, with the f and s of this module); read
+    noise is added to the variance mu; the widths are known.
+
+    Parameters
+    ----------
+    z : (n,) or one for all
+        Planes; y and x are in the middle of a pixel.
+    photons, background, sigma, sigma_z, depth : (n,) or one for all
+        Of the spot in its plane; per voxel; pixels; planes; planes.
+    planes : int
+        Of the stack.
+    read_noise_e : float
+        Standard deviation, electrons.
+    window : int
+        Side of the fitted square, pixels, odd.
+
+    Returns
+    -------
+    array (n, 5): planes, pixels, pixels, photons, photons per voxel
+
+    Raises
+    ------
+    SettingError
+        An even window, fewer than 2 planes, or a spot without photons, background or width.
+    """
+    if window % 2 == 0:
+        raise SettingError(f"a window of {window} pixels has no middle: give an odd number")
+    if planes < 2:
+        raise SettingError(f"{planes} planes tell no z: give 2 or more")
+    place, counts, level, *given = as_columns(z, photons, background, sigma, sigma_z, depth)
+    if min(part.min(initial=1.0) for part in (counts, level, *given)) <= 0:
+        raise SettingError("photons, background and widths of a spot must be above 0")
+    widths = np.stack(given, axis=1)
+    information = _information(place, counts, level, widths, planes, read_noise_e**2, window)
+    bound: Floats = np.sqrt(np.diagonal(np.linalg.inv(information), axis1=1, axis2=2))
+    return bound

@@ -1,0 +1,196 @@
+"""Pasted: training frames composed of copies of one particle, put where we know.
+
+A crop of a user's own particle and the place of its centre make any number of frames whose truth
+is known: copies turned, mirrored, moved by fractions of a pixel, brighter and dimmer, overlapping.
+The crop's own noise must not be pasted along, for a copy made brighter would carry more of it than
+frames have: what turning the particle does not change is averaged over turns, the rest is
+filtered, and white noise with its share of shot noise is added to the composed frame.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from livespt.models.render.training_frames import EMPTY, OUTSIDE, Batch, Specks, intrude
+from livespt.stream.compiled import njit
+
+Floats = NDArray[np.float64]
+FINE = 4  # points of a pattern a pixel
+FOLDS = (32, 2)  # turns under which a particle may look the same: all, or half a turn
+ALIKE = 0.04  # of the signal's energy that a turn may change beside noise
+SNR = (2.5, 20.0)  # peak over noise, shot noise included, of the copies
+
+
+class Pattern(NamedTuple):
+    """A particle without noise, its centre in the middle."""
+
+    image: NDArray[np.float32]  # (m, m), m odd, FINE points a pixel, noise units above background
+    peak: float  # noise units; negative: darker than the background
+    fwhm_px: float
+    fold: int  # turns it was averaged over; 1: none
+
+
+def pattern(crop: NDArray[Any], centre: tuple[float, float], fwhm_px: float) -> Pattern:
+    """The particle of a crop (s, s) that holds nothing else, in noise units above background.
+
+    Parameters
+    ----------
+    crop : array
+        Noise of standard deviation 1, zero far from the particle.
+    centre : (float, float)
+        y, x of the particle, pixels from the crop's middle.
+    fwhm_px : float
+    """
+    for fold in (*FOLDS, 1):
+        image = _average(crop, centre, fold)
+        if fold == 1:
+            image = _average(_filtered(crop), centre, 1)
+        elif not _is_like(crop, image, centre, fwhm_px):
+            continue
+        half = len(image) // 2
+        line = (np.arange(len(image)) - half) / FINE
+        r = np.hypot(line[:, None], line)
+        reach = min(max(2.2 * fwhm_px, 5.0), half / FINE)
+        image *= 0.5 + 0.5 * np.cos(np.pi * np.clip((r - 0.7 * reach) / (0.3 * reach), 0, 1))
+        keep = min(half, math.ceil(reach) * FINE)
+        image = image[half - keep : half + keep + 1, half - keep : half + keep + 1]
+        near = image[r[half - keep : half + keep + 1, half - keep : half + keep + 1] <= fwhm_px]
+        peak = float(near[np.abs(near).argmax()])
+        return Pattern(np.ascontiguousarray(image, np.float32), peak, fwhm_px, fold)
+    raise AssertionError("a particle always looks like itself")
+
+
+def _average(crop: NDArray[Any], centre: tuple[float, float], fold: int) -> NDArray[np.float32]:
+    """Mean of `crop` turned about `centre` by 1 / fold, 2 / fold, ... of a turn, FINE."""
+    import torch
+    from torch.nn import functional
+
+    half = (len(crop) - 1) / 2
+    reach = math.floor(half - max(abs(v) for v in centre)) * FINE
+    line = torch.arange(-reach, reach + 1, dtype=torch.float32) / FINE
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    angles = 2 * torch.pi * torch.arange(fold) / fold
+    cos, sin = (v[:, None, None] for v in (torch.cos(angles), torch.sin(angles)))
+    grid = torch.stack([(sin * y + cos * x + centre[1]) / half,
+                        (cos * y - sin * x + centre[0]) / half], dim=-1)  # fmt: skip
+    source = torch.from_numpy(np.asarray(crop, np.float32))[None, None].expand(fold, 1, -1, -1)
+    turned = functional.grid_sample(source, grid, mode="bicubic", align_corners=True)
+    return np.asarray(turned.mean(dim=(0, 1)).numpy())
+
+
+def _filtered(crop: NDArray[Any]) -> NDArray[np.float32]:
+    """Wiener's filter with the noise that the highest frequencies hold."""
+    power = np.abs(np.fft.fft2(crop)) ** 2
+    f = np.fft.fftfreq(len(crop))
+    ring = np.round(np.hypot(f[:, None], f) * len(crop)).astype(np.int64)
+    mean = np.bincount(ring.ravel(), power.ravel()) / np.bincount(ring.ravel())
+    noise = mean[int(0.4 * len(crop)) :].mean()
+    gain = np.clip(1 - noise / np.maximum(mean, 1e-12), 0, 1)
+    return np.asarray(np.fft.ifft2(np.fft.fft2(crop) * gain[ring]).real, np.float32)
+
+
+def _is_like(
+    crop: NDArray[Any], image: NDArray[np.float32], centre: tuple[float, float], fwhm_px: float
+) -> bool:
+    """Whether the averaged `image` differs from the particle by no more than noise."""
+    own = _average(crop, centre, 1)
+    middle = len(own) // 2
+    grid = np.arange(middle % FINE, len(own), FINE)  # one point a pixel
+    line = (grid - middle) / FINE
+    core = np.hypot(line[:, None], line) <= fwhm_px
+    one, mean = own[np.ix_(grid, grid)][core], image[np.ix_(grid, grid)][core]
+    noise = 1 + 0.1 * np.abs(mean)  # some shot noise
+    return bool(np.mean((one - mean) ** 2 - noise) <= ALIKE * np.mean(mean**2))
+
+
+@njit()
+def _paste(
+    frames: NDArray[np.float32],
+    image: NDArray[np.float32],
+    which: NDArray[np.int64],
+    y: Floats,
+    x: Floats,
+    matrix: Floats,
+    times: Floats,
+    zoom: Floats,
+) -> None:
+    """Add copies: the point p of a frame shows the pattern at matrix (p - place) / zoom."""
+    side, half = frames.shape[1], image.shape[0] // 2
+    for k in range(len(which)):
+        reach = half / FINE * zoom[k]
+        for i in range(max(0, math.ceil(y[k] - reach)), min(side, math.floor(y[k] + reach) + 1)):
+            for j in range(
+                max(0, math.ceil(x[k] - reach)), min(side, math.floor(x[k] + reach) + 1)
+            ):
+                dy, dx = (i - y[k]) / zoom[k], (j - x[k]) / zoom[k]
+                u = FINE * (matrix[k, 0] * dy + matrix[k, 1] * dx) + half
+                v = FINE * (matrix[k, 2] * dy + matrix[k, 3] * dx) + half
+                a, b = math.floor(u), math.floor(v)
+                if a < 0 or b < 0 or a >= 2 * half or b >= 2 * half:
+                    continue
+                u -= a
+                v -= b
+                upper = image[a, b] * (1 - v) + image[a, b + 1] * v
+                lower = image[a + 1, b] * (1 - v) + image[a + 1, b + 1] * v
+                frames[which[k], i, j] += times[k] * (upper * (1 - u) + lower * u)
+
+
+def composed(
+    rng: Generator,
+    n: int,
+    side: int,
+    one: Pattern,
+    *,
+    zoom: float = 1.15,
+    snr: tuple[float, float] | None = None,
+    most: float = 14.0,
+) -> Batch:
+    """Draw `n` frames of `side` pixels in noise units with copies of `one`.
+
+    Parameters
+    ----------
+    zoom : float
+        Sizes, times and over that of the particle.
+    snr : (float, float), optional
+        Peak over the noise under it; by default SNR, and brighter if the particle is.
+    most : float
+        Particles in 64 x 64 pixels at most, fewer of large ones.
+    """
+    shot = np.exp(rng.uniform(math.log(0.01), math.log(0.3), n))  # variance a unit of signal
+    low, high = snr or (SNR[0], max(SNR[1], 2 * abs(one.peak)))
+    level = np.exp(rng.uniform(math.log(low), math.log(high), n))
+    area = ((side + 2 * OUTSIDE) / 64) ** 2 * min(1.0, (6 / one.fwhm_px) ** 2)
+    count = np.floor(rng.uniform(0, most * area + 1, n)).astype(np.int64)
+    count[rng.random(n) < EMPTY] = 0
+    which = np.repeat(np.arange(n), count)
+    m = len(which)
+    own = level[which] * np.exp(rng.uniform(0, 0.3, n)[which] * rng.standard_normal(m))
+    # SNR = s / sqrt(1 + shot s) of a peak of s noise units
+    own_shot = shot[which]
+    signal = (own**2 * own_shot + np.sqrt(own**4 * own_shot**2 + 4 * own**2)) / 2
+    place = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
+    angle, mirror = rng.uniform(0, 2 * math.pi, m), np.where(rng.random(m) < 0.5, -1.0, 1.0)
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = np.stack([cos, sin, -mirror * sin, mirror * cos], axis=1)
+    size = np.exp(rng.uniform(-1, 1, m) * math.log(zoom))
+    frames = np.zeros((n, side, side), np.float32)
+    _paste(frames, one.image, which, place[0], place[1], matrix, signal / abs(one.peak), size)
+    grain = rng.standard_normal(frames.shape, np.float32)
+    grain *= np.sqrt(1 + shot[:, None, None].astype(np.float32) * np.abs(frames))
+    intrude(rng, frames, np.ones(n), np.full(n, 0.15))
+    _slope(rng, frames)
+    none = np.zeros(m)
+    return Batch(frames + grain, Specks(which, place[0], place[1], none, none, none, own))
+
+
+def _slope(rng: Generator, frames: NDArray[np.float32]) -> None:
+    """Add an uneven background to a third of the frames: a slope of a few noise units."""
+    line = np.arange(frames.shape[-1]) / frames.shape[-1] - 0.5
+    for k in np.flatnonzero(rng.random(len(frames)) < 1 / 3):
+        steep = rng.normal(0, 3, 2)
+        frames[k] += steep[0] * line[:, None] + steep[1] * line

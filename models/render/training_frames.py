@@ -1,0 +1,260 @@
+"""Student frames: endless small simulated frames to train on, and what a network should answer.
+
+Half of them are like the frames that single-molecule fluorescence gives (`near`): sigma 1.3 px,
+100 photons of background, spots of about one brightness, up to twice as dense as 500 on 512 x 512.
+The others are anything: wide and narrow spots, defocus rings, dim and bright backgrounds, uneven
+ones, other cameras. Hot pixels and cosmic rays are in both and are no particles.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from livespt.models.optics.spots import photons_for_snr, shares
+from livespt.stream.compiled import njit
+
+Floats = NDArray[np.float64]
+OUTSIDE = 4.0  # pixels beyond the edges where spots still lie
+EMPTY = 0.1  # share of frames without particles, beside those that have none by chance
+ASKED = 2.5  # SNR below which a spot is neither asked for nor wrong to find
+TRUSTED = 8.0  # SNR at which the offset of a spot has weight 1
+BESIDE, NEAR = 1.2, 0.2  # strides to a cell beside a spot; weight of its offset
+
+
+class Specks(NamedTuple):
+    """Particles of a batch, (m,) each."""
+
+    image: NDArray[np.int64]  # which frame of the batch
+    y: Floats  # pixels
+    x: Floats
+    sigma: Floats  # pixels; of a ring: of its line
+    radius: Floats  # pixels; 0: a spot
+    photons: Floats
+    snr: Floats
+
+
+class Batch(NamedTuple):
+    """Frames (n, side, side) in counts or noise units, and the particles in them."""
+
+    frames: NDArray[Any]
+    specks: Specks
+
+
+def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> Batch:
+    """Draw `n` frames of `side` pixels; a share `near` of them resembles the target."""
+    like = rng.random(n) < near
+
+    def pick(target: Any, other: Any) -> Floats:
+        return np.asarray(np.where(like, target, other), np.float64)
+
+    def log_uniform(low: float, high: float) -> Floats:
+        return np.exp(rng.uniform(math.log(low), math.log(high), n))
+
+    level = pick(100.0, log_uniform(5, 2000))
+    read = pick(1.5, rng.uniform(0.5, 3.0, n))
+    snr = np.where(like, log_uniform(2.5, 20), log_uniform(2.5, 60))
+    sigma = pick(1.3 * np.exp(rng.normal(0, 0.03, n)), rng.uniform(0.95, 2.1, n))
+    spread = pick(0.15, rng.uniform(0, 0.6, n))
+    ring = ~like & (rng.random(n) < 0.15)
+    area = ((side + 2 * OUTSIDE) / 64) ** 2
+    most = np.where(like, 14.0, np.where(ring, 4.0, 10.0)) * area
+    count = np.floor(rng.uniform(0, most + 1, n)).astype(np.int64)
+    count[rng.random(n) < EMPTY] = 0
+    which = np.repeat(np.arange(n), count)
+    own_snr = snr[which] * np.exp(spread[which] * rng.standard_normal(len(which)))
+    m = len(which)
+    radius = np.where(ring[which], rng.uniform(1.5, 4.5, m), 0.0)
+    width = sigma[which] * np.where(like[which], 1.0, np.exp(rng.normal(0, 0.05, m)))
+    width = np.where(ring[which], 0.7 * width, width)
+    photons = photons_for_snr(own_snr, level[which] + read[which] ** 2, sigma[which])
+    photons = photons * np.where(ring[which], rng.uniform(2, 5, m), 1.0)
+    place = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
+    specks = Specks(which, place[0], place[1], width, radius, photons, own_snr)
+    light = _light(rng, level, ~like & (rng.random(n) < 0.4), side)
+    add(light, specks)
+    unit = np.sqrt(level + read**2)
+    intrude(rng, light, unit, pick(0.08, 0.25))
+    offset = pick(100.0, log_uniform(10, 30000))
+    gain = pick(1.0, log_uniform(0.25, 4))
+    return Batch(expose(rng, light, read, gain, offset), specks)
+
+
+def _light(rng: Generator, level: Floats, uneven: NDArray[np.bool_], side: int) -> Any:
+    """(n, side, side) expected photons of the backgrounds, some with a slope and broad blobs."""
+    light = np.empty((len(level), side, side), np.float32)
+    light[:] = level[:, None, None]
+    line = np.arange(side) / side - 0.5
+    for k in np.flatnonzero(uneven):
+        slope = rng.normal(0, 0.3, 2)
+        field = 1 + slope[0] * line[:, None] + slope[1] * line
+        for _ in range(rng.integers(0, 3)):
+            middle, width = rng.uniform(-0.6, 0.6, 2), rng.uniform(10, 60) / side
+            arms = np.exp(-((line - middle[:, None]) ** 2) / (2 * width**2))
+            field += rng.uniform(-0.3, 0.8) * np.outer(arms[0], arms[1])
+        light[k] *= np.maximum(field, 0.1)
+    return light
+
+
+def intrude(rng: Generator, light: Any, unit: Floats, share: Floats) -> None:
+    """Add hot pixels and cosmic rays to a `share` of the frames."""
+    side = light.shape[-1]
+    for k in np.flatnonzero(rng.random(len(light)) < share):
+        for _ in range(rng.integers(1, 4)):
+            y, x = rng.integers(0, side, 2)
+            light[k, y, x] += unit[k] * math.exp(rng.uniform(math.log(5), math.log(300)))
+    for k in np.flatnonzero(rng.random(len(light)) < share / 2):
+        streak(rng, light[k], float(unit[k]))
+
+
+def streak(rng: Generator, light: Any, unit: float) -> None:
+    """Add the track of one cosmic ray, a line one pixel wide."""
+    side = light.shape[-1]
+    length, angle = rng.uniform(2, 20), rng.uniform(0, 2 * math.pi)
+    start = rng.uniform(0, side, 2)
+    steps = np.arange(0, length, 0.5)[:, None]
+    path = np.round(start + steps * [math.sin(angle), math.cos(angle)]).astype(np.int64)
+    path = np.unique(path[((path >= 0) & (path < side)).all(axis=1)], axis=0)
+    bright = unit * math.exp(rng.uniform(math.log(6), math.log(300)))
+    light[path[:, 0], path[:, 1]] += bright * np.exp(rng.normal(0, 0.3, len(path)))
+
+
+@njit()
+def _add(
+    light: NDArray[np.float32],
+    image: NDArray[np.int64],
+    y: Floats,
+    x: Floats,
+    sigma: Floats,
+    radius: Floats,
+    photons: Floats,
+) -> None:
+    side = light.shape[1]
+    for k in range(len(image)):
+        reach = radius[k] + 4.0 * sigma[k]
+        top, left = max(0, math.ceil(y[k] - reach)), max(0, math.ceil(x[k] - reach))
+        rows = min(side - 1, math.floor(y[k] + reach)) - top + 1
+        columns = min(side - 1, math.floor(x[k] + reach)) - left + 1
+        if rows < 1 or columns < 1:
+            continue
+        if radius[k] == 0.0:
+            down = shares(y[k], sigma[k], top, rows)[0]
+            across = shares(x[k], sigma[k], left, columns)[0]
+            for i in range(rows):
+                for j in range(columns):
+                    light[image[k], top + i, left + j] += photons[k] * down[i] * across[j]
+            continue
+        area = (2 * math.pi) ** 1.5 * radius[k] * sigma[k]  # of exp(-(r - radius)^2 / 2 sigma^2)
+        for i in range(rows):
+            for j in range(columns):
+                r = math.hypot(top + i - y[k], left + j - x[k]) - radius[k]
+                share = math.exp(-r * r / (2.0 * sigma[k] * sigma[k])) / area
+                light[image[k], top + i, left + j] += photons[k] * share
+
+
+def add(light: NDArray[np.float32], specks: Specks) -> None:
+    """Add the expected photons of `specks` to `light` (n, side, side), in place."""
+    s = specks
+    _add(light, s.image, s.y, s.x, s.sigma, s.radius, s.photons)
+
+
+@njit()
+def _expose(
+    light: NDArray[np.float32],
+    grain: NDArray[np.float32],
+    read: Floats,
+    gain: Floats,
+    offset: Floats,
+) -> NDArray[np.uint16]:
+    out = np.empty(light.shape, np.uint16)
+    for k in range(light.shape[0]):
+        for i in range(light.shape[1]):
+            for j in range(light.shape[2]):
+                mean, z = light[k, i, j], grain[k, i, j]
+                variance = mean + read[k] * read[k]
+                skew = mean / (6.0 * variance) * (z * z - 1.0)
+                electrons = mean + math.sqrt(variance) * z + skew
+                counts = math.floor(electrons / gain[k] + offset[k] + 0.5)
+                out[k, i, j] = min(max(counts, 0), 65535)
+    return out
+
+
+def expose(
+    rng: Generator, light: NDArray[np.float32], read: Floats, gain: Floats, offset: Floats
+) -> NDArray[np.uint16]:
+    """Counts of a camera for expected photons `light` (n, h, w).
+
+    Poisson and read noise together by their first three cumulants (Cornish-Fisher expansion: a
+    normal z, plus skewness / 6 (z^2 - 1)), ten times as fast as drawing Poisson numbers.
+    """
+    return _expose(light, rng.standard_normal(light.shape, np.float32), read, gain, offset)
+
+
+@njit()
+def _truth(
+    n: int,
+    cells: int,
+    stride: int,
+    image: NDArray[np.int64],
+    y: Floats,
+    x: Floats,
+    snr: Floats,
+) -> NDArray[np.float32]:
+    out = np.zeros((n, 5, cells, cells), np.float32)
+    out[:, 4] = 1.0
+    nearest = np.full((n, cells, cells), np.inf)
+    for k in range(len(image)):
+        here = out[image[k]]
+        row = math.floor((y[k] + 0.5) / stride)
+        column = math.floor((x[k] + 0.5) / stride)
+        asked = snr[k] >= ASKED
+        trust = min(max(snr[k] / TRUSTED, 0.4), 2.0)
+        for i in range(max(row - 2, 0), min(row + 3, cells)):
+            for j in range(max(column - 2, 0), min(column + 3, cells)):
+                dy = y[k] - (stride * i + 0.5 * (stride - 1))
+                dx = x[k] - (stride * j + 0.5 * (stride - 1))
+                inside = i == row and j == column
+                distance = math.hypot(dy, dx)
+                if not asked:
+                    if distance <= BESIDE * stride and here[3, i, j] == 0.0:
+                        here[4, i, j] = 0.0
+                    continue
+                if inside:
+                    here[3, i, j] = here[4, i, j] = 1.0
+                rank = distance - 2.0 * stride if inside else distance  # one inside comes first
+                if rank < nearest[image[k], i, j] and rank <= BESIDE * stride:
+                    nearest[image[k], i, j] = rank
+                    here[0, i, j], here[1, i, j] = dy, dx
+                    here[2, i, j] = trust * (1.0 if inside else NEAR)
+    return out
+
+
+def truth(specks: Specks, n: int, side: int, stride: int) -> NDArray[np.float32]:
+    """What a network of that stride should answer for `n` frames of `side` pixels.
+
+    Returns
+    -------
+    (n, 5, side / stride, side / stride)
+        dy, dx to the nearest particle, pixels from the cell's centre; weight of these, 0 far from
+        any; 1 where a particle's centre lies in the cell; weight of that, 0 near too dim ones.
+    """
+    s = specks
+    return _truth(n, side // stride, stride, s.image, s.y, s.x, s.snr)
+
+
+def turned(frames: Any, answers: Any, which: int) -> tuple[Any, Any]:
+    """One of the 8 symmetries of the square applied to flat frames and their `truth` (tensors).
+
+    A frame is worth several: its symmetric copies cost nothing to make.
+    """
+    if which & 4:
+        frames, answers = frames.transpose(2, 3), answers.transpose(2, 3)[:, [1, 0, 2, 3, 4]]
+    for bit, dim, axis in ((1, 2, 0), (2, 3, 1)):
+        if which & bit:
+            frames, answers = frames.flip(dim), answers.flip(dim)
+            answers[:, axis] *= -1
+    return frames, answers

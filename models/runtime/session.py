@@ -1,0 +1,278 @@
+"""Session: a model file that is checked against its card, and the one ONNX Runtime session on it.
+
+A model is two files, `NAME.onnx` and its card `NAME.json`. A model is trusted when it is shipped,
+or made or named by the user, and only while its SHA-256 is the card's: an altered file can load
+and answer nonsense. No provider is substituted silently: "auto" takes CUDA where CUDA really
+works and says in `Session.provider` which one runs, "cuda" is refused where it does not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from numpy.typing import NDArray
+
+from livespt.models.runtime import onnx_file
+from livespt.models.runtime.card import TASKS, card_path, read_card
+from livespt.stream.errors import ModelError
+
+__all__ = [
+    "TASKS",
+    "Session",
+    "add_metrics",
+    "card_path",
+    "open_session",
+    "read_card",
+    "shipped",
+    "write_card",
+]
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Session:
+    """One ONNX Runtime session and the card of its model.
+
+    Attributes
+    ----------
+    path : Path
+    card : dict
+    provider : str
+        What really runs: "cpu" or "cuda".
+    threads : int
+    """
+
+    def __init__(self, path: Path, card: dict[str, Any], ort: Any, provider: str, threads: int):
+        self.path = path
+        self.card = card
+        self.provider = provider
+        self.threads = threads
+        self._ort = ort
+        self._inputs = [node.name for node in ort.get_inputs()]
+        nodes = [*ort.get_inputs(), *ort.get_outputs()]
+        shapes = {node.name: node.shape for node in nodes}
+        self._width = {k: v[-1] for k, v in shapes.items() if v and isinstance(v[-1], int)}
+
+    @property
+    def name(self) -> str:
+        """Name on the card."""
+        return str(self.card["name"])
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, 64 hexadecimal digits."""
+        return str(self.card["sha256"])
+
+    def width(self, name: str) -> int:
+        """Size of the last axis of an input or output.
+
+        Raises
+        ------
+        KeyError : the graph has none of that name and width.
+        """
+        return self._width[name]
+
+    def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        """Outputs for `arrays`, one for each input of the graph, in the graph's order."""
+        return self.named(None, arrays)
+
+    def named(
+        self, outputs: Sequence[str] | None, arrays: Sequence[NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """Only these `outputs` for `arrays`, one for each input of the graph, in its order."""
+        if len(arrays) != len(self._inputs):
+            raise ModelError(f"{self.name} takes {len(self._inputs)} arrays, got {len(arrays)}")
+        feed = dict(zip(self._inputs, arrays, strict=True))
+        try:
+            return cast("list[NDArray[Any]]", self._ort.run(outputs, feed))
+        except _ort_errors() as error:
+            shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arrays)
+            raise ModelError(f"{self.name} does not run on {shapes}: {_one_line(error)}") from error
+
+
+def open_session(
+    path: str | Path, provider: str = "auto", threads: int = 1, task: str | None = None
+) -> Session:
+    """Open a model: its file checked against its card, one ONNX Runtime session.
+
+    Parameters
+    ----------
+    path : path of the `.onnx` file; its card lies beside it. A bare name is a shipped model's.
+    provider : "auto", "cpu" or "cuda".
+    threads : threads within one operation.
+    task : the task that the card must name, if given.
+
+    Raises
+    ------
+    ModelError : no file, no card, not the file of the card, another task, or no such provider.
+    """
+    path = Path(path)
+    if not path.suffix and len(path.parts) == 1:
+        path = shipped(path.name)
+    if provider not in ("auto", *PROVIDERS):
+        raise ModelError(f"unknown provider '{provider}': use auto, cpu or cuda")
+    if threads < 1:
+        raise ModelError(f"a model runs on at least 1 thread, got {threads}")
+    if not path.is_file():
+        raise ModelError(f"no model file {path}")
+    card = read_card(path)
+    if path.stat().st_size > onnx_file.MAX_BYTES:
+        raise ModelError(f"{path} is larger than {onnx_file.MAX_BYTES >> 30} GB: it is no model")
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != card["sha256"]:
+        raise ModelError(
+            f"{path} is not the file its card describes (SHA-256 {digest[:12]}..., card "
+            f"{str(card['sha256'])[:12]}...): it is corrupt or was changed; get or train it again"
+        )
+    if task is not None and card["task"] != task:
+        raise ModelError(f"{path} is a model for '{card['task']}', not for '{task}'")
+    try:
+        onnx_file.check_file(content)
+    except ModelError as error:
+        raise ModelError(f"{path} does not load as a model: {error}") from error
+    ort, running = _start(path, content, provider, threads)
+    return Session(path, card, ort, running, threads)
+
+
+def write_card(
+    path: str | Path,
+    *,
+    task: str,
+    seed: int,
+    input: dict[str, Any],
+    training: dict[str, Any],
+    metrics: dict[str, Any],
+    provenance: dict[str, Any],
+    name: str | None = None,
+    card: str | Path | None = None,
+    **specific: Any,
+) -> Path:
+    """Write the card of the model file `path`, which must exist, and return the card's path.
+
+    Parameters
+    ----------
+    task : one of TASKS.
+    input : dtype, axes and what is assumed of pixels.
+    name : the file's stem unless given.
+    card : where to write it; beside the model unless given.
+    specific : the further keys of that task, JSON values.
+    """
+    path = Path(path)
+    if task not in TASKS:
+        raise ModelError(f"unknown task '{task}': one of {', '.join(TASKS)}")
+    facts = {
+        "name": name or path.stem,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "seed": int(seed),
+        "task": task,
+        "input": input,
+        **specific,
+        "training": training,
+        "metrics": metrics,
+        "provenance": provenance,
+    }
+    place = Path(card) if card is not None else card_path(path)
+    text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=place.parent, suffix=".partial", delete=False
+    ) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, place)
+    return place
+
+
+def add_metrics(path: str | Path, metrics: dict[str, Any]) -> None:
+    """Add `metrics` to the card of the model file `path`; those of the same names are replaced."""
+    card = read_card(path)
+    card["metrics"] = card["metrics"] | metrics
+    card.pop("sha256")
+    write_card(path, **card)
+
+
+def shipped(name: str) -> Path:
+    """Path of the shipped model `name`.
+
+    Raises
+    ------
+    ModelError : there is none of that name.
+    """
+    folder = Path(__file__).parents[1]  # weights and cards lie flat in models/
+    names = sorted(path.stem for path in folder.glob("*.onnx"))
+    if name not in names:  # nor a path: a name may come from a run
+        raise ModelError(f"no shipped model '{name}'; shipped: {', '.join(names) or 'none'}")
+    return folder / f"{name}.onnx"
+
+
+def _start(path: Path, content: bytes, provider: str, threads: int) -> tuple[Any, str]:
+    """The runtime's session and the provider that runs it."""
+    import onnxruntime
+
+    if provider == "cuda" or (provider == "auto" and _has_nvidia_driver()):
+        session = _create(path, content, "cuda", threads)
+        if session.get_providers()[0] == PROVIDERS["cuda"]:
+            return session, "cuda"
+        if provider == "cuda":
+            built = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+            why = "its libraries or the driver do not load" if built else "this build has none"
+            raise ModelError(
+                f"CUDA was asked for and does not work here ({why}): use provider cpu or auto"
+            )
+    return _create(path, content, "cpu", threads), "cpu"
+
+
+def _create(path: Path, content: bytes, provider: str, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    # a spinning thread burns the core that capture or the recorder needs
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    wanted: list[Any] = [PROVIDERS["cpu"]]
+    if provider == "cuda" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+        # autotuning and TF32 would make two runs of the same frames differ
+        exact = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
+        wanted.insert(0, (PROVIDERS["cuda"], exact))
+    onnxruntime.set_default_logger_severity(4)  # a failed CUDA start prints lines; we say it
+    try:
+        # no second try by itself with other providers, which it would tell on the terminal
+        return onnxruntime.InferenceSession(content, options, providers=wanted, enable_fallback=0)
+    except _ort_errors() as error:
+        raise ModelError(f"{path} does not load as a model: {_one_line(error)}") from error
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+
+
+def _has_nvidia_driver() -> bool:
+    """Whether the CUDA driver loads; asking is cheap where starting CUDA in vain is not."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises: its own exceptions share no base class."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel")
+    more = ("NotImplemented", "RuntimeException", "EPFail")
+    return (*(getattr(state, name) for name in own + more), ValueError, RuntimeError)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

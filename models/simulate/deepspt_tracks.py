@@ -1,0 +1,138 @@
+"""The DeepSPT set: tracks as the simulator of that paper makes them, quirks included.
+
+For comparison with what is published. One D a track (log-uniform 1e-4 to 0.5 um2/s), so that at
+its upper end "confined" is white noise; a segment begins at the last point of the one before it,
+localization error and all; directions crowd at the poles in 3-D; a later segment of five steps
+has six.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from livespt.models.simulate import steps as walk
+from livespt.models.simulate.fractional_noise import fractional
+from livespt.models.simulate.rng import Dice, integer, log_uniform, random, uniform
+from livespt.models.simulate.steps import (
+    CONFINED,
+    DIRECTED,
+    SUBDIFFUSIVE,
+    Complex,
+    Floats,
+    Ints,
+    Track,
+)
+from livespt.stream.compiled import njit
+
+SHORTEST = 5  # steps of one behaviour
+
+
+@njit()
+def _behaviours(rng: Dice, heterogeneous: float) -> Ints:
+    """Behaviours of a track, one after another."""
+    kept = np.empty(4, np.int64)
+    if random(rng) >= heterogeneous:
+        kept[0] = integer(rng, 0, 4)
+        return kept[:1]
+    drawn = np.empty(integer(rng, 2, 5), np.int64)
+    count = 0
+    while count < 2:
+        for k in range(len(drawn)):
+            drawn[k] = integer(rng, 0, 4)
+        count = 0
+        for k in range(len(drawn)):
+            if drawn[k] != drawn[k - 1]:  # the first is compared with the last
+                kept[count] = drawn[k]
+                count += 1
+    return kept[:count]
+
+
+@njit()
+def _steps(rng: Dice, total: int, longest: int, count: int) -> Ints:
+    """How many steps each of `count` behaviours lasts: early ones longer on average."""
+    least = SHORTEST * count
+    if count > 1 and total < least:
+        total = integer(rng, least, max(longest + 1, least) + 1)
+    steps = np.empty(count, np.int64)
+    for k in range(count - 1):
+        later = SHORTEST * (count - 1 - k)
+        steps[k] = integer(rng, SHORTEST, total - later + 1)
+        total -= steps[k]
+    steps[-1] = total
+    return steps
+
+
+@njit()
+def _velocity(rng: Dice, diffusion: float, ndim: int, dt_s: float) -> Floats:
+    """Velocity (ndim,), um/s: v = sqrt(4 R D / T)."""
+    ratio = uniform(rng, 5, 25)
+    speed = math.sqrt(4 * ratio * diffusion / (integer(rng, 5, 600) * dt_s))
+    velocity = np.empty(ndim)
+    theta = uniform(rng, 0, math.pi if ndim == 3 else 2 * math.pi)
+    if ndim == 3:
+        phi = uniform(rng, 0, 2 * math.pi)
+        velocity[0] = speed * math.cos(phi)
+        speed *= math.sin(phi)
+    velocity[-2], velocity[-1] = speed * math.sin(theta), speed * math.cos(theta)  # y, x
+    return velocity
+
+
+@njit()
+def _segment(
+    rng: Dice,
+    motion: int,
+    n: int,
+    scale: float,
+    alpha: float,
+    shift: Floats,
+    half: Floats,
+    root: Complex,
+) -> Floats:
+    """Positions (n, ndim) of one behaviour; `shift` (ndim,) is its drift a frame."""
+    ndim = len(half)
+    if motion == CONFINED:
+        inside = walk.confine(rng, n, scale, half, np.zeros(ndim), 100)
+        return walk.turned(inside, walk.rotation(rng, ndim))
+    if motion == SUBDIFFUSIVE:
+        return walk.accumulate(fractional(rng, n, ndim, alpha, root) * scale)
+    return walk.accumulate(walk.diffuse(rng, n, ndim, scale) + shift)
+
+
+@njit()
+def make(
+    rng: Dice,
+    lengths: tuple[int, int],
+    heterogeneous: float,
+    ndim: int,
+    dt_s: float,
+    noise: bool,
+    root: Complex,
+) -> Track:
+    """One track; `lengths` are steps, `root` as `fractional_noise.roots` has it."""
+    diffusion = log_uniform(rng, 1e-4, 0.5)
+    quality = uniform(rng, 1, 16)  # step length over localization error
+    alpha = max(uniform(rng, 0, 0.7), 1e-9)
+    half = np.array([uniform(rng, 0.05, 0.25) / 2 for _ in range(ndim)])
+    total = integer(rng, lengths[0], lengths[1] + 1)
+    motions = _behaviours(rng, heterogeneous)
+    steps = _steps(rng, total, lengths[1], len(motions))
+    steps[1:] += steps[1:] == SHORTEST
+    n = 1 + steps.sum()  # the origin is a point
+    point, label = np.zeros((n, ndim)), np.empty(n, np.int8)
+    scale = math.sqrt(2 * diffusion * dt_s)
+    begin, at = 0, np.zeros(ndim)
+    for k in range(len(motions)):
+        shift = np.zeros(ndim)
+        if motions[k] == DIRECTED:
+            shift = _velocity(rng, diffusion, ndim, dt_s) * dt_s
+        end = begin + steps[k] + (k == 0)
+        path = _segment(rng, motions[k], steps[k], scale, alpha, shift, half, root)
+        point[end - steps[k] : end] = at + path
+        label[begin:end] = motions[k]
+        if noise:
+            sigma = math.sqrt(diffusion * dt_s + (shift**2).sum()) / quality
+            point[begin:end] += walk.diffuse(rng, end - begin, ndim, sigma)
+        begin, at = end, point[end - 1]
+    return Track(point, label, np.full(n, diffusion), np.arange(n) * dt_s)

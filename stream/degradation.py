@@ -1,0 +1,55 @@
+"""The ladder: what a live analysis gives up, step by step, when it falls behind the camera.
+
+    level 1   images are published every `IMAGE_EVERY`-th frame only; no table changes
+    level 2   and provisional states are told every `STATE_EVERY`-th frame only: they are built,
+              published and stored for nothing but to be revised; settled ones all come
+    level 3   and particles are looked for every `DETECT_EVERY`-th frame only; the others are
+              frames that were not analyzed, as those that a reader of the ring skips
+
+Beyond that the ring skips to its newest frame (`RingReader`, `max_behind`). Raw frames are the
+recorder's and are never given up for speed.
+
+The level is the loop's decision and depends on clocks, so it is stored with each frame and a replay
+takes it from there: the same bytes again.
+"""
+
+from __future__ import annotations
+
+IMAGE_EVERY, STATE_EVERY, DETECT_EVERY = 4, 4, 2  # frames, by their numbers
+BEHIND = (8, 16, 32)  # frames waiting from which level 1, 2, 3 is taken
+CALM = 32  # frames in a row with less than half of that waiting, after which a level is left
+WORDS = (
+    "everything again",
+    f"images are published every {IMAGE_EVERY}th frame",
+    f"provisional states are told every {STATE_EVERY}th frame",
+    f"every {DETECT_EVERY}nd frame is analyzed",
+)
+
+
+class Ladder:
+    """Level for each frame, from how many wait behind it.
+
+    It is climbed at once and left a step at a time, so that it does not swing.
+
+    Attributes
+    ----------
+    level : int
+        0: nothing is given up.
+    """
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._calm = 0  # frames in a row with few waiting
+
+    def __call__(self, behind: int) -> int:
+        """The level of the next frame."""
+        wanted = sum(behind >= limit for limit in BEHIND)
+        if wanted >= self.level:
+            self.level, self._calm = wanted, 0
+        elif 2 * behind >= BEHIND[self.level - 1]:
+            self._calm = 0
+        else:
+            self._calm += 1
+            if self._calm >= CALM:
+                self.level, self._calm = self.level - 1, 0
+        return self.level

@@ -1,0 +1,399 @@
+"""Linker: the points of one frame after another become tracks with stable ids.
+
+Frame by frame the links with the least total cost are made: squared distance for each link,
+squared search range for each track without one (Crocker and Grier, J. Colloid Interface Sci. 179,
+298 (1996), as in trackpy). How they are found is `assign`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from livespt.stream.errors import InputError, SettingError
+from livespt.stream.link import link_frame, motion_model
+from livespt.stream.link.relinker import Cut, Moves, Refiner
+
+_MAGIC = b"livelnk4"
+_NO_SDS, _NO_LIGHT = np.empty((0, 2)), np.empty(0)
+# magic; search range, intensity weight, clock, time and interval in seconds; twelve integers
+_HEAD = struct.Struct("<8s5d12q")
+_MOST = 1 << 24  # slots of a snapshot: 16 million tracks at once
+
+
+class Linked(NamedTuple):
+    """What one frame did to the tracks; n points in the order they came."""
+
+    track: NDArray[np.int64]  # (n,) id of each point
+    slot: NDArray[np.int32]  # (n,) row of each track in tables beside the linker
+    born: NDArray[np.int64]  # ids that start here, in the order of their points
+    lost: NDArray[np.int64]  # ids given up here: they never come back
+    lost_slot: NDArray[np.int32]  # their rows, free for other tracks from the next frame on
+    degraded: int = 0  # points in crowds too dense to be linked at the least cost in bounded time
+    moves: tuple[Moves, ...] = ()  # corrections of earlier links; `track` is as after them
+
+
+class Linker:
+    """Links points frame by frame; the whole state is `snapshot()`.
+
+    Parameters
+    ----------
+    search_range
+        Largest distance of a link, px; a distance equal to it links.
+    memory
+        Frames that a track may be missing and still keep its id. It is looked for where it was last
+        seen. A jump of g in the frame number counts as g - 1 frames without points.
+    refine
+        Frames after which links are judged once more (see `refine`); 0: never. Needs a motion
+        model. Tracks are given up so much later.
+    ndim
+        2 (y, x) or 3 (z, y, x; z scaled to pixels by the caller).
+    first_id
+        Id of the first track; ids count up from it and are never reused.
+    capacity
+        Slots to begin with; `capacity` doubles when more tracks live at once.
+
+    Raises
+    ------
+    SettingError
+        A parameter out of its range.
+    """
+
+    GIVEN = ("search_range", "memory", "ndim", "motion", "intensity_weight", "refine", "_linger")
+
+    def __init__(
+        self,
+        search_range: float,
+        memory: int = 0,
+        ndim: int = 2,
+        first_id: int = 0,
+        capacity: int = 1024,
+        *,
+        motion: str = "none",
+        intensity_weight: float = 0.0,
+        refine: int = 0,
+    ) -> None:
+        if motion not in motion_model.MODELS:
+            known = ", ".join(motion_model.MODELS)
+            raise SettingError(f"no motion model {motion!r}; choose one of {known}")
+        if not (math.isfinite(intensity_weight) and intensity_weight >= 0):
+            raise SettingError(f"intensity_weight is {intensity_weight}; give 0 or more")
+        if not (math.isfinite(search_range) and search_range > 0):
+            raise SettingError(f"search_range is {search_range}; give a distance above 0 (pixels)")
+        if memory < 0 or first_id < 0 or capacity < 1:
+            raise SettingError(
+                f"memory {memory}, first_id {first_id}, capacity {capacity}: give memory and "
+                "first_id of at least 0, capacity of at least 1"
+            )
+        if refine < 0 or (refine and motion == "none"):
+            raise SettingError(
+                f"refine is {refine} with motion {motion!r}; give 0 or more frames, and a motion "
+                "model (auto, brownian, velocity) to judge links by"
+            )
+        if ndim not in (2, 3):
+            raise SettingError(f"ndim is {ndim}; points have 2 or 3 coordinates")
+        self.search_range = float(search_range)
+        self.memory = int(memory)
+        self.ndim = int(ndim)
+        self.motion = motion
+        self.intensity_weight = float(intensity_weight)
+        self.refine = int(refine)
+        self.next_id = int(first_id)
+        self.frame: int | None = None  # the last one linked
+        self._refiner: Refiner | None = None
+        if refine:
+            model = motion_model.MODELS.index(motion)
+            self._refiner = Refiner(
+                refine, memory, ndim, model, self.search_range, self.intensity_weight
+            )
+        # frames that a track beyond `memory` is kept, in case hindsight finds it
+        self._linger = self._refiner.linger if self._refiner else 0
+        self._slots = 0  # slots ever handed out
+        self._free = np.empty(capacity, np.int32)  # stack of the ones given back
+        self._n_free = 0
+        self._n_lost = 0  # of those, given back in this frame
+        # living tracks: those seen in the last frame in the order of its points, then the gaps
+        self._id = np.empty(0, np.int64)
+        self._slot = np.empty(0, np.int32)
+        self._last = np.empty(0, np.int64)  # frame each was last seen in
+        self._at = np.empty((0, 3))  # z, y, x there
+        # motion models: a row a living track, and what all have in common
+        self._state = np.empty((0, motion_model.F))
+        self._common = motion_model.start(search_range)
+        self._clock = 0.0  # time of the last frame, in mean frame intervals
+        self._time_s = math.nan
+        self._interval_s = math.nan
+
+    @property
+    def capacity(self) -> int:
+        """Rows that a table indexed by slot needs; grows by doubling."""
+        return len(self._free)
+
+    @property
+    def living(self) -> int:
+        """Tracks that can still be continued, gaps included."""
+        return len(self._id)
+
+    @property
+    def slots(self) -> int:
+        """Slots ever handed out: those of living tracks, and free ones."""
+        return self._slots
+
+    def link(
+        self,
+        frame: int,
+        points: ArrayLike,
+        *,
+        time_s: float | None = None,
+        precision: ArrayLike | None = None,
+        intensity: ArrayLike | None = None,
+    ) -> Linked:
+        """Continue, start and give up tracks with the points of one frame.
+
+        Parameters
+        ----------
+        frame
+            Frame number, greater than that of the call before.
+        points
+            (n, ndim) coordinates, px; n may be 0.
+
+        Raises
+        ------
+        InputError
+            A frame number that does not increase, points of another shape, a coordinate that is
+            not finite. The state is then as it was.
+        """
+        array = np.asarray(points, np.float64)
+        array = array.reshape(0, self.ndim) if array.size == 0 else array
+        if array.ndim != 2 or array.shape[1] != self.ndim:
+            raise InputError(f"points have shape {array.shape}; give (n, {self.ndim})")
+        if self.frame is not None and frame <= self.frame:
+            raise InputError(f"frame {frame} came after frame {self.frame}; frames must increase")
+        at = np.zeros((len(array), 3))
+        at[:, 3 - self.ndim :] = array
+        bad = link_frame.first_bad(at)
+        if bad >= 0:
+            row = ", ".join(f"{value:g}" for value in array[bad])
+            raise InputError(f"frame {frame}: point {bad} is at ({row}); remove it or give numbers")
+        self._reserve(self._slots + len(at))
+        frame = int(frame)
+        kept = self.memory + self._linger
+        known = (
+            at, frame, self.memory, kept, self.search_range, self.next_id, self._slots,
+            self._free, self._n_free, self._id, self._slot, self._last, self._at,
+        )  # fmt: skip
+        if self.motion == "none":
+            followed, degraded = link_frame.plain(*known)
+        else:
+            noise, light = self._measured(len(at), precision, intensity)
+            clock = self._tick(frame, time_s)
+            model = motion_model.MODELS.index(self.motion)
+            weight = self.intensity_weight if intensity is not None else 0.0
+            followed, degraded, self._state = link_frame.moving(
+                *known, self._state, self._common, clock, noise, light, weight, model, self.ndim
+            )
+        track, slot, born, lost, lost_slot = followed[:5]
+        self._id, self._slot, self._last, self._at = followed[5:]
+        reused = min(len(born), self._n_free)
+        self._slots += len(born) - reused
+        self._n_free += len(lost) - reused
+        self.next_id += len(born)
+        self.frame = frame
+        if self._refiner is None:
+            return Linked(track, slot, born, lost, lost_slot, degraded)
+        n, points, self._n_lost = len(at), (at, noise, light), len(lost)
+        self._refiner.take(frame, clock, slot, lost_slot, points, self._state[:n])
+        moves = self._exchange(self._refiner, self._refiner.judge(self._common, self._spare))
+        slot = self._refiner.last_slots(n)
+        track = self._ids()[slot]
+        return Linked(track, slot, born, lost, lost_slot, degraded, moves)
+
+    def finish(self) -> tuple[Moves, ...]:
+        """Corrections of the last frames, with what hindsight there is; once, at the end."""
+        if self._refiner is None:
+            return ()
+        cuts = self._refiner.judge(self._common, self._spare, all_left=True)
+        return self._exchange(self._refiner, cuts)
+
+    def _ids(self) -> NDArray[np.int64]:
+        """Id of the track in each slot."""
+        ids = np.full(self.capacity, -1, np.int64)
+        ids[self._slot] = self._id
+        return ids
+
+    def _spare(self, n: int) -> NDArray[np.int32]:
+        """Slots for new tracks (n,), none of them of a track lost in this frame."""
+        self._reserve(self._slots + n)
+        old = self._n_free - self._n_lost
+        reused = min(n, old)
+        again = self._free[old - reused : old].copy()
+        self._free[old - reused : self._n_free - reused] = self._free[old : self._n_free].copy()
+        self._n_free -= reused
+        fresh = np.arange(self._slots, self._slots + n - reused, dtype=np.int32)
+        self._slots += n - reused
+        return np.concatenate([again, fresh])
+
+    def _enter(self, slots: NDArray[np.int32]) -> None:
+        """New tracks in `slots`, their rows still empty."""
+        n = len(slots)
+        self._id = np.concatenate([self._id, self.next_id + np.arange(n)])
+        self._slot = np.concatenate([self._slot, slots])
+        self._last = np.concatenate([self._last, np.zeros(n, np.int64)])
+        self._at = np.concatenate([self._at, np.zeros((n, 3))])
+        self._state = np.concatenate([self._state, np.zeros((n, motion_model.F))])
+        self.next_id += n
+
+    def _exchange(self, refiner: Refiner, cuts: list[Cut]) -> tuple[Moves, ...]:
+        """Go on from where hindsight puts each track."""
+        moves = []
+        for cut in cuts:
+            self._enter(cut.new)
+            ids, row = self._ids(), np.full(self.capacity, -1, np.int64)
+            row[self._slot] = np.arange(len(self._slot))
+            moves.append(Moves(*cut, ids[cut.slot], ids[cut.to]))
+            slots = np.setdiff1d(np.concatenate([cut.slot, cut.to]), cut.empty)
+            at = row[slots]
+            self._last[at], self._at[at], self._state[at] = refiner.newest(slots)
+            for name in ("_id", "_slot", "_last", "_at", "_state"):
+                setattr(self, name, np.delete(getattr(self, name), row[cut.empty], axis=0))
+            self._free[self._n_free : self._n_free + len(cut.empty)] = cut.empty
+            self._n_free += len(cut.empty)
+        return tuple(moves)
+
+    def _tick(self, frame: int, time_s: float | None) -> float:
+        """The time of a frame in mean intervals between frames; their numbers where unknown."""
+        if self.frame is None:
+            self._clock = 0.0
+        else:
+            frames, seconds = frame - self.frame, math.nan
+            if time_s is not None:
+                seconds = time_s - self._time_s
+            if seconds > 0:
+                each = seconds / frames
+                if not self._interval_s > 0:
+                    self._interval_s = each
+                known = self._interval_s
+                self._clock += seconds / known
+                self._interval_s += 0.1 * (min(max(each, 0.5 * known), 2.0 * known) - known)
+            else:
+                self._clock += frames
+        self._time_s = math.nan if time_s is None else float(time_s)
+        return self._clock
+
+    def _measured(
+        self, n: int, precision: ArrayLike | None, intensity: ArrayLike | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Variances of the localizations (n, 2), lateral and axial; logarithms of intensities."""
+        sds, bright = _NO_SDS, _NO_LIGHT
+        if precision is not None:
+            sds = np.array(precision, np.float64, order="C").reshape(n, self.ndim)
+        if intensity is not None:
+            bright = np.array(intensity, np.float64).reshape(n)
+        noise, light = link_frame.measured(
+            n, sds, bright, (0.04 * self.search_range) ** 2, self.search_range**2
+        )
+        return noise, light
+
+    def _reserve(self, slots: int) -> None:
+        if slots > len(self._free):
+            grown = np.empty(max(slots, 2 * len(self._free)), np.int32)
+            grown[: self._n_free] = self._free[: self._n_free]
+            self._free = grown
+
+    def snapshot(self) -> bytes:
+        """The whole state; equal states give equal bytes on any machine."""
+        frame = (1, self.frame) if self.frame is not None else (0, 0)
+        body = b"".join(
+            (
+                _HEAD.pack(
+                    _MAGIC, self.search_range, self.intensity_weight,
+                    self._clock, self._time_s, self._interval_s,
+                    motion_model.MODELS.index(self.motion), self.memory, self.refine, self.ndim,
+                    self.capacity, self.next_id, *frame, self._slots, self._n_free, self._n_lost,
+                    len(self._id),
+                ),
+                self._free[: self._n_free].astype("<i4").tobytes(),
+                self._id.astype("<i8").tobytes(),
+                self._slot.astype("<i4").tobytes(),
+                self._last.astype("<i8").tobytes(),
+                self._at.astype("<f8").tobytes(),
+                *self._models(),
+            )
+        )  # fmt: skip
+        return body + struct.pack("<I", zlib.crc32(body))
+
+    def _models(self) -> tuple[bytes, ...]:
+        if self.motion == "none":
+            return ()
+        told = self._refiner.snapshot() if self._refiner else b""
+        return self._common.astype("<f8").tobytes(), self._state.astype("<f8").tobytes(), told
+
+    @classmethod
+    def restore(cls, data: bytes) -> Linker:
+        """The linker that made `data`; it goes on as if it had never stopped.
+
+        Raises
+        ------
+        InputError
+            Bytes that are not a whole snapshot.
+        """
+        body = data[:-4]
+        if data[:8] != _MAGIC or struct.pack("<I", zlib.crc32(body)) != data[-4:]:
+            raise InputError("these bytes are not a linker's snapshot, or are damaged")
+        try:
+            return cls._read(body)
+        except (struct.error, ValueError, IndexError, OverflowError) as error:
+            raise InputError("a linker's snapshot contradicts itself: leave it") from error
+
+    @classmethod
+    def _read(cls, body: bytes) -> Linker:
+        _, reach, weight, clock, time_s, interval_s, *rest = _HEAD.unpack_from(body)
+        model, memory, refine, ndim, capacity, next_id, seen, frame, slots, *counts = rest
+        n_free, n_lost, n = counts
+        if not (0 <= model and slots <= capacity <= _MOST and min(counts) >= 0):
+            raise ValueError
+        how = {"motion": motion_model.MODELS[model], "intensity_weight": weight, "refine": refine}
+        linker = cls(reach, memory, ndim, next_id, capacity, **how)
+        linker.frame = frame if seen else None
+        linker._clock, linker._time_s, linker._interval_s = clock, time_s, interval_s
+        linker._slots, linker._n_free, linker._n_lost = slots, n_free, n_lost
+        arrays, at = [], _HEAD.size
+        parts = [(n_free, "<i4"), (n, "<i8"), (n, "<i4"), (n, "<i8"), (3 * n, "<f8")]
+        if model:
+            parts += [(motion_model.P, "<f8"), (n * motion_model.F, "<f8")]
+        for count, code in parts:
+            values = np.frombuffer(body, code, count, at)
+            arrays.append(values.astype(values.dtype.newbyteorder("=")))
+            at += values.nbytes
+        linker._free[:n_free] = arrays[0]
+        linker._id, linker._slot, linker._last = arrays[1:4]
+        linker._at = arrays[4].reshape(n, 3)
+        if model:
+            linker._common = arrays[5]
+            linker._state = arrays[6].reshape(n, motion_model.F)
+        if linker._refiner is not None:
+            linker._refiner.restore(body[at:], slots)
+        elif at != len(body):
+            raise ValueError
+        linker._check()
+        return linker
+
+    def _check(self) -> None:
+        """ValueError where tables are such as linking never makes: compiled loops trust them."""
+        slots = np.sort(np.concatenate([self._slot, self._free[: self._n_free]]))
+        ids, missed = np.unique(self._id), (self.frame or 0) - self._last
+        if not (
+            np.array_equal(slots, np.arange(self._slots))
+            and self._n_lost <= self._n_free
+            and len(ids) == len(self._id)
+            and ((ids >= 0) & (ids < self.next_id)).all()
+            and ((missed >= 0) & (missed <= self.memory + self._linger)).all()
+            and np.isfinite(self._at).all()
+            and motion_model.sound(self._state, self._common)
+        ):
+            raise ValueError

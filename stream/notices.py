@@ -1,0 +1,79 @@
+"""Notices: what a person is told of frames, once each and not for every frame."""
+
+from __future__ import annotations
+
+import math
+
+from livespt.stream import degradation
+from livespt.stream.frame_quality import BACK, FLAT, NUMBERS, SATURATED, STUCK
+from livespt.stream.types import Frame, Update
+
+WORDS = {
+    NUMBERS: ("pixels", "has pixels that are no numbers: they count as background"),
+    SATURATED: ("saturated", "is saturated: intensities and positions of bright spots are off"),
+    FLAT: ("flat", "has the same value everywhere: shutter closed, or no camera"),
+    STUCK: ("stuck", "has pixels that stick out of their neighbours: hot or dead ones"),
+    BACK: ("clock", "is earlier than the one before by its clock: frames are counted instead"),
+}
+QUIET = 1000  # frames without, after which a notice is repeated
+PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
+
+
+class QualityNotices:
+    """What to tell of odd frames: each kind once, and again when it had not been for long."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}  # kind -> number of the last frame that had it
+        self._time_s, self._step_s = math.nan, math.nan
+
+    def __call__(self, update: Update) -> list[tuple[str, str]]:
+        """Kind and text of each notice about an analyzed frame."""
+        told = []
+        for bit, (kind, words) in WORDS.items():
+            if update.odd & bit and self._is_new(kind, update.number):
+                told.append((kind, f"frame {update.t} {words}"))
+        step = update.time_s - self._time_s
+        if step > max(PAUSE_S, PAUSE_STEPS * self._step_s):
+            told.append(("pause", f"{step:.1f} s passed before frame {update.t}"))
+        elif step > 0:
+            self._step_s = step
+        self._time_s = update.time_s
+        return told
+
+    def left_out(self, frame: Frame, why: str) -> list[tuple[str, str]]:
+        """Of a frame that is stored and not analyzed."""
+        if not self._is_new("order", frame.number):
+            return []
+        return [("order", f"frame {frame.t} is not analyzed, nor others like it: {why}")]
+
+    def _is_new(self, kind: str, number: int) -> bool:
+        before = self._seen.get(kind)
+        self._seen[kind] = number
+        return before is None or abs(number - before) > QUIET
+
+
+class Notices:
+    """What to tell of each update: exposures lost; odd frames; crowds, once for frames in a row."""
+
+    def __init__(self) -> None:
+        self._crowded, self._level = False, 0
+        self._odd = QualityNotices()
+        self.left_out = self._odd.left_out
+
+    def __call__(self, update: Update) -> list[tuple[str, str]]:
+        """Kind and text of each notice."""
+        found = self._odd(update)
+        if update.level != self._level:
+            words = degradation.WORDS[min(update.level, len(degradation.WORDS) - 1)]
+            found.append(("level", f"level {update.level} from frame {update.t} on: {words}"))
+        if update.lost > (degradation.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
+            text = f"{update.lost} exposures before frame {update.t} were not analyzed"
+            found.append(("lost", text))
+        if update.degraded and not self._crowded:
+            text = (
+                f"{update.degraded} of {len(update.spots)} spots of frame {update.t} lie too dense "
+                "to be linked at the least cost; the frames table counts them from here on"
+            )
+            found.append(("crowded", text))
+        self._crowded, self._level = update.degraded > 0, update.level
+        return found

@@ -1,0 +1,62 @@
+"""Sources: what wraps a stream of frames before the loop takes it.
+
+Frames are graded by how many wait, paced by their interval, taken from a ring until its writer ends
+or has died, and brought back after a re-analysis.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Protocol
+
+from livespt.stream.degradation import DETECT_EVERY, Ladder
+from livespt.stream.errors import MicroscopeError
+from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.timing import Stages
+from livespt.stream.types import Frame
+
+
+class Waiting(Protocol):
+    """Frames, and how many more wait; `RingReader`."""
+
+    @property
+    def behind(self) -> int:
+        """Frames that wait to be read."""
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+def graded(waiting: Waiting, ladder: Ladder) -> Iterator[Frame]:
+    """Yield the frames to analyze, each with its level."""
+    for frame in waiting:
+        level = ladder(waiting.behind)
+        if level < 3 or frame.number % DETECT_EVERY == 0:
+            yield frame._replace(level=level)
+
+
+def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:
+    """Yield each frame when its time point is due; late frames at once."""
+    begin = time.monotonic()
+    for frame in frames:
+        wait = begin + frame.t * interval_s - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        yield frame
+
+
+def handed_over(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Yield the frames of a ring, until its writer ends it, or has died and all is read."""
+    with suppress(MicroscopeError):
+        yield from frames
+
+
+def recalled(stages: Stages, recall: Recall, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Bring the memory back, then yield the frames that are new; what it took is not theirs."""
+    for frame in recall(frames):
+        stages.localize.take_ms()
+        stages.infer.take_ms()
+        yield frame
+        yield from frames
+        return

@@ -1,0 +1,13 @@
+"""A run over ZeroMQ: publisher, subscriber, their messages and keys."""
+
+__all__ = [
+    "broadcast",
+    "codec",
+    "event_history",
+    "event_order",
+    "keys",
+    "payloads",
+    "peer_faults",
+    "publisher",
+    "subscriber",
+]

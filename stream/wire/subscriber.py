@@ -1,0 +1,400 @@
+"""Subscriber: follows a run over the wire; every event once and in order, whatever was missed.
+
+Live messages come from the PUB socket and may be lost: each tells the `head`, so that a gap is seen
+with the next message or heartbeat, and is filled through the ROUTER. Updates, images and notices
+are best effort: the newest are kept, and what was lost is counted. A publisher that is restarted
+within the run (a new `epoch`) is followed as if nothing had happened.
+
+No thread: the sockets are read inside the iterators. ZMTP heartbeats stay off, because they abort
+a process whose SUB socket stalls (libzmq issues 3937 and 4767).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import zmq
+
+from livespt.stream.errors import SettingError, WireError
+from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
+from livespt.stream.wire import codec, keys, payloads
+from livespt.stream.wire.event_order import Sequence
+from livespt.stream.wire.payloads import Status
+
+ASK_S, SLOW_S = 0.15, 2.0  # until an unanswered request is repeated: first, and at most
+QUIET_S = 0.5  # without a heartbeat, before it is asked whether there is a new publisher
+PATIENCE_S = 1.0  # of silence, before a word about it
+CONNECT_S = 0.02  # between looks for a connection
+BATCH = 200  # messages read at a time: fewer than are kept
+
+# of one array or header that comes in, and messages that wait: a hostile publisher fills no more
+LIMITS = {
+    "image": (codec.MAX_BYTES, 16),
+    "update": (1 << 26, 256),
+    "status": (codec.MAX_HEADER, 1000),
+    "event": (codec.MAX_HEADER, 1000),
+}
+ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
+FOLLOWED = ("event", "update", "image", "status")  # topics
+
+
+class Lost(NamedTuple):
+    """Messages that were published and never seen, or too old when they were wanted."""
+
+    updates: int = 0
+    images: int = 0
+    statuses: int = 0
+
+
+class Subscriber:
+    """Follows the run that is published at an endpoint.
+
+    Parameters
+    ----------
+    endpoint : str
+        PUB endpoint, `tcp://HOST:PORT`.
+    topics : collection of str
+        What to follow, of `event`, `update`, `image`, `status`.
+    since : int, optional
+        First event wanted; 0 is the whole run, None from now on.
+    kinds : collection of str
+        Names in `types.KINDS` of the events wanted; none named: all.
+    connect_s : float
+        How long to wait for a publisher.
+    silence_s : float
+        How long to wait for a word (heartbeats come every 100 ms) before giving up.
+    key : Path, optional
+        One's own key file (keys.py), of a publisher that lets in only whom it knows.
+    say : callable, optional
+        Told, once each time, that there was nothing to hear for `PATIENCE_S`.
+
+    Attributes
+    ----------
+    start, stop : Start, Stop or None
+        First and last word of the run.
+    joined : Update or None
+        What had happened on joining: spots of the last update, newest state of each living track.
+    epoch, restarts, malformed, refetched : int
+        Publishers before this one; restarts seen; messages that made no sense; events that came
+        through the ROUTER.
+    sequence : Sequence
+        The events: how many there are so far, gaps found.
+    lost : Lost
+
+    Raises
+    ------
+    WireError
+        Nothing publishes there, or it speaks another format.
+    SettingError
+        A topic or kind that does not exist.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = codec.ENDPOINT,
+        *,
+        topics: Collection[str] = ("event",),
+        since: int | None = None,
+        kinds: Collection[str] = (),
+        connect_s: float = 10.0,
+        silence_s: float = 30.0,
+        key: Path | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        host, port = codec.address(endpoint)
+        for given, known in ((topics, FOLLOWED), (kinds, KINDS)):
+            for name in given:
+                if name not in known:
+                    raise SettingError(f"{name!r} is none of {', '.join(known)}")
+        self.endpoint, self.silence_s = endpoint, silence_s
+        self.stop: Stop | None = None
+        self.joined: Update | None = None
+        self.restarts = self.malformed = self.refetched = 0
+        self._say = say or (lambda text: None)
+        self.lost = Lost()
+        self._topics = frozenset(topics)
+        self.sequence = Sequence(since or 0, [KINDS.index(name) for name in kinds or KINDS])
+        self._updates: deque[Update] = deque(maxlen=256)
+        self._images: deque[Frame] = deque(maxlen=1)
+        self._statuses: deque[Status] = deque(maxlen=256)
+        self._next = dict.fromkeys(Lost._fields, -1)  # seq expected; -1: any
+        self._joined = -1  # epoch of the newest snapshot
+        self._due: dict[str, float] = {}  # of each request: when it may be repeated
+        self._wait_s, self._requested = ASK_S, -1
+        self._quiet, self._read_at = 0.0, time.monotonic()
+        self._idle = self._told = False  # the last read found no live message; stop came live
+        self._said_bye = False
+        self._fault = ""
+        self._key = None if key is None else keys.of_follower(key)
+        self._context = zmq.Context()
+        self._sub, self._dealer = self._connect(host, port)
+        try:
+            snapshot = self._join(connect_s)
+            self.start = payloads.read_start(snapshot.header.get("start"))
+            self.epoch = snapshot.header["epoch"]
+            self._take(snapshot, live=False)
+        except BaseException:
+            self.close()
+            raise
+        if since is None:
+            self.sequence.want = self.head
+
+    @property
+    def next_seq(self) -> int:
+        """The event that comes next: `since` for a subscriber that goes on from here."""
+        return self.sequence.next_seq
+
+    @property
+    def head(self) -> int:
+        """The `seq` after the newest event published, as far as was told."""
+        return self.sequence.head
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over and every event followed was read from the sockets."""
+        behind = "event" in self._topics and self.sequence.want < self.head
+        return self.stop is not None and (self._told or self._idle) and not behind
+
+    def events(self, timeout_s: float | None = None) -> Iterator[np.void]:
+        """Yield each `EVENT` once and in order; ends with the run, or if none came in time."""
+        return self._each(self.sequence.queue, timeout_s)
+
+    def updates(self, timeout_s: float | None = None) -> Iterator[Update]:
+        """Yield updates in order; of those not asked for in time, the 256 newest are kept."""
+        return self._each(self._updates, timeout_s)
+
+    def images(self, timeout_s: float | None = None) -> Iterator[Frame]:
+        """Yield the newest image not yet seen."""
+        return self._each(self._images, timeout_s)
+
+    def statuses(self, timeout_s: float | None = None) -> Iterator[Status]:
+        """Yield operational notices in order."""
+        return self._each(self._statuses, timeout_s)
+
+    def close(self) -> None:
+        """Say goodbye and close the sockets."""
+        self._bye()
+        self._sub.close(linger=0)
+        self._dealer.close(linger=200)
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _connect(self, host: str, port: int) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        sub, dealer = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
+        largest = next((topic for topic in LIMITS if topic in self._topics), "status")
+        sub.maxmsgsize, sub.rcvhwm = LIMITS[largest]
+        dealer.maxmsgsize, dealer.rcvhwm = ANSWER_BYTES, ANSWERS
+        for socket, there in ((sub, port), (dealer, port + 1)):
+            socket.reconnect_ivl = 50
+            socket.handshake_ivl = 2000
+            if self._key is not None:
+                keys.protect(socket, self._key)
+            socket.tcp_keepalive = 1
+            if socket is dealer:
+                socket.immediate = True  # no requests pile up for a publisher that is away
+            else:
+                for topic in (*self._topics, "heartbeat", "stop"):
+                    socket.subscribe(topic)
+            socket.connect(f"tcp://{host}:{there}")
+        return sub, dealer
+
+    def _join(self, connect_s: float) -> codec.Message:
+        begin = time.monotonic()
+        deadline, told, patient_s = begin + connect_s, False, ASK_S
+        while (left := deadline - time.monotonic()) > 0:
+            wait_s = CONNECT_S
+            if self._send(codec.Request("snapshot")):
+                wait_s, patient_s = patient_s, min(2 * patient_s, SLOW_S)
+            if not self._dealer.poll(round(1000 * min(wait_s, left))):
+                if not told and time.monotonic() - begin > PATIENCE_S:
+                    told = True
+                    self._say(f"nothing publishes at {self.endpoint} yet: waiting {connect_s:g} s")
+                continue
+            answer = codec.decode(self._dealer.recv_multipart())
+            if answer.topic == "snapshot":
+                return answer
+        raise WireError(
+            f"nothing publishes at {self.endpoint}, or not to this key: start `livespt live` or "
+            "`livespt replay`, give another endpoint, or --key FILE"
+        )
+
+    def _each(self, queue: deque[Any], timeout_s: float | None) -> Iterator[Any]:
+        while True:
+            deadline = None if timeout_s is None else time.monotonic() + timeout_s
+            while not queue:
+                if self.ended:
+                    return
+                left = ASK_S if deadline is None else max(0.0, deadline - time.monotonic())
+                self._read(min(ASK_S, left))
+                if left == 0 and not queue:
+                    return
+            yield queue.popleft()
+
+    def _read(self, timeout_s: float) -> None:
+        """Read what is there, waiting at most `timeout_s` for it; ask for what is missing."""
+        poller = zmq.Poller()
+        poller.register(self._sub, zmq.POLLIN)
+        poller.register(self._dealer, zmq.POLLIN)
+        ready = [socket for socket, _ in poller.poll(round(1000 * timeout_s))]
+        for socket in ready:
+            for _ in range(BATCH):
+                try:
+                    self._hear(socket.recv_multipart(zmq.DONTWAIT), live=socket is self._sub)
+                except zmq.Again:
+                    break
+        self._idle = self._sub not in ready
+        self._listen_for_silence(bool(ready))
+        if self._fault:
+            raise WireError(self._fault)
+        self._fill()
+        if self.ended:
+            self._bye()
+
+    def _hear(self, parts: list[bytes], live: bool) -> None:
+        try:
+            word = codec.decode(parts)
+            if word.header["run"] == self.start.run:
+                self._take(word, live)
+                self.sequence.look()
+                return
+        except WireError:
+            self.malformed += 1
+            return
+        self._fault = (
+            f"run {self.start.run} ended without a stop and {self.endpoint} publishes run "
+            f"{word.header['run']} now: start again; what is missing is in the run's store"
+        )
+
+    def _take(self, word: codec.Message, live: bool) -> None:
+        """Take a message of this run; `live`: from PUB, whose order shows what is missing."""
+        header = word.header
+        if header["epoch"] < self.epoch:
+            return
+        if header["epoch"] > self.epoch:
+            self.epoch, self.sequence.head = header["epoch"], header["head"]
+            self.restarts += 1
+            self._due.clear()
+            self._wait_s = ASK_S
+            self._next = dict.fromkeys(Lost._fields, -1)
+        if live or word.topic != "since":
+            self.sequence.head = max(self.head, header["head"])
+        if word.topic == "event" or word.topic == "since":
+            self._take_events(word)
+        elif word.topic == "update":
+            self._keep(self._updates, payloads.read_update(word), header["seq"], "updates")
+        elif word.topic == "image":
+            self._keep(self._images, payloads.read_image(word), header["seq"], "images")
+        elif word.topic == "status":
+            self._keep(self._statuses, payloads.read_status(word), header["seq"], "statuses")
+        elif word.topic == "stop":
+            self.stop, self._told = payloads.read_stop(header.get("stop")), self._told or live
+        elif word.topic == "snapshot":
+            self._joined = self.epoch
+            self._due.pop("snapshot", None)
+            if header.get("stop") is not None:
+                self.stop = payloads.read_stop(header["stop"])
+            if "frame" in header:
+                self.joined = payloads.read_update(word)
+        if live and word.topic in ("heartbeat", "stop"):
+            self._count_tail(word)
+
+    def _keep(self, queue: deque[Any], value: Any, seq: int, name: str) -> None:
+        self._count_lost(name, seq)
+        if len(queue) == queue.maxlen:  # the oldest makes room
+            self.lost = self.lost._replace(**{name: getattr(self.lost, name) + 1})
+        self._next[name] = seq + 1
+        queue.append(value)
+
+    def _count_lost(self, name: str, seq: int) -> None:
+        """`seq` is the message that comes now: those before it that did not come are lost."""
+        if 0 <= self._next[name] < seq:
+            missed = seq - self._next[name]
+            self.lost = self.lost._replace(**{name: getattr(self.lost, name) + missed})
+            self._next[name] = seq
+
+    def _count_tail(self, word: codec.Message) -> None:
+        """Count what was sent before this heartbeat or stop, and did not come."""
+        sent = word.header.get("sent")
+        if not isinstance(sent, dict):
+            raise WireError(f"{word.topic} does not say how much was sent")
+        for name, topic in zip(Lost._fields, ("update", "image", "status"), strict=True):
+            self._count_lost(name, codec.integer(sent, topic, 0, codec.MAX_SEQ))
+
+    def _take_events(self, word: codec.Message) -> None:
+        rows = payloads.table(word, "events", EVENT)
+        gained = self.sequence.take(rows)
+        if word.topic == "since":
+            first = codec.integer(word.header, "first", 0, codec.MAX_SEQ)
+            self.refetched += gained
+            if len(rows) and int(rows["seq"][0]) == self._requested:  # else one asked for before
+                self._due.pop("since", None)  # the next part at once
+                self._wait_s = max(ASK_S, self._wait_s / 2)
+            elif not len(rows) and (want := self.sequence.want) < first:
+                self._fault = (
+                    f"{self.endpoint} holds no events before {first}: read those from {want} on "
+                    "from the run's store"
+                )
+
+    def _fill(self) -> None:
+        """Ask for the snapshot of a new publisher, or for events that are missing."""
+        self.sequence.deliver()
+        self.sequence.look()
+        if self._joined < self.epoch or self._quiet > QUIET_S:  # there is, or may be, a new one
+            self._ask(codec.Request("snapshot"))
+        if "event" in self._topics and self.sequence.is_behind:
+            if self._ask(codec.Request("since", self.sequence.want, self.sequence.until)):
+                self.sequence.asked()
+
+    def _ask(self, request: codec.Request) -> bool:
+        """Send a request, if there is a connection; False while one like it waits for an answer."""
+        now = time.monotonic()
+        if now < self._due.get(request.topic, 0.0):
+            return False
+        if self._send(request):
+            if request.topic in self._due:  # no answer: it may be busy
+                self._wait_s = min(2 * self._wait_s, SLOW_S)
+            self._due[request.topic] = now + self._wait_s
+            if request.topic == "since":
+                self._requested = request.seq
+        return True
+
+    def _send(self, request: codec.Request) -> bool:
+        try:
+            self._dealer.send_multipart(codec.encode_request(request), zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        return True
+
+    def _bye(self) -> None:
+        if not self._said_bye:
+            self._said_bye = True
+            self._send(codec.Request("bye"))
+
+    def _listen_for_silence(self, heard: bool) -> None:
+        """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
+        now, before = time.monotonic(), self._quiet
+        self._quiet = 0.0 if heard else before + min(now - self._read_at, ASK_S)
+        self._read_at = now
+        if before <= PATIENCE_S < self._quiet:
+            self._say(f"{self.endpoint} fell silent: waiting {self.silence_s:g} s for a word")
+        if self._quiet > self.silence_s:
+            raise WireError(
+                f"run {self.start.run} at {self.endpoint} fell silent {self.silence_s:g} s ago "
+                f"without a stop: its publisher is gone; go on from event {self.next_seq}"
+            )

@@ -1,0 +1,131 @@
+"""A disk that takes nothing for a while: who is told, what is stored, what waits, what is lost."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from livespt.stream.errors import StoreError
+from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.sinks import REASONS, StoredTables
+from livespt.stream.store import table_writer as table_store
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.run import TableWriter, create_run, open_run
+from livespt.stream.store.verify import verify
+from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.wire.publisher import Publisher
+from livespt.tools.chaos import disk
+from livespt.tools.runs.recorder import store_frames
+
+START = Start("r", "live", "test", "yx", (32, 32), "<u2", 0.1, 0.05)
+STOP = Stop("r", "complete")
+
+
+def make_frame(number: int) -> Frame:
+    image = np.random.default_rng(number).integers(0, 60000, START.shape).astype("<u2")
+    return Frame(number, number, 0, 0, number * 0.05, image)
+
+
+def make_update(number: int) -> Update:
+    spots, events = np.zeros(20, SPOT), np.zeros(1, EVENT)
+    spots["frame"], spots["x"], events["seq"] = number, number / 3, number
+    return Update(number, number, 0, 0, 0.0, 0, spots, np.zeros(0, STATE), events)
+
+
+@pytest.fixture
+def limit() -> Iterator[None]:
+    """Writes beyond a size of file fail, as on a disk without room, until the test is over."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def room(size: int) -> None:
+    """Let files grow to so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_storage_stops_and_goes_on_and_says_so_once_each(limit: None, tmp_path: Path) -> None:
+    path = tmp_path / "run.zarr"
+    create_run(path, START)
+    publisher = Publisher("tcp://127.0.0.1:0", START)
+    failed: list[str] = []
+
+    def recording() -> None:
+        with RingReader("test-storage", lossless=True, wait_s=5) as reader:
+            try:
+                store_frames(reader, MovieWriter(path, START))
+            except StoreError as error:
+                failed.append(str(error))
+
+    with RingWriter("test-storage", 8, START.shape, "<u2", lossless_wait_s=5.0) as ring:
+        recorder = Thread(target=recording)
+        recorder.start()
+        reader = RingReader("test-storage")
+        sink = StoredTables(TableWriter(path), publisher, lambda: reader.refused)
+        for number in range(60):
+            if number in (20, 40):
+                room(30_000 if number == 20 else 1 << 30)
+            frame = make_frame(number)
+            ring.put(frame.image, number=number, t=number, time_s=frame.time_s)
+            sink(frame, make_update(number))
+        ring.end()
+        recorder.join()
+        sink.finish(make_update(60))
+        reader.close()
+    stop = sink.close(STOP)
+    publisher.close(stop, 0.0)
+    run = open_run(path)
+    assert run.status["text"][run.status["kind"] == "storage"].tolist() == [
+        "storage stopped: file too large",
+        "storage resumed",
+    ]
+    assert np.array_equal(run.events["seq"], np.arange(61)), "what waited is stored"
+    assert 25 <= run.n_frames < 50 and f"{60 - run.n_frames} frames could not" in failed[0]
+    for i, number in enumerate(run.log["number"]):
+        assert np.array_equal(run.frame(i).image, make_frame(int(number)).image)
+    assert list(verify(path)) == []
+
+
+def test_what_waits_is_bounded_and_what_is_lost_is_told(
+    limit: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_store, "MAX_WAITING", 30_000)
+    path = tmp_path / "run.zarr"
+    create_run(path, START, movie=False)
+    publisher = Publisher("tcp://127.0.0.1:0", START)
+    sink = StoredTables(TableWriter(path), publisher, lambda: 0)
+    room(100)
+    for number in range(40):
+        sink(make_frame(number), make_update(number))
+    room(1 << 30)
+    with pytest.raises(StoreError, match=r"\d+ analyzed frames could not be stored"):
+        sink.close(STOP)
+    publisher.close(STOP, 0.0)
+    run = open_run(path)
+    kept = 40 - sink.writer.dropped
+    assert 5 < kept < 30 and run.events["seq"].tolist() == list(range(40)), "events without a gap"
+    assert run.stop == replace(STOP, frames=40, analyzed=40, spots=20 * kept, events=40)
+    assert list(verify(path)) == []
+
+
+def test_every_error_of_a_disk_has_a_word() -> None:
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG"):
+        assert REASONS[getattr(errno, name)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["full", "broken", "read_only", "memory"])
+def test_a_live_run_survives_its_disk(trouble: str, tmp_path: Path) -> None:
+    result = disk.tried(trouble, tmp_path)
+    assert result.get("held", "skipped" in result), result

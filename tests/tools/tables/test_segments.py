@@ -1,0 +1,91 @@
+"""Segments: stretches of one motion, their bounds, and what is measured of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from livespt.stream.errors import InputError, SettingError
+from livespt.tools.tables.segments import segment_table, segments
+
+
+def told(states: str) -> NDArray[np.float64]:
+    """Probabilities whose likeliest state is the digit."""
+    p = np.full((len(states), 4), 0.1)
+    p[np.arange(len(states)), [int(c) for c in states]] = 0.7
+    return p
+
+
+CASES = {  # states of the points: segments as (state, start, points)
+    "one": ("0000000", [(0, 0, 7)]),
+    "two": ("000003333333", [(0, 0, 5), (3, 5, 7)]),
+    "a blink is no segment": ("000001100000", [(0, 0, 12)]),
+    "shortest first": ("0000012222233333", [(0, 0, 6), (2, 6, 5), (3, 11, 5)]),
+    "at the start": ("1100000", [(0, 0, 7)]),
+    "at the end": ("00000022", [(0, 0, 8)]),
+    "a short track is one": ("12", [(2, 0, 2)]),
+    "one point": ("2", [(2, 0, 1)]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_stretches(name: str) -> None:
+    states, expected = CASES[name]
+    n = len(states)
+    got = segments(np.zeros(n, np.int64), np.arange(n), np.zeros((n, 3)), told(states))
+    names = ["normal", "directed", "confined", "subdiffusive"]
+    state = [names.index(s) for s in got["state"]]
+    found = list(zip(state, got["start"].tolist(), got["points"].tolist(), strict=True))
+    assert found == expected
+    assert np.array_equal(got["segment"], np.arange(len(expected)))
+
+
+def test_rows_in_any_order_and_tracks_apart() -> None:
+    frame = np.tile(np.arange(10), 2)
+    particle = np.repeat([7, 3], 10)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(20)
+    point = rng.normal(size=(20, 3))
+    p = told("0" * 10 + "0" * 10)
+    one = segments(particle, frame, point, p)
+    two = segments(particle[order], frame[order], point[order], p[order])
+    assert list(one["particle"]) == [3, 7] and list(one["segment"]) == [0, 0]
+    assert all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def test_diffusion_is_free_of_the_localization_error() -> None:
+    n = 20000
+    rng = np.random.default_rng(1)
+    walk = np.cumsum(rng.normal(0, np.sqrt(2 * 0.3), (n, 3)), axis=0) * (0, 1, 1)
+    noisy = walk + rng.normal(0, 1, (n, 3)) * (0, 1, 1)
+    got = segments(
+        np.zeros(n, np.int64),
+        np.arange(n),
+        noisy,
+        told("0" * n),
+        pixel_size_um=0.1,
+        frame_interval_s=0.05,
+    )
+    assert got["D_um2_s"][0] == pytest.approx(0.3 * 0.01 / 0.05, rel=0.1)
+    assert got["duration_s"][0] == pytest.approx((n - 1) * 0.05)
+
+
+def test_a_table_and_what_it_lacks(tmp_path: Path) -> None:
+    src, out = tmp_path / "states.csv", tmp_path / "segments.csv"
+    table = pd.DataFrame({"frame": range(12), "particle": 1, "y": 0.0, "x": np.arange(12.0)})
+    table.to_csv(src, index=False)
+    with pytest.raises(InputError, match="p_normal"):
+        segment_table(src, out)
+    p = told("000003333333")
+    for k, name in enumerate(("normal", "directed", "confined", "subdiffusive")):
+        table[f"p_{name}"] = p[:, k]
+    table.to_csv(src, index=False)
+    with pytest.raises(SettingError, match="min_points"):
+        segment_table(src, out, min_points=0)
+    assert segment_table(src, out)["segments"] == 2
+    rows = pd.read_csv(out)
+    assert list(rows["state"]) == ["normal", "subdiffusive"] and rows["path_px"].sum() == 10

@@ -1,0 +1,99 @@
+"""Chaos: the promises that nothing is lost, tried out: what `livespt chaos` runs, and its verdict.
+
+A part is a module with `run(times, folder, say) -> dict`. What it returns are figures, tables of
+them in dicts; wherever a promise was kept or broken stands `held`, true or false.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from livespt.stream.errors import LiveSptError, StoreError
+
+
+class Part(NamedTuple):
+    """A kind of accident."""
+
+    module: str  # in tools/chaos
+    times: int  # what is promised is shown by so many
+    about: str
+
+
+PARTS = {
+    "kills": Part("kills", 100, "analyzer, writer and capture are killed"),
+    "power": Part("power", 20, "the power fails"),
+    "disk": Part("disk", 1, "the disk fills up or breaks, memory is short"),
+    "subscribers": Part("subscribers", 200, "subscribers are late, stall or die"),
+    "latency": Part("latency", 5, "subscribers in the way of the publisher"),
+    "messages": Part("messages", 100_000, "messages that make no sense"),
+    "soak": Part("soak", 60, "minutes at 100 frames/s"),
+    "files": Part("files", 2000, "stores and models with damage in them"),
+}
+
+
+def chaos(
+    what: Sequence[str],
+    *,
+    times: int | None = None,
+    out: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Run parts of `PARTS`; none named: all.
+
+    Parameters
+    ----------
+    what : sequence of str
+    times : int, optional
+        How often, in place of what each part's promise asks for.
+    out : Path, optional
+        Folder to make and leave what was written there.
+    say : callable
+        Takes lines meant for a person.
+
+    Returns
+    -------
+    dict
+        What each part found.
+
+    Raises
+    ------
+    StoreError
+        `out` exists.
+    """
+    if out is not None:
+        if out.exists():
+            raise StoreError(f"'{out}' exists already: choose another --out")
+        out.mkdir(parents=True)
+        return _run(what, times, out, say)
+    with tempfile.TemporaryDirectory(prefix="livespt-chaos-") as folder:
+        return _run(what, times, Path(folder), say)
+
+
+def _run(
+    what: Sequence[str], times: int | None, out: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    found = {}
+    for name in what or PARTS:
+        part = PARTS[name]
+        module = import_module(f"livespt.tools.chaos.{part.module}")
+        folder = out / name
+        folder.mkdir()
+        found[name] = module.run(times or part.times, folder, say)
+    return found
+
+
+def check_held(found: dict[str, Any]) -> None:
+    """Raise LiveSptError if a promise was broken."""
+    broken = [name for name, figures in found.items() if not _held(figures)]
+    if broken:
+        raise LiveSptError(f"not all that is promised held: see {', '.join(broken)} above")
+
+
+def _held(figures: Any) -> bool:
+    if not isinstance(figures, dict):
+        return True
+    return figures.get("held", True) is not False and all(map(_held, figures.values()))

@@ -1,0 +1,3 @@
+"""The command line: groups, commands, their options; nothing imports it."""
+
+__all__ = ["classifier", "command", "evaluate", "label", "main", "settings", "train"]

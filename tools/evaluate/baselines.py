@@ -1,0 +1,296 @@
+"""Baselines: what DeepSPT was compared with, and a small DeepSPT, on the same tracks as ours.
+
+- rolling MSD: the exponent of the mean squared displacement in a window, three motions by two
+  thresholds, as the DeepSPT paper has it; nothing to train;
+- an LSTM on windows, and a U-Net on whole tracks (`models.networks.baselines`), trained here
+  for minutes on the DeepSPT set, as many tracks in 2-D as in 3-D: the very set they are judged on,
+  in raw micrometres. The shipped segmenter learns harder tracks, too, and without units.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.behaviours import DIRECTED, NORMAL, SUBDIFFUSIVE
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
+from livespt.stream.compiled import njit
+from livespt.stream.errors import SettingError
+from livespt.stream.types import MOTIONS
+from livespt.tools.score.segmenter import SETS, UNSEEN, motion_scores, rounded
+from livespt.tools.train.loop import THREADS, choose_device, fit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from livespt.models.networks.baselines import UNet, WindowLSTM
+
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MSD_POINTS = 10  # of the rolling window
+SLOW, FAST = 0.7, 1.3  # exponents: up to the first subdiffusive, from the second on directed
+NOTHING = 1e-12  # um2: the MSD of a particle that does not move, which has no logarithm
+WINDOW, STRIDE = 30, 10  # points that the LSTM sees, and of these in the middle that it labels
+POOL = 1000  # tracks made at a time
+SORTED = 1.5  # lengths of a batch are within this factor: little padding, yet no two batches alike
+READ = 60_000  # points that are read together
+
+
+class Plan(NamedTuple):
+    """How one network is trained."""
+
+    name: str  # in the table
+    steps: int
+    batches: int  # that a pool is cut into
+    rate: float  # highest learning rate
+
+
+PLANS = {
+    "lstm": Plan("windowed LSTM", 3000, 120, 3e-3),
+    "unet": Plan("whole-track U-Net", 2000, 30, 2e-3),
+}
+
+
+def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path | None) -> None:
+    """Add the baselines to the tables of `evaluate_segmenter(tracks=tracks, seed=seed)`.
+
+    Only to those of the DeepSPT set. Networks that `folder` does not hold are trained first; no
+    folder: all, and none is kept.
+    """
+    if folder is None:
+        with TemporaryDirectory() as short_lived:
+            return compare(figures, tracks, seed, Path(short_lived))
+    train_baselines(folder)
+    for name in (name for name in SETS if name.startswith("deepspt")):
+        known = simulate_tracks(tracks, UNSEEN + seed, **SETS[name])
+        figures[name] = figures[name] + judge(known, folder)
+
+
+def judge(known: Tracks, folder: Path) -> list[dict[str, Any]]:
+    """A row of `motion_scores` for each baseline; `folder` holds the networks."""
+    certain = motion_scores(rolling_msd(known), known, 0.0) | {"ece": None}  # it gives no chances
+    rows = [{"reading": "rolling MSD"} | certain]
+    for kind, plan in PLANS.items():
+        net, told = load(kind, folder)
+        scores = motion_scores(read(net, kind, known), known, 0.0)
+        rows.append({"reading": plan.name} | scores | told)
+    return [rounded(row) for row in rows]
+
+
+def rolling_msd(known: Tracks) -> NDArray[np.float32]:
+    """Motions (total, 4), one of them certain, from the exponent around every point.
+
+    Never confined: the method has three motions. Points are taken as one frame apart, as those of
+    the DeepSPT set are.
+    """
+    alpha = exponents(known.offset, known.point, MSD_POINTS)
+    motion = np.select([alpha <= SLOW, alpha >= FAST], [SUBDIFFUSIVE, DIRECTED], NORMAL)
+    told: NDArray[np.float32] = np.eye(len(MOTIONS), dtype=np.float32)[motion]
+    return told
+
+
+@njit()
+def exponents(offset: Ints, point: Floats, window: int) -> Floats:
+    """Slope (total,) of log MSD against log lag in the `window` points around each.
+
+    Lags count from 1 to all that the window holds. Near the ends of a track the window stays
+    inside; with fewer than three points there is no slope, and 1 stands for it.
+    """
+    alpha = np.ones(len(point))
+    for i in range(len(offset) - 1):
+        n = min(window, offset[i + 1] - offset[i])
+        if n < 3:
+            continue
+        x = np.log(np.arange(1.0, n))
+        x -= x.mean()
+        for row in range(offset[i], offset[i + 1]):
+            low = min(max(row - n // 2, offset[i]), offset[i + 1] - n)
+            slope = 0.0
+            for lag in range(1, n):
+                total = 0.0
+                for k in range(low, low + n - lag):
+                    for axis in range(3):
+                        total += (point[k + lag, axis] - point[k, axis]) ** 2
+                slope += x[lag - 1] * np.log(max(total / (n - lag), NOTHING))
+            alpha[row] = slope / (x * x).sum()
+    return alpha
+
+
+class Runs(NamedTuple):
+    """Rows of tracks that a network sees together, and which of them it labels."""
+
+    low: Ints  # (m,) sees rows low:high
+    high: Ints
+    begin: Ints  # (m,) labels rows begin:end
+    end: Ints
+
+
+def runs_of(kind: str, offset: Ints) -> Runs:
+    """Windows for the "lstm", whole tracks for the "unet"; every row is labelled once.
+
+    At the ends of a track the window stays inside.
+    """
+    low, high = offset[:-1], offset[1:]
+    if kind == "unet":
+        return Runs(low, high, low, high)
+    blocks = -(-(high - low) // STRIDE)
+    first, last = np.repeat(low, blocks), np.repeat(high, blocks)
+    number = np.arange(blocks.sum()) - np.repeat(np.cumsum(blocks) - blocks, blocks)
+    begin = first + STRIDE * number
+    seen = np.minimum(begin - (WINDOW - STRIDE) // 2, last - WINDOW)
+    seen = np.maximum(seen, first)
+    return Runs(seen, np.minimum(seen + WINDOW, last), begin, np.minimum(begin + STRIDE, last))
+
+
+def inputs_of(kind: str, known: Tracks) -> NDArray[np.float32]:
+    """What the networks are told of every point, raw um.
+
+    "lstm" (total, 4): displacement from the point before (z, y, x) and its length. "unet"
+    (total, 5): place from the first point of the track, that length, and the dot product with the
+    displacement before it. What needs points before the first is 0.
+    """
+    first = known.offset[:-1]
+    move = np.diff(known.point, axis=0, prepend=known.point[:1])
+    move[first] = 0
+    step = np.linalg.norm(move, axis=1)
+    if kind == "lstm":
+        return np.column_stack([move, step]).astype(np.float32)
+    place = known.point - np.repeat(known.point[first], np.diff(known.offset), axis=0)
+    dot = (move * np.roll(move, 1, 0)).sum(1)
+    dot[first] = 0
+    return np.column_stack([place, step, dot]).astype(np.float32)
+
+
+def side_by_side(low: Ints, high: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Rows (T, m) of runs beside each other, and where they are no padding."""
+    k = np.arange((high - low).max())[:, None]
+    there = k < high - low
+    return np.where(there, low + k, 0), there
+
+
+def network(kind: str) -> WindowLSTM | UNet:
+    """An untrained network."""
+    from livespt.models.networks.baselines import UNet, WindowLSTM
+
+    return WindowLSTM(4) if kind == "lstm" else UNet(5)
+
+
+def read(net: WindowLSTM | UNet, kind: str, known: Tracks) -> NDArray[np.float32]:
+    """Probabilities (total, 4) of the four motions."""
+    import torch
+
+    told, runs = inputs_of(kind, known), runs_of(kind, known.offset)
+    answer = np.empty((len(told), len(MOTIONS)), np.float32)
+    count = runs.high - runs.low
+    order = np.argsort(count, kind="stable")
+    cuts = np.searchsorted(np.cumsum(count[order]), np.arange(READ, count.sum(), READ))
+    for which in np.split(order, cuts):
+        rows, there = side_by_side(runs.low[which], runs.high[which])
+        with torch.no_grad():
+            x = torch.from_numpy(told[rows] * there[..., None])
+            p = net(x, torch.from_numpy(there)).softmax(-1).numpy()
+        mine = there & (rows >= runs.begin[which]) & (rows < runs.end[which])
+        answer[rows[mine]] = p[mine]
+    return answer
+
+
+class Feed:
+    """Batches to learn from; none holds a track of another pool."""
+
+    def __init__(self, kind: str, seed: int) -> None:
+        self._kind, self._seed, self._number = kind, seed, -1
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs (T, B, inputs), where they are no padding (T, B), motions (T, B) or -1."""
+        import torch
+
+        number, k = divmod(step, PLANS[self._kind].batches)
+        if number != self._number:
+            self._fill(number)
+        which = self._groups[k]
+        rows, there = side_by_side(self._runs.low[which], self._runs.high[which])
+        x = self._told[rows] * there[..., None]
+        label = np.where(there, self._label[rows], -1)
+        return torch.from_numpy(x), torch.from_numpy(there), torch.from_numpy(label)
+
+    def _fill(self, number: int) -> None:
+        known = tracks_of(self._seed, number * POOL // 2, POOL)
+        self._number, self._label = number, known.label.astype(np.int64)
+        self._told = inputs_of(self._kind, known)
+        self._runs = runs_of(self._kind, known.offset)
+        rng = np.random.default_rng((self._seed, number))
+        count = self._runs.high - self._runs.low
+        order = np.argsort(count * rng.uniform(1, SORTED, len(count)), kind="stable")
+        batches = PLANS[self._kind].batches
+        cuts = np.cumsum(count[order]) * batches / count.sum()
+        groups = np.split(order, np.searchsorted(cuts, np.arange(1, batches)))
+        self._groups = [groups[k] for k in rng.permutation(batches)]
+
+
+def tracks_of(seed: int, first: int, n: int) -> Tracks:
+    """`n` tracks of the DeepSPT set, half of them in 3-D: those of `train segmenter`'s mix."""
+    parts = [
+        simulate_tracks(n // 2, seed * 10 + kind, ndim=ndim, first=first)
+        for kind, ndim in enumerate((2, 3))
+    ]
+    return tracking_errors.join(parts)
+
+
+def train_baselines(folder: Path, steps: int | None = None, seed: int = 1) -> None:
+    """Train the networks that `folder` does not hold yet: `lstm.pt`, `unet.pt`.
+
+    `steps` are the optimizer's for each, if not those of `PLANS`. Without torch: MissingError.
+    """
+    choose_device("cpu")
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in PLANS:
+        if not (folder / f"{kind}.pt").exists():
+            _train(kind, folder / f"{kind}.pt", steps or PLANS[kind].steps, seed)
+
+
+def _train(kind: str, path: Path, steps: int, seed: int) -> None:
+    """Train one network and write it to `path`, with what the table says of it."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(seed)
+    net, feed = network(kind), Feed(kind, seed)
+    begin = time.process_time()
+
+    def loss_of(step: int) -> Tensor:
+        x, there, label = feed(step)
+        return torch.nn.functional.cross_entropy(
+            net(x, there).flatten(0, 1), label.flatten(), ignore_index=-1
+        )
+
+    checkpoint = path.with_suffix(".checkpoint")
+    fit(net, loss_of, steps, PLANS[kind].rate, checkpoint, title=PLANS[kind].name)
+    told = {
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "steps": steps,
+        "cpu_s": round(time.process_time() - begin),
+    }
+    torch.save({"weights": net.state_dict(), "told": told}, path)
+    checkpoint.unlink(missing_ok=True)
+
+
+def load(kind: str, folder: Path) -> tuple[WindowLSTM | UNet, dict[str, Any]]:
+    """The network of that kind in `folder`, and what the table says of it."""
+    import torch
+
+    path = folder / f"{kind}.pt"
+    if not path.is_file():
+        raise SettingError(f"no {path}: the baselines are not trained yet")
+    held = torch.load(path, weights_only=True)
+    net = network(kind)
+    net.load_state_dict(held["weights"])
+    net.eval()
+    return net, held["told"]

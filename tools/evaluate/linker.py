@@ -1,0 +1,283 @@
+"""Evaluation of the linker: quality on simulated scenes beside other linkers, exactness, speed.
+
+Every linker gets the same coordinates; tracks of a single spot are left out for all. Search range
+and memory are given to each at its best: the range is the 99.9 % quantile of the particles' true
+steps, times the factor of `FACTORS` with which that linker scored best in JSC_theta on development
+scenes (`tune`), whose seeds this evaluation never uses.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.simulate.crowds import DENSITIES, MOTION, Scene, scene, steps
+from livespt.stream.errors import SettingError, StoreError
+from livespt.stream.link.offline import link_points
+from livespt.tools.evaluate import linker_checks as checks, other_linkers
+from livespt.tools.evaluate.other_linkers import Linked
+from livespt.tools.score.tracks import Table, mistakes, score, without_short
+
+UNSEEN = 20_000  # evaluation's scenes have seeds from 100 times this on
+# missed frames that are bridged; with 3 trackpy and btrack are worse
+MEMORY = {"livespt": 3, "trackpy": 2, "laptrack": 2, "btrack": 2, "btrack_brownian": 2}
+ERRORS = (0.05, 0.10)  # share of localizations missed, and of false ones
+TRIED = (1.0, 1.25, 1.5, 2.0, 2.5)
+LEVELS = ("low", "medium", "high")
+MOVIES = (4, 1, 1)  # of a cell: where particles are few, one exchange weighs much
+FRAMES = (100, 60, 40)  # of each movie; laptrack's time grows faster than both
+SETTINGS: dict[str, Any] = {"motion": "auto"}  # of the linker
+# times the 99.9 % quantile of steps, at low, medium and high density
+FACTORS: dict[str, dict[str, tuple[float, float, float]]] = {
+    "livespt": {
+        "vesicles": (1.25, 1.0, 2.0),
+        "receptors": (1.0, 1.0, 1.25),
+        "viruses": (1.25, 1.0, 1.25),
+        "microtubules": (1.0, 1.0, 1.0),
+    },
+    "trackpy": {
+        "vesicles": (1.25, 1.25, 1.0),
+        "receptors": (2.0, 1.5, 1.5),
+        "viruses": (2.0, 1.5, 1.5),
+        "microtubules": (2.0, 2.5, 2.0),
+    },
+    "laptrack": {
+        "vesicles": (2.5, 1.25, 1.25),
+        "receptors": (2.5, 2.0, 1.5),
+        "viruses": (2.5, 2.0, 1.5),
+        "microtubules": (2.5, 2.0, 2.0),
+    },
+    "btrack": {
+        "vesicles": (2.5, 2.5, 2.5),
+        "receptors": (2.5, 2.5, 2.5),
+        "viruses": (2.5, 2.0, 2.0),
+        "microtubules": (1.25, 1.25, 1.25),
+    },
+    "btrack_brownian": {
+        "vesicles": (1.25, 1.0, 1.0),
+        "receptors": (1.5, 1.0, 1.0),
+        "viruses": (1.25, 1.0, 1.0),
+        "microtubules": (1.5, 1.5, 1.5),
+    },
+}
+REFINED = "livespt_refine"  # the row of ours with its links corrected after `checks.REFINE` frames
+OURS = ("livespt", REFINED)
+MEMORY[REFINED], FACTORS[REFINED] = MEMORY["livespt"], FACTORS["livespt"]
+MEASURES = ("jsc_theta", "alpha", "beta", "jsc")
+PERFECT = "(perfect links)"
+
+
+def ours(
+    frame: NDArray[np.int64], points: NDArray[np.float64], search_range: float, memory: int
+) -> NDArray[np.int64]:
+    """Track of each point, by this project's linker with its motion model."""
+    return link_points(frame, points, search_range, memory, **SETTINGS)
+
+
+def refined(
+    frame: NDArray[np.int64], points: NDArray[np.float64], search_range: float, memory: int
+) -> NDArray[np.int64]:
+    """The same with links judged once more."""
+    return link_points(frame, points, search_range, memory, refine=checks.REFINE, **SETTINGS)
+
+
+def linkers(judges: bool = True) -> dict[str, Linked]:
+    """All that are compared: ours first."""
+    return {"livespt": ours, REFINED: refined} | (other_linkers.judges() if judges else {})
+
+
+def judged(name: str, linker: Linked, movie: Scene, search_range: float) -> dict[str, Any]:
+    """Measures of one linker's tracks of one scene."""
+    begin = time.process_time()
+    track = linker(movie.frame, movie.point, search_range, MEMORY.get(name, 0))
+    spent = time.process_time() - begin
+    track = without_short(track)
+    true = Table(movie.true_frame, movie.true_point, movie.true_particle)
+    wrong = mistakes(movie.frame, movie.particle, track)
+    return {
+        "linker": name,
+        "range_px": search_range,
+        **score(true, Table(movie.frame, movie.point, track))._asdict(),
+        "switches": wrong.switches,
+        "wrong_links": wrong.wrong,
+        "tracks": wrong.tracks,
+        "cpu_s": spent,
+    }
+
+
+def largest_step(movie: Scene) -> float:
+    """The 99.9 % quantile of the steps of localized particles, px."""
+    return float(np.quantile(np.linalg.norm(steps(movie), axis=1), 0.999))
+
+
+def cell(
+    scenario: str, level: int, errors: float, seed: int, frames: int | None, judges: bool
+) -> list[dict[str, Any]]:
+    """All linkers on `MOVIES[level]` scenes of a kind; the first row is of perfect links."""
+    density = DENSITIES[scenario][level]
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for number in range(MOVIES[level]):
+        length = frames or FRAMES[level]
+        unseen = 100 * seed + number
+        movie = scene(scenario, density, unseen, missed=errors, false=errors, frames=length)
+        reach = largest_step(movie)
+        truth = partial(_truth, movie)
+        rows.setdefault(PERFECT, []).append(judged(PERFECT, truth, movie, reach))
+        for name, linker in linkers(judges).items():
+            found = judged(name, linker, movie, FACTORS[name][scenario][level] * reach)
+            rows.setdefault(name, []).append(found)
+    where = {"scenario": scenario, "particles": density, "errors": errors}
+    return [where | _pooled(found) for found in rows.values()]
+
+
+def _truth(movie: Scene, *_: Any) -> NDArray[np.int64]:
+    return movie.particle
+
+
+def _pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means of measures and ranges over movies, sums of counts and times."""
+    mean = ("range_px", *MEASURES)
+    total = ("switches", "wrong_links", "tracks", "cpu_s")
+    return (
+        {"linker": rows[0]["linker"]}
+        | {key: float(np.mean([row[key] for row in rows])) for key in mean}
+        | {key: sum(row[key] for row in rows) for key in total}
+    )
+
+
+def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a cell: JSC_theta and id switches of all, and in what ours is worse than any."""
+    table = []
+    cells = {(row["scenario"], row["particles"], row["errors"]) for row in rows}
+    order = list(MOTION)
+    for key in sorted(cells, key=lambda key: (order.index(key[0]), key[1], key[2])):
+        here = [r for r in rows if (r["scenario"], r["particles"], r["errors"]) == key]
+        by = {row["linker"]: row for row in here}
+        mine, others = by["livespt"], [r for r in here[1:] if r["linker"] not in OURS]
+        line: dict[str, Any] = dict(zip(("scenario", "particles", "errors"), key, strict=True))
+        line |= {name: round(row["jsc_theta"], 3) for name, row in by.items()}
+        line["switches"] = "/".join(str(row["switches"]) for row in here[1:])
+        worse = [
+            f"{measure} ({row['linker']})"
+            for row in others
+            for measure in (*MEASURES, "switches")
+            if (mine[measure] - row[measure]) * (-1 if measure == "switches" else 1) < -5e-4
+        ]
+        line["worse in"] = ", ".join(worse) or None
+        table.append(line)
+    return table
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over all cells, and how far ours is ahead in JSC_theta."""
+    names = list(dict.fromkeys(row["linker"] for row in rows))
+    mean = {
+        name: {m: float(np.mean([r[m] for r in rows if r["linker"] == name])) for m in MEASURES}
+        for name in names
+    }
+    switches = {name: sum(r["switches"] for r in rows if r["linker"] == name) for name in names}
+    return [
+        {"linker": name}
+        | {measure: round(value, 4) for measure, value in mean[name].items()}
+        | {
+            "switches": switches[name],
+            "ahead_points": round(
+                100 * (mean["livespt"]["jsc_theta"] - mean[name]["jsc_theta"]), 2
+            ),
+        }
+        for name in names
+    ]
+
+
+def evaluate(
+    judges: bool = True,
+    scenarios: tuple[str, ...] = (),
+    frames: int | None = None,
+    trackmate: Path | None = None,
+    length: int = 100_000,
+    report: Path | None = None,
+) -> dict[str, Any]:
+    """Judge the linker.
+
+    Parameters
+    ----------
+    judges : bool
+        Beside the other linkers that are installed (most of the time goes to them).
+    scenarios : tuple of str
+        Of `models.simulate.crowds`; none: all four.
+    frames : int, optional
+        Of each movie; default: `FRAMES`.
+    trackmate : Path, optional
+        Folder of TrackMate's tables to compare links with.
+    length : int
+        Frames of the run whose cost per frame is followed.
+    report : Path, optional
+        Folder for `linker.json` and `linker.csv`, every figure of every cell.
+    """
+    other_linkers.need("scipy")  # pairs tracks
+    for name in scenarios:
+        if name not in MOTION:
+            raise SettingError(f"no scenario '{name}': choose of {', '.join(MOTION)}")
+    if report is not None:
+        _folder(report)
+    rows = []
+    for index, (scenario, level) in enumerate((s, k) for s in MOTION for k in range(3)):
+        for errors in ERRORS if not scenarios or scenario in scenarios else ():
+            rows += cell(scenario, level, errors, UNSEEN + index, frames, judges)
+    result: dict[str, Any] = {"quality": compared(rows), "mean": summary(rows)}
+    if judges:
+        result["linkers"] = other_linkers.versions()
+        result["exact"] = checks.exactness()
+    if trackmate is not None:
+        result["trackmate"] = checks.trackmate(trackmate)
+    result |= {
+        "speed": checks.speed(judge=judges, **SETTINGS),
+        "subnets": checks.subnets(),
+        "long run": checks.slope(length, **SETTINGS),
+        "restart": checks.restart(**SETTINGS),
+        "bad input": checks.bad_input(**SETTINGS),
+    }
+    if report is not None:
+        _write(report, rows, result)
+    return result
+
+
+def tune(seed: int = 1) -> dict[str, Any]:
+    """Search for `FACTORS`: JSC_theta of every linker at every factor, on development scenes."""
+    other_linkers.need("scipy")
+    table = []
+    for level, frames in enumerate(FRAMES):
+        for scenario in MOTION:
+            movie = scene(scenario, DENSITIES[scenario][level], seed, frames=frames)
+            reach = largest_step(movie)
+            for name, linker in linkers().items():
+                if name == REFINED:  # has the range of ours
+                    continue
+                found = [judged(name, linker, movie, f * reach)["jsc_theta"] for f in TRIED]
+                line = {"scenario": scenario, "density": LEVELS[level], "linker": name}
+                line |= {f"{f}": round(value, 3) for f, value in zip(TRIED, found, strict=True)}
+                table.append(line | {"best": TRIED[int(np.argmax(found))]})
+    return {"tune": table}
+
+
+def _folder(report: Path) -> None:
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make the folder '{report}': {error}") from error
+
+
+def _write(report: Path, rows: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    lines = [",".join(rows[0])]
+    lines += [",".join("" if v is None else str(v) for v in row.values()) for row in rows]
+    try:
+        (report / "linker.csv").write_text("\n".join(lines) + "\n")
+        (report / "linker.json").write_text(json.dumps({"cells": rows} | result, indent=2) + "\n")
+    except OSError as error:
+        raise StoreError(f"cannot write into '{report}': {error}") from error

@@ -1,0 +1,14 @@
+"""Reports on localizers: in frames, stacks and holograms, next to others and to bounds."""
+
+__all__ = [
+    "beads",
+    "bulk_water",
+    "holograms",
+    "localizer",
+    "other_localizers",
+    "report",
+    "shapes",
+    "speed",
+    "stacks",
+    "targets",
+]

@@ -1,0 +1,246 @@
+"""Player: what moves a scene on, frame by frame: a stored run, or a run being published."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.errors import InputError
+from livespt.stream.link.corrections import corrected
+from livespt.stream.store.run import RunReader, open_run
+from livespt.stream.types import Frame, Timings, Update
+from livespt.stream.wire.subscriber import Subscriber
+from livespt.tools.overlay.scene import FLASH_FRAMES, TAIL, UNCOATING, Scene
+
+PATIENCE = 64  # updates that wait for an image
+PEAK = 8  # frames after its beginning a flash looks best
+
+
+class Player:
+    """Moves through a stored run, drawing what is known today: settled states, final events.
+
+    Parameters
+    ----------
+    run : RunReader
+    tail : int
+        Frames a tail lasts.
+    clock : callable
+        Seconds, for playing at the movie's own pace.
+
+    Raises
+    ------
+    InputError
+        No frame has been analyzed.
+    """
+
+    def __init__(
+        self, run: RunReader, *, tail: int = TAIL, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        frames = run.frames
+        if not frames["analyzed"].any():
+            raise InputError(f"'{run.path}' holds no analyzed frame yet: nothing to draw")
+        first = frames[np.flatnonzero(frames["analyzed"])[0]]
+        self.run, self._clock = run, clock
+        self.scene = Scene(
+            run.start, tail=tail, channel=int(first["channel"]), position=int(first["position"])
+        )
+        self._rows = np.flatnonzero(_here(frames, first) & (frames["analyzed"] > 0))
+        self._frames = frames[self._rows]
+        self._degraded = np.zeros(len(self._frames), np.int64)
+        if "degraded" in (frames.dtype.names or ()):  # not in runs of older versions
+            self._degraded += self._frames["degraded"]
+        spots, states = (corrected(rows, run.events) for rows in (run.spots, run.states))
+        self._spots = _by_frame(spots[_here(spots, first)])
+        states = states[_here(states, first)]
+        self._states = states[np.lexsort((1 - states["settled"].astype(int), states["frame"]))]
+        events = run.events[_here(run.events, first)]
+        self._events = _by_frame(events[~np.isin(events["seq"], events["amends"])])
+        self.playing, self.live = False, False
+        self.at, self._due = -1, 0.0
+        self.go(0)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def go(self, at: int) -> None:
+        """Move to the at-th drawable frame, from 0; beyond the ends: to the end."""
+        at = min(max(at, 0), len(self) - 1)
+        if at == self.at:
+            return
+        if at == self.at + 1 and at:
+            self.scene.add(self._update(at), self._image(at))
+        else:
+            begin = max(at - self.scene.tail, 0)
+            before = int(self._frames["frame"][begin])
+            self.scene.clear()
+            self.scene.begin(
+                self._states[: np.searchsorted(self._states["frame"], before)],
+                self._events[: np.searchsorted(self._events["frame"], before)],
+                int(self._frames["lost"][:begin].sum()),
+                int(self._degraded[:begin].sum()),
+            )
+            for i in range(begin, at):
+                self.scene.add(self._update(i))
+            self.scene.add(self._update(at), self._image(at))
+        self.at = at
+
+    def go_to_frame(self, frame: int) -> None:
+        """Move to a time point.
+
+        Raises
+        ------
+        InputError
+            It was not analyzed, or does not exist.
+        """
+        at = int(np.searchsorted(self._frames["frame"], frame))
+        if at == len(self) or self._frames["frame"][at] != frame:
+            first, last = self._frames["frame"][[0, -1]]
+            raise InputError(
+                f"frame {frame} of '{self.run.path}' was not analyzed: choose one "
+                f"from {first} to {last}"
+            )
+        self.go(at)
+
+    def telling(self) -> int:
+        """Return the frame (position in this player) that tells most: where most uncoats."""
+        score = np.zeros(len(self) + 2 * FLASH_FRAMES[UNCOATING])
+        age = np.arange(FLASH_FRAMES[UNCOATING])
+        shape = 1 - np.abs(age - PEAK) / FLASH_FRAMES[UNCOATING]
+        for frame in self._events["frame"][self._events["kind"] == UNCOATING]:
+            at = int(np.searchsorted(self._frames["frame"], frame))
+            score[at : at + len(age)] += shape
+        score = score[: len(self)]
+        return len(self) - 1 - int(score[::-1].argmax()) if score.any() else len(self) - 1
+
+    def step(self) -> bool:
+        """Go on by a frame when it is due; tell whether anything moved."""
+        now = self._clock()
+        if not self.playing or now < self._due:
+            return False
+        if self.at == len(self) - 1:
+            self.playing = False
+            return False
+        self._due = now + (self.run.start.frame_interval_s or 0.05)
+        self.go(self.at + 1)
+        return True
+
+    def close(self) -> None:
+        """Nothing to close: a stored run is read, not held."""
+
+    def _update(self, at: int) -> Update:
+        row = self._frames[at]
+        t = int(row["frame"])
+        return Update(
+            number=int(row["number"]),
+            t=t,
+            channel=int(row["channel"]),
+            position=int(row["position"]),
+            time_s=float(row["time_s"]),
+            lost=int(row["lost"]),
+            spots=_at(self._spots, t),
+            states=_at(self._states, t),
+            events=_at(self._events, t),
+            timings=Timings(latency_ms=float(row["latency_ms"])),
+            degraded=int(self._degraded[at]),
+        )
+
+    def _image(self, at: int) -> NDArray[np.generic] | None:
+        return self.run.frame(int(self._rows[at])).image if self.run.has_movie else None
+
+
+class Live:
+    """Follows a published run; shows an update together with its image.
+
+    Parameters
+    ----------
+    endpoint : str
+        Of the publisher, `tcp://HOST:PORT`.
+    tail : int
+        Frames a tail lasts.
+    connect_s : float
+        How long to wait for the publisher.
+    key : Path, optional
+        One's own key file, where the publisher lets in only whom it knows.
+    """
+
+    def __init__(
+        self, endpoint: str, *, tail: int = TAIL, connect_s: float = 10.0, key: Path | None = None
+    ) -> None:
+        topics = ("update", "image")
+        self._subscriber = Subscriber(endpoint, topics=topics, connect_s=connect_s, key=key)
+        self.scene = Scene(self._subscriber.start, tail=tail)
+        self.playing, self.live = True, True
+        self._waiting: deque[Update] = deque(maxlen=4 * PATIENCE)
+        self._image: Frame | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return self._subscriber.ended
+
+    def step(self) -> bool:
+        """Read what has come; tell whether the scene moved. Paused: read, and leave it."""
+        for frame in self._subscriber.images(0):
+            if (frame.channel, frame.position) == (self.scene.channel, self.scene.position):
+                self._image = frame
+        self._waiting.extend(self._subscriber.updates(0))
+        if not self.playing:
+            return False
+        before = self.scene.frame
+        until = self._image.t if self._image is not None else -1
+        while self._waiting and (self._waiting[0].t <= until or len(self._waiting) > PATIENCE):
+            update = self._waiting.popleft()
+            mine = self._image is not None and update.t == until
+            self.scene.add(update, self._image.image if self._image and mine else None)
+        return self.scene.frame != before
+
+    def close(self) -> None:
+        """Stop following."""
+        self._subscriber.close()
+
+
+def play(path: Path | str, *, tail: int = TAIL) -> Player:
+    """Open a stored run to be drawn."""
+    return Player(open_run(path), tail=tail)
+
+
+def scene_at(run: RunReader, frame: int | None = None, *, tail: int = TAIL) -> Scene:
+    """Return the scene of a stored run at a frame, by default a telling one, a track selected."""
+    player = Player(run, tail=tail)
+    if frame is None:
+        player.go(player.telling())
+    else:
+        player.go_to_frame(frame)
+    select(player.scene)
+    return player.scene
+
+
+def select(scene: Scene) -> None:
+    """Select a track that has just uncoated, of several the first; else the likeliest one."""
+    seen = scene.heads["track"]
+    flashes = scene.flashes[(scene.flashes["kind"] == UNCOATING)]
+    flashes = flashes[np.isin(flashes["track"], seen)]
+    if len(flashes):
+        scene.selected = int(flashes["track"][flashes["born"].argmin()])
+    elif len(seen):
+        scene.selected = int(seen[scene.heads["p"].argmax()])
+
+
+def _here(rows: NDArray[np.void], like: np.void) -> NDArray[np.bool_]:
+    here: NDArray[np.bool_] = rows["channel"] == like["channel"]
+    here &= rows["position"] == like["position"]
+    return here
+
+
+def _by_frame(rows: NDArray[np.void]) -> NDArray[np.void]:
+    return rows[np.argsort(rows["frame"], kind="stable")]
+
+
+def _at(rows: NDArray[np.void], frame: int) -> NDArray[np.void]:
+    first, last = np.searchsorted(rows["frame"], (frame, frame + 1))
+    return rows[first:last]

@@ -1,0 +1,14 @@
+"""How a run is made: options, composition, live, replay, resume, processes and their supervisor."""
+
+__all__ = [
+    "compose",
+    "interrupt",
+    "live",
+    "options",
+    "provenance",
+    "recorder",
+    "replay",
+    "resume",
+    "supervisor",
+    "workers",
+]

@@ -1,0 +1,89 @@
+"""Provenance: the models, software and machine of a run, and where they differ from another."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from livespt.models.runtime.onnx_file import MAX_BYTES
+from livespt.stream.errors import InputError, ModelError
+from livespt.stream.types import Start
+
+if TYPE_CHECKING:
+    from livespt.models.runtime.session import Session
+
+METADATA = ("zarr.json", ".zgroup", ".zarray")
+SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
+
+
+def original(role: str, origin: Start | None) -> Path | None:
+    """Find the very file that the replayed run used."""
+    if origin is None or role not in origin.models:
+        return None
+    from livespt.models.runtime.session import shipped
+
+    used = {key: str(origin.models[role].get(key, "")) for key in ("name", "sha256", "file")}
+    places = [Path(used["file"])]
+    with suppress(ModelError):
+        places.append(shipped(used["name"]))
+    for path in places:
+        if _is_file_of(path, used["sha256"]):
+            return path
+    raise InputError(
+        f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]}), which is not here: "
+        f"name its file with --{role}"
+    )
+
+
+def _is_file_of(path: Path, sha256: str) -> bool:
+    """Whether this is that file, and one that a run may name: not one that came with a run.
+
+    Who made the run chose it then; a person who trusts it names it.
+    """
+    places = path.resolve().parents
+    if any((place / name).exists() for place in places for name in METADATA):
+        return False
+    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return False
+    return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def opened(origin: Start | None) -> str:
+    """UTC at which a live run was opened; a replay has that of the run it replays."""
+    return origin.time_zero_utc if origin else datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def software() -> dict[str, str]:
+    import onnxruntime
+
+    versions = {name: version(name) for name in SOFTWARE}
+    return {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__} | versions
+
+
+def differences(start: Start, origin: Start) -> list[str]:
+    """What may make a replay's bytes differ from the run's: machine and software, in words."""
+    told = []
+    for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                told.append(f"{name} {ours.get(name)} instead of {theirs.get(name)}")
+    return told
+
+
+def hardware() -> str:
+    """Hardware class: networks may round differently on another."""
+    model = platform.processor()
+    with suppress(OSError):  # Linux says it here
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{platform.system()} {platform.machine()} {model}".strip()
+
+
+def identity(session: Session) -> dict[str, Any]:
+    return {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}

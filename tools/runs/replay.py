@@ -1,0 +1,185 @@
+"""Replay: a recorded movie through the same path as the microscope's frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from livespt.stream import pipeline
+from livespt.stream.errors import SettingError, StoreError, WireError
+from livespt.stream.host.atomic_files import Durability
+from livespt.stream.host.crash_log import crash_log
+from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
+from livespt.stream.sinks import Published, StoredReplay
+from livespt.stream.sources import paced
+from livespt.stream.store.run import RunWriter
+from livespt.stream.types import Frame, Start, Stop
+from livespt.stream.wire.codec import ENDPOINT
+from livespt.stream.wire.event_history import StoredEvents
+from livespt.stream.wire.publisher import Publisher
+from livespt.tools.runs.compose import compose
+from livespt.tools.runs.interrupt import Interrupt
+from livespt.tools.runs.options import Facts, Options, check_options
+from livespt.tools.runs.provenance import differences
+
+if TYPE_CHECKING:
+    from livespt.acquisition.recordings.open_movie import Movie
+
+
+def replay(
+    movie_path: Path,
+    out: Path,
+    options: Options,
+    *,
+    pixel_size_um: float | None = None,
+    frame_interval_s: float | None = None,
+    rate: str = "max",
+    endpoint: str = ENDPOINT,
+    keys: Path | None = None,
+    keep_movie: bool = True,
+    all_frames: bool = False,
+    durability: Durability = "second",
+    checkpoint_s: float = EVERY_S,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Analyze a recorded movie into a new run.
+
+    Parameters
+    ----------
+    movie_path : Path
+        Run store, OME-Zarr, TIFF or NDTiff.
+    out : Path
+        The run to write; must not exist.
+    options : Options
+    pixel_size_um, frame_interval_s : float, optional
+        In place of what the movie's metadata say.
+    rate : {"max", "realtime"}
+        "realtime" paces the frames by their interval; no frame is ever skipped for being late.
+    endpoint : str
+        Where to publish; a busy port is said, and the replay goes on unpublished.
+    keys : Path, optional
+        Folder of keys (stream/wire/keys.py): only those who have one may follow.
+    keep_movie : bool
+        Store the frames too, so that the run is complete in itself.
+    all_frames : bool
+        Of a live run, also analyze the frames that it had to skip.
+    durability : {"frame", "second", "end"}
+        When frames and commits are safe from a power cut (stream/host/atomic_files.py).
+    checkpoint_s : float
+        Least time between two checkpoints, from which `resume` goes on.
+    say : callable
+        Takes lines meant for a person.
+
+    Returns
+    -------
+    dict
+        What was done, for printing and `--json`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After an interrupt, when the run is closed with what was analyzed.
+    LiveSptError
+        Movie, model, setting or output that cannot be used; nothing is written then.
+    """
+    from livespt.acquisition.recordings.open_movie import open_movie
+
+    check_options(options)
+    for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_s", frame_interval_s)):
+        if value is not None and not 0 < value < 1e6:
+            raise SettingError(f"{name} must be above 0, not {value}")
+    if out.exists():
+        raise StoreError(f"'{out}' exists already: choose another --out")
+    movie = open_movie(movie_path)
+    origin = movie.run.start if movie.run else None
+    facts = Facts(
+        source=movie_path.name,
+        axes=movie.axes,
+        shape=movie.shape,
+        dtype=movie.dtype.str,
+        pixel_size_um=pixel_size_um or movie.pixel_size_um,
+        frame_interval_s=frame_interval_s or movie.frame_interval_s,
+        z_step_um=movie.z_step_um,
+    )
+    interval = facts.frame_interval_s
+    if rate == "realtime" and not interval:
+        raise SettingError(
+            f"'{movie_path}' does not say its frame interval: "
+            "--rate realtime needs --frame-interval-s"
+        )
+    chain = compose(facts, options, "replay", origin)
+    chain = chain._replace(start=replace(chain.start, all_frames=all_frames))
+    if origin is not None and (told := differences(chain.start, origin)):
+        say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
+    publisher = publish(endpoint, chain.start, out, say, keys)
+    sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
+    try:
+        writer = RunWriter(out, chain.start, movie=keep_movie, durability=durability)
+    except BaseException:
+        if publisher:
+            publisher.close(Stop(chain.start.run, "failed", "the run could not be created"))
+        raise
+    if durability != "second":
+        writer.status("durability", -1, durability)
+    checkpoints = Checkpoints(out, chain.analyzer, writer.tables, checkpoint_s)
+    sinks += [StoredReplay(writer), checkpoints]
+
+    frames = chosen(movie, all_frames, writer)
+    if rate == "realtime" and interval:
+        frames = paced(frames, interval)
+    begin = time.perf_counter()
+    with (
+        crash_log(out, "replay"),
+        Interrupt() as interrupt,
+        tqdm(total=len(movie), unit="frame", disable=None) as bar,
+    ):
+        stop = pipeline.run(
+            writer.tables.taking(interrupt.until(frames, bar.update)),
+            chain.analyzer,
+            sinks,
+            chain.start,
+            chain.stages,
+            ending=interrupt.ending,
+        )
+    took = time.perf_counter() - begin
+    if interrupt.seen:
+        raise KeyboardInterrupt
+    return {
+        "run": str(out),
+        "frames": stop.analyzed,
+        "skipped": 0 if all_frames else int((~movie.analyzed).sum()),
+        "spots": stop.spots,
+        "events": stop.events,
+        "frames_per_s": round(stop.analyzed / took, 1),
+        "provider": chain.start.machine["provider"],
+        "published": publisher.endpoint if publisher else None,
+    }
+
+
+def publish(
+    endpoint: str, start: Start, out: Path, say: Callable[[str], None], keys: Path | None = None
+) -> Publisher | None:
+    """Open the publisher; where the default port is busy, say so and go on without."""
+    try:
+        return Publisher(endpoint, start, events=StoredEvents(out), folder=keys)
+    except WireError as error:
+        if endpoint != ENDPOINT:
+            raise
+        say(f"note: this replay is not published: {error}")
+        return None
+
+
+def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]:
+    """Yield the frames to analyze; store those that the recorded run skipped."""
+    for frame, analyzed in zip(movie, movie.analyzed, strict=True):
+        if all_frames:
+            yield frame._replace(level=0)  # nothing is given up
+        elif analyzed:
+            yield frame
+        else:
+            writer.add_frame(frame)

@@ -1,0 +1,288 @@
+"""Resume: finish a run that was cut short, in place; what it holds is never written again."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from livespt.stream import pipeline
+from livespt.stream.errors import InputError
+from livespt.stream.host.crash_log import crash_log, remove_empty_logs
+from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
+from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.sources import recalled
+from livespt.stream.store.attributes import Attributes, read_attributes
+from livespt.stream.store.columns import TABLES
+from livespt.stream.store.frame_log import LogReader
+from livespt.stream.store.ome_image import movie_dtype
+from livespt.stream.store.run import RunReader, RunWriter, open_run
+from livespt.stream.types import FORMAT, Frame, Start, Stop, Update
+from livespt.tools.runs.compose import Chain, compose
+from livespt.tools.runs.interrupt import Interrupt
+from livespt.tools.runs.options import Facts, Options
+from livespt.tools.runs.provenance import differences
+
+if TYPE_CHECKING:
+    from livespt.acquisition.recordings.open_movie import Movie
+
+
+def resume(
+    run: Path,
+    *,
+    movie: Path | None = None,
+    close: bool = False,
+    checkpoint_s: float = EVERY_S,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Finish a run that was cut short.
+
+    The memory of the analyzer is brought back (stream/recovery/reanalysis.py). Then come the frames
+    that are stored and were not analyzed, and those of a replay's source that are not stored yet.
+
+    Parameters
+    ----------
+    run : Path
+    movie : Path, optional
+        What the run replayed; looked for beside the run and in the current folder.
+    close : bool
+        Analyze nothing: end the run with what it has.
+    checkpoint_s : float
+        Least time between two checkpoints.
+    say : callable
+        Takes lines meant for a person.
+
+    Returns
+    -------
+    dict
+        What was done, for printing and `--json`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After an interrupt; the run can be resumed again.
+    LiveSptError
+        There is no such run, it ended as failed, another process writes it, its source is not
+        found, or it cannot be gone on with; what it holds is as it was.
+    """
+    attributes = read_attributes(run)
+    if attributes.stop is not None:
+        return _ended(run, attributes.stop, say)
+    _check(run, attributes)
+    start, has_movie = attributes.start, (run / "movie").is_dir()
+    if close:
+        writer = RunWriter(run, start, movie=has_movie, resume=True)
+        return _report(run, writer.close(Stop(start.run, "failed", "cut short")), 0)
+    is_whole = has_movie and _is_whole(run)
+    source = None if is_whole else find_source(run, start, movie)
+    chain = recomposed(start, say)
+    writer = RunWriter(run, start, movie=has_movie, resume=True)
+    try:
+        recall = Recall(run, chain.analyzer, writer.tables)
+        if recall.refused:
+            say(f"note: {recall.refused}")
+        if source is None and recall.newest > max(writer.last, recall.mark):
+            lost = f"frames {writer.last + 1} to {recall.newest} were analyzed, and lost with power"
+            say(f"note: {lost}: '{run}' ends with what it has")
+            return _report(run, writer.close(Stop(start.run, "failed", lost)), 0)
+        rest = Rest(open_run(run), writer, recall, source)
+        checkpoints = Checkpoints(run, chain.analyzer, writer.tables, checkpoint_s)
+    except BaseException:
+        writer.leave()
+        raise
+    with (
+        crash_log(run, "resume"),
+        Interrupt() as interrupt,
+        tqdm(unit="frame", disable=None) as bar,
+    ):
+        frames = _until(rest.frames(), interrupt, bar.update)
+        stop = pipeline.run(
+            recalled(chain.stages, recall, writer.tables.taking(frames)),
+            chain.analyzer,
+            [rest, checkpoints],
+            start,
+            chain.stages,
+            ending=lambda: _ending(start, is_whole, writer.last),
+        )
+    remove_empty_logs(run)  # of the processes that were cut short
+    return _report(run, open_run(run).stop or stop, recall.again)
+
+
+def recomposed(start: Start, say: Callable[[str], None]) -> Chain:
+    """The chain that began a run, from its first word; says what may make bytes differ."""
+    options = Options(provider=start.machine["provider"], threads=start.machine["threads"])
+    facts = Facts(
+        source=start.source,
+        axes=start.axes,
+        shape=start.shape,
+        dtype=start.dtype,
+        pixel_size_um=start.pixel_size_um,
+        frame_interval_s=start.frame_interval_s,
+        z_step_um=start.z_step_um,
+    )
+    chain = compose(facts, options, start.mode, start)
+    if told := differences(chain.start, start):
+        say(f"note: the bytes may differ from those before: {'; '.join(told)}")
+    return chain._replace(start=start)
+
+
+def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:
+    """Open what a run replays; None: it is a live run, whose frames are all its own.
+
+    Raises
+    ------
+    InputError
+        It is nowhere to be found.
+    """
+    from livespt.acquisition.recordings.open_movie import open_movie
+
+    if start.mode == "live":
+        return None
+    places = [movie] if movie else [run.parent / start.source, Path(start.source)]
+    for place in places:
+        if movie or (start.source and place.exists()):
+            return open_movie(place)
+    raise InputError(
+        f"'{run}' replays '{start.source}', which is neither beside it nor here: name it with "
+        "--movie"
+    )
+
+
+class Rest:
+    """What a cut run still needs: the source of its frames, and the sink that stores what is new.
+
+    Parameters
+    ----------
+    run : RunReader
+        As it was cut.
+    writer : RunWriter
+        Of it, opened with `resume`.
+    recall : Recall
+    source : Movie or None
+        What it replays; None: it has all frames in itself.
+
+    Raises
+    ------
+    InputError
+        The source is not what the run replayed.
+    """
+
+    def __init__(
+        self, run: RunReader, writer: RunWriter, recall: Recall, source: Movie | None
+    ) -> None:
+        self._run, self._writer, self._recall, self._source = run, writer, recall, source
+        if source is not None:
+            _check_source(run, source)
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames to analyze, in order; those that are skipped are stored, if they are not yet."""
+        run, source = self._run, self._source
+        for i in range(run.n_frames if source is None else len(source)):
+            if i < run.n_frames and run.log["number"][i] <= self._recall.mark:
+                continue  # stored, and in the memory: not even read
+            frame = run.frame(i) if i < run.n_frames else None
+            if source is not None and (frame is None or not self._recall.knows(frame.number)):
+                frame = source.frame(i)
+                frame = frame._replace(level=0) if run.start.all_frames else frame
+            assert frame is not None
+            default = source is None or run.start.all_frames or bool(source.analyzed[i])
+            if self._recall.wanted(frame.number, default):
+                yield self._recall.graded(frame)
+            self._add(frame)
+
+    def __call__(self, frame: Frame, update: Update) -> None:
+        """Store a frame and what came of it."""
+        self._add(frame)
+        self._writer.tables.commit(frame, update)
+
+    def finish(self, update: Update) -> None:
+        """Store what the end settles, unless the run was cut after that."""
+        if not self._recall.finish(update):
+            self._writer.finish(update)
+
+    def close(self, stop: Stop) -> None:
+        """End the run; where something went wrong, leave it as one that can be resumed."""
+        if stop.status == "failed":
+            self._writer.leave()
+        else:
+            self._writer.close(stop)
+
+    def _add(self, frame: Frame) -> None:
+        if frame.number > self._writer.last:
+            self._writer.add_frame(frame)
+
+
+def _until(
+    frames: Iterator[Frame], interrupt: Interrupt, passed: Callable[[int], object]
+) -> Iterator[Frame]:
+    """Yield frames; raise when interrupted: an end here would be that of the run."""
+    for frame in frames:
+        if interrupt.seen:
+            raise KeyboardInterrupt
+        yield frame
+        passed(1)
+
+
+def _ended(run: Path, stop: Stop, say: Callable[[str], None]) -> dict[str, Any]:
+    """What to say of a run that has its last word."""
+    if stop.status == "failed":
+        raise InputError(
+            f"'{run}' ended as failed ({stop.reason}) and is closed; to analyze all its frames: "
+            f"livespt replay {run} --out NEW.zarr --all-frames"
+        )
+    say(f"'{run}' ended as {stop.status}: there is nothing to resume")
+    return _report(run, stop, 0)
+
+
+def _check(run: Path, attributes: Attributes) -> None:
+    """Refuse a run that another version of the program began."""
+    if attributes.start.format != FORMAT or attributes.tables != TABLES:
+        raise InputError(
+            f"'{run}' was begun by another livespt, with format {attributes.start.format}: replay "
+            "it into a new run"
+        )
+
+
+def _check_source(run: RunReader, source: Movie) -> None:
+    """Refuse a movie that is not the one of which the run has the beginning."""
+    ours = run.start.axes, tuple(run.start.shape), movie_dtype(run.start)
+    theirs = source.axes, source.shape, source.dtype.newbyteorder("<")
+    n = run.n_frames if run.has_movie else len(run.frames)
+    same = ours == theirs and len(source) >= n
+    if same and n and run.has_movie:
+        last, log = source.frame(n - 1), run.log[n - 1]
+        pixels = last.image.astype(movie_dtype(run.start), copy=False)
+        same = last.number == log["number"] and zlib.crc32(pixels.data) == log["pixels_crc"]
+    if not same:
+        raise InputError(
+            f"'{source.path}' is not what '{run.path}' replays: name that with --movie"
+        )
+
+
+def _is_whole(run: Path) -> bool:
+    """Whether the recorder had ended the movie: all frames are there."""
+    log = LogReader(run)
+    log.poll()
+    return log.ended
+
+
+def _ending(start: Start, is_whole: bool, last: int) -> tuple[str, str]:
+    """Status and reason of `Stop`."""
+    if start.mode == "live" and not is_whole:
+        return "aborted", f"cut short after frame {last}; resumed to there"
+    return "complete", ""
+
+
+def _report(run: Path, stop: Stop, again: int) -> dict[str, Any]:
+    return {
+        "run": str(run),
+        "status": stop.status,
+        "frames": stop.frames,
+        "analyzed": stop.analyzed,
+        "again": again,
+        "spots": stop.spots,
+        "events": stop.events,
+    }

@@ -1,0 +1,162 @@
+"""Accuracy: localizations of simulated spots against their known places, error and precision.
+
+Found and true places are matched one to one within a radius, as many pairs as possible and of
+those the nearest (the Hungarian method). Errors are per axis, pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.link.assignment import assign
+from livespt.tools.score.movie import EDGE
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+RADIUS = 2.0  # pixels: further apart nothing is matched
+APART = 8.0  # pixels without a neighbour: an isolated spot
+LONE = 1e6  # px^2, cost of a place without a partner: never worth a pair given up
+
+
+class Tally(NamedTuple):
+    """What was found of the spots of one or many frames; (m, ...) over the matched ones."""
+
+    which: Indices  # (m, 2) frame and row of the true place
+    error: Floats  # (m, 2) found less true, pixels y and x
+    claimed: Floats  # (m, 2) precision that the localizer states; NaN: none
+    isolated: NDArray[np.bool_]  # (m,) no true neighbour within APART
+    true: int  # places that were to be found
+    false: int  # found where nothing is
+
+
+def pair(truth: Floats, found: Floats, radius: float = RADIUS) -> tuple[Indices, Indices]:
+    """Rows of `truth` (n, 2) and `found` (m, 2) that belong together."""
+    square = ((truth[:, None, :2] - found[None, :, :2]) ** 2).sum(axis=2)
+    near = square <= radius**2
+    first = np.concatenate([[0], np.cumsum(near.sum(axis=1))]).astype(np.int64)
+    column = np.nonzero(near)[1].astype(np.int32)
+    alone, capped = np.full(len(truth), LONE), np.zeros(len(truth), np.bool_)
+    row, _ = assign(first, column, square[near], alone, capped, len(found))
+    there = np.flatnonzero(row >= 0)
+    return np.asarray(row[there]), there
+
+
+def isolated(truth: Floats, apart: float = APART) -> NDArray[np.bool_]:
+    """Which of the places (n, 2) have no other within `apart` pixels."""
+    alone = np.ones(len(truth), np.bool_)
+    for k, place in enumerate(truth):
+        square = ((truth - place) ** 2).sum(axis=1)
+        square[k] = np.inf
+        alone[k] = not (square <= apart**2).any()
+    return alone
+
+
+def compare(
+    truth: Floats, found: Floats, shape: tuple[int, int], *, frame: int = 0, radius: float = RADIUS
+) -> Tally:
+    """Tally of one frame.
+
+    Parameters
+    ----------
+    truth : (n, 2)
+        y, x of the spots, pixels.
+    found : (m, 4)
+        y, x and their claimed precision, pixels.
+    shape : (int, int)
+        Of the frame. After matching, true places and unmatched found ones within EDGE pixels of
+        its border are left out, and with a true place the one that is matched to it.
+    """
+    i, j = pair(truth, found, radius)
+    inside, spare = _inside(truth, shape), _inside(found, shape)
+    spare[j] = False
+    kept = inside[i]
+    i, j = i[kept], j[kept]
+    which = np.column_stack([np.full(len(i), frame), i])
+    return Tally(
+        which=which,
+        error=found[j, :2] - truth[i],
+        claimed=found[j, 2:4],
+        isolated=isolated(truth)[i],
+        true=int(inside.sum()),
+        false=int(spare.sum()),
+    )
+
+
+def together(tallies: list[Tally]) -> Tally:
+    """The tally of all frames."""
+    return Tally(
+        which=np.concatenate([t.which for t in tallies]),
+        error=np.concatenate([t.error for t in tallies]),
+        claimed=np.concatenate([t.claimed for t in tallies]),
+        isolated=np.concatenate([t.isolated for t in tallies]),
+        true=sum(t.true for t in tallies),
+        false=sum(t.false for t in tallies),
+    )
+
+
+def jaccard(tally: Tally) -> float:
+    """Found and true, over all that are found or true."""
+    return _share(len(tally.error), tally.true + tally.false)
+
+
+def rmse(error: Floats) -> float:
+    """Root mean square; NaN of nothing."""
+    return float(np.sqrt(np.mean(error**2))) if error.size else float("nan")
+
+
+def figures(tally: Tally, bound: float) -> dict[str, Any]:
+    """Figures of one line of a table.
+
+    `rmse_px` and `isolated_px` are over the matched spots, all and isolated ones; `robust_px` is
+    the median of the absolute errors of all over 0.6745; `ratio` is `isolated_px` over the bound.
+    `claimed` is the root mean square of the stated precisions over the root mean square error of
+    the isolated spots, `claimed_all` that of all spots; spots without a stated precision take no
+    part in either. None: nothing to tell it from.
+    """
+    alone = tally.error[tally.isolated]
+    found = len(tally.error)
+    return {
+        "jaccard": round(jaccard(tally), 4),
+        "recall": round(_share(found, tally.true), 4),
+        "precision": round(_share(found, found + tally.false), 4),
+        "rmse_px": _rounded(rmse(tally.error), 4),
+        "isolated_px": _rounded(rmse(alone), 4),
+        "robust_px": round(float(np.median(np.abs(tally.error))) / 0.6745, 4) if found else None,
+        "bound_px": _rounded(bound, 4),
+        "ratio": _rounded(rmse(alone) / bound, 3),
+        "claimed": _claimed(alone, tally.claimed[tally.isolated]),
+        "claimed_all": _claimed(tally.error, tally.claimed),
+    }
+
+
+def common(ours: Tally, theirs: Tally) -> tuple[float, float]:
+    """Both errors over the spots that both found."""
+    keys = [{tuple(key): k for k, key in enumerate(t.which.tolist())} for t in (ours, theirs)]
+    both = sorted(keys[0].keys() & keys[1].keys())
+    rows = [[key[name] for name in both] for key in keys]
+    return rmse(ours.error[rows[0]]), rmse(theirs.error[rows[1]])
+
+
+def _claimed(error: Floats, claimed: Floats) -> float | None:
+    stated = np.isfinite(claimed)
+    real = rmse(error[stated])
+    return round(rmse(claimed[stated]) / real, 3) if real > 0 else None
+
+
+def _inside(places: Floats, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    at, last = places[:, :2], np.array(shape) - 1
+    return np.asarray(((at >= EDGE) & (at <= last - EDGE)).all(axis=1))
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """None in place of NaN, which no card can hold."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,208 @@
+"""Motion analysis of anyone's tracks: the live path point by point, or whole tracks both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.fingerprint.classifier import Task
+from livespt.stream.errors import SettingError
+from livespt.stream.states import States, state_rows
+from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
+from livespt.tools.runs.compose import load_infer, load_whole
+from livespt.tools.runs.options import Options
+from livespt.tools.tables.export import UNSURE
+from livespt.tools.tables.fingerprints import answers, describe, task_columns
+from livespt.tools.tables.user_table import check_out, read_table, write_table
+
+if TYPE_CHECKING:
+    from livespt.models.motion.segmenter import Whole
+    from livespt.models.motion.uncoating import Infer
+
+AT_ONCE = 1024  # tracks analyzed in step
+ADDED = (*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag")
+
+
+def analyze_table(
+    src: Path,
+    out: Path,
+    *,
+    pixel_size_um: float,
+    frame_interval_s: float,
+    z_step_um: float | None = None,
+    lag: int | None = None,
+    offline: bool = False,
+    segmenter: Path | None = None,
+    uncoating: Path | None = None,
+    classifier: Path | None = None,
+    read_intensity: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Add the motion state to every row of a CSV of tracks (frame, particle, y, x[, z]).
+
+    Parameters
+    ----------
+    src, out : Path
+        Input rows may come in any order; the output has them in that order, unchanged, with the
+        state columns behind.
+    pixel_size_um, frame_interval_s : float
+    z_step_um : float, optional
+        Unit of `z`; default: the pixel size.
+    lag : int, optional
+        Look-ahead in frames; above the farthest of the models, the farthest answers.
+    offline : bool
+        Look both ways along whole tracks.
+    classifier : Path, optional
+        Task classifier: `p_CLASS` for each class and `task` are added, of whole tracks the same in
+        each of their rows, else of the window around it, as far as is known when its state settles.
+    read_intensity : bool
+        Of a label that is lost with the coat: the column `intensity` is read for uncoating, too.
+
+    Raises
+    ------
+    InputError
+        A table that cannot be used.
+    SettingError
+        A value out of range, or `lag` together with `offline`.
+    """
+    for name, value in (
+        ("pixel_size_um", pixel_size_um),
+        ("frame_interval_s", frame_interval_s),
+        ("z_step_um", 1.0 if z_step_um is None else z_step_um),
+    ):
+        if not 0 < value < 1e6:
+            raise SettingError(f"{name} must be above 0, not {value}")
+    if offline and lag is not None:
+        raise SettingError("--lag and --offline exclude each other: offline looks both ways")
+    if lag is not None and lag < 0:
+        raise SettingError(f"lag must be 0 or more frames, not {lag}")
+    if classifier is not None and (offline or lag is not None):
+        raise SettingError("--classifier reads settled states: leave out --lag and --offline")
+    check_out(out, overwrite=overwrite)
+    task = Task(classifier, provider="cpu") if classifier is not None else None
+    adds = ADDED if task is None else (*ADDED, *task_columns(task))
+    needed = ("frame", "particle", "y", "x", *(("intensity",) if read_intensity else ()))
+    table = read_table(src, needed, optional=("z",), adds=adds)
+    intensity = table.values["intensity"] if read_intensity else None
+    options = Options(segmenter=segmenter, uncoating=uncoating)
+    scale = (z_step_um or pixel_size_um) / pixel_size_um
+    z = table.values.get("z", np.zeros(len(table.values["y"])))
+    points = np.stack([z * scale, table.values["y"], table.values["x"]], axis=1)
+    frames, particles = table.values["frame"], table.values["particle"]
+    more: dict[str, NDArray[Any]] = {}
+    if offline:
+        networks = load_whole(options)
+        if read_intensity:
+            networks[1].check_intensity()
+        rows = frames, particles, points
+        states = whole_tracks(*networks, *rows, pixel_size_um, intensity)
+    else:
+        infer = load_infer(options)
+        if read_intensity:
+            infer.uncoating.check_intensity()
+        ndim = 3 if "z" in table.values else 2
+        infer.measure(pixel_size_um, frame_interval_s, ndim)
+        states = point_by_point(infer, frames, particles, points, lag, intensity)
+        if task is not None:
+            units = task.units(pixel_size_um, frame_interval_s, ndim)
+            task.check_segmenter(infer.segmenter.session.sha256)
+            known = readings(infer, task.window, frames, particles, points)
+            told = describe(frames, particles, points, known, units, task.window, infer.lag)
+            more = answers(task, told)
+    write_table(out, table, state_columns(states) | more, overwrite=overwrite)
+    return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
+
+
+def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:
+    """Columns of the table formats for STATE rows."""
+    names = np.array([*MOTIONS, UNSURE])  # ABSTAIN is -1: the last
+    assert ABSTAIN == -1
+    columns: dict[str, NDArray[Any]] = {f"p_{name}": states[f"p_{name}"] for name in MOTIONS}
+    return columns | {
+        "state": names[states["state"]],
+        "p_uncoated": states["p_uncoated"],
+        "lag": states["lag"],
+    }
+
+
+def readings(
+    infer: Infer,
+    window: int,
+    frames: NDArray[np.int64],
+    particles: NDArray[np.int64],
+    points: NDArray[np.float64],
+) -> NDArray[np.void]:
+    """States (STATE) that fingerprints are made with, one a row.
+
+    Settled ones of whole tracks; of a window those of the moment, as a live run has no others.
+    """
+    return point_by_point(infer, frames, particles, points, lag=0 if window else None)
+
+
+def point_by_point(
+    infer: Infer,
+    frames: NDArray[np.int64],
+    particles: NDArray[np.int64],
+    points: NDArray[np.float64],
+    lag: int | None = None,
+    intensity: NDArray[np.float64] | None = None,
+) -> NDArray[np.void]:
+    """Settled states (STATE) of tracks given as rows, one a row, as a live run makes them.
+
+    Tracks do not know each other, so all start at once: their points are fed in step, which makes
+    large batches of what in time may lie far apart.
+    """
+    states = np.zeros(len(frames), STATE)
+    tracks, slot = np.unique(particles, return_inverse=True)
+    first = np.full(len(tracks), np.iinfo(np.int64).max)
+    last = np.full(len(tracks), np.iinfo(np.int64).min)
+    np.minimum.at(first, slot, frames)
+    np.maximum.at(last, slot, frames)
+    age = frames - first[slot]
+    lag = infer.lag if lag is None else min(lag, infer.farthest)
+    for begin in range(0, len(tracks), AT_ONCE):
+        mine = np.flatnonzero((slot >= begin) & (slot < begin + AT_ONCE))
+        order = mine[np.lexsort((slot[mine], age[mine]))]
+        reader = States(infer(), lag=lag, abstain_below=infer.abstain_below)
+        settled = []
+        cuts = np.flatnonzero(np.diff(age[order])) + 1
+        for rows in np.split(order, cuts):
+            now = int(age[rows[0]])
+            settled.append(reader.settle_overdue(now).rows)
+            slots = (slot[rows] - begin).astype(np.int32)
+            seen = None if intensity is None else intensity[rows]
+            settled.append(reader.step(now, slots, slot[rows], points[rows], seen)[1].rows)
+        settled.append(reader.finish(int(age[order[-1]])).rows)
+        made = joined(STATE, settled)
+        states[order] = made[np.lexsort((made["track"], made["frame"]))]
+    states["track"] = particles
+    states["frame"] = frames
+    states["made"] = np.minimum(frames + lag, last[slot])  # when what was read had been seen
+    return states
+
+
+def whole_tracks(
+    segmenter: Whole,
+    uncoating: Whole,
+    frames: NDArray[np.int64],
+    particles: NDArray[np.int64],
+    points: NDArray[np.float64],
+    pixel_size_um: float,
+    intensity: NDArray[np.float64] | None = None,
+) -> NDArray[np.void]:
+    """States (STATE) of tracks given as rows, one a row, each with the whole track in view."""
+    order = np.lexsort((frames, particles))
+    _, first, count = np.unique(particles[order], return_index=True, return_counts=True)
+    offset = np.concatenate([first, [len(order)]])
+    tracks = offset, frames[order], points[order], pixel_size_um
+    seen = None if intensity is None else intensity[order]
+    readings = np.concatenate([segmenter(*tracks), uncoating(*tracks, seen)], axis=1)
+    states = np.zeros(len(frames), STATE)
+    states[order] = state_rows(readings, segmenter.abstain_below)
+    states["made"][order] = np.repeat(frames[order[offset[1:] - 1]], count)
+    states["lag"] = states["made"] - frames
+    states["frame"], states["track"], states["settled"] = frames, particles, 1
+    return states

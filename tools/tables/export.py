@@ -1,0 +1,172 @@
+"""`livespt export`: the tracks of a run as a table or a graph, in formats that others read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.errors import SettingError
+from livespt.stream.link.corrections import corrected
+from livespt.stream.store.run import open_run
+from livespt.stream.types import ABSTAIN, MOTIONS, Start
+from livespt.tools.tables.user_table import check_out, whole_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEYS = ["frame", "channel", "position", "track"]  # one spot, and one settled state
+PROBABILITIES = [f"p_{motion}" for motion in MOTIONS]
+FURTHER = ("sigma", "variance", "polarizability_um3")  # only where the localizer measured them
+UNSURE = "unsure"  # `state` when no motion is likely enough
+
+
+def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write one row (or node) for each stored spot of a run, in stored order, links corrected.
+
+    Parameters
+    ----------
+    run : Path
+        A run store; one that is still written gives what is committed.
+    out : Path
+        `.csv`, `.parquet`, `.xml` (TrackMate) or `.geff` decides the format.
+
+    Returns
+    -------
+    dict
+        spots, tracks, unsettled (spots whose state is not final yet: empty cells), out.
+
+    Raises
+    ------
+    SettingError
+        An extension that is none of the four.
+    InputError
+        Not a run.
+    StoreError
+        `out` exists (and `overwrite` is False) or cannot be written.
+    """
+    out = Path(out)
+    write = WRITERS.get(out.suffix.lower())
+    if write is None:
+        raise SettingError(f"cannot export to '{out.name}': end it in {', '.join(WRITERS)}")
+    check_out(out, overwrite=overwrite, folder=write is _write_geff)
+    reader = open_run(run)
+    spots, states = (corrected(rows, reader.events) for rows in (reader.spots, reader.states))
+    table = spot_table(reader.start, spots, states)
+    with whole_file(out, overwrite=overwrite, folder=write is _write_geff) as partial:
+        write(partial, reader.start, table)
+    return {
+        "spots": len(table),
+        "tracks": int(table["particle"].nunique()),
+        "unsettled": int(table["p_uncoated"].isna().sum()),
+        "out": str(out),
+    }
+
+
+def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) -> pd.DataFrame:
+    """Spots with their settled states, one row a spot, in the order of `spots`.
+
+    Columns: trackpy's `frame, particle, y, x` (and `z` of volumes; pixels), then what was measured,
+    then the settled state of the track in that frame; empty where it is not settled yet.
+
+    Parameters
+    ----------
+    start : Start
+    spots : (n,) SPOT
+    states : (m,) STATE
+        Provisional rows are ignored.
+    """
+    import pandas as pd
+
+    axes = ["y", "x", "z"][: len(start.axes)]
+    further = [name for name in FURTHER if name in (spots.dtype.names or ())]
+    further = [name for name in further if not np.isnan(spots[name]).all()]
+    measured = ["intensity", "background", "score", *(f"d{axis}" for axis in axes), *further]
+    names = ["frame", "track", *axes, *measured, "channel", "position"]
+    table = pd.DataFrame({name: spots[name] for name in names})
+    final = states[states["settled"] == 1]
+    asked = "p_task" in (states.dtype.names or ()) and not np.isnan(final["p_task"]).all()
+    task = ["p_task"] if asked else []
+    names = [*KEYS, *PROBABILITIES, "state", "p_uncoated", *task, "lag"]
+    settled = pd.DataFrame({name: final[name] for name in names})
+    table = table.merge(settled, on=KEYS, how="left", validate="one_to_one")
+    missing = table["state"].isna()
+    motion = np.array([*MOTIONS, UNSURE])[table["state"].fillna(ABSTAIN).astype(int)]
+    table["state"] = pd.Series(motion, dtype="str").mask(missing)
+    table["lag"] = table["lag"].astype("Int32") if missing.any() else table["lag"].astype("int32")
+    return table.rename(columns={"track": "particle"})
+
+
+def consecutive(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Rows of the two ends of each link, (n, 2), ordered by particle, then frame."""
+    frame, particle = table["frame"].to_numpy(), table["particle"].to_numpy()
+    order = np.lexsort((frame, particle))
+    links = np.stack([order[:-1], order[1:]], axis=1)
+    kept: NDArray[np.int64] = links[particle[links[:, 0]] == particle[links[:, 1]]]
+    return kept
+
+
+def _write_csv(path: Path, start: Start, table: pd.DataFrame) -> None:
+    table.to_csv(path, index=False)
+
+
+def _write_parquet(path: Path, start: Start, table: pd.DataFrame) -> None:
+    table.to_parquet(path, index=False)
+
+
+def _write_trackmate(path: Path, start: Start, table: pd.DataFrame) -> None:
+    from livespt.tools.tables.trackmate import write_trackmate
+
+    write_trackmate(path, start, table, consecutive(table))
+
+
+def _write_geff(path: Path, start: Start, table: pd.DataFrame) -> None:
+    """GEFF: nodes hold pixels and frames, with the scales to micrometers and seconds if known."""
+    from geff import GeffMetadata
+    from geff.core_io import write_arrays
+
+    time, pixel = start.frame_interval_s, start.pixel_size_um
+    scales = {"z": start.z_step_um or pixel, "y": pixel, "x": pixel}
+    axes: list[dict[str, Any]] = [{"name": "t", "type": "time", "unit": "frame"}]
+    if time:
+        axes[0] |= {"scale": time, "scaled_unit": "second"}
+    for name in (name for name in scales if name in table):
+        axes.append({"name": name, "type": "space", "unit": "pixel"})
+        if scales[name]:
+            axes[-1] |= {"scale": scales[name], "scaled_unit": "micrometer"}
+    codes = {UNSURE: ABSTAIN} | {motion: code for code, motion in enumerate(MOTIONS)}
+    whole = {"state": "int8", "lag": "int32"}
+    props: dict[str, Any] = {}
+    for name in table.columns:
+        column = table[name]
+        if name == "state":
+            column = column.map(codes)
+        missing = column.isna().to_numpy()
+        if missing.any():
+            column = column.fillna(0)
+        numbers = column.to_numpy(whole.get(name))
+        props["t" if name == "frame" else name] = {
+            "values": numbers,
+            "missing": missing if missing.any() else None,
+        }
+    metadata = GeffMetadata(
+        directed=True,
+        axes=axes,
+        node_props_metadata={},
+        edge_props_metadata={},
+        track_node_props={"tracklet": "particle", "lineage": "particle"},
+        extra={"livespt": {"run": start.run, "state": [*MOTIONS], "unsure": ABSTAIN}},
+    )
+    nodes = np.arange(len(table), dtype=np.uint64)
+    write_arrays(path, nodes, props, consecutive(table).astype(np.uint64), {}, metadata)
+
+
+WRITERS: dict[str, Callable[[Path, Start, pd.DataFrame], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".xml": _write_trackmate,
+    ".geff": _write_geff,
+}

@@ -1,0 +1,89 @@
+"""Described: the fingerprints of tracks in a table, as a task classifier is given them.
+
+Motion readings of the live path, then the forty numbers of each whole track, or of the window that
+ends at each of its points. Training and `analyze` share it, so that a classifier is asked what it
+was taught.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.fingerprint import fingerprint
+from livespt.models.fingerprint.fingerprint import Units
+from livespt.stream.types import MOTIONS
+from livespt.tools.tables.export import UNSURE
+
+if TYPE_CHECKING:
+    from livespt.models.fingerprint.classifier import Task
+
+Ints = NDArray[np.int64]
+
+
+class Described(NamedTuple):
+    """Features of whole tracks, or of windows, one a point."""
+
+    features: NDArray[np.float32]  # (n, fingerprint.COUNT)
+    size: Ints  # (n,) points behind each
+    since: Ints  # (n,) points of its track up to there
+    row: Ints  # (n,) row of the table at which each ends
+    of: Ints  # (rows,) which of the n tells of each row of the table
+
+
+def describe(
+    frames: Ints,
+    particles: Ints,
+    points: NDArray[np.float64],
+    states: NDArray[np.void],
+    units: Units,
+    window: int,
+    lag: int = 0,
+) -> Described:
+    """Features of the tracks of a table.
+
+    Parameters
+    ----------
+    frames, particles : (rows,)
+    points : (rows, 3)
+        z, y, x in pixels.
+    states : (rows,)
+        STATE rows of `analyze.readings`.
+    window : int
+        Points; 0: whole tracks.
+    lag : int
+        Frames after a row that are known when it is told of: then the window tells that has the row
+        in its middle, or as near to it as these allow.
+    """
+    order = np.lexsort((frames, particles))
+    share = np.stack([states[f"p_{motion}"][order] for motion in MOTIONS], axis=1)
+    first = np.flatnonzero(np.diff(particles[order], prepend=-1))
+    offset = np.append(first, len(order))
+    told = offset, points[order], frames[order], share, units
+    size = np.diff(offset)
+    of = np.empty(len(order), np.int64)
+    if window:
+        features = fingerprint.rolling(*told, window)
+        since = np.arange(len(order)) - np.repeat(first, size) + 1
+        at = frames[order] - frames.min(initial=0)
+        at += np.repeat(np.arange(len(size)), size) * (at.max(initial=0) + lag + 1)
+        known = np.searchsorted(at, at + lag, side="right") - 1
+        of[order] = np.minimum(known, np.arange(len(order)) + window // 2)
+        return Described(features, np.minimum(since, window), since, order, of)
+    of[order] = np.repeat(np.arange(len(size)), size)
+    return Described(fingerprint.of_tracks(*told), size, size, order[offset[1:] - 1], of)
+
+
+def task_columns(task: Task) -> tuple[str, ...]:
+    """Names of the columns that `answers` makes."""
+    return (*(f"p_{name}" for name in task.classes), "task")
+
+
+def answers(task: Task, described: Described) -> dict[str, NDArray[Any]]:
+    """What `task` says, one value a row of the table: p_CLASS for each class, and `task`."""
+    probability = task(described.features, described.size)
+    name = np.array([*task.classes, UNSURE])[task.decide(probability)]  # -1: the last
+    columns = [*probability[described.of].T, name[described.of]]
+    return dict(zip(task_columns(task), columns, strict=True))

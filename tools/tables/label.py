@@ -1,0 +1,220 @@
+"""`livespt label colocalization`: truth from a second colour, as rows that `train uncoating` reads.
+
+A particle is uncoated from the frame on in which its partner in the other channel has left it
+(models/motion/colocalization.py). Particles that keep their partner are controls; those without one
+say nothing and are left out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.motion.colocalization import (
+    CHANGES,
+    CONTROL,
+    FIRST_LOOK,
+    OUTCOMES,
+    Limits,
+    Paths,
+    chromatic_offset,
+    label,
+    paths,
+)
+from livespt.stream.errors import InputError, SettingError
+from livespt.stream.link.corrections import corrected
+from livespt.stream.store.run import open_run
+from livespt.tools.tables.user_table import check_out, read_table, whole_file
+
+BESIDE = ("z", "intensity")  # of the points, where their source has them
+
+
+class Tracks(NamedTuple):
+    """Points of one channel, one row each, in the order of their source."""
+
+    frame: NDArray[np.int64]
+    position: NDArray[np.int64]  # stage position: tracks of different ones never meet
+    particle: NDArray[np.int64]
+    place: dict[str, NDArray[Any]]  # y, x and what there is of BESIDE, as the source has them
+    point: NDArray[np.float64]  # (n, 3) um: z, y, x
+
+
+def label_colocalization(
+    source: Path,
+    out: Path,
+    *,
+    partners: Path | None = None,
+    particle_channel: int = 0,
+    label_channel: int = 1,
+    pixel_size_um: float | None = None,
+    z_step_um: float | None = None,
+    offset_um: tuple[float, ...] | None = None,
+    limits: Limits | None = None,
+    first_look: Limits = FIRST_LOOK,
+    track_frames: int = 20,
+    end_frames: int = 2,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write the particles that have a partner, each point labelled `uncoated` 0 or 1.
+
+    Parameters
+    ----------
+    source : Path
+        A run with both channels, or a table of the particles (.csv: frame, particle, y, x[, z]).
+    out : Path
+        `.csv`: frame, particle, y, x[, z][, intensity] as in the source, and uncoated.
+    partners : Path, optional
+        The other channel's table, where `source` is one.
+    particle_channel, label_channel : int
+        Of a run.
+    pixel_size_um, z_step_um : float, optional
+        In place of what the run says; a table needs the first, and `z` is in pixels without the
+        second.
+    offset_um : (y, x) or (z, y, x), optional
+        What to add to the partners' positions. Default: as the data say.
+    limits, first_look : Limits
+        What counts as moving together, and what does while the offset is not known.
+    track_frames, end_frames : int
+        As in `colocalization.label`.
+
+    Returns
+    -------
+    dict
+        particles, partners, offset_um, offset_pairs (that told it; None: given), changes,
+        controls, left_out (why, how many), rows, out.
+
+    Raises
+    ------
+    InputError
+        A source that cannot be used, or no particle has a partner.
+    SettingError
+        A channel that is not there, or an unknown pixel size.
+    """
+    check_out(out, overwrite=overwrite)
+    if partners is None:
+        if source.is_file():
+            raise InputError(f"{source} is a table: name the table of its partners, too")
+        mine, theirs = _of_run(source, (particle_channel, label_channel), pixel_size_um, z_step_um)
+    else:
+        mine, theirs = (_of_table(path, pixel_size_um, z_step_um) for path in (source, partners))
+    (a, order), (b, _) = _paths(mine, theirs)
+    offset, pairs = _offset(offset_um), None
+    if offset is not None and offset[0] and "z" not in mine.place:
+        raise SettingError(f"offset_um {offset_um}: the tracks of {source} have no z, give y,x")
+    if offset is None:
+        offset, pairs = chromatic_offset(a, b, first_look)
+    found = label(
+        a,
+        b._replace(point=b.point + offset),
+        limits or Limits(),
+        track_frames=track_frames,
+        end_frames=end_frames,
+    )
+    count = np.bincount(found.outcome, minlength=len(OUTCOMES)).tolist()
+    told = dict(zip(OUTCOMES, count, strict=True))
+    if not told["changes"] + told["control"]:
+        raise InputError(
+            f"none of {len(a.name)} particles in {source} keeps a partner near it: "
+            f"{_reasons(told)}; check channels, pixel size and limits"
+        )
+    start = np.where(found.change >= 0, found.change, a.offset[1:])
+    kept, uncoated = np.zeros(len(order), bool), np.zeros(len(order), np.int64)
+    kept[order] = np.isin(found.outcome, (CONTROL, CHANGES))[a.track]
+    uncoated[order] = np.arange(len(order)) >= start[a.track]
+    _write(out, mine, uncoated, kept, overwrite)
+    return {
+        "particles": len(a.name),
+        "partners": len(b.name),
+        "offset_um": [round(float(x), 4) for x in offset],
+        "offset_pairs": pairs,
+        "changes": told.pop("changes"),
+        "controls": told.pop("control"),
+        "left_out": told,
+        "rows": int(kept.sum()),
+        "out": str(out),
+    }
+
+
+def _paths(*both: Tracks) -> list[tuple[Paths, NDArray[np.int64]]]:
+    """Both channels as paths; other stage positions are other times: nothing meets across them."""
+    span = 2 * (1 + int(np.ptp(np.concatenate([some.frame for some in both]))))
+    return [paths(some.frame + some.position * span, some.particle, some.point) for some in both]
+
+
+def _reasons(told: dict[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in told.items() if n)
+
+
+def _offset(given: tuple[float, ...] | None) -> NDArray[np.float64] | None:
+    if given is None:
+        return None
+    if len(given) not in (2, 3):
+        raise SettingError(f"offset_um {given}: give y,x or z,y,x")
+    return np.array([0.0, *given][-3:])
+
+
+def _of_run(
+    source: Path, channels: tuple[int, int], pixel_size_um: float | None, z_step_um: float | None
+) -> tuple[Tracks, Tracks]:
+    """Tracks of two channels, links corrected."""
+    if channels[0] == channels[1]:
+        raise SettingError(f"channel {channels[0]} cannot be its own partner: name two channels")
+    reader = open_run(source)
+    start = reader.start
+    pixel = pixel_size_um or start.pixel_size_um
+    if not pixel:
+        raise SettingError(f"{source} does not know its pixel size: give --pixel-size-um")
+    spots = corrected(reader.spots, reader.events)
+    axes = ("z", "y", "x")[-len(start.axes) :]
+    scale = (z_step_um or start.z_step_um or pixel, pixel, pixel)
+    both = []
+    for channel in channels:
+        rows = spots[spots["channel"] == channel]
+        if not len(rows):
+            there = ", ".join(map(str, np.unique(spots["channel"]))) or "none"
+            raise SettingError(f"{source} has no tracks in channel {channel}; channels: {there}")
+        place = {name: rows[name] for name in (*axes, "intensity")}
+        frame, position, track = (
+            rows[name].astype(np.int64) for name in ("frame", "position", "track")
+        )
+        both.append(Tracks(frame, position, track, place, _points(place, scale)))
+    return both[0], both[1]
+
+
+def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) -> Tracks:
+    if not pixel_size_um:
+        raise SettingError("a table does not know its pixel size: give --pixel-size-um")
+    values = read_table(path, ("frame", "particle", "y", "x"), optional=BESIDE).values
+    if not len(values["frame"]):
+        raise InputError(f"{path} holds no points")
+    place = {name: column for name, column in values.items() if name in ("y", "x", *BESIDE)}
+    point = _points(place, (z_step_um or pixel_size_um, pixel_size_um, pixel_size_um))
+    nowhere = np.zeros(len(point), np.int64)
+    return Tracks(values["frame"], nowhere, values["particle"], place, point)
+
+
+def _points(
+    place: dict[str, NDArray[Any]], scale: tuple[float, float, float]
+) -> NDArray[np.float64]:
+    """(n, 3) um: z, y, x; z = 0 in two dimensions."""
+    point = np.zeros((len(place["y"]), 3))
+    for k, axis in enumerate(("z", "y", "x")):
+        if axis in place:
+            point[:, k] = place[axis].astype(np.float64) * scale[k]
+    return point
+
+
+def _write(
+    out: Path, mine: Tracks, uncoated: NDArray[Any], row: NDArray[np.bool_], overwrite: bool
+) -> None:
+    """The labelled rows as a table, in the order of the source."""
+    import pandas as pd
+
+    columns = {"frame": mine.frame, "particle": mine.particle}
+    columns |= {axis: mine.place[axis] for axis in ("y", "x", *BESIDE) if axis in mine.place}
+    table = pd.DataFrame(columns | {"uncoated": uncoated})
+    with whole_file(out, overwrite=overwrite) as partial:
+        table[row].to_csv(partial, index=False)

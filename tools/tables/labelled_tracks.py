@@ -1,0 +1,149 @@
+"""Labelled: a user's tracks with what they called them, as a classifier learns from them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.errors import InputError, SettingError
+from livespt.stream.types import MOTIONS
+from livespt.tools.tables.export import UNSURE
+from livespt.tools.tables.user_table import Table, read_table
+
+Ints = NDArray[np.int64]
+Words = NDArray[np.str_]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+TAKEN = (*MOTIONS, "uncoated", "attm", "ctrw", "fbm", "lw", "sbm", "active", UNSURE)
+RESERVED = ("frame", "particle", "y", "x", "z")
+
+
+class Labelled(NamedTuple):
+    """Rows of tracks; rows that carry no label have an empty word."""
+
+    frame: Ints  # (rows,)
+    particle: Ints  # (rows,)
+    point: NDArray[np.float64]  # (rows, 3) z, y, x in pixels
+    ndim: int
+    label: Words  # (rows,)
+    group: Words  # (rows,) what belongs together
+
+
+def read(
+    tracks: Path,
+    *,
+    labels: Path | None = None,
+    label: str = "label",
+    group: str | None = None,
+    z_scale: float = 1.0,
+) -> Labelled:
+    """Read a table of tracks, its labels in a column of it or in a table of particles.
+
+    Parameters
+    ----------
+    tracks : Path
+        CSV: frame, particle, y, x[, z]; with a column of labels, unless `labels` has them.
+    labels : Path, optional
+        CSV: particle, label[, group], one row a track.
+    label, group : str
+        Names of the columns. Without `group` each track is its own.
+    z_scale : float
+        Pixels in a unit of `z`.
+
+    Raises
+    ------
+    InputError
+        A table that cannot be used; a label of a track that is not there; a track of two groups.
+    SettingError
+        A column name that means something else.
+    """
+    for name in (label, *([group] if group else [])):
+        if name in RESERVED:
+            raise SettingError(f"column '{name}' is the track itself: name another for labels")
+    words = [label, *([group] if group else [])]
+    own = () if labels else tuple(words)
+    table = read_table(tracks, ("frame", "particle", "y", "x", *own), optional=("z",), texts=own)
+    value = table.values
+    if not len(table):
+        raise InputError(f"{tracks} holds no tracks; give rows of frame, particle, y, x")
+    z = value.get("z", np.zeros(len(table))) * z_scale
+    point = np.stack([z, value["y"], value["x"]], axis=1)
+    particle = value["particle"]
+    if labels is not None:
+        other = read_table(labels, ("particle", *words), texts=words)
+        at = _rows_of(other, tracks, particle)
+        told = [np.where(at >= 0, np.append(other.values[name], "")[at], "") for name in words]
+    else:
+        told = [value[name] for name in words]
+    _check_names(tracks if labels is None else labels, np.unique(told[0]))
+    of = told[1] if group else particle.astype(np.str_)
+    if group:
+        lost = (told[0] != "") & (of == "")
+        if lost.any():
+            one = particle[np.argmax(lost)]
+            raise InputError(f"{tracks}: particle {one} has a label and no group; give it one")
+        _check_one(tracks, particle, of, "group", "a track belongs to one")
+    return Labelled(value["frame"], particle, point, 3 if "z" in value else 2, told[0], of)
+
+
+def _rows_of(labels: Table, tracks: Path, particle: Ints) -> Ints:
+    """Row of `labels` for each particle (rows,); -1: it has none."""
+    known, count = np.unique(labels.values["particle"], return_counts=True)
+    if (count > 1).any():
+        raise InputError(
+            f"{labels.path} has {count.max()} rows of particle {known[np.argmax(count)]}; give "
+            "each track one label"
+        )
+    strange = np.setdiff1d(known, particle)
+    if len(strange):
+        raise InputError(
+            f"{labels.path} labels {len(strange)} tracks that {tracks} does not have, the first "
+            f"particle {strange[0]}; give the labels of these tracks"
+        )
+    row = np.argsort(labels.values["particle"], kind="stable")
+    at = np.minimum(np.searchsorted(known, particle), max(len(known) - 1, 0))
+    if not len(known):
+        return np.full(len(particle), -1)
+    return np.where(known[at] == particle, row[at], -1)
+
+
+def _check_names(path: Path, names: Words) -> None:
+    for name in names.tolist():
+        if name and (not NAME.fullmatch(name) or name in TAKEN):
+            raise InputError(
+                f"{path}: label '{name}' cannot name a column p_{name}: use letters, digits and "
+                f"_ . + -, and none of {', '.join(TAKEN)}"
+            )
+    if not any(names.tolist()):
+        raise InputError(f"{path} labels nothing: its column of labels is empty")
+
+
+def _check_one(path: Path, particle: Ints, word: Words, what: str, hint: str) -> None:
+    """Refuse a particle with two different words."""
+    pairs = np.unique(np.stack([particle.astype(np.str_), word], axis=1), axis=0)
+    some, count = np.unique(pairs[:, 0], return_counts=True)
+    if (count > 1).any():
+        one = some[np.argmax(count > 1)]
+        seen = ", ".join(f"'{text}'" for text in pairs[pairs[:, 0] == one, 1][:3])
+        raise InputError(f"{path}: particle {one} has {what}s {seen}; {hint}")
+
+
+def check_whole(path: Path, given: Labelled) -> None:
+    """Refuse a track of two labels where whole tracks are to be told apart."""
+    _check_one(
+        path, given.particle, given.label, "label", "give a track one, or --window for parts of it"
+    )
+
+
+def facts(given: Labelled) -> dict[str, Any]:
+    """How many of what, for the card."""
+    named = given.label != ""
+    return {
+        "rows": len(given.frame),
+        "tracks": len(np.unique(given.particle)),
+        "tracks_labelled": len(np.unique(given.particle[named])),
+        "groups": len(np.unique(given.group[named])),
+    }

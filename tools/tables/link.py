@@ -1,0 +1,71 @@
+"""`livespt link`: the linker alone, on anyone's table of localizations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livespt.stream.link.linker import Linker
+from livespt.stream.link.offline import link_points
+from livespt.tools.tables.user_table import check_out, read_table, write_table
+
+
+def link_table(
+    src: Path | str,
+    out: Path | str,
+    *,
+    search_range: float = 5.0,
+    memory: int = 0,
+    motion: str = "none",
+    refine: int = 0,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Add `particle` to a CSV of localizations (frame, y, x[, z]; other columns are kept).
+
+    Rows may come in any order and stay in it; frames may be missing. Ids count from 0 by frame,
+    then by row.
+
+    Parameters
+    ----------
+    src, out : Path
+    search_range : float
+        Largest distance of a link, in the unit of the coordinates; `z` counts like the others.
+    memory : int
+        Frames that a particle may be missing and still keep its id.
+    motion : str
+        "none": the least squared distances within the range, as trackpy; "brownian", "velocity" or
+        "auto": what each track is foreseen to do, see `stream.link.motion_model`.
+    refine : int
+        Frames after which links are judged once more, see `stream.link.relinker`; 0: never.
+
+    Returns
+    -------
+    dict
+        rows, frames, tracks, out.
+
+    Raises
+    ------
+    InputError
+        A table that cannot be used.
+    SettingError
+        A value out of range.
+    StoreError
+        `out` exists or cannot be written.
+    """
+    # refuses bad values before a large file is read
+    Linker(search_range, memory, motion=motion, refine=refine)
+    check_out(Path(out), overwrite=overwrite)
+    table = read_table(src, ("frame", "y", "x"), optional=("z",), adds=("particle",))
+    axes = [name for name in ("z", "y", "x") if name in table.values]
+    points = np.stack([table.values[name] for name in axes], axis=1)
+    frames = table.values["frame"]
+    particle = link_points(frames, points, search_range, memory, motion=motion, refine=refine)
+    write_table(out, table, {"particle": particle}, overwrite=overwrite)
+    return {
+        "rows": len(table),
+        "frames": len(np.unique(table.values["frame"])),
+        "tracks": len(np.unique(particle)),
+        "out": str(out),
+    }

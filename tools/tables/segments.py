@@ -1,0 +1,232 @@
+"""`livespt segments`: stretches of one motion of every track, from its states point by point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
+from livespt.stream.errors import InputError, SettingError
+from livespt.stream.types import MOTIONS
+from livespt.tools.tables.user_table import check_out, read_table, whole_file
+
+PROBABILITIES = tuple(f"p_{motion}" for motion in MOTIONS)
+NEEDED = ("frame", "particle", "y", "x", *PROBABILITIES)
+
+
+def segment_table(
+    src: Path,
+    out: Path,
+    *,
+    min_points: int = 5,
+    pixel_size_um: float | None = None,
+    frame_interval_s: float | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write one row for each stretch of one motion of the tracks in `src`.
+
+    Parameters
+    ----------
+    src : Path
+        A run, or a table that `analyze` or `export` made (.csv: frame, particle, y, x[, z], p_...).
+    out : Path
+        `.csv`: see `segments`.
+    min_points : int
+        A shorter stretch goes to the neighbour whose motion was likelier in it.
+    pixel_size_um, frame_interval_s : float, optional
+        Of a table; a run knows its own. Without them lengths are pixels and times frames.
+
+    Raises
+    ------
+    InputError
+        Not a run, or a table that lacks a column.
+    SettingError
+        A value out of range.
+    """
+    import pandas as pd
+
+    if min_points < 1:
+        raise SettingError(f"min_points must be 1 or more, not {min_points}")
+    check_out(out, overwrite=overwrite)
+    if src.is_dir():
+        columns, z_scale, pixel_size_um, frame_interval_s = _of_run(src)
+    else:
+        columns, z_scale = read_table(src, NEEDED, optional=("z",)).values, 1.0
+    z = columns.get("z", np.zeros(len(columns["y"]))) * z_scale
+    point = np.stack([z, columns["y"], columns["x"]], axis=1)
+    probability = np.stack([columns[name] for name in PROBABILITIES], axis=1)
+    found = segments(
+        columns["particle"],
+        columns["frame"],
+        point,
+        probability,
+        min_points=min_points,
+        pixel_size_um=pixel_size_um,
+        frame_interval_s=frame_interval_s,
+    )
+    with whole_file(out, overwrite=overwrite) as partial:
+        pd.DataFrame(found).to_csv(partial, index=False)
+    count = {motion: int(np.sum(found["state"] == motion)) for motion in MOTIONS}
+    return {"segments": len(found["state"]), **count, "out": str(out)}
+
+
+def _of_run(src: Path) -> tuple[dict[str, Any], float, float | None, float | None]:
+    """Settled points of a run, its z step in pixels, pixel size and frame interval."""
+    from livespt.stream.store.run import open_run
+    from livespt.tools.tables.export import spot_table
+
+    reader = open_run(src)
+    start = reader.start
+    table = spot_table(start, reader.spots, reader.states)
+    table = table[table["p_uncoated"].notna()]
+    names = [name for name in (*NEEDED, "z") if name in table]
+    z_scale = 1.0
+    if start.z_step_um and start.pixel_size_um:
+        z_scale = start.z_step_um / start.pixel_size_um
+    columns = {name: table[name].to_numpy() for name in names}
+    return columns, z_scale, start.pixel_size_um, start.frame_interval_s
+
+
+def segments(
+    particle: NDArray[np.int64],
+    frame: NDArray[np.int64],
+    point: NDArray[np.float64],
+    probability: NDArray[Any],
+    *,
+    min_points: int = 5,
+    pixel_size_um: float | None = None,
+    frame_interval_s: float | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Stretches of one motion, ordered by particle and time.
+
+    Parameters
+    ----------
+    particle, frame : (n,)
+        Rows in any order.
+    point : (n, 3)
+        z, y, x in pixels; z = 0 in two dimensions.
+    probability : (n, 4)
+        Of `types.MOTIONS`.
+    min_points, pixel_size_um, frame_interval_s
+        As in `segment_table`.
+
+    Returns
+    -------
+    dict of (m,)
+        `particle, segment` (from 0 in its track), `state, start, end` (frames), `points`,
+        `confidence` (mean probability of that state), `duration_s`, `path_um`, `net_um` (from the
+        first of its points to the last), `step_um` (mean a frame), and `D_um2_s`: the estimate by
+        covariance of Vestergaard et al. 2014 (Phys. Rev. E 89:022726, eq. 14), free of the
+        localization error; it means what it says for normal motion only, and is empty where a
+        segment has fewer than three points one frame apart. Without sizes the names end in `_px`,
+        `_frames` and `_px2_frame`.
+
+    Raises
+    ------
+    InputError
+        A probability that is no number.
+    """
+    if not np.isfinite(probability).all():
+        row = int(np.flatnonzero(~np.isfinite(probability).all(axis=1))[0])
+        raise InputError(f"row {row + 1} has no probabilities: analyze the tracks first")
+    order = np.lexsort((frame, particle))
+    particle, frame, point = particle[order], frame[order], point[order].astype(np.float64)
+    probability = probability[order].astype(np.float64)
+    track = np.flatnonzero(np.diff(particle, prepend=particle[:1] - 1)) if len(particle) else order
+    state = _smoothed(np.append(track, len(particle)), probability, min_points)
+    new = np.ones(len(particle), bool)
+    new[1:] = (np.diff(state) != 0) | (np.diff(particle) != 0)
+    start = np.flatnonzero(new)
+    end = np.append(start[1:], len(particle))
+    ndim = 3 if np.ptp(point[:, 0], axis=0).any() else 2
+    path, net, diffusion = _measured(start, end, frame.astype(np.float64), point, ndim)
+    sure = np.zeros(0)
+    if len(start):
+        sure = np.add.reduceat(probability[np.arange(len(state)), state], start)
+    first = np.searchsorted(particle[start], particle[start])
+    um, s = pixel_size_um or 1.0, frame_interval_s or 1.0
+    length, time = ("um" if pixel_size_um else "px"), ("s" if frame_interval_s else "frames")
+    frames = frame[end - 1] - frame[start]
+    rate = f"D_{length}2_{'s' if frame_interval_s else 'frame'}"
+    return {
+        "particle": particle[start],
+        "segment": np.arange(len(start)) - first,
+        "state": np.array(MOTIONS)[state[start]],
+        "start": frame[start],
+        "end": frame[end - 1],
+        "points": end - start,
+        "confidence": sure / np.maximum(end - start, 1),
+        f"duration_{time}": frames * s,
+        f"path_{length}": path * um,
+        f"net_{length}": net * um,
+        f"step_{length}": path * um / np.maximum(frames, 1),
+        rate: diffusion * um**2 / s,
+    }
+
+
+@njit()
+def _smoothed(
+    track: NDArray[np.int64], probability: NDArray[np.float64], least: int
+) -> NDArray[np.int64]:
+    """Likeliest state (n,) of every row, without stretches of fewer than `least` points.
+
+    The shortest goes first, to the neighbour whose state was likelier in it, until none is left.
+    """
+    n = len(probability)
+    state = np.empty(n, np.int64)
+    for i in range(n):
+        state[i] = probability[i].argmax()
+    for k in range(len(track) - 1):
+        low, high = track[k], track[k + 1]
+        while True:
+            best, at, to = least, -1, -1
+            begin = low
+            for i in range(low, high):
+                if i + 1 < high and state[i + 1] == state[i]:
+                    continue
+                if i + 1 - begin < best and i + 1 - begin < high - low:
+                    best, at, to = i + 1 - begin, begin, i + 1
+                begin = i + 1
+            if at < 0:
+                break
+            before = after = -1.0
+            if at > low:
+                before = probability[at:to, state[at - 1]].sum()
+            if to < high:
+                after = probability[at:to, state[to]].sum()
+            state[at:to] = state[at - 1] if before >= after else state[to]
+    return state
+
+
+@njit()
+def _measured(
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    frame: NDArray[np.float64],
+    point: NDArray[np.float64],
+    ndim: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Path and net displacement (pixels) and D (pixels^2 a frame) of rows start:end."""
+    path = np.zeros(len(start))
+    net = np.zeros(len(start))
+    diffusion = np.full(len(start), np.nan)
+    for k in range(len(start)):
+        square = product = 0.0
+        steps = pairs = 0
+        for i in range(start[k] + 1, end[k]):
+            step = point[i] - point[i - 1]
+            path[k] += np.sqrt((step**2).sum())
+            if frame[i] - frame[i - 1] != 1:
+                continue
+            square += (step**2).sum()
+            steps += 1
+            if i - 2 >= start[k] and frame[i - 1] - frame[i - 2] == 1:
+                product += (step * (point[i - 1] - point[i - 2])).sum()
+                pairs += 1
+        net[k] = np.sqrt(((point[end[k] - 1] - point[start[k]]) ** 2).sum())
+        if pairs:
+            diffusion[k] = (square / steps / 2 + product / pairs) / ndim
+    return path, net, diffusion

@@ -1,0 +1,211 @@
+"""Recipe of a task classifier: a user's labelled tracks in, ONNX file, card and picture out.
+
+Read from top to bottom: settings, samples, learning, card. Input: tools/tables/labelled_tracks.py;
+features: tools/tables/fingerprints.py; learning and judging: tools/train/classifier_fit.py;
+picture: tools/train/classifier_report.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livespt.models.fingerprint.classifier_graph import save
+from livespt.models.fingerprint.fingerprint import Units
+from livespt.models.runtime.session import write_card
+from livespt.stream.errors import InputError, SettingError
+from livespt.tools.runs.compose import load_infer
+from livespt.tools.runs.options import Options
+from livespt.tools.tables import labelled_tracks
+from livespt.tools.tables.analyze import readings
+from livespt.tools.tables.fingerprints import Described, describe
+from livespt.tools.tables.labelled_tracks import Labelled
+from livespt.tools.train import classifier_fit, model_files
+from livespt.tools.train.classifier_fit import Learned, Samples
+
+SHORTEST = 5  # points: the behaviours of models/motion last so long at least
+OVERLAP = 2  # windows that a point is in while learning: more say the same again
+
+
+def train(
+    tracks: Path,
+    *,
+    out: Path,
+    pixel_size_um: float,
+    frame_interval_s: float,
+    z_step_um: float | None = None,
+    labels: Path | None = None,
+    label: str = "label",
+    group: str | None = None,
+    window: int = 0,
+    min_points: int = SHORTEST,
+    folds: int = 5,
+    learner: str = "linear",
+    positive: str | None = None,
+    accuracy: float | None = None,
+    segmenter: Path | None = None,
+    seed: int = 1,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Learn to tell labelled tracks apart; write model, card and picture; return the metrics.
+
+    Parameters
+    ----------
+    tracks, labels, label, group
+        As in `labelled_tracks.read`.
+    window : int
+        Points; 0: whole tracks are told apart.
+    min_points : int
+        Shorter tracks and windows are left out, and answered with the shares of the classes.
+    folds : int
+        Of the cross-validation that the metrics are from.
+    positive : str, optional
+        Class to tell of where there is room for one probability. Default: the last by name.
+    accuracy : float, optional
+        Wanted of the answers given: the least sure ones are held back until they reach it.
+
+    Raises
+    ------
+    InputError
+        Tables that cannot be used, one class only, too few tracks of a class.
+    SettingError
+        A value out of range.
+    MissingError
+        No scikit-learn.
+    """
+    _check(out, overwrite, window, min_points, folds)
+    scale = (z_step_um or pixel_size_um) / pixel_size_um
+    given = labelled_tracks.read(tracks, labels=labels, label=label, group=group, z_scale=scale)
+    if not window:
+        labelled_tracks.check_whole(tracks if labels is None else labels, given)
+    infer = load_infer(Options(segmenter=segmenter))
+    infer.pixel_size_um = pixel_size_um
+    units = Units(given.ndim, pixel_size_um, frame_interval_s)
+    states = readings(infer, window, given.frame, given.particle, given.point)
+    told = describe(given.frame, given.particle, given.point, states, units, window)
+    samples = samples_of(given, told, window, min_points)
+    classifier_fit.check(samples, folds)
+    refuse_copies(given)
+    names = samples.classes
+    if positive is not None and positive not in names:
+        raise SettingError(f"no class '{positive}': the labels are {', '.join(names)}")
+
+    judged = classifier_fit.cross_validate(samples, folds, seed, learner)
+    metrics = classifier_fit.figures(judged, samples)
+    abstain_below = classifier_fit.threshold(metrics["curve"], accuracy)
+    learned = classifier_fit.learn(samples, seed, learner)
+    facts = {
+        "classes": list(names),
+        "positive": positive or names[-1],
+        "window": window,
+        "shortest": min_points,
+        "prior": dict(zip(names, _shares(samples), strict=True)),
+        "abstain_below": abstain_below,
+        "segmenter": infer.segmenter.session.sha256,
+        "lag": infer.lag,
+        "units": units._replace(pixel_size_um=1.0)._asdict(),
+        "training": labelled_tracks.facts(given)
+        | {"samples": len(samples.label), "too_short": int((told.size < min_points).sum())}
+        | {"group": group or "particle", "folds": folds, "wanted_accuracy": accuracy}
+        | {"learner": learner, "kind": learned.kind, "strength": learned.strength}
+        | {"temperature": learned.temperature},
+        "provenance": _provenance(tracks, labels, label, folds),
+    }
+    write(out, learned, seed, metrics, facts)
+    return {
+        "out": str(out), "samples": len(samples.label), "abstain_below": abstain_below
+    } | metrics  # fmt: skip
+
+
+def _check(out: Path, overwrite: bool, window: int, min_points: int, folds: int) -> None:
+    model_files.check(out, overwrite)
+    if window < 0 or (window and window < min_points) or min_points < 1:
+        raise SettingError(
+            f"window {window}, min_points {min_points}: a window is 0 (whole tracks) or holds "
+            "min_points, 1 or more"
+        )
+    if folds < 2:
+        raise SettingError(f"folds must be 2 or more, not {folds}")
+
+
+def write(
+    out: Path, learned: Learned, seed: int, metrics: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    """Write the model, its card and the picture beside it."""
+    from livespt.tools.train.classifier_report import picture
+
+    save(out, learned.scaling, learned.layers, learned.temperature)
+    given = {
+        "dtype": "float32",
+        "axes": "track or window, feature",
+        "features": "models/fingerprint/definitions.py, with readings of the segmenter",
+        "pixels": "any size: features are in micrometres",
+    }
+    write_card(out, task="classifier", seed=seed, input=given, metrics=metrics, **facts)
+    names, at = facts["classes"], facts["abstain_below"]
+    picture(out.with_suffix(".png"), out.stem, metrics, names, at)
+
+
+def _shares(samples: Samples) -> list[float]:
+    """Share of each class."""
+    count = np.bincount(samples.label, minlength=len(samples.classes))
+    shares: list[float] = (count / count.sum()).tolist()
+    return shares
+
+
+def _provenance(tracks: Path, labels: Path | None, label: str, folds: int) -> dict[str, Any]:
+    return {
+        "recipe": "tools/train/classifier.py",
+        "tracks": tracks.name,
+        "sha256_of_tracks": hashlib.sha256(tracks.read_bytes()).hexdigest(),
+        "labels": labels.name if labels else f"column {label}",
+        "judge": f"{folds}-fold cross-validation, classes stratified, groups whole",
+        "software": {one: version(one) for one in ("livespt", "scikit-learn", "numpy")},
+    }
+
+
+def samples_of(given: Labelled, told: Described, window: int, shortest: int) -> Samples:
+    """What there is to learn from: labelled tracks, or some windows of theirs.
+
+    A window has the label of the point in its middle, of which it tells (`fingerprints.describe`).
+    """
+    middle = np.arange(len(told.row)) - np.minimum(window // 2, told.since - 1)
+    named = given.label[told.row[middle] if window else told.row]
+    use = (named != "") & (told.size >= shortest)
+    if window:
+        use &= (told.since - shortest) % max(window // OVERLAP, 1) == 0
+    if not use.any():
+        raise InputError(
+            f"no labelled track has {shortest} points: label longer ones, or give --min-points"
+        )
+    names, label = np.unique(named[use], return_inverse=True)
+    _, group = np.unique(given.group[told.row[use]], return_inverse=True)
+    return Samples(told.features[use], label, group, tuple(names.tolist()))
+
+
+def refuse_copies(given: Labelled) -> None:
+    """Refuse a track that is there twice in two groups: one fold would know of another.
+
+    Raises
+    ------
+    InputError
+        Naming the two particles.
+    """
+    order = np.lexsort((given.frame, given.particle))
+    first = np.flatnonzero(np.diff(given.particle[order], prepend=-1))
+    seen: dict[bytes, int] = {}
+    for rows in np.split(order, first[1:]):
+        one = given.point[rows]
+        if len(rows) < SHORTEST or not one.std(axis=0).any() or (given.label[rows] == "").all():
+            continue  # still: alike without being the same
+        row = seen.setdefault(one.tobytes(), int(rows[0]))
+        if given.group[row] != given.group[rows[0]]:
+            raise InputError(
+                f"particles {given.particle[row]} and {given.particle[rows[0]]} have the same "
+                "points and are in two groups, one would be judged by the other: drop one, or "
+                "give both one --group"
+            )

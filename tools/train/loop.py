@@ -1,0 +1,323 @@
+"""Learning: what the recipes of the motion networks share: batches, the loop, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.motion import features, intensity_features
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.tracks import Tracks
+from livespt.stream.errors import MissingError, SettingError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+POOL = 1536  # tracks made at a time; each is learned from once
+BATCHES = 24  # of a pool, tracks of similar length together, as many points in each
+KNOWN = 0.5  # share of tracks whose pixel size is told
+NOW, LATE = 0.25, 0.15  # shares of questions about the newest point and about the oldest
+WARM_UP = 0.05  # of the steps: the rate rises
+CLIP = 1.0  # norm of the gradient: one odd batch must not undo a thousand
+KEEP_EVERY = 250  # steps between checkpoints and looks at held-out tracks
+PATIENCE = 12  # such looks without a better one: learning has ended
+THREADS = 1  # sums in another order learn other weights
+
+INPUT = {  # as the cards say it
+    "dtype": "float32",
+    "axes": "track, trait",
+    "traits": "models/motion/features.py; models/motion/intensity_features.py behind them where "
+    "intensities are read",
+    "pixels": "any size, the same in z, y and x; z = 0 in two dimensions; their size in um helps",
+}
+
+
+class Batch(NamedTuple):
+    """Tracks side by side, T points the longest; padding follows the shorter ones."""
+
+    ahead: Tensor  # (T, B, inputs) float32
+    back: Tensor  # likewise, each track from its last point on
+    turn: Tensor  # (T, B) int64: row of `back` that tells of the point in that row of `ahead`
+    truth: Tensor  # (T, B) int64, -1 in padding
+
+
+class Pools:
+    """Batches of tracks that no other batch is made of.
+
+    Parameters
+    ----------
+    make : callable
+        Number of a pool to its tracks.
+    seed : int
+    truth : callable
+        Tracks to what the network is to learn of every point.
+    both : bool
+        Tell of the tracks backwards, too.
+    light : bool
+        Tell of their intensities, too.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], Tracks],
+        seed: int,
+        truth: Callable[[Tracks], Any],
+        both: bool,
+        light: bool = False,
+    ) -> None:
+        self._make, self._seed, self._truth = make, seed, truth
+        self._both, self._light = both, light
+        self._number = -1
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of step number `step`."""
+        number, k = divmod(step, BATCHES)
+        if number != self._number:
+            self._fill(number)
+        return self._batch(self._groups[k])
+
+    def _fill(self, number: int) -> None:
+        rng = np.random.default_rng((self._seed, number))
+        tracks = self._make(number)
+        um = (rng.random(len(tracks.uncoat)) < KNOWN).astype(np.float64)
+        self._number, self._offset = number, tracks.offset
+        self._told = self._truth(tracks)
+        self._ahead = told_of(tracks, um, self._light)
+        self._back = told_of(tracks, um, self._light, backwards=True) if self._both else self._ahead
+        count = np.diff(tracks.offset)
+        order = np.argsort(count * rng.uniform(1, 1.1, len(count)), kind="stable")
+        share = np.cumsum(count[order]) / count.sum()
+        cuts = np.searchsorted(share, np.arange(1, BATCHES) / BATCHES)
+        groups = np.split(order, cuts)
+        self._groups = [groups[k] for k in rng.permutation(BATCHES)]
+
+    def _batch(self, which: NDArray[np.int64]) -> Batch:
+        return side_by_side(self._offset, self._ahead, self._back, self._told, which)
+
+
+def told_of(
+    tracks: Tracks, um: NDArray[np.float64], light: bool, backwards: bool = False
+) -> NDArray[np.float32]:
+    """What a network is told of every point (total, inputs); `um` (tracks,) as in `traits`."""
+    told = features.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
+    if not light:
+        return told
+    seen = intensity_features.of_tracks(
+        tracks.offset, tracking_errors.intensities(tracks), backwards
+    )
+    return np.concatenate([told, seen], axis=1)
+
+
+def side_by_side(
+    offset: NDArray[np.int64],
+    ahead: NDArray[np.float32],
+    back: NDArray[np.float32],
+    truth: NDArray[Any],
+    which: NDArray[np.int64],
+) -> Batch:
+    """Tracks `which` of rows that hold one track after another."""
+    import torch
+
+    count = offset[which + 1] - offset[which]
+    k = np.arange(max(int(count.max(initial=1)), 1))[:, None]
+    there = k < count
+    rows = np.where(there, offset[which] + k, 0)
+    turn = np.where(there, count - 1 - k, 0)
+    ends = np.where(there, offset[which] + turn, 0)
+    told = np.where(there, truth[rows], -1).astype(np.int64)
+    return Batch(
+        torch.from_numpy(ahead[rows] * there[..., None]),
+        torch.from_numpy(back[ends] * there[..., None]),
+        torch.from_numpy(turn),
+        torch.from_numpy(told),
+    )
+
+
+def ages(seed: int, step: int, shape: tuple[int, ...], lag: int) -> NDArray[np.int64]:
+    """How many points back each moment of a batch is asked, (T, B), never beyond the first."""
+    rng = np.random.default_rng((seed, step, lag))
+    kind, age = rng.random(shape), rng.integers(0, lag + 1, shape)
+    age[kind < NOW] = 0
+    age[kind > 1 - LATE] = lag
+    first: NDArray[np.int64] = np.minimum(age, np.arange(shape[0])[:, None])
+    return first
+
+
+def fit(
+    net: nn.Module,
+    loss_of: Callable[[int], Tensor],
+    steps: int,
+    rate: float,
+    checkpoint: Path,
+    resume: bool = False,
+    title: str = "training",
+    judge: Callable[[], float] | None = None,
+) -> list[float]:
+    """Train `net` in place; return the mean loss of every 50 steps.
+
+    Parameters
+    ----------
+    loss_of : callable
+        Loss of step number k; it must depend on k and the weights alone, so that a run which is
+        resumed ends as one that never stopped.
+    rate : float
+        Highest learning rate; it falls to zero along a cosine.
+    checkpoint : Path
+        Written now and then, removed at the end; `resume` goes on from there.
+    judge : callable
+        Loss on tracks held out: the weights that were best there are kept, and training ends
+        early when `PATIENCE` looks found nothing better.
+
+    Raises
+    ------
+    SettingError
+        `resume` without a checkpoint.
+    """
+    import torch
+    from tqdm import tqdm
+
+    weights = list(net.parameters())
+    optimizer = torch.optim.Adam(weights, lr=rate)
+    first = 0
+    history: list[float] = []
+    recent: list[float] = []
+    best = Best(net)
+    if resume:
+        first, history, recent = _restore(checkpoint, net, optimizer, best)
+    net.train()
+    for step in tqdm(range(first, steps), desc=title, initial=first, total=steps, disable=None):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * _rise_and_fall(step / steps)
+        optimizer.zero_grad()
+        loss = loss_of(step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        optimizer.step()
+        recent.append(float(loss.detach()))
+        if len(recent) == 50:
+            history.append(sum(recent) / 50)
+            recent = []
+        if (step + 1) % KEEP_EVERY == 0:
+            if judge is not None and best.look(net, judge()):
+                break
+            _keep(checkpoint, net, optimizer, step + 1, history, recent, best)
+    if judge is not None and best.loss < math.inf:
+        best.look(net, judge())
+        net.load_state_dict(best.weights)
+    net.eval()
+    return history
+
+
+class Best:
+    """The weights that did best on held-out tracks so far."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.loss, self.since = math.inf, 0
+        self.weights = copy.deepcopy(net.state_dict())
+
+    def look(self, net: nn.Module, loss: float) -> bool:
+        """Take note of a held-out loss; True if patience has run out."""
+        if loss < self.loss:
+            self.loss, self.since, self.weights = loss, 0, copy.deepcopy(net.state_dict())
+        else:
+            self.since += 1
+        return self.since >= PATIENCE
+
+
+def _rise_and_fall(done: float) -> float:
+    if done < WARM_UP:
+        return (done + 1e-3) / WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))
+
+
+def _keep(
+    path: Path,
+    net: nn.Module,
+    optimizer: object,
+    step: int,
+    history: list[float],
+    recent: list[float],
+    best: Best,
+) -> None:
+    import torch
+
+    state = {
+        "net": net.state_dict(),
+        "optimizer": optimizer.state_dict(),  # type: ignore[attr-defined]
+        "step": step,
+        "history": history,
+        "recent": recent,
+        "best": {"loss": best.loss, "since": best.since, "weights": best.weights},
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def _restore(
+    path: Path, net: nn.Module, optimizer: object, best: Best
+) -> tuple[int, list[float], list[float]]:
+    import torch
+
+    if not path.is_file():
+        raise SettingError(f"nothing to resume: no checkpoint {path}; start without --resume")
+    state = torch.load(path, weights_only=True)  # plain tensors and numbers: runs no code
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])  # type: ignore[attr-defined]
+    best.loss, best.since = state["best"]["loss"], state["best"]["since"]
+    best.weights = state["best"]["weights"]
+    return state["step"], state["history"], state["recent"]
+
+
+def choose_device(device: str) -> str:
+    """Return "cpu" or "cuda" for "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    MissingError
+        Torch is not installed, or CUDA was asked for and does not work.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingError("training needs torch: pip install 'livespt[train]'") from error
+    works = torch.cuda.is_available()
+    if device == "cuda" and not works:
+        raise MissingError("CUDA was asked for and torch finds none here: use --device cpu")
+    return "cuda" if works and device != "cpu" else "cpu"
+
+
+def plan(out: Path, only: str = "both", resume: bool = False) -> dict[str, tuple[Path, bool]]:
+    """Networks to train, "follow" and "whole": the file of each, and whether it was begun.
+
+    Resumed, one that is finished stays as it is, and one that was not begun starts.
+
+    Raises
+    ------
+    SettingError
+        A file that cannot be written, or nothing to resume; said before hours of work.
+    """
+    files = {"follow": out, "whole": out.with_name(f"{out.stem}_whole.onnx")}
+    files = {kind: path for kind, path in files.items() if only in ("both", kind)}
+    begun = {
+        kind: resume and path.with_suffix(".checkpoint").is_file() for kind, path in files.items()
+    }
+    if out.suffix != ".onnx":
+        raise SettingError(f"--out {out} must end in .onnx")
+    if not out.parent.is_dir():
+        raise SettingError(f"--out {out}: there is no folder {out.parent}")
+    if resume and not any(begun.values()):
+        place = out.with_suffix(".checkpoint")
+        raise SettingError(f"nothing to resume: no checkpoint {place}; start without --resume")
+    for path in files.values():
+        if path.exists() and not resume:
+            raise SettingError(f"--out {path} exists: choose another name or remove it")
+    todo = {kind: path for kind, path in files.items() if begun[kind] or not path.exists()}
+    return {kind: (path, begun[kind]) for kind, path in todo.items()}

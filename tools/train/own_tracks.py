@@ -1,0 +1,228 @@
+"""Own tracks: labelled by users, read, kept apart by groups, and drawn to learn from.
+
+What `train uncoating --runs` reads: tables with frame, particle, y, x[, z][, intensity] and
+uncoated (0 or 1), as `label colocalization` writes them. Tracks that are nearly one another share a
+group, and a group is learned from, calibrates, or judges: never two of these.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.motion import colocalization
+from livespt.models.simulate import tracking_errors
+from livespt.models.simulate.tracks import Tracks
+from livespt.stream.errors import InputError, SettingError
+from livespt.tools.tables.user_table import read_table
+from livespt.tools.train.track_networks import MakeTracks
+
+SHORTEST = 10  # points: shorter tracks tell too little
+LEAST = 20  # tracks, and groups, that uncoat: fewer cannot be learned from and judged by
+SHARES = (0.6, 0.2, 0.2)  # of groups: learned, calibrating, judging
+OWN = 0.5  # share of a pool; the rest is simulated, lest the network forget the others
+CROPPED = 0.5  # share of drawn tracks of which only a part is seen
+PART = 20  # points of such a part at least
+LOST = 0.1  # share of points that go missing at most, in half of the drawn tracks
+LIT = 0.5  # share of drawn tracks whose intensities are told, where they are known
+NEEDED = ("frame", "particle", "y", "x", "uncoated")
+
+
+class Own(NamedTuple):
+    """Labelled tracks in three parts that share no group, and what a card says of them."""
+
+    learned: Tracks
+    calibrating: Tracks
+    judging: Tracks
+    facts: dict[str, Any]
+
+
+def read_own(
+    files: Sequence[Path],
+    pixel_size_um: float | None,
+    *,
+    frame_interval_s: float | None = None,
+    z_step_um: float | None = None,
+    seed: int = 1,
+) -> Own:
+    """Labelled tracks of all `files`, in um, split by groups.
+
+    Raises
+    ------
+    InputError
+        A table that cannot be used, labels other than 0 and 1 or that come back to 0, or too few
+        tracks that uncoat.
+    SettingError
+        No pixel size.
+    """
+    if not pixel_size_um:
+        raise SettingError("tables do not know their pixel size: give --pixel-size-um")
+    scale = np.array([z_step_um or pixel_size_um, pixel_size_um, pixel_size_um])
+    read = [_read(path, scale) for path in files]
+    for i, (tracks, _) in enumerate(read):
+        for k, (others, _) in enumerate(read[:i]):
+            if _shared(tracks, others):
+                raise InputError(
+                    f"{files[k]} and {files[i]} hold the same track: some would be judged by what "
+                    "was learned from them; give each movie once"
+                )
+    sizes = [len(group) for _, group in read]
+    tracks = tracking_errors.join([some for some, _ in read])
+    begin = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # groups are those of one file
+    group = np.concatenate([of for _, of in read]) + begin
+    kept = np.diff(tracks.offset) >= SHORTEST
+    changes = kept & (tracks.uncoat >= 0)
+    n_changes, n_groups = int(changes.sum()), len(np.unique(group[changes]))
+    if n_groups < LEAST:
+        raise InputError(
+            f"{n_changes} tracks of {len(kept)} uncoat, in {n_groups} groups of tracks that are "
+            f"not the same particle: give files with at least {LEAST}"
+        )
+    part = _split(group, changes, np.random.default_rng((seed, len(group))))
+    learned, calibrating, judging = (
+        taken(tracks, np.flatnonzero(kept & (part == k))) for k in range(len(SHARES))
+    )
+    facts = {
+        "files": len(files),
+        "tracks": int(kept.sum()),
+        "left_out_short": int((~kept).sum()),
+        "groups": len(np.unique(group[kept])),
+        "uncoat": n_changes,
+        "points": int(np.diff(tracks.offset)[kept].sum()),
+        **{
+            name: {"tracks": len(some.uncoat), "uncoat": int((some.uncoat >= 0).sum())}
+            for name, some in (
+                ("learned", learned),
+                ("calibrating", calibrating),
+                ("judging", judging),
+            )
+        },
+        "pixel_size_um": pixel_size_um,
+        "frame_interval_s": frame_interval_s,
+        "share_of_training": OWN,
+    }
+    return Own(learned, calibrating, judging, facts)
+
+
+def _shared(one: Tracks, two: Tracks) -> bool:
+    """Whether a track of both is the same, point for point."""
+    seen = [
+        {some.point[a:b].tobytes() for a, b in itertools.pairwise(some.offset) if b - a >= SHORTEST}
+        for some in (one, two)
+    ]
+    return bool(seen[0] & seen[1])
+
+
+def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.int64]]:
+    """Tracks of one table, and the group of each."""
+    if path.is_dir():
+        raise InputError(f"{path} is no table: label it first, livespt label colocalization")
+    values = read_table(path, NEEDED, optional=("z", "intensity")).values
+    flag = values["uncoated"]
+    if not len(flag):
+        raise InputError(f"{path} holds no points")
+    wrong = np.flatnonzero((flag != 0) & (flag != 1))
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(f"{path}: row {row + 1}: uncoated is {flag[row]:g}; give 0 or 1")
+    z = values.get("z", np.zeros(len(flag)))
+    point = np.stack([z, values["y"], values["x"]], axis=1) * scale
+    paths, order = colocalization.paths(values["frame"], values["particle"], point)
+    uncoated = flag[order] == 1
+    back = np.flatnonzero(uncoated[:-1] & ~uncoated[1:] & (np.diff(paths.track) == 0))
+    if len(back):
+        i, name = int(back[0]), paths.name[paths.track[back[0]]]
+        raise InputError(
+            f"{path}: particle {name} is uncoated in frame {paths.frame[i]} and not in frame "
+            f"{paths.frame[i + 1]}: a coat does not come back"
+        )
+    n = len(uncoated)
+    unknown = np.full(n, np.nan)
+    tracks = Tracks(
+        paths.offset, paths.point, paths.frame, np.full(n, -1, np.int8), unknown, uncoated,
+        np.full(len(paths.name), -1), unknown,
+        values["intensity"][order] if "intensity" in values else None,
+    )  # fmt: skip
+    return _dated(tracks), colocalization.alike(paths)
+
+
+def _dated(tracks: Tracks) -> Tracks:
+    """Frames that begin at 0 in each track, and `uncoat` from the labels.
+
+    A track that is uncoated from its first point on has no date.
+    """
+    count = np.diff(tracks.offset)
+    first = tracks.offset[:-1]
+    frame = tracks.frame - np.repeat(tracks.frame[first], count)
+    coated = np.add.reduceat(~tracks.uncoated, first)
+    at = np.minimum(first + coated, len(frame) - 1)
+    changes = (coated > 0) & (coated < count)
+    return tracks._replace(frame=frame, uncoat=np.where(changes, frame[at], -1))
+
+
+def _split(
+    group: NDArray[np.int64], changes: NDArray[np.bool_], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Part (n,) of each track, 0 to 2, by SHARES of the groups with a change and of the others."""
+    part = np.zeros(len(group), np.int64)
+    dated = np.unique(group[changes])
+    for groups in (dated, np.setdiff1d(group, dated)):
+        mixed = rng.permutation(groups)
+        cuts = np.round(np.cumsum(SHARES) * len(mixed)).astype(np.int64)
+        for k, some in enumerate(np.split(mixed, cuts[:-1])):
+            part[np.isin(group, some)] = k
+    return part
+
+
+def taken(
+    tracks: Tracks,
+    which: NDArray[np.int64],
+    start: NDArray[np.int64] | None = None,
+    length: NDArray[np.int64] | None = None,
+) -> Tracks:
+    """Tracks `which` (n,), of each `length` points from its point `start` on, all by default."""
+    length = np.diff(tracks.offset)[which] if length is None else length
+    first = tracks.offset[which] + (0 if start is None else start)
+    offset = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+    rows = np.arange(offset[-1]) + np.repeat(first - offset[:-1], length)
+    columns = tracking_errors.of_rows(tracks, rows)
+    return _dated(Tracks(offset=offset, uncoat=np.full(len(which), -1), **columns))
+
+
+def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
+    """`n` tracks, again and again the same ones, but parts of them and with points missing."""
+    which = rng.integers(len(tracks.uncoat), size=n)
+    count = np.diff(tracks.offset)[which]
+    least = np.where(rng.random(n) < CROPPED, np.minimum(count, PART), count)
+    length = least + (rng.random(n) * (count - least + 1)).astype(np.int64)
+    start = (rng.random(n) * (count - length + 1)).astype(np.int64)
+    parts = taken(tracks, which, start, length)
+    lost = np.where(rng.random(n) < 0.5, 0.0, rng.random(n) * LOST)
+    kept = rng.random(len(parts.frame)) >= np.repeat(lost, length)
+    kept[parts.offset[:-1]] = True
+    offset = np.concatenate([[0], np.cumsum(kept)])[parts.offset]
+    rows = tracking_errors.of_rows(parts, kept)
+    if parts.intensity is not None:
+        told = np.repeat(rng.random(n) < LIT, np.diff(offset))
+        rows["intensity"] = np.where(told, rows["intensity"], np.nan)
+    return _dated(parts._replace(offset=offset, **rows))
+
+
+def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:
+    """Pools to learn from: own tracks and simulated ones; from seed `held_out` on, to calibrate."""
+
+    def make(seed: int, first: int, n: int) -> Tracks:
+        rng = np.random.default_rng((seed, first, n))
+        if seed >= held_out:
+            return drawn(rng, own.calibrating, n)
+        mine = round(n * OWN)
+        return tracking_errors.join(
+            [simulated(seed, first, n - mine), drawn(rng, own.learned, mine)]
+        )
+
+    return make

@@ -1,0 +1,176 @@
+"""What the recipes of the motion networks share: one network learned, calibrated and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from livespt.models.motion import features, intensity_features
+from livespt.models.motion.calibration import ece, fit_temperature, log_softmax, nll
+from livespt.models.simulate.tracks import Tracks
+from livespt.tools.train.loop import POOL, THREADS, Batch, Pools, ages, fit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from livespt.models.networks.motion import Follow, Whole
+
+MakeTracks = Callable[[int, int, int], Tracks]  # seed, number of the first, how many
+AGES = (0, 1, 2, 5, 10, 20, 30)  # points back at which a temperature is fitted
+JUDGED, CALIBRATED = range(6), range(6, 18)  # batches of held-out tracks
+
+
+class Recipe(NamedTuple):
+    """What a network is to learn, and how."""
+
+    outputs: int  # scores a point
+    hidden: int
+    rate: float  # highest learning rate
+    truth: Callable[[Tracks], Any]  # of every point: a class, or yes
+    tracks: MakeTracks
+    held_out: int  # first seed of the tracks that end training and calibrate
+    light: bool = False  # intensities are read, too
+
+
+def learn(
+    recipe: Recipe,
+    kind: str,
+    path: Path,
+    *,
+    seed: int,
+    device: str,
+    steps: int,
+    resume: bool = False,
+    begin: Follow | Whole | None = None,
+) -> tuple[Follow | Whole, dict[str, Any]]:
+    """One network, "follow" or "whole", and what its card says of its training.
+
+    `path` is where the model will lie; the checkpoint lies beside it. `begin` is a network that
+    learns on, in place of one that knows nothing.
+    """
+    import torch
+
+    from livespt.models.networks.motion import LAG, Follow, Whole
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(seed)
+    both = kind == "whole"
+    inputs = features.COUNT + (intensity_features.COUNT if recipe.light else 0)
+    net = begin or (Whole if both else Follow)(recipe.outputs, recipe.hidden, inputs)
+    net.temperature.fill_(1.0)  # fitted anew at the end
+    net.to(device)
+
+    def pools(series: int) -> Pools:
+        make = recipe.tracks
+        return Pools(lambda k: make(series, k * POOL, POOL), seed, recipe.truth, both, recipe.light)
+
+    held_out = recipe.held_out + seed
+    learned, apart = pools(seed), pools(held_out)
+
+    def loss_at(some: Batch, series: int, step: int) -> Tensor:
+        age = torch.from_numpy(ages(series, step, tuple(some.truth.shape), LAG))
+        return torch.nn.functional.cross_entropy(*answers(net, some, age, device))
+
+    def judge() -> float:
+        with torch.no_grad():
+            return float(np.mean([float(loss_at(apart(k), held_out, k)) for k in JUDGED]))
+
+    checkpoint = path.with_suffix(".checkpoint")
+    history = fit(
+        net,
+        lambda k: loss_at(learned(k), seed, k),
+        steps,
+        recipe.rate,
+        checkpoint,
+        resume,
+        path.stem,
+        judge,
+    )
+    net.cpu()
+    return net, {
+        "steps": steps,
+        "hidden": net.hidden,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "rate": recipe.rate,
+        "loss": [round(x, 4) for x in history[-1:]],
+        "calibration": calibrate(net, apart, held_out),
+    }
+
+
+def answers(
+    net: Follow | Whole, some: Batch, age: Tensor, device: str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Scores (n, classes) of the points asked for, and the truth (n,) of each.
+
+    A single score of yes becomes two classes, no and yes: a sigmoid is a softmax of 0 and it.
+    """
+    import torch
+
+    from livespt.models.networks.motion import Follow
+
+    if isinstance(net, Follow):
+        asked = torch.arange(len(age))[:, None] - age
+        truth = torch.where(some.truth < 0, -1, torch.gather(some.truth, 0, asked))
+        scores = net(some.ahead.to(device), age.to(device))
+    else:
+        truth = some.truth
+        scores = net(some.ahead.to(device), some.back.to(device), some.turn.to(device))
+    valid = truth >= 0
+    scores, truth = scores[valid.to(device)], truth[valid].to(device)
+    if net.outputs == 1:
+        scores = torch.cat([torch.zeros_like(scores), scores], 1)
+    return scores, truth
+
+
+def calibrate(net: Follow | Whole, apart: Pools, seed: int) -> dict[str, Any]:
+    """Set the temperatures of `net` on held-out tracks; say what that did.
+
+    One for each age, fitted at `AGES` and interpolated between them.
+    """
+    import torch
+
+    from livespt.models.networks.motion import LAG, Follow
+
+    follows = isinstance(net, Follow)
+    told: dict[str, Any] = {"seed": seed, "age": list(AGES if follows else AGES[:1])}
+    columns: tuple[str, ...] = ("temperature", "nll_before", "nll", "ece")
+    told |= {name: [] for name in columns}
+    for age in told["age"]:
+        x, y = _asked(net, apart, age)
+        temperature = fit_temperature(x, y)
+        p = np.exp(log_softmax(x / temperature))
+        right = p.argmax(1) == y
+        values = temperature, nll(x, y), nll(x, y, temperature), ece(p.max(1), right)
+        for name, value in zip(columns, values, strict=True):
+            told[name].append(round(value, 4))
+        told["threshold"] = threshold(p.max(1), right)
+    spread = np.interp(np.arange(LAG + 1), told["age"], told["temperature"])
+    net.temperature.copy_(torch.from_numpy(spread) if follows else torch.tensor(spread[0]))
+    return told
+
+
+def _asked(net: Follow | Whole, apart: Pools, age: int) -> tuple[Any, Any]:
+    """Scores and truth of held-out points, each read when it was `age` points old."""
+    import torch
+
+    scores, truth = [], []
+    for some in map(apart, CALIBRATED):
+        moment = torch.arange(len(some.truth))[:, None].expand_as(some.truth)
+        with torch.no_grad():
+            x, y = answers(net, some, torch.full_like(some.truth, age).minimum(moment))
+        old = (moment >= age)[some.truth >= 0]  # the others are not so old yet
+        scores.append(x[old].numpy().astype(np.float64))
+        truth.append(y[old].numpy())
+    return np.concatenate(scores), np.concatenate(truth)
+
+
+def threshold(confidence: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> float:
+    """Confidence below which fewer than half of the readings near it are right."""
+    for low in np.arange(0.25, 0.9, 0.05):
+        near = (confidence >= low) & (confidence < low + 0.05)
+        if near.sum() >= 20 and right[near].mean() >= 0.5:
+            return round(float(low), 2)
+    return 0.25

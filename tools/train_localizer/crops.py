@@ -1,0 +1,125 @@
+"""Localizer crops: the frames and clicked particles that a localizer learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.localize.localizer import DTYPES
+from livespt.models.render.spot_movies import training_frame
+from livespt.stream.errors import InputError, SettingError
+
+SIMULATED = "simulated"  # instead of a movie's path
+COLUMNS = ("frame", "y", "x")  # of a file of clicks
+
+
+class Click(NamedTuple):
+    """Where a person saw the particle, pixels."""
+
+    frame: int
+    y: float
+    x: float
+
+
+class Source(NamedTuple):
+    """Clicks and the frames they lie in."""
+
+    name: str
+    clicks: list[Click]
+    images: dict[int, NDArray[Any]]  # (y, x) by frame
+
+    @property
+    def image(self) -> NDArray[Any]:
+        """The frame of the first click."""
+        return self.images[self.clicks[0].frame]
+
+    @property
+    def places(self) -> list[tuple[float, float]]:
+        """Clicks (y, x) in that frame."""
+        first = self.clicks[0].frame
+        return [(click.y, click.x) for click in self.clicks if click.frame == first]
+
+
+def read(movie: str | Path, clicks: list[Click], seed: int) -> Source:
+    """The frames that hold `clicks`; `movie` may be SIMULATED: one frame of bright spots.
+
+    Raises
+    ------
+    InputError : no such frame, or one that is not (y, x).
+    """
+    if str(movie) == SIMULATED:
+        image = training_frame(seed)
+        return Source(SIMULATED, clicks, {click.frame: image for click in clicks})
+    from livespt.acquisition.recordings.open_movie import open_movie
+
+    opened = open_movie(movie)
+    images = {}
+    for number in sorted({click.frame for click in clicks}):
+        if not 0 <= number < opened.n_frames:
+            raise InputError(f"{movie} has frames 0 to {opened.n_frames - 1}, not {number}")
+        image = np.asarray(opened.frame(number).image)
+        if image.ndim != 2:
+            raise InputError(f"{movie} has frames {opened.axes}: a localizer learns from yx frames")
+        if image.dtype.name not in DTYPES:
+            raise InputError(f"{movie} holds {image.dtype.name}: a localizer takes {DTYPES}")
+        if not np.isfinite(image).all():
+            raise InputError(f"frame {number} of {movie} holds NaN or infinity: choose another")
+        images[number] = image
+    return Source(Path(movie).name, clicks, images)
+
+
+def read_clicks(path: str | Path) -> list[Click]:
+    """Rows of a CSV file with the columns frame, y, x (pixels, in any order).
+
+    Raises
+    ------
+    InputError : no such file, no such columns, or a cell that is no number.
+    """
+    import pandas
+
+    try:
+        table = pandas.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no table of clicks: {str(error).splitlines()[0]}") from error
+    missing = [name for name in COLUMNS if name not in table]
+    if missing or not len(table):
+        lacks = f"lacks {', '.join(missing)}" if missing else "has no rows"
+        raise InputError(f"{path} {lacks}: a table of clicks has the columns {', '.join(COLUMNS)}")
+    try:
+        rows = table[list(COLUMNS)].to_numpy(np.float64)
+    except ValueError as error:
+        raise InputError(f"{path} holds a cell that is no number: {error}") from error
+    if not np.isfinite(rows).all():
+        raise InputError(f"{path} holds an empty cell")
+    return [Click(int(frame), float(y), float(x)) for frame, y, x in rows]
+
+
+def corner(image: NDArray[Any], at: tuple[float, float], size: int) -> tuple[int, int]:
+    """First pixel of the crop around `at`.
+
+    Raises
+    ------
+    SettingError : the crop leaves the frame, or all its pixels are equal.
+    """
+    height, width = image.shape
+    if not (0 <= at[0] <= height - 1 and 0 <= at[1] <= width - 1):
+        raise SettingError(f"{at[0]:g},{at[1]:g} lies outside the frame of {height} x {width}")
+    y, x = (round(v) - size // 2 for v in at)
+    if y < 0 or x < 0 or y + size > height or x + size > width:
+        raise SettingError(
+            f"a crop of {size} pixels around {at[0]:g},{at[1]:g} leaves the frame of {height} x "
+            f"{width}: choose a particle further inside or a smaller size"
+        )
+    crop = image[y : y + size, x : x + size]
+    if crop.min() == crop.max():
+        raise SettingError(f"nothing to see at {at[0]:g},{at[1]:g}: all pixels are {crop.min():g}")
+    return y, x
+
+
+def cut(image: NDArray[Any], at: tuple[float, float], size: int) -> NDArray[Any]:
+    """The crop (size, size) around `at`."""
+    y, x = corner(image, at, size)
+    return image[y : y + size, x : x + size]

@@ -1,0 +1,315 @@
+"""Train a localizer: particles clicked in a movie in; model, card and picture out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from livespt.models.localize.localizer import DTYPES, MIN_SIZE
+from livespt.stream.errors import MissingError, SettingError
+from livespt.tools.train import model_files
+from livespt.tools.train_localizer import (
+    centre as localizer_centre,
+    crops as localizer_crops,
+    measure,
+)
+from livespt.tools.train_localizer.crops import Click, Source
+from livespt.tools.train_localizer.fit import BATCH, RATES, Recipe, fit
+from livespt.tools.train_localizer.student import distil
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+STEPS = {"light": 5000, "wide": 5000, "paper": 3000}
+SMALLEST = 9  # pixels: a crop must show background around its particle
+LARGEST = 64  # pixels: a larger crop is not copied onto the card
+JUDGED = 4  # crops, at most, that the card is measured on
+
+At = tuple[float, float] | Sequence[tuple[float, float]]
+
+
+class Detection(NamedTuple):
+    """How particles are told from background, where not measured."""
+
+    alpha: float = measure.ALPHA  # of score = w^alpha c^(1 - alpha)
+    cutoff: float | None = None  # least score
+    quantile: float | None = None  # of a frame's scores, instead
+
+
+def train(
+    movie: str | Path,
+    *,
+    size: int,
+    out: str | Path,
+    frame: int | None = None,
+    at: At = (),
+    clicks: str | Path | None = None,
+    seed: int = 1,
+    net: str = "light",
+    steps: int | None = None,
+    gain: tuple[float, float] = (0.4, 2.5),
+    zoom: float = 1.15,
+    noise: float = 1.0,
+    neighbours: float = 0.5,
+    others: float = 0.0,
+    centre: str = "auto",
+    alpha: float = measure.ALPHA,
+    cutoff: float | None = None,
+    quantile: float | None = None,
+    fast: bool = False,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Train on crops of `size` pixels around clicked particles; return what was made.
+
+    Writes `out`, its card (.json) and a picture (.png) of what it finds in the first frame, all
+    or none.
+
+    Parameters
+    ----------
+    movie : path, or "simulated": a frame of bright spots, one near (128, 128).
+    frame, at : one frame and one or several places (y, x) in it, pixels.
+    clicks : CSV file with the columns frame, y, x, instead of these or besides.
+    gain, zoom, noise : brightness, size and noise to expect, times those of the crop.
+    neighbours, others : see `Recipe`.
+    centre : what the particle's centre is: see `centre.find`.
+    alpha, cutoff, quantile : see `Detection`.
+    fast : distil what was learned into a network of a tenth of the time.
+
+    Raises
+    ------
+    InputError : no such frame, or a frame that is not (y, x).
+    SettingError : a crop that leaves the frame or is too small; `out` exists.
+    MissingError : torch is not installed.
+    """
+    out = Path(out)
+    model_files.check(out, overwrite)
+    size += 1 - size % 2  # a crop has a middle pixel
+    if size < SMALLEST:
+        raise SettingError(f"the crop must be at least {SMALLEST} pixels wide, not {size}")
+    if centre not in localizer_centre.METHODS:
+        raise SettingError(f"unknown centre '{centre}': {', '.join(localizer_centre.METHODS)}")
+    source = localizer_crops.read(movie, _clicks(frame, at, clicks), seed)
+    for click in source.clicks:
+        localizer_crops.corner(source.images[click.frame], (click.y, click.x), size)
+    lodestar = _lodestar()
+    steps = STEPS.get(net, 0) if steps is None else steps
+    recipe = Recipe(net, steps, gain, zoom, noise, _device(device), neighbours, others)
+    _check(recipe, Detection(alpha, cutoff, quantile), lodestar.NETS)
+    start = time.perf_counter()
+    normalize = lodestar.Normalize(max(size, 24))
+    crops, particle = _crops(source, size, normalize)
+    centres = [
+        localizer_centre.find(crop.numpy(), particle, np.subtract(click[1:], np.round(click[1:])),
+                              centre)
+        for crop, click in zip(crops[:JUDGED], source.clicks, strict=False)
+    ]  # fmt: skip
+    centres = [one for one in centres if one.method == centres[0].method]
+    for attempt in (seed, seed + 1000):
+        network, history = fit(_stacked(crops), particle, recipe, attempt)
+        keys, metrics = _measure(network, crops, particle, gain, attempt, alpha, centres)
+        converged = measure.has_converged(metrics, particle)
+        if converged:
+            break
+    facts = _facts(recipe, particle) | keys | {"seed": seed}
+    facts |= {"cutoff": cutoff} if cutoff is not None else {}
+    facts |= {"quantile": quantile} if quantile is not None else {}
+    facts["training"] |= {"attempt_seed": attempt, "losses": history}
+    facts["training"] |= {"size_px": size, "window_px": normalize.window, "crops": len(crops)}
+    facts |= {"refine": _refinement(source, normalize, particle), "crop": _raw(source, size)}
+    facts["provenance"] = _provenance(source, size, seed, recipe, centre, out.name)
+    content = _serialize(network, normalize)
+    if fast:
+        content, facts, metrics = distil(crops, particle, centres, facts, metrics, out, cutoff)
+    places = source.places
+    report = model_files.write(out, content, facts, metrics, converged, source.image, places)
+    if not report["converged"]:
+        report["warning"] = "training did not converge: take a clearer particle or more steps"
+    seconds = round(time.perf_counter() - start, 1)
+    shown = {"model": str(out), "seconds": seconds, "fwhm_px": facts["fwhm_px"]}
+    shown |= {"centre": facts["centre"]["method"], "refine": facts["refine"]}
+    return shown | {"cutoff": facts["cutoff"]} | report
+
+
+def _clicks(frame: int | None, at: At, clicks: str | Path | None) -> list[Click]:
+    """All places asked for, as `--at` and a file give them."""
+    pairs: Any = [at] if len(at) == 2 and not isinstance(at[0], Sequence) else list(at)
+    if bool(pairs) != (frame is not None):
+        raise SettingError("a particle needs both its frame and its place: give --frame and --at")
+    found = [Click(int(frame or 0), float(y), float(x)) for y, x in pairs]
+    found += localizer_crops.read_clicks(clicks) if clicks is not None else []
+    if not found:
+        raise SettingError("no particle to learn from: give --frame and --at, or --clicks")
+    return found
+
+
+def _crops(
+    source: Source, size: int, normalize: Any
+) -> tuple[list[torch.Tensor], measure.Particle]:
+    """Every click's particle alone in a crop (size, size), noise units; what it is like."""
+    from livespt.models.networks import lodestar
+
+    flat = {k: lodestar.normalized(normalize, image) for k, image in source.images.items()}
+    cuts = []
+    for click in source.clicks:
+        y, x = localizer_crops.corner(source.images[click.frame], (click.y, click.x), size)
+        cuts.append(flat[click.frame][y : y + size, x : x + size].contiguous())
+    each = [measure.describe(crop.numpy()) for crop in cuts]
+    particle = measure.Particle(*np.median(np.array(each), axis=0).tolist())
+    return [measure.isolate(crop, particle) for crop in cuts], particle
+
+
+def _stacked(crops: list[torch.Tensor]) -> torch.Tensor:
+    import torch
+
+    return crops[0] if len(crops) == 1 else torch.stack(crops)[:, None]
+
+
+def _measure(
+    network: nn.Module,
+    crops: list[torch.Tensor],
+    particle: measure.Particle,
+    gain: tuple[float, float],
+    seed: int,
+    alpha: float,
+    centres: list[localizer_centre.Centre],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keys of the card and metrics, of the crop that is told worst; the centre of all."""
+    each = [
+        measure.calibrate(network, crop, particle, gain, seed, alpha)
+        for crop in crops[: len(centres)]
+    ]
+    keys, metrics = min(each, key=lambda one: float(one[0]["cutoff"]))
+    places = [np.array(other["centre_in_crop_px"]) for _, other in each]
+    scatter = float(metrics["copies_scatter_px"])
+    return localizer_centre.calibrate(keys, places, scatter, centres), metrics
+
+
+def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> str:
+    """ "gauss" where the first particle is a Gaussian within its noise, else "none"."""
+    from livespt.models.localize.refinement import gaussian
+    from livespt.models.networks import lodestar
+
+    frame = np.ascontiguousarray(source.image, np.float32)
+    flat = lodestar.normalized(normalize, frame).numpy()
+    y, x = (round(v) for v in source.places[0])
+    patch = np.s_[max(y - 8, 0) : y + 9, max(x - 8, 0) : x + 9]
+    noise = float(np.ptp(frame[patch]) / max(float(np.ptp(flat[patch])), 1e-9))
+    fits = gaussian(frame, np.array([source.places[0]]), noise, gain=particle.shot * noise)
+    # bright ones show what a Gaussian is not: within a twentieth of the peak is near enough
+    allowed = 1.5 + (particle.contrast / 20) ** 2
+    narrow = fits.sigma[0] <= 2.5 and fits.misfit[0] <= allowed and not fits.speck[0]
+    return "gauss" if fits.good[0] and narrow else "none"
+
+
+def _raw(source: Source, size: int) -> list[list[float]] | None:
+    """The first crop as recorded, for the card."""
+    if size > LARGEST:
+        return None
+    crop = localizer_crops.cut(source.image, source.places[0], size)
+    rounded: list[list[float]] = (crop if crop.dtype.kind in "ui" else crop.round(4)).tolist()
+    return rounded
+
+
+def _provenance(
+    source: Source, size: int, seed: int, recipe: Recipe, centre: str, name: str
+) -> dict[str, Any]:
+    first = source.clicks[0]
+    return {
+        "movie": source.name,
+        "frame": first.frame,
+        "at": [first.y, first.x],
+        "clicks": [list(click) for click in source.clicks],
+        "size": size,
+        "command": _command(source, size, seed, recipe, centre, name),
+        "software": {part: version(part) for part in ("livespt", "torch", "onnx", "numpy")},
+    }
+
+
+def _facts(recipe: Recipe, particle: measure.Particle) -> dict[str, Any]:
+    """What the card says before anything is measured."""
+    from livespt.models.networks import lodestar
+
+    return {
+        "task": "localize",
+        "input": {
+            "dtype": "float32",
+            "axes": "yx",
+            "accepts": list(DTYPES),
+            "least": MIN_SIZE,
+            "assumes": "particles about as wide and as sharp as the one trained on",
+        },
+        "stride_px": lodestar.STRIDE,
+        "contrast": round(particle.contrast, 3),
+        **measure.geometry(particle),
+        "training": recipe._asdict() | {"batch": BATCH, "learning_rate": RATES[recipe.net]},
+    }
+
+
+def _check(recipe: Recipe, detection: Detection, nets: tuple[str, ...]) -> None:
+    low, high = recipe.gain
+    if recipe.net not in nets:
+        raise SettingError(f"unknown net '{recipe.net}': one of {', '.join(nets)}")
+    if recipe.steps < 10:
+        raise SettingError(f"{recipe.steps} steps teach nothing: at least 10")
+    if not 0 < low <= high:
+        raise SettingError(f"gain must be LOW,HIGH with 0 < LOW <= HIGH, not {low},{high}")
+    if not 1 <= recipe.zoom <= 3 or recipe.noise < 0:
+        raise SettingError("zoom must lie from 1 to 3, noise must not be negative")
+    if not 0 <= recipe.neighbours <= 1 or recipe.others < 0:
+        raise SettingError("neighbours must lie from 0 to 1, others must not be negative")
+    if not 0 < detection.alpha <= 1:
+        raise SettingError(f"alpha must lie between 0 and 1, not {detection.alpha:g}")
+    for name in ("cutoff", "quantile"):
+        value = getattr(detection, name)
+        if value is not None and not 0 < value < 1:
+            raise SettingError(f"{name} must lie between 0 and 1, not {value:g}")
+
+
+def _lodestar() -> Any:
+    try:
+        import onnx  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingError('training needs torch: pip install "livespt[train]"') from error
+    from livespt.models.networks import lodestar
+
+    return lodestar
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise SettingError(f"unknown device '{device}': auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise MissingError("CUDA was asked for and torch finds none here: use device cpu")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _serialize(network: nn.Sequential, normalize: Any) -> bytes:
+    from livespt.models.networks.lodestar_graph import serialize
+
+    return serialize(network, normalize)
+
+
+def _command(source: Source, size: int, seed: int, recipe: Recipe, centre: str, name: str) -> str:
+    """What makes this model again; particles of several frames need the card's clicks in a file."""
+    if len(source.images) > 1:
+        places = "--clicks CLICKS.csv"
+    else:
+        each = " ".join(f"--at {y:g},{x:g}" for y, x in source.places)
+        places = f"--frame {source.clicks[0].frame} {each}"
+    return (
+        f"livespt train localizer {source.name} {places} --size {size} --seed {seed} "
+        f"--net {recipe.net} --steps {recipe.steps} "
+        f"--gain {recipe.gain[0]:g},{recipe.gain[1]:g} --zoom {recipe.zoom:g} "
+        f"--noise {recipe.noise:g} --neighbours {recipe.neighbours:g} --others {recipe.others:g} "
+        f"--centre {centre} --out {name}"
+    )

@@ -1,0 +1,176 @@
+"""Student card: what is measured on a trained student, and its detection needs to know."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.models.localize.localizer import DTYPES, MIN_SIZE
+from livespt.models.localize.student_peaks import decode, interleave
+from livespt.models.optics import spots as optics
+from livespt.models.render import composed_frames
+
+if TYPE_CHECKING:
+    from livespt.models.networks.student import Shape
+
+MERGE_PX = 1.25  # cells that point to places so close mean one particle
+MATCH_PX = 2.0
+EDGE_PX = 6.0
+SIGMA_PX = (0.95, 2.1)  # of simulated spots
+FWHM_PX, RADIUS_PX = 3.06, 3.5  # of these; of the disc that photometry sums
+BACKGROUNDS = (5.0, 100.0, 2000.0)  # photons, of frames without particles
+CUTOFFS = np.arange(0.3, 0.91, 0.02)
+FLAT = 0.001  # of the Jaccard index: cutoffs as good as the best one
+SIDE = 256
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint16]
+
+
+def facts(
+    shape: Shape, steps: int, device: str, history: list[float], assumes: str
+) -> dict[str, Any]:
+    """What the card says of a network before anything is measured."""
+    from livespt.models.networks import student
+
+    return {
+        "task": "localize",
+        "decoder": "student",
+        "input": {
+            "dtype": "uint16",
+            "axes": "yx",
+            "accepts": list(DTYPES),
+            "least": MIN_SIZE,
+            "assumes": assumes,
+        },
+        "stride_px": shape.stride,
+        "split": shape.split,
+        "merge_px": MERGE_PX,
+        "refine": True,
+        "training": {
+            **shape._asdict(),
+            "steps": steps,
+            "device": device,
+            "unit": student.UNIT,
+            "losses": [round(v, 4) for v in history[:: max(1, len(history) // 20)]],
+            "size_px": 0,
+        },
+    }
+
+
+def spots(rng: np.random.Generator, snr: float, n: int) -> tuple[Image, Floats]:
+    """A frame of `n` equal spots, sigma 1.3 px, background 100, and where they are (n, 2)."""
+    points = rng.uniform(-0.5, SIDE - 0.5, (n, 2))
+    photons = optics.photons_for_snr(snr, 100.0, 1.3)
+    light = optics.render(points[:, 0], points[:, 1], photons, (SIDE, SIDE), 1.3, 100.0)
+    return optics.camera(light, rng), points
+
+
+def simulated_frames(seed: int, numbers: range) -> list[Image]:
+    """Frames for scaling the integers, from dim to bright, from few to many."""
+    made = []
+    for k in numbers:
+        rng = np.random.default_rng((seed, 3, k))
+        snr = float(np.exp(rng.uniform(np.log(3), np.log(20))))
+        made.append(spots(rng, snr, int(rng.integers(10, 150)))[0])
+    return made
+
+
+def sample(seed: int) -> tuple[Image, list[tuple[float, float]]]:
+    """The frame of the picture beside the card, and its particles."""
+    image, points = spots(np.random.default_rng((seed, 4)), 8.0, 60)
+    return image, [(float(y), float(x)) for y, x in points]
+
+
+def simulated_cases(seed: int) -> Iterator[tuple[Image, Floats]]:
+    """Frames and their spots to choose the cutoff on: SNR 3 to 10, few and many."""
+    for a, snr in enumerate((3.0, 4.0, 5.0, 7.0, 10.0)):
+        for b, n in enumerate((25, 125)):
+            for k in range(8):
+                yield spots(np.random.default_rng((seed, 5, a, b, k)), snr, n)
+
+
+def pasted_cases(
+    seed: int, one: composed_frames.Pattern, frames: int = 4
+) -> Iterator[tuple[Image, Floats]]:
+    """The same of copies of one particle, that of the crop on top."""
+    for a, snr in enumerate((3.0, 5.0, 10.0, max(20.0, abs(one.peak)))):
+        for k in range(frames):
+            rng = np.random.default_rng((seed, 5, a, k))
+            batch = composed_frames.composed(rng, 1, SIDE, one, snr=(snr, snr), most=4.0)
+            place = np.stack([batch.specks.y, batch.specks.x], axis=1)
+            yield counts(batch.frames[0]), place
+
+
+def counts(frame: NDArray[Any]) -> Image:
+    """A frame in noise units as a camera's counts."""
+    whole = np.clip(np.round(1000 + 20 * (frame - frame.min())), 0, 65535)
+    return np.asarray(whole, np.uint16)
+
+
+def calibrate(
+    content: bytes, split: int, cases: Iterable[tuple[Image, Floats]], seed: int
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The card's `cutoff`, and metrics.
+
+    `cutoff` lies amid those of the best mean Jaccard index on `cases` (of other seeds than
+    evaluation uses).
+    At SNR 3 it lets pass what noise does once in some frames: `noise_score` says how much it can.
+    """
+    field, stride = runner(content, split), 4 / split
+    each = []
+    for image, points in cases:
+        found = decode(field(image), float(CUTOFFS[0]), stride, MERGE_PX)
+        each.append([jaccard(points, found[found[:, 2] >= cut, :2]) for cut in CUTOFFS])
+    mean = np.mean(each, axis=0)
+    best = float(np.mean(CUTOFFS[mean >= mean.max() - FLAT]))
+    noise = noise_score(field, stride, seed)
+    keys = {"cutoff": round(best, 3)}
+    return keys, {"noise_score": round(noise, 3), "jaccard": round(float(mean.max()), 4)}
+
+
+def noise_score(field: Any, stride: float, seed: int) -> float:
+    """The highest score in frames that hold noise alone, a million pixels of each background."""
+    worst = 0.0
+    for b, level in enumerate(BACKGROUNDS):
+        rng = np.random.default_rng((seed, 6, b))
+        for _ in range(4):
+            image = optics.camera(np.full((512, 512), level, np.float32), rng)
+            found = decode(field(image), 0.1, stride, MERGE_PX)
+            worst = max(worst, float(found[:, 2].max(initial=0.0)))
+    return worst
+
+
+def jaccard(truth: Floats, found: Floats) -> float:
+    """Share of pairs among all particles and detections, nearest pairs first, edges left out."""
+    if not len(truth) or not len(found):
+        return 0.0
+    gap = np.hypot(*(truth[:, None] - found[None]).transpose(2, 0, 1))
+    pairs = np.argwhere(gap <= MATCH_PX)
+    pairs = pairs[np.argsort(gap[pairs[:, 0], pairs[:, 1]], kind="stable")]
+    mine, yours = np.zeros(len(truth), bool), np.zeros(len(found), bool)
+    for i, j in pairs:
+        if not mine[i] and not yours[j]:
+            mine[i] = yours[j] = True
+    true, seen = (((p >= EDGE_PX) & (p <= SIDE - 1 - EDGE_PX)).all(axis=1) for p in (truth, found))
+    hit = int((mine & true).sum())
+    return hit / max(int(true.sum()) + int((seen & ~yours).sum()), 1)
+
+
+def runner(content: bytes, split: int) -> Any:
+    """Callable from a frame to the network's answer (3, h', w')."""
+    from livespt.models.runtime.session import open_session, write_card
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "student.onnx"
+        path.write_bytes(content)
+        write_card(path, task="localize", seed=0, input={}, training={}, metrics={}, provenance={})
+        session = open_session(path, "cpu")
+    if split == 1:
+        return lambda image: session.run(image)[0][0]
+    return lambda image: interleave(session.run(image)[0][0])
