@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.simulate import tracking_errors
-from livespt.models.simulate.behaviours import DIRECTED, NORMAL, SUBDIFFUSIVE
+from livespt.models.simulate.steps import DIRECTED, NORMAL, SUBDIFFUSIVE
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
