@@ -15,8 +15,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from livespt.models.optics.spots import camera, photons_for_snr, render, uneven
-from livespt.models.simulate.behaviours import DIRECTED, NORMAL, Floats, draw, log_uniform, move
-from livespt.models.simulate.tracks import Entry, simulate_entry
+from livespt.models.simulate.behaviours import draw, move
+from livespt.models.simulate.rng import log_uniform
+from livespt.models.simulate.steps import DIRECTED, NORMAL, Floats
+from livespt.models.simulate.virus_entry import Entry, simulate_entry
 from livespt.stream.errors import SettingError
 from livespt.stream.types import CLOCKS, MOTIONS, Frame
 

@@ -40,7 +40,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from livespt.models.motion import features, intensity_features
     from livespt.models.networks.motion import Follow, Whole
     from livespt.models.networks.motion_graph import save
-    from livespt.models.runtime.session import write_card
+    from livespt.models.runtime.card import write_card
 
     folder = tmp_path_factory.mktemp("networks")
     torch.manual_seed(0)

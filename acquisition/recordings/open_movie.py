@@ -15,8 +15,6 @@ from livespt.stream.errors import InputError
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import open_run
 
-__all__ = ["Movie", "open_movie"]
-
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 READ = "a livespt run, OME-Zarr, a Zarr array, TIFF, OME-TIFF, an ImageJ stack, an NDTiff folder"
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint.fingerprint import COUNT, Units
+from livespt.models.fingerprint.definitions import COUNT
+from livespt.models.fingerprint.fingerprint import Units
 from livespt.models.motion.follower import BATCH, padded
 from livespt.models.runtime.session import Session, open_session
 from livespt.stream.errors import InputError, ModelError, SettingError

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint.fingerprint import COUNT, FEATURES
-from livespt.models.networks.motion_graph import IR, OPSET
-from livespt.models.runtime.onnx_graph import Graph
+from livespt.models.fingerprint.definitions import COUNT, FEATURES
+from livespt.models.runtime.onnx_graph import IR, OPSET, Graph
 
 Floats = NDArray[np.float64]
 Layer = tuple[Floats, Floats]  # weight (in, out), bias (out,)

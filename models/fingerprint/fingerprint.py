@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.fingerprint import displacements as msd, step_hmm as hmm
-from livespt.models.fingerprint.definitions import COUNT, FEATURES, NAMES
+from livespt.models.fingerprint.definitions import COUNT
 from livespt.models.fingerprint.kernel import describe_all, fault
 from livespt.stream.errors import InputError, SettingError
-
-__all__ = ["COUNT", "FEATURES", "NAMES", "Units", "fingerprints", "of_tracks", "rolling"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

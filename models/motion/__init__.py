@@ -6,6 +6,8 @@ __all__ = [
     "features",
     "follower",
     "intensity_features",
+    "reader",
     "segmenter",
     "uncoating",
+    "whole_tracks",
 ]

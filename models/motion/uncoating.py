@@ -1,16 +1,12 @@
-"""Classify: how likely a virus has uncoated, and both motion readings in one."""
+"""Uncoating: the network that follows tracks and says how likely a virus has uncoated, opened."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from livespt.models.fingerprint.classifier import Task
-from livespt.models.fingerprint.fingerprint import Units
-from livespt.models.fingerprint.live_classifier import Tasked
-from livespt.models.motion.follower import Following
-from livespt.models.motion.segmenter import Reader, Segmenter
-from livespt.stream.errors import ModelError, SettingError
+from livespt.models.motion.reader import Reader
+from livespt.stream.errors import ModelError
 
 
 class Uncoating(Reader):
@@ -29,77 +25,6 @@ class Uncoating(Reader):
     ) -> None:
         super().__init__(path, provider=provider, threads=threads)
         self.decision: dict[str, Any] = _decision(self.card, self.path)
-
-
-class Infer:
-    """What reads tracks: called once for each channel and position, it returns their memory.
-
-    A reading is five numbers: the probabilities of four motions, and of having uncoated; a sixth
-    where a user's classifier is asked too. Both networks must have been made for the same lag.
-
-    Attributes
-    ----------
-    pixel_size_um : float or None
-        None: nobody knows.
-    units : Units or None
-        Of a user's classifier, once `measure` was told them.
-    """
-
-    def __init__(
-        self, segmenter: Segmenter, uncoating: Uncoating, task: Task | None = None
-    ) -> None:
-        if segmenter.lag != uncoating.lag:
-            raise ModelError(
-                f"{segmenter.path.name} has lag {segmenter.lag} and {uncoating.path.name} "
-                f"{uncoating.lag}: use two models trained alike"
-            )
-        self.segmenter = segmenter
-        self.uncoating = uncoating
-        self.lag = segmenter.lag
-        self.farthest = min(segmenter.farthest, uncoating.farthest)
-        self.abstain_below = segmenter.abstain_below
-        self.decision = uncoating.decision
-        self.task = task
-        self.pixel_size_um: float | None = None
-        self.units: Units | None = None
-        if task is not None:
-            task.check_segmenter(segmenter.session.sha256)
-            if not task.window:
-                raise ModelError(
-                    f"{task.path} was trained on whole tracks and cannot follow them as they grow: "
-                    "train it with --window"
-                )
-
-    def measure(
-        self, pixel_size_um: float | None, frame_interval_s: float | None, ndim: int
-    ) -> None:
-        """Take note of the sizes of pixels and frames.
-
-        Raises
-        ------
-        SettingError
-            A user's classifier needs them and they are not known.
-        ModelError
-            It was trained at others.
-        """
-        self.pixel_size_um = pixel_size_um
-        if self.task is None:
-            return
-        if pixel_size_um is None or frame_interval_s is None:
-            missing = "pixel size" if pixel_size_um is None else "frame interval"
-            raise SettingError(
-                f"{self.task.path.name} measures in um and s and the {missing} is not known: give "
-                "--pixel-size-um and --frame-interval-s"
-            )
-        self.units = self.task.units(pixel_size_um, frame_interval_s, ndim)
-
-    def __call__(self) -> Following | Tasked:
-        """Memory of tracks, empty."""
-        networks = self.segmenter.network, self.uncoating.network
-        following = Following(networks, self.farthest, self.pixel_size_um)
-        if self.task is None or self.units is None:
-            return following
-        return Tasked(following, self.task, self.units)
 
 
 def _decision(card: dict[str, Any], path: Path) -> dict[str, Any]:

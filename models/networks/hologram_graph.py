@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.networks import hologram as nets
-from livespt.models.networks.lodestar_graph import IR, OPSET, layers
-from livespt.models.runtime.onnx_graph import Graph
+from livespt.models.networks.lodestar_graph import layers
+from livespt.models.runtime.onnx_graph import IR, OPSET, Graph
 
 EXTRAS = ("z", "polarizability", "dz", "dy", "dx")  # what follows rho, as the card names it
 OUTPUTS = 3 + len(EXTRAS)

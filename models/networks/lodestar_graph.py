@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from livespt.models.networks import lodestar
-from livespt.models.runtime.onnx_graph import Graph
+from livespt.models.runtime.onnx_graph import IR, OPSET, Graph
 
 if TYPE_CHECKING:
     from torch import nn
-
-OPSET, IR = 17, 8  # ONNX Runtime 1.14 and later
 
 
 def serialize(net: nn.Sequential, normalize: lodestar.Normalize) -> bytes:

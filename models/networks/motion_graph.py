@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from livespt.models.runtime.onnx_graph import Graph
+from livespt.models.runtime.onnx_graph import IR, OPSET, Graph
 
 if TYPE_CHECKING:
     from torch import nn
 
     from livespt.models.networks.motion import Follow, Round, Whole
 
-OPSET, IR = 17, 8  # ONNX Runtime 1.13 and later
 FLOAT = 1  # as ONNX numbers types
 
 

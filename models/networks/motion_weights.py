@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from livespt.models.networks.motion import LAG, MESSAGE, TAPS, Follow, Round, Whole, age_facts
-from livespt.models.runtime.session import read_card
+from livespt.models.runtime.card import read_card
 from livespt.stream.errors import ModelError
 
 Arrays = dict[str, Any]

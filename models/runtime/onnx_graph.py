@@ -1,10 +1,13 @@
-"""Graph: the nodes and constants of an `.onnx` file that is written node by node."""
+"""ONNX graphs: the nodes and constants of an `.onnx` file that is written node by node."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+# opset and format that the oldest supported ONNX Runtime reads
+OPSET, IR = 17, 8
 
 
 class Graph:

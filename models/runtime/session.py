@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import json
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,19 +18,8 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from livespt.models.runtime import onnx_file
-from livespt.models.runtime.card import TASKS, card_path, read_card
+from livespt.models.runtime.card import read_card
 from livespt.stream.errors import ModelError
-
-__all__ = [
-    "TASKS",
-    "Session",
-    "add_metrics",
-    "card_path",
-    "open_session",
-    "read_card",
-    "shipped",
-    "write_card",
-]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -141,62 +127,6 @@ def open_session(
         raise ModelError(f"{path} does not load as a model: {error}") from error
     ort, running = _start(path, content, provider, threads)
     return Session(path, card, ort, running, threads)
-
-
-def write_card(
-    path: str | Path,
-    *,
-    task: str,
-    seed: int,
-    input: dict[str, Any],
-    training: dict[str, Any],
-    metrics: dict[str, Any],
-    provenance: dict[str, Any],
-    name: str | None = None,
-    card: str | Path | None = None,
-    **specific: Any,
-) -> Path:
-    """Write the card of the model file `path`, which must exist, and return the card's path.
-
-    Parameters
-    ----------
-    task : one of TASKS.
-    input : dtype, axes and what is assumed of pixels.
-    name : the file's stem unless given.
-    card : where to write it; beside the model unless given.
-    specific : the further keys of that task, JSON values.
-    """
-    path = Path(path)
-    if task not in TASKS:
-        raise ModelError(f"unknown task '{task}': one of {', '.join(TASKS)}")
-    facts = {
-        "name": name or path.stem,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "seed": int(seed),
-        "task": task,
-        "input": input,
-        **specific,
-        "training": training,
-        "metrics": metrics,
-        "provenance": provenance,
-    }
-    place = Path(card) if card is not None else card_path(path)
-    text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=place.parent, suffix=".partial", delete=False
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, place)
-    return place
-
-
-def add_metrics(path: str | Path, metrics: dict[str, Any]) -> None:
-    """Add `metrics` to the card of the model file `path`; those of the same names are replaced."""
-    card = read_card(path)
-    card["metrics"] = card["metrics"] | metrics
-    card.pop("sha256")
-    write_card(path, **card)
 
 
 def shipped(name: str) -> Path:

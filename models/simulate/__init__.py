@@ -13,4 +13,5 @@ __all__ = [
     "tracking_errors",
     "tracks",
     "two_colours",
+    "virus_entry",
 ]

@@ -14,27 +14,7 @@ from numpy.random import Generator
 from livespt.models.simulate import steps
 from livespt.models.simulate.physical_tracks import ALPHA, PERSISTENCE, PULL, ROOM, SUBSTEPS
 from livespt.models.simulate.rng import log_uniform
-from livespt.models.simulate.steps import (
-    CONFINED,
-    DIRECTED,
-    NORMAL,
-    SUBDIFFUSIVE,
-    Floats,
-    direction,
-)
-
-__all__ = [
-    "CONFINED",
-    "DIRECTED",
-    "NORMAL",
-    "SUBDIFFUSIVE",
-    "Behaviour",
-    "Floats",
-    "draw",
-    "fractional_noise",
-    "log_uniform",
-    "move",
-]
+from livespt.models.simulate.steps import CONFINED, DIRECTED, SUBDIFFUSIVE, Floats, direction
 
 
 class Behaviour(NamedTuple):

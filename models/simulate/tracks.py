@@ -1,16 +1,14 @@
-"""Motion: simulated tracks whose behaviour is known at every point, truth to learn and to judge by.
+"""Tracks: simulated ones whose behaviour is known at every point, truth to learn and to judge by.
 
 Four behaviours, in the order of `types.MOTIONS`: normal, directed, confined and subdiffusive.
 `simulate_tracks` strings them together in two variants, "deepspt" (the set of the DeepSPT paper,
-quirks included, for comparison) and "physical", or as a user's function has it;
-`simulate_entry` tells the story of a virus that enters a cell and may uncoat. Every track has
+quirks included, for comparison) and "physical", or as a user's function has it. Every track has
 random numbers of its own, seeded by (seed, number of the track): it does not depend on how many
 are made with it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -20,20 +18,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from livespt.models.simulate import series
-from livespt.models.simulate.behaviours import (
-    CONFINED,
-    DIRECTED,
-    NORMAL,
-    SUBDIFFUSIVE,
-    Behaviour,
-    Floats,
-    draw,
-    log_uniform,
-    move,
-)
+from livespt.models.simulate.behaviours import Behaviour, move
 from livespt.models.simulate.fractional_noise import roots
 from livespt.models.simulate.series import SHORTEST, Recipe, Rows
-from livespt.models.simulate.steps import Track
+from livespt.models.simulate.steps import Floats, Track
 from livespt.stream.errors import SettingError
 
 PART = 100  # tracks that a thread makes at a time
@@ -56,7 +44,7 @@ class Tracks(NamedTuple):
     intensity: Floats | None = None  # (total,) in any unit; NaN: not known, None: of no point
 
 
-def _join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s: float) -> Track:
+def join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s: float) -> Track:
     """Behaviours one after another, each from where the last one ended; the origin is point 0."""
     point = [np.zeros((1, ndim))]
     for k, (behaviour, n) in enumerate(plan):
@@ -70,12 +58,12 @@ def _join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s
     return Track(np.concatenate(point), label.astype(np.int8), diffusion, time_s)
 
 
-def _blur(rng: Generator, path: Track, sigma: float) -> Track:
+def blur(rng: Generator, path: Track, sigma: float) -> Track:
     """Localization error of `sigma` um per axis."""
     return path._replace(point=path.point + rng.normal(0, sigma, path.point.shape))
 
 
-def _collect(
+def collect(
     tracks: Sequence[Track],
     kept: Sequence[NDArray[np.bool_]],
     ndim: int,
@@ -118,7 +106,8 @@ def _tracks(rows: Rows, uncoat: Sequence[int] = ()) -> Tracks:
     )
 
 
-def _check(ndim: int, lengths: tuple[int, int]) -> None:
+def check_lengths(ndim: int, lengths: tuple[int, int]) -> None:
+    """Refuse (SettingError) dimensions and lengths that no track has."""
     if ndim not in (2, 3):
         raise SettingError(f"ndim is {ndim}: tracks have 2 or 3 dimensions")
     if not SHORTEST <= lengths[0] <= lengths[1]:
@@ -187,7 +176,7 @@ def simulate_tracks(
     SettingError
         Unknown variant, or lengths, dimensions or options that cannot be.
     """
-    _check(ndim, lengths)
+    check_lengths(ndim, lengths)
     if not (0 <= wrong_links <= 1 and 0 <= gaps <= 1 and 0 <= heterogeneous <= 1):
         raise SettingError(
             f"gaps {gaps}, wrong_links {wrong_links}, heterogeneous {heterogeneous}: "
@@ -241,137 +230,4 @@ def _own(
         time_s = np.multiply(np.arange(n), dt_s)
         tracks.append(Track(point, label.astype(np.int8), np.full(n, np.nan), time_s))
         kept.append(series.seen(rng, n, gaps))
-    return _collect(tracks, kept, ndim)
-
-
-class Entry(NamedTuple):
-    """Ranges of the entry story, drawn log-uniformly for each track.
-
-    D of the engulfed particle is the unit of the other diffusion coefficients; `pull` and the
-    two `room`s are in diffusive steps sqrt(2 D dt) of their own behaviour.
-    """
-
-    diffusion: tuple[float, float] = (5e-4, 2e-2)  # um2/s, engulfed
-    membrane: tuple[float, float] = (1.0, 4.0)  # times that, before it is engulfed
-    carrier: tuple[float, float] = (0.5, 2.0)  # times that, beside the directed motion
-    release: tuple[float, float] = (2.5, 12.0)  # times that, once uncoated
-    diffusion_most: float = math.inf  # um2/s, once uncoated
-    pull: tuple[float, float] = (0.5, 3.0)
-    room: tuple[float, float] = (0.8, 4.0)  # engulfed
-    room_uncoated: tuple[float, float] = (4.0, 20.0)
-    alpha: tuple[float, float] = (0.15, 0.7)  # engulfed, uniform
-    alpha_uncoated: tuple[float, float] = (0.6, 0.95)  # uniform
-    dwell: tuple[float, float] = (12.0, 120.0)  # frames of one behaviour
-    between: tuple[float, float] = (0.1, 0.9)  # uncoats in this part of the track, uniform
-    error: tuple[float, float] = (0.05, 1.0)  # localization, in steps of the engulfed particle
-    after: tuple[float, float] | None = None  # um2/s, once uncoated, whatever it was; no `release`
-
-
-ENTRY = Entry()
-
-
-def _escaped(rng: Generator, diffusion: float, ndim: int, dt_s: float, entry: Entry) -> Behaviour:
-    """What an uncoated particle does: mostly free, sometimes in a large room or a mesh."""
-    motion = int(rng.choice([NORMAL, CONFINED, SUBDIFFUSIVE], p=[0.6, 0.25, 0.15]))
-    faster = diffusion * log_uniform(rng, *entry.release)
-    if entry.after is not None:
-        faster = log_uniform(rng, *entry.after)
-    faster = min(faster, entry.diffusion_most)
-    return draw(
-        rng, motion, faster, ndim, dt_s, room=entry.room_uncoated, alpha=entry.alpha_uncoated
-    )
-
-
-def _entry(
-    rng: Generator, n: int, uncoating: float, midway: float, ndim: int, dt_s: float, entry: Entry
-) -> tuple[Track, int, float]:
-    """One virus, the frame at which it uncoats, and the diffusive step when engulfed, um."""
-    diffusion = log_uniform(rng, *entry.diffusion)
-    uncoat = -1
-    if rng.random() < uncoating:
-        low, high = (round(share * n) for share in entry.between)
-        uncoat = int(rng.integers(max(low, 1), min(max(high, low + 1), n - 1) + 1))
-    end = uncoat if uncoat > 0 else n
-    plan: list[tuple[Behaviour, int]] = []
-    at, carried = 0, False
-    if rng.random() < midway:
-        carried = rng.random() < 0.5
-    else:  # still on the membrane
-        at = max(1, min(round(log_uniform(rng, *entry.dwell)), end // 2))
-        faster = diffusion * log_uniform(rng, *entry.membrane)
-        plan.append((Behaviour(NORMAL, faster), at))
-    while at < end:
-        stay = max(1, min(round(log_uniform(rng, *entry.dwell)), end - at))
-        if carried:
-            other = diffusion * log_uniform(rng, *entry.carrier)
-            behaviour = draw(rng, DIRECTED, other, ndim, dt_s, pull=entry.pull)
-        else:
-            motion = CONFINED if rng.random() < 0.6 else SUBDIFFUSIVE
-            behaviour = draw(rng, motion, diffusion, ndim, dt_s, room=entry.room, alpha=entry.alpha)
-        plan.append((behaviour, stay))
-        at, carried = at + stay, not carried
-    if uncoat > 0:
-        plan.append((_escaped(rng, diffusion, ndim, dt_s, entry), n - uncoat))
-    return _join(rng, plan, ndim, dt_s), uncoat, math.sqrt(2 * diffusion * dt_s)
-
-
-def simulate_entry(
-    n: int,
-    seed: int,
-    *,
-    n_frames: int | tuple[int, int] = (30, 600),
-    dt_s: float = 0.05,
-    uncoating: float = 0.7,
-    midway: float = 0.5,
-    ndim: int = 2,
-    noise: bool = True,
-    gaps: float = 0.0,
-    entry: Entry = ENTRY,
-    first: int = 0,
-) -> Tracks:
-    """Viruses that enter a cell; most of them uncoat.
-
-    A virus diffuses on the membrane (normal), is engulfed (confined or subdiffusive), then is
-    carried (directed) with pauses (engulfed again) until it uncoats: from that frame on it moves
-    several times faster and mostly freely. The others are engulfed and carried to the end.
-
-    The stages are those of rotavirus entry (DeepSPT paper, figure 3a; its two-colour movies have a
-    frame every 4.2 s). The ranges are ours, wider than the one imitation of uncoating that goes
-    with the paper, whose tutorial glues D of 2e-3 to 5e-3 to 5e-3 to 9e-3 um2/s and grows axes of
-    confinement from 0.05-0.25 to 0.15-0.35 um, alpha from 0.3-0.5 to 0.5-0.7: a ratio of D of 2,
-    below `Entry.release`, which `Entry.after` can have. Dwell times of the stages in a cell are
-    not known to us in frames: they are drawn over a decade.
-
-    Parameters
-    ----------
-    n, seed, ndim, noise, gaps, first
-        As in `simulate_tracks`.
-    n_frames : int or (int, int)
-        Length of the tracks, or its range (log-uniform).
-    dt_s : float
-        Frame interval.
-    uncoating : float
-        Share that uncoats.
-    midway : float
-        Share that is engulfed already when its track begins.
-    entry : Entry
-        The ranges.
-
-    Raises
-    ------
-    SettingError
-        Lengths or dimensions that cannot be.
-    """
-    lengths = (n_frames, n_frames) if isinstance(n_frames, int) else n_frames
-    _check(ndim, lengths)
-    tracks, kept, uncoats = [], [], []
-    for number in range(first, first + n):
-        rng = np.random.default_rng((seed, number))
-        length = min(round(log_uniform(rng, *lengths)), lengths[1])
-        path, uncoat, step = _entry(rng, length, uncoating, midway, ndim, dt_s, entry)
-        if noise:
-            path = _blur(rng, path, step * log_uniform(rng, *entry.error))
-        tracks.append(path)
-        kept.append(series.seen(rng, length, gaps))
-        uncoats.append(uncoat)
-    return _collect(tracks, kept, ndim, uncoats)
+    return collect(tracks, kept, ndim)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.simulate.tracks import Tracks, simulate_entry
+from livespt.models.simulate.tracks import Tracks
+from livespt.models.simulate.virus_entry import simulate_entry
 
 FRAMES = (60, 200)  # of a track
 BEGIN = 60  # tracks start in one of the first frames

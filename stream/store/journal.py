@@ -43,14 +43,13 @@ from livespt.stream.host.atomic_files import (
     write_all,
 )
 from livespt.stream.host.locks import hold
-from livespt.stream.store.journal_records import CHECKPOINT, COMMIT, Rows, decode, encode, is_torn
+from livespt.stream.store.journal_records import CHECKPOINT, Rows, decode, encode
 
 SYNC_S = 0.05  # between two syncs at durability "second"
 _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0)
+
+
 # what `verify` asks of a journal is said in one place
-__all__ = ["CHECKPOINT", "COMMIT", "JournalReader", "JournalWriter", "decode", "encode", "is_torn"]
-
-
 class JournalWriter:
     """Appends commits to the newest segment of a journal folder; the only writer of it.
 

@@ -21,14 +21,9 @@ from livespt.stream.ring.ring import RingReader, RingWriter
 from livespt.stream.settings import Settings
 from livespt.stream.sinks import StoredReplay
 from livespt.stream.sources import graded
-from livespt.stream.store.run import (
-    MovieWriter,
-    RunReader,
-    RunWriter,
-    TableWriter,
-    create_run,
-    open_run,
-)
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.run import RunReader, RunWriter, create_run, open_run
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import SPOT, Frame, Start, Update
 from livespt.tools.runs.replay import chosen
 from livespt.tools.runs.workers import MAX_BEHIND

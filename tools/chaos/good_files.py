@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from livespt.stream.errors import LiveSptError
 from livespt.stream.store import checksums
-from livespt.stream.store.run import MovieWriter, RunReader, TableWriter, create_run, open_run
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.run import RunReader, create_run, open_run
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 
@@ -193,8 +195,9 @@ def _models(folder: Path) -> list[Good]:
 def _reader(path: Path, name: str) -> Callable[[bool], object]:
     from livespt.models.localize.localizer import Localizer
     from livespt.models.motion.follower import Following
-    from livespt.models.motion.segmenter import Segmenter, Whole
+    from livespt.models.motion.segmenter import Segmenter
     from livespt.models.motion.uncoating import Uncoating
+    from livespt.models.motion.whole_tracks import WholeReader
 
     ramp = (np.arange(2 * 32 * 32) % 199).astype(np.uint16).reshape(2, 32, 32)
     points, slots = np.ones((3, 3)), np.arange(3, dtype=np.int32)
@@ -216,7 +219,7 @@ def _reader(path: Path, name: str) -> Callable[[bool], object]:
         return following.read(slots, np.ones(3, np.int64))
 
     def whole(_: bool) -> object:
-        model = Whole(path, "segment_whole", provider="cpu")
+        model = WholeReader(path, "segment_whole", provider="cpu")
         return model(np.array([0, 3]), np.arange(3), points, 0.1), model.abstain_below
 
     return {"segmenter": follow, "uncoating": follow, "segmenter_whole": whole}.get(name, localize)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.simulate import tracking_errors
-from livespt.models.simulate.behaviours import DIRECTED, NORMAL, SUBDIFFUSIVE
+from livespt.models.simulate.steps import DIRECTED, NORMAL, SUBDIFFUSIVE
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.compiled import njit
 from livespt.stream.errors import SettingError

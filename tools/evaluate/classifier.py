@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 from livespt.models.fingerprint import fingerprint
 from livespt.models.fingerprint.classifier import Task
 from livespt.models.fingerprint.classifier_graph import save
-from livespt.models.fingerprint.fingerprint import NAMES, Units
+from livespt.models.fingerprint.definitions import NAMES
+from livespt.models.fingerprint.fingerprint import Units
 from livespt.models.motion.segmenter import Segmenter
-from livespt.models.runtime.session import write_card
-from livespt.models.simulate.behaviours import NORMAL, Behaviour, draw, log_uniform, move
+from livespt.models.runtime.card import write_card
+from livespt.models.simulate.behaviours import Behaviour, draw, move
+from livespt.models.simulate.rng import log_uniform
+from livespt.models.simulate.steps import NORMAL
 from livespt.models.simulate.tracks import Tracks
 from livespt.tools.score.readings import as_known
 from livespt.tools.score.segmenter import UNSEEN, rounded

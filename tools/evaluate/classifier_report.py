@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.fingerprint.classifier_graph import LENGTHS
-from livespt.models.fingerprint.fingerprint import FEATURES
+from livespt.models.fingerprint.definitions import FEATURES
 
 
 def write_report(figures: dict[str, Any], folder: Path) -> list[str]:

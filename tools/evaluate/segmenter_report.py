@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from livespt.models.runtime.session import add_metrics, shipped
+from livespt.models.runtime.card import add_metrics
+from livespt.models.runtime.session import shipped
 
 
 def write_report(figures: dict[str, Any], folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
-from livespt.models.runtime.session import add_metrics
+from livespt.models.runtime.card import add_metrics
 from livespt.stream.errors import InputError, MissingError
 
 UM_PER_PX, FRAMES_PER_S = 100 / 285, 24.0  # of the bulk_water recording

@@ -20,7 +20,7 @@ from livespt.models.localize.localizer import Localizer
 from livespt.models.optics import holograms
 from livespt.models.optics.holograms import Microscope, Sphere
 from livespt.models.optics.propagation import peak, refocus, tamura
-from livespt.models.runtime.session import add_metrics
+from livespt.models.runtime.card import add_metrics
 from livespt.stream.errors import ModelError
 from livespt.tools.train_localizer.hologram import Reference
 

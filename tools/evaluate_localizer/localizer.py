@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
 from livespt.models.render.spot_movies import Case, bound, movie, spot_frame
-from livespt.models.runtime.session import add_metrics
+from livespt.models.runtime.card import add_metrics
 from livespt.tools.evaluate_localizer import targets
 from livespt.tools.evaluate_localizer.other_localizers import Set, judges, skipped, tune
 from livespt.tools.evaluate_localizer.report import write_report

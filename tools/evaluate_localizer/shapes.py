@@ -213,7 +213,7 @@ def _refined(counts: NDArray[np.uint16], points: Floats) -> Floats:
 
 
 def _converged(model: Path) -> bool:
-    from livespt.models.runtime.session import read_card
+    from livespt.models.runtime.card import read_card
 
     return bool(read_card(model)["converged"])
 

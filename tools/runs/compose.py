@@ -20,10 +20,10 @@ from livespt.tools.runs.options import Facts, Options, check_options
 from livespt.tools.runs.provenance import hardware, identity, opened, original, software
 
 if TYPE_CHECKING:
+    from livespt.models.infer import Infer
     from livespt.models.localize.localizer import Localizer
     from livespt.models.localize.stack_localizer import VolumeLocalizer
-    from livespt.models.motion.segmenter import Whole
-    from livespt.models.motion.uncoating import Infer
+    from livespt.models.motion.whole_tracks import WholeReader
 
 ROLES = ("localizer", "segmenter", "uncoating", "classifier")
 
@@ -128,8 +128,9 @@ def load_localizer(
 def load_infer(options: Options, origin: Start | None = None) -> Infer:
     """Open segmenter and uncoating classifier likewise, and a user's classifier if there is one."""
     from livespt.models.fingerprint.classifier import Task
+    from livespt.models.infer import Infer
     from livespt.models.motion.segmenter import Segmenter
-    from livespt.models.motion.uncoating import Infer, Uncoating
+    from livespt.models.motion.uncoating import Uncoating
     from livespt.models.runtime.session import shipped
 
     segmenter = options.segmenter or original("segmenter", origin) or shipped("segmenter")
@@ -140,19 +141,19 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
     return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how), task)
 
 
-def load_whole(options: Options) -> tuple[Whole, Whole]:
+def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:
     """Open what reads finished tracks both ways: motion and uncoating.
 
     They lie beside the networks that follow tracks, as NAME_whole.onnx.
     """
-    from livespt.models.motion.segmenter import Whole
+    from livespt.models.motion.whole_tracks import WholeReader
     from livespt.models.runtime.session import shipped
 
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
     named = {"segment": options.segmenter or shipped("segmenter")}
     named["uncoating"] = options.uncoating or shipped("uncoating")
     opened = [
-        Whole(path.with_name(f"{path.stem}_whole.onnx"), f"{task}_whole", **how)
+        WholeReader(path.with_name(f"{path.stem}_whole.onnx"), f"{task}_whole", **how)
         for task, path in named.items()
     ]
     return opened[0], opened[1]

@@ -27,7 +27,7 @@ from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.provenance import differences
 
 if TYPE_CHECKING:
-    from livespt.acquisition.recordings.open_movie import Movie
+    from livespt.acquisition.recordings.movie import Movie
 
 
 def resume(

@@ -21,7 +21,7 @@ from livespt.stream.sinks import Published, StoredTables
 from livespt.stream.sources import graded, handed_over, recalled
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.movie import MovieReader
-from livespt.stream.store.run import TableWriter
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Start
 from livespt.stream.wire.event_history import StoredEvents
 from livespt.stream.wire.publisher import Publisher

@@ -12,7 +12,7 @@ from livespt.models.motion.follower import Following, Network
 from livespt.models.simulate.tracks import Tracks
 
 if TYPE_CHECKING:
-    from livespt.models.motion.segmenter import Whole
+    from livespt.models.motion.whole_tracks import WholeReader
 
 TOGETHER = 512  # tracks followed side by side
 
@@ -53,7 +53,7 @@ def as_known(
 
 
 def both_ways(
-    whole: Whole, tracks: Tracks, pixel_size_um: float | None = None
+    whole: WholeReader, tracks: Tracks, pixel_size_um: float | None = None
 ) -> NDArray[np.float32]:
     """Readings (total, outputs) of every point, with its whole track in view."""
     told = tracks.offset, tracks.frame, tracks.point

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from livespt.models.motion.calibration import ece, reliability
 from livespt.models.motion.follower import Following
-from livespt.models.motion.segmenter import Segmenter, Whole
-from livespt.models.runtime.session import read_card, shipped
+from livespt.models.motion.segmenter import Segmenter
+from livespt.models.motion.whole_tracks import WholeReader
+from livespt.models.runtime.card import read_card
+from livespt.models.runtime.session import shipped
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.types import MOTIONS
 from livespt.tools.score.readings import as_known, both_ways
@@ -75,7 +77,7 @@ def evaluate_segmenter(
     if read_card(model)["task"] == "segment_whole":
         model, whole = None, model
     follower = Segmenter(model, provider=provider) if model else None
-    reader = Whole(whole, "segment_whole", provider=provider) if whole else None
+    reader = WholeReader(whole, "segment_whole", provider=provider) if whole else None
     judge = follower or reader
     assert judge is not None
     result: dict[str, Any] = {}
@@ -104,7 +106,7 @@ def _of_set(
     name: str,
     known: Tracks,
     follower: Segmenter | None,
-    whole: Whole | None,
+    whole: WholeReader | None,
     abstain_below: float,
 ) -> dict[str, Any]:
     """All tables of one set; its tracks are in micrometres, so a pixel is one."""
@@ -142,7 +144,7 @@ def by_error(
     tracks: int,
     seed: int,
     follower: Segmenter | None,
-    whole: Whole | None,
+    whole: WholeReader | None,
 ) -> dict[str, Any]:
     """Accuracy where the localization error is `ratio` diffusive steps sqrt(2 D dt) per axis."""
     known = simulate_tracks(tracks, UNSEEN + seed, ndim=ndim, noise=False)

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from livespt.acquisition.simulated import Scenario
 from livespt.models.motion.calibration import ece
-from livespt.models.motion.segmenter import Whole
 from livespt.models.motion.uncoating import Uncoating
-from livespt.models.runtime.session import read_card, shipped
+from livespt.models.motion.whole_tracks import WholeReader
+from livespt.models.runtime.card import read_card
+from livespt.models.runtime.session import shipped
 from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.intensities import lit
-from livespt.models.simulate.tracks import Entry, Tracks, simulate_entry, simulate_tracks
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
+from livespt.models.simulate.virus_entry import Entry, simulate_entry
 from livespt.tools.score.readings import as_known, both_ways
 from livespt.tools.score.segmenter import UNSEEN, rounded
 
@@ -98,7 +100,7 @@ def evaluate_uncoating(
     if read_card(model)["task"] == "uncoating_whole":
         model, whole = None, model
     follower = Uncoating(model, provider=provider) if model else None
-    reader = Whole(whole, "uncoating_whole", provider=provider) if whole else None
+    reader = WholeReader(whole, "uncoating_whole", provider=provider) if whole else None
     result: dict[str, Any] = {"D": []}
     for name, how in ENTRIES.items():
         known = entries(tracks, UNSEEN + seed, how)
@@ -114,7 +116,7 @@ def evaluate_uncoating(
 
 
 def judged(
-    name: str, known: Tracks, follower: Uncoating | None, reader: Whole | None
+    name: str, known: Tracks, follower: Uncoating | None, reader: WholeReader | None
 ) -> dict[str, Any]:
     """Scores of every reading of these tracks, as `name`, and of their events."""
     parts: dict[str, NDArray[np.float32]] = {}

@@ -19,8 +19,8 @@ from livespt.tools.tables.fingerprints import answers, describe, task_columns
 from livespt.tools.tables.user_table import check_out, read_table, write_table
 
 if TYPE_CHECKING:
-    from livespt.models.motion.segmenter import Whole
-    from livespt.models.motion.uncoating import Infer
+    from livespt.models.infer import Infer
+    from livespt.models.motion.whole_tracks import WholeReader
 
 AT_ONCE = 1024  # tracks analyzed in step
 ADDED = (*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag")
@@ -185,8 +185,8 @@ def point_by_point(
 
 
 def whole_tracks(
-    segmenter: Whole,
-    uncoating: Whole,
+    segmenter: WholeReader,
+    uncoating: WholeReader,
     frames: NDArray[np.int64],
     particles: NDArray[np.int64],
     points: NDArray[np.float64],

@@ -8,6 +8,7 @@ __all__ = [
     "model_files",
     "own_tracks",
     "segmenter",
+    "step_hmm",
     "track_networks",
     "uncoating",
 ]

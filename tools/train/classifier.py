@@ -16,7 +16,7 @@ import numpy as np
 
 from livespt.models.fingerprint.classifier_graph import save
 from livespt.models.fingerprint.fingerprint import Units
-from livespt.models.runtime.session import write_card
+from livespt.models.runtime.card import write_card
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools.runs.compose import load_infer
 from livespt.tools.runs.options import Options

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
-from livespt.models.runtime.session import card_path, write_card
+from livespt.models.runtime.card import card_path, write_card
 from livespt.stream.errors import SettingError
 
 LABELLED = 300  # spots whose scores are written

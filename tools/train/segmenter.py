@@ -109,7 +109,7 @@ def publish(
     """Write model and card, judge the very file, and complete the card."""
     from livespt.models.networks.motion import LAG, Follow
     from livespt.models.networks.motion_graph import save
-    from livespt.models.runtime.session import write_card
+    from livespt.models.runtime.card import write_card
     from livespt.tools.score.segmenter import evaluate_segmenter
 
     follows = isinstance(net, Follow)

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from livespt.models.motion import features, intensity_features
-from livespt.models.runtime.session import read_card, shipped
+from livespt.models.runtime.card import read_card
+from livespt.models.runtime.session import shipped
 from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.intensities import lit
-from livespt.models.simulate.tracks import Tracks, simulate_entry, simulate_tracks
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
+from livespt.models.simulate.virus_entry import simulate_entry
 from livespt.tools.train.loop import INPUT, choose_device, plan
 from livespt.tools.train.own_tracks import Own, mixed
 from livespt.tools.train.track_networks import MakeTracks, Recipe, learn
@@ -217,7 +219,7 @@ def publish(
     """Write model and card, find the decision, judge the very file, and complete the card."""
     from livespt.models.networks.motion import LAG, Follow
     from livespt.models.networks.motion_graph import save
-    from livespt.models.runtime.session import write_card
+    from livespt.models.runtime.card import write_card
     from livespt.tools.score.uncoating import evaluate_uncoating
 
     follows = isinstance(net, Follow)
@@ -256,8 +258,8 @@ def publish(
 
 def own_scores(out: Path, source: Path, tracks: Tracks) -> dict[str, Any]:
     """Scores of the model `out` and of the one that it learned on from, on own tracks."""
-    from livespt.models.motion.segmenter import Whole
     from livespt.models.motion.uncoating import Uncoating
+    from livespt.models.motion.whole_tracks import WholeReader
     from livespt.tools.score.segmenter import rounded
     from livespt.tools.score.uncoating import judged
 
@@ -266,6 +268,6 @@ def own_scores(out: Path, source: Path, tracks: Tracks) -> dict[str, Any]:
         if read_card(path)["task"] == "uncoating":
             scores |= judged(name, tracks, Uncoating(path), None)
         else:
-            scores |= judged(name, tracks, None, Whole(path, "uncoating_whole"))
+            scores |= judged(name, tracks, None, WholeReader(path, "uncoating_whole"))
     told: dict[str, Any] = rounded(scores)
     return told

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from livespt.models.optics import holograms
 from livespt.models.optics.holograms import Microscope, Sphere
 from livespt.models.optics.propagation import propagate, refocus
-from livespt.models.runtime.session import write_card
+from livespt.models.runtime.card import write_card
 from livespt.stream.errors import InputError, MissingError, SettingError
 from livespt.tools.train import model_files
 from livespt.tools.train_localizer import hologram_measure

@@ -164,7 +164,8 @@ def jaccard(truth: Floats, found: Floats) -> float:
 
 def runner(content: bytes, split: int) -> Any:
     """Callable from a frame to the network's answer (3, h', w')."""
-    from livespt.models.runtime.session import open_session, write_card
+    from livespt.models.runtime.card import write_card
+    from livespt.models.runtime.session import open_session
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "student.onnx"

@@ -15,7 +15,8 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.open_movie import Movie, open_movie
+from livespt.acquisition.recordings.movie import Movie
+from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 from livespt.stream.store.run import RunWriter, open_run

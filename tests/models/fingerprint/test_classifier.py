@@ -20,8 +20,9 @@ from livespt.models.fingerprint.classifier_graph import (
     scaled,
     scores,
 )
-from livespt.models.fingerprint.fingerprint import COUNT, Units
-from livespt.models.runtime.session import write_card
+from livespt.models.fingerprint.definitions import COUNT
+from livespt.models.fingerprint.fingerprint import Units
+from livespt.models.runtime.card import write_card
 from livespt.stream.errors import InputError, ModelError, SettingError
 
 CARD: dict[str, Any] = {

@@ -13,15 +13,8 @@ from scipy.spatial.distance import pdist
 from scipy.stats import chi2, kurtosis
 
 from livespt.models.fingerprint import displacements as msd, step_hmm as hmm
-from livespt.models.fingerprint.fingerprint import (
-    COUNT,
-    FEATURES,
-    NAMES,
-    Units,
-    fingerprints,
-    of_tracks,
-    rolling,
-)
+from livespt.models.fingerprint.definitions import COUNT, FEATURES, NAMES
+from livespt.models.fingerprint.fingerprint import Units, fingerprints, of_tracks, rolling
 from livespt.stream.errors import InputError, SettingError
 
 Floats = NDArray[np.float64]

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from livespt.models.fingerprint import classifier_graph, fingerprint
 from livespt.models.fingerprint.classifier import Task
-from livespt.models.fingerprint.fingerprint import COUNT, Units
+from livespt.models.fingerprint.definitions import COUNT
+from livespt.models.fingerprint.fingerprint import Units
 from livespt.models.fingerprint.live_classifier import Rolling
+from livespt.models.infer import Infer
 from livespt.models.motion.segmenter import Segmenter
-from livespt.models.motion.uncoating import Infer, Uncoating
-from livespt.models.runtime.session import write_card
+from livespt.models.motion.uncoating import Uncoating
+from livespt.models.runtime.card import write_card
 from livespt.models.simulate.tracks import simulate_tracks
 from livespt.stream.errors import ModelError, SettingError
 from livespt.stream.states import States

@@ -16,7 +16,8 @@ from livespt.models.motion.features import of_tracks
 from livespt.models.motion.follower import Following, Network
 from livespt.models.networks import motion_graph
 from livespt.models.networks.motion import Follow
-from livespt.models.runtime.session import open_session, shipped, write_card
+from livespt.models.runtime.card import write_card
+from livespt.models.runtime.session import open_session, shipped
 from livespt.stream.errors import ModelError
 
 LAG = 12

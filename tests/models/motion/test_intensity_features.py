@@ -21,7 +21,8 @@ from livespt.models.motion.intensity_features import (
 )
 from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.intensities import lit
-from livespt.models.simulate.tracks import Tracks, simulate_entry
+from livespt.models.simulate.tracks import Tracks
+from livespt.models.simulate.virus_entry import simulate_entry
 
 Floats = NDArray[np.float64]
 

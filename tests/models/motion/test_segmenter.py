@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.models.motion.follower import Following
-from livespt.models.motion.segmenter import STRIDE, TOGETHER, Segmenter, Whole
+from livespt.models.motion.segmenter import Segmenter
+from livespt.models.motion.whole_tracks import STRIDE, TOGETHER, WholeReader
 from livespt.models.runtime.session import shipped
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import ModelError
@@ -24,8 +25,8 @@ LENGTHS = (1, 2, STRIDE - 1, STRIDE, STRIDE + 1, 3 * STRIDE + 5, 7, 200)
 
 
 @pytest.fixture(scope="module")
-def reader(networks: Path) -> Whole:
-    return Whole(networks / "segmenter_whole.onnx", "segment_whole", provider="cpu")
+def reader(networks: Path) -> WholeReader:
+    return WholeReader(networks / "segmenter_whole.onnx", "segment_whole", provider="cpu")
 
 
 def walk(n: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -85,10 +86,10 @@ def test_what_the_card_says_is_used(networks: Path) -> None:
 
 def test_a_network_that_follows_does_not_read_whole_tracks(networks: Path) -> None:
     with pytest.raises(ModelError, match="'segment', not for 'segment_whole'"):
-        Whole(networks / "segmenter.onnx", "segment_whole", provider="cpu")
+        WholeReader(networks / "segmenter.onnx", "segment_whole", provider="cpu")
 
 
-def test_not_one_bit_depends_on_the_other_tracks(reader: Whole) -> None:
+def test_not_one_bit_depends_on_the_other_tracks(reader: WholeReader) -> None:
     """Whatever their number, lengths and order; and so the padding does not matter either."""
     tracks = [walk(n, seed) for seed, n in enumerate([*LENGTHS * 3, *[40] * (TOGETHER + 3)])]
     offset, frame, point = joined(tracks)
@@ -105,7 +106,7 @@ def test_not_one_bit_depends_on_the_other_tracks(reader: Whole) -> None:
         assert np.array_equal(shuffled[end - len(mine) : end], mine)
 
 
-def test_no_tracks_and_tracks_without_points(reader: Whole) -> None:
+def test_no_tracks_and_tracks_without_points(reader: WholeReader) -> None:
     none = np.zeros(0, np.int64), np.zeros((0, 3))
     assert reader(np.zeros(1, np.int64), *none).shape == (0, 4)
     assert reader(np.zeros(4, np.int64), *none).shape == (0, 4)
@@ -115,7 +116,7 @@ def test_no_tracks_and_tracks_without_points(reader: Whole) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e12])
-def test_a_place_that_is_none_is_left_out_of_its_track(reader: Whole, value: float) -> None:
+def test_a_place_that_is_none_is_left_out_of_its_track(reader: WholeReader, value: float) -> None:
     offset, frame, point = joined([walk(30, 1), walk(50, 2), walk(3, 3)])
     clean = reader(offset, frame, point)
     for bad in (30, 55, 79):
@@ -132,7 +133,7 @@ def test_a_place_that_is_none_is_left_out_of_its_track(reader: Whole, value: flo
     assert (reader(offset, frame, nowhere) == 0.25).all()
 
 
-def test_both_directions_and_the_pixel_size_are_read(reader: Whole) -> None:
+def test_both_directions_and_the_pixel_size_are_read(reader: WholeReader) -> None:
     offset, frame, point = joined([walk(60, 1)])
     plain = reader(offset, frame, point)
     for row in (0, 59):
@@ -153,11 +154,11 @@ def segmenter() -> Segmenter:
 
 
 @pytest.fixture(scope="module")
-def whole() -> Whole:
-    return Whole(shipped("segmenter_whole"), "segment_whole", provider="cpu")
+def whole() -> WholeReader:
+    return WholeReader(shipped("segmenter_whole"), "segment_whole", provider="cpu")
 
 
-def test_the_card_says_what_the_analyzer_needs(segmenter: Segmenter, whole: Whole) -> None:
+def test_the_card_says_what_the_analyzer_needs(segmenter: Segmenter, whole: WholeReader) -> None:
     assert 0 < segmenter.lag <= segmenter.farthest == 30
     assert 1 / len(MOTIONS) <= segmenter.abstain_below < 1
     assert 1 / len(MOTIONS) <= whole.abstain_below < 1
@@ -169,7 +170,7 @@ def share_right(probability: NDArray[np.float32], tracks: Tracks) -> float:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_what_it_finds_on_tracks_it_never_saw(
-    segmenter: Segmenter, whole: Whole, ndim: int
+    segmenter: Segmenter, whole: WholeReader, ndim: int
 ) -> None:
     """60 tracks: +- 0.03."""
     tracks = simulate_tracks(60, UNSEEN, ndim=ndim)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from livespt.models.infer import Infer
 from livespt.models.motion.follower import Following
 from livespt.models.motion.segmenter import Segmenter
-from livespt.models.motion.uncoating import Infer, Uncoating
+from livespt.models.motion.uncoating import Uncoating
 from livespt.stream.errors import ModelError
 from livespt.tools.score.readings import as_known
 from livespt.tools.score.uncoating import (

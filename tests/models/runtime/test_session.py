@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from livespt.models.runtime import session
+from livespt.models.runtime.card import add_metrics, read_card, write_card
 from livespt.stream.errors import ModelError
 
 
@@ -26,7 +27,7 @@ def doubler(path: Path) -> Path:
 def carded(folder: Path, **facts: object) -> Path:
     path = doubler(folder / "doubler.onnx")
     given = {"task": "segment", "seed": 3, "input": {}, "training": {}, "metrics": {}}
-    session.write_card(path, **(given | {"provenance": {}} | facts))  # type: ignore[arg-type]
+    write_card(path, **(given | {"provenance": {}} | facts))  # type: ignore[arg-type]
     return path
 
 
@@ -66,7 +67,7 @@ def recard_text(path: Path) -> None:
     path.write_text("no model at all")
     facts = json.loads(path.with_suffix(".json").read_text())
     kept = {k: facts[k] for k in ("task", "seed", "input", "training", "metrics", "provenance")}
-    session.write_card(path, **kept)
+    write_card(path, **kept)
 
 
 REFUSED = {
@@ -126,6 +127,6 @@ def test_shipped_models_match_their_cards() -> None:
 
 def test_metrics_are_added_to_a_card(tmp_path: Path) -> None:
     path = carded(tmp_path, metrics={"recall": 1.0, "old": 2})
-    session.add_metrics(path, {"recall": 0.5, "new": 3})
-    assert session.read_card(path)["metrics"] == {"recall": 0.5, "old": 2, "new": 3}
+    add_metrics(path, {"recall": 0.5, "new": 3})
+    assert read_card(path)["metrics"] == {"recall": 0.5, "old": 2, "new": 3}
     session.open_session(path, "cpu")

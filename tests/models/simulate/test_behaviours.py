@@ -7,16 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from livespt.models.simulate.behaviours import (
-    CONFINED,
-    DIRECTED,
-    NORMAL,
-    SUBDIFFUSIVE,
-    Behaviour,
-    draw,
-    fractional_noise,
-    move,
-)
+from livespt.models.simulate.behaviours import Behaviour, draw, fractional_noise, move
+from livespt.models.simulate.steps import CONFINED, DIRECTED, NORMAL, SUBDIFFUSIVE
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from livespt.models.simulate import tracking_errors
-from livespt.models.simulate.tracks import simulate_entry, simulate_tracks
+from livespt.models.simulate.tracks import simulate_tracks
+from livespt.models.simulate.virus_entry import simulate_entry
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livespt.models.simulate.behaviours import CONFINED, DIRECTED, NORMAL, SUBDIFFUSIVE
-from livespt.models.simulate.tracks import Entry, Tracks, simulate_entry, simulate_tracks
+from livespt.models.simulate.steps import CONFINED, DIRECTED, NORMAL, SUBDIFFUSIVE
+from livespt.models.simulate.tracks import Tracks, simulate_tracks
+from livespt.models.simulate.virus_entry import Entry, simulate_entry
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
 

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.models.fingerprint import classifier_graph
 from livespt.models.fingerprint.classifier import Task
-from livespt.models.fingerprint.fingerprint import COUNT, Units
+from livespt.models.fingerprint.definitions import COUNT
+from livespt.models.fingerprint.fingerprint import Units
+from livespt.models.infer import Infer
 from livespt.models.motion.segmenter import Segmenter
-from livespt.models.motion.uncoating import Infer, Uncoating
-from livespt.models.runtime.session import write_card
+from livespt.models.motion.uncoating import Uncoating
+from livespt.models.runtime.card import write_card
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.decisions import Rule
 from livespt.stream.errors import InputError

@@ -13,14 +13,8 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.store.journal import (
-    CHECKPOINT,
-    COMMIT,
-    JournalReader,
-    JournalWriter,
-    decode,
-    encode,
-)
+from livespt.stream.store.journal import JournalReader, JournalWriter
+from livespt.stream.store.journal_records import CHECKPOINT, COMMIT, decode, encode
 
 DTYPES = [np.dtype([("a", "<i8"), ("b", "<f4")]), np.dtype([("name", "<U3"), ("n", "u1")])]
 Rows = list[NDArray[np.void]]

@@ -26,14 +26,9 @@ from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.store.columns import Table
-from livespt.stream.store.run import (
-    MovieWriter,
-    RunReader,
-    RunWriter,
-    TableWriter,
-    create_run,
-    open_run,
-)
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.run import RunReader, RunWriter, create_run, open_run
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Timings, Update
 from livespt.tools.overlay.player import Player
 

@@ -14,7 +14,9 @@ import pytest
 
 from livespt.stream.errors import InputError
 from livespt.stream.store.attributes import read_attributes
-from livespt.stream.store.run import MovieWriter, TableWriter, create_run, open_run
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.run import create_run, open_run
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.tools.cli.main import run as command

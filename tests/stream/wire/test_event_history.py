@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from livespt.stream.errors import WireError
-from livespt.stream.store.run import TableWriter, create_run
+from livespt.stream.store.run import create_run
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.stream.wire import event_history
 from livespt.stream.wire.event_history import ANSWER_EVENTS, EventLog, StoredEvents

@@ -18,7 +18,8 @@ from livespt.stream.ring.ring import RingReader, RingWriter
 from livespt.stream.sinks import REASONS, StoredTables
 from livespt.stream.store import table_writer as table_store
 from livespt.stream.store.movie import MovieWriter
-from livespt.stream.store.run import TableWriter, create_run, open_run
+from livespt.stream.store.run import create_run, open_run
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.store.verify import verify
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.stream.wire.publisher import Publisher

@@ -16,7 +16,9 @@ from livespt.stream.errors import InputError, StoreError
 from livespt.stream.recovery.checkpoints import Checkpoints, read_checkpoint
 from livespt.stream.store.attributes import read_attributes, write_attributes
 from livespt.stream.store.columns import TABLES
-from livespt.stream.store.run import MovieWriter, RunReader, RunWriter, TableWriter, open_run
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.run import RunReader, RunWriter, open_run
+from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop, Update
 from livespt.tools.cli.main import run as command

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.models.motion.follower import Following, Network
-from livespt.models.motion.segmenter import Whole
+from livespt.models.motion.whole_tracks import WholeReader
 from livespt.models.runtime.session import open_session
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.tools.score import readings
@@ -69,7 +69,7 @@ def test_the_lags_asked_for_do_not_change_each_other(network: Network, tracks: T
 
 
 def test_both_ways_each_track_has_what_it_has_alone(networks: Path, tracks: Tracks) -> None:
-    whole = Whole(networks / "segmenter_whole.onnx", "segment_whole", provider="cpu")
+    whole = WholeReader(networks / "segmenter_whole.onnx", "segment_whole", provider="cpu")
     told = both_ways(whole, tracks, 0.5)
     np.testing.assert_allclose(told.sum(1), 1, atol=1e-6)
     for low, high in zip(tracks.offset[:-1], tracks.offset[1:], strict=True):

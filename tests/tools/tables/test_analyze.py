@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.motion.segmenter import Whole
-from livespt.models.motion.uncoating import Infer
+from livespt.models.infer import Infer
+from livespt.models.motion.whole_tracks import WholeReader
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError, ModelError, SettingError
@@ -144,7 +144,7 @@ def test_neither_order_nor_number_of_rows_changes_a_bit(
 def test_offline_reads_whole_tracks(models: dict[str, Any], networks: Path, tmp_path: Path) -> None:
     table = tracks(6, seed=8, ndim=3)
     states = analyzed(table, tmp_path, offline=True, z_step_um=0.2, **models)
-    whole = Whole(networks / "segmenter_whole.onnx", "segment_whole", provider="cpu")
+    whole = WholeReader(networks / "segmenter_whole.onnx", "segment_whole", provider="cpu")
     for _, mine in states.groupby("particle"):
         rows = mine.sort_values("frame")
         point = np.array(rows[["z", "y", "x"]]) * (2, 1, 1)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from livespt.models.fingerprint.classifier import Task
-from livespt.models.runtime.session import read_card
+from livespt.models.runtime.card import read_card
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.tools.cli import main
 from livespt.tools.tables.analyze import analyze_table

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from livespt.models.fingerprint.fingerprint import COUNT
+from livespt.models.fingerprint.definitions import COUNT
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools.train import classifier_fit
 from livespt.tools.train.classifier_fit import Judged, Samples

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from livespt.models.simulate.tracks import Tracks, simulate_entry
+from livespt.models.simulate.tracks import Tracks
+from livespt.models.simulate.virus_entry import simulate_entry
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools.cli import main
 from livespt.tools.score import uncoating as evaluate_uncoating

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from livespt.models.infer import Infer
 from livespt.models.motion import features
-from livespt.models.motion.segmenter import Segmenter, Whole as Reader
-from livespt.models.motion.uncoating import Infer, Uncoating
+from livespt.models.motion.segmenter import Segmenter
+from livespt.models.motion.uncoating import Uncoating
+from livespt.models.motion.whole_tracks import WholeReader as Reader
 from livespt.models.networks.motion import LAG, Follow, Whole
-from livespt.models.runtime.session import read_card
-from livespt.models.simulate.tracks import Tracks, simulate_entry
+from livespt.models.runtime.card import read_card
+from livespt.models.simulate.tracks import Tracks
+from livespt.models.simulate.virus_entry import simulate_entry
 from livespt.stream.errors import SettingError
 from livespt.tools.score import segmenter as evaluate_segmenter, uncoating as evaluate_uncoating
 from livespt.tools.train import (

@@ -14,7 +14,8 @@ import torch
 from livespt.models.localize.localizer import Localizer
 from livespt.models.networks import lodestar
 from livespt.models.render.spot_movies import Case, spot_frame, training_frame
-from livespt.models.runtime.session import read_card, shipped
+from livespt.models.runtime.card import read_card
+from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, LiveSptError, ModelError, SettingError
 from livespt.tools.evaluate_localizer import bulk_water
 from livespt.tools.train_localizer import measure

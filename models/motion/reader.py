@@ -1,0 +1,64 @@
+"""Reader: a network that follows tracks, opened, and what its card says of using it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from livespt.models.motion.follower import Network
+from livespt.models.runtime.session import Session, open_session, shipped
+from livespt.stream.errors import ModelError
+
+
+class Reader:
+    """A network that follows tracks, and what its card says of using it.
+
+    Attributes
+    ----------
+    network : Network
+    lag : int
+        Frames of look-ahead after which a reading is settled.
+    farthest : int
+        Points back that it can be asked about.
+    card : dict
+    path : Path
+    provider : str
+    """
+
+    task, default, outputs = "", "", 1
+
+    def __init__(
+        self, path: str | Path | None = None, *, provider: str = "auto", threads: int = 1
+    ) -> None:
+        path = shipped(self.default) if path is None else path
+        self.session: Session = open_session(path, provider, threads, task=self.task)
+        self.card: dict[str, Any] = self.session.card
+        self.path: Path = self.session.path
+        self.provider: str = self.session.provider
+        for key in ("lag", "farthest"):
+            if not isinstance(self.card.get(key), int):
+                raise ModelError(f"the card of {self.path} has no '{key}': train the model again")
+        self.lag: int = self.card["lag"]
+        self.farthest: int = self.card["farthest"]
+        if not 0 <= self.lag <= self.farthest:
+            raise ModelError(
+                f"the card of {self.path} settles states {self.lag} frames later and reads at most "
+                f"{self.farthest} back: train the model again"
+            )
+        self.network = Network(self.session)
+        if self.network.outputs != self.outputs:
+            raise ModelError(
+                f"{self.path} answers with {self.network.outputs} numbers a point where "
+                f"{self.outputs} are meant: name another model"
+            )
+
+    def check_intensity(self) -> None:
+        """Refuse (ModelError) to read intensities with a network that was not made for them."""
+        check_intensity(self.network.reads_intensity, self.path)
+
+
+def check_intensity(reads: bool, path: Path) -> None:
+    if not reads:
+        raise ModelError(
+            f"{path} does not read intensities: leave out --read-intensity, or train it again"
+        )
