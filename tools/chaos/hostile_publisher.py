@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -15,10 +16,12 @@ from livespt.stream.errors import LiveSptError
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Stop, Update
 from livespt.stream.wire import codec, payloads
 from livespt.stream.wire.subscriber import FOLLOWED, Subscriber
-from livespt.tools.chaos.trial_publisher import START, context, made_up, resources
+from livespt.tools.chaos.trial_publisher import START, context, free_endpoint, made_up, resources
 
 TURN_S = 0.3  # the victim asks for each kind of message for so long
-ENOUGH_S = 60.0
+JOIN_S = 5.0  # it waits for a publisher
+GIVE_UP_S = 300.0  # without a sign of life: whoever is merely slow has given one
+WAITING = 100  # messages: with more, all might be sent to the first of the victim's lives
 
 
 class Suffered(NamedTuple):
@@ -26,7 +29,7 @@ class Suffered(NamedTuple):
 
     malformed: int  # messages counted as such
     errors: int  # LiveSptError raised: "another run publishes here now", for one
-    turns: int
+    turns: int  # in which it listened, also those that ended in an error
     longest_s: float  # a turn of TURN_S took
     memory_mb: float  # it grew by
 
@@ -61,85 +64,116 @@ def hostile_publisher(
     say: Callable[[str], None],
 ) -> tuple[Suffered, list[str]]:
     """Send `times` spoilt messages to a subscriber; return what it suffered, and what is wrong."""
-    chance, good, failed = random.Random(7), good_messages(), []
-    live = [good[topic] for topic in (*FOLLOWED, "heartbeat", "stop")]
     ours, theirs = context().Pipe()
+    suffered, failed = Suffered(0, 0, 0, float("nan"), float("nan")), []
     with zmq.Context() as zmq_context:
-        pub, router = zmq_context.socket(zmq.XPUB), zmq_context.socket(zmq.ROUTER)
-        pub.setsockopt(zmq.XPUB_NODROP, 1)
-        pub.linger = router.linger = 0
-        endpoint = f"tcp://127.0.0.1:{pub.bind_to_random_port('tcp://127.0.0.1', 20000, 30000)}"
-        router.bind(f"tcp://127.0.0.1:{codec.address(endpoint)[1] + 1}")
-        victim = context().Process(target=_victim, args=(theirs, endpoint), daemon=True)
+        publisher = _Hostile(zmq_context, spoil)
+        words = (theirs, publisher.endpoint)
+        victim = context().Process(target=_victim, args=words, daemon=True)
         victim.start()
         theirs.close()
-        sent, there, last = 0, False, time.monotonic()
-        while sent < times and victim.is_alive() and time.monotonic() < last + ENOUGH_S:
-            _answer(router, good, spoil, chance)
-            while pub.poll(0):
-                word = pub.recv()
-                there = word[:1] == b"\1" if word[1:] == b"heartbeat" else there
-            if not there:  # the victim comes again
-                time.sleep(0.001)
-                continue
-            topic, *rest = chance.choice(live)
-            try:
-                pub.send_multipart([topic, *spoil(rest, chance)], zmq.DONTWAIT)
-            except zmq.Again:  # the victim's queue is full
-                time.sleep(0.001)
-                continue
-            sent, last = sent + 1, time.monotonic()
-        pub.close()
-        router.close()
-    suffered = Suffered(0, 0, 0, float("nan"), float("nan"))
-    try:
-        ours.send("enough")
-        if ours.poll(ENOUGH_S):
-            suffered = ours.recv()
-    except (OSError, EOFError):
-        pass
-    victim.join(5)
+        sent = publisher.torment(times, victim.is_alive)
+        with contextlib.suppress(OSError, EOFError):  # it is dead
+            ours.send("enough")
+            while publisher.is_patient and not ours.poll(0.001):
+                publisher.answer()  # it may be about to join once more
+            if ours.poll(0):
+                suffered = ours.recv()
+        publisher.close()
+    victim.join(GIVE_UP_S if suffered.turns else 10)
     if victim.exitcode:
         failed.append(f"the subscriber of a hostile publisher died, code {victim.exitcode}")
-    elif not suffered.turns:
+    elif victim.exitcode is None or not suffered.turns:
         failed.append("the subscriber of a hostile publisher hung")
         victim.kill()
+    elif sent < times:
+        failed.append(f"the subscriber of a hostile publisher took {sent} of {times} messages")
     say(f"hostile publisher: {sent} messages; {suffered}")
     return suffered, failed
 
 
-def _answer(
-    router: zmq.Socket[bytes],
-    good: dict[str, list[bytes]],
-    spoil: Callable[[list[bytes], random.Random], list[bytes]],
-    chance: random.Random,
-) -> None:
-    """Let in who asks for a snapshot; answer everything else with something spoilt."""
-    while router.poll(0):
-        peer, *parts = router.recv_multipart()
-        if parts[:1] == [b"snapshot"]:
-            router.send_multipart([peer, *good["snapshot"]])
-        else:
-            router.send_multipart([peer, *spoil(good["since"], chance)])
+class _Hostile:
+    """Both sockets of a publisher whose every word but the first answer is spoilt."""
+
+    def __init__(
+        self,
+        zmq_context: zmq.Context[Any],
+        spoil: Callable[[list[bytes], random.Random], list[bytes]],
+    ) -> None:
+        self._spoil, self._chance, self._good = spoil, random.Random(7), good_messages()
+        self._pub, self._router = zmq_context.socket(zmq.XPUB), zmq_context.socket(zmq.ROUTER)
+        self._pub.setsockopt(zmq.XPUB_NODROP, 1)
+        self._pub.sndhwm = WAITING
+        self._pub.linger = self._router.linger = 0
+        self.endpoint = free_endpoint()
+        self._pub.bind(self.endpoint)
+        host, port = codec.address(self.endpoint)
+        self._router.bind(f"tcp://{host}:{port + 1}")
+        self._joined = self._there = False  # the victim was let in; it listens
+        self._alive_at = time.monotonic()
+
+    @property
+    def is_patient(self) -> bool:
+        """Whether the victim gave a sign of life within `GIVE_UP_S`."""
+        return time.monotonic() < self._alive_at + GIVE_UP_S
+
+    def torment(self, times: int, is_alive: Callable[[], bool]) -> int:
+        """Send spoilt messages as fast as they are taken; return how many."""
+        sent, live = 0, [self._good[topic] for topic in (*FOLLOWED, "heartbeat", "stop")]
+        while sent < times and is_alive() and self.is_patient:
+            self.answer()
+            while self._pub.poll(0):
+                word = self._pub.recv()
+                self._there = word[:1] == b"\1" if word[1:] == b"heartbeat" else self._there
+            if self._joined and self._there:
+                topic, *rest = self._chance.choice(live)
+                words = [topic, *self._spoil(rest, self._chance)]
+                with contextlib.suppress(zmq.Again):
+                    self._pub.send_multipart(words, zmq.DONTWAIT)
+                    sent, self._alive_at = sent + 1, time.monotonic()
+                    continue
+            time.sleep(0.001)  # the victim comes again, or its queue is full
+        return sent
+
+    def answer(self) -> None:
+        """Let in who asks for a snapshot; answer everything else with something spoilt."""
+        while self._router.poll(0):
+            peer, *parts = self._router.recv_multipart()
+            if parts[:1] == [b"snapshot"]:
+                self._joined = True
+                self._router.send_multipart([peer, *self._good["snapshot"]])
+            else:
+                since = self._spoil(self._good["since"], self._chance)
+                self._router.send_multipart([peer, *since])
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self._pub.close()
+        self._router.close()
 
 
 def _victim(pipe: Connection, endpoint: str) -> None:
     """Process of the subscriber: follows, and comes again whenever it is told an error."""
-    malformed = errors = turns = 0
+    malformed = errors = turns = rounds = 0
     longest, base = 0.0, resources()[0]
-    while not pipe.poll(0):
+    while not (turns and pipe.poll(0)):
         subscriber = None
         try:
-            subscriber = Subscriber(endpoint, topics=FOLLOWED, since=0, connect_s=TURN_S)
-            while not pipe.poll(0) and not subscriber.ended:
-                for turn in (subscriber.events, subscriber.updates, subscriber.images):
-                    begin = time.monotonic()
-                    for _ in turn(TURN_S):
-                        if time.monotonic() > begin + TURN_S:
-                            break
-                    turns, longest = turns + 1, max(longest, time.monotonic() - begin)
-                if turns == 3:
+            subscriber = Subscriber(endpoint, topics=FOLLOWED, since=0, connect_s=JOIN_S)
+            while True:
+                for listen in (subscriber.events, subscriber.updates, subscriber.images):
+                    turns, begin = turns + 1, time.monotonic()
+                    try:
+                        for _ in listen(TURN_S):
+                            if time.monotonic() > begin + TURN_S:
+                                break
+                    finally:
+                        longest = max(longest, time.monotonic() - begin)
+                rounds += 1
+                if rounds == 1:
                     base = resources()[0]  # warm
+                if subscriber.ended or pipe.poll(0):
+                    break
         except LiveSptError:
             errors += 1
         if subscriber is not None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +28,9 @@ from livespt.stream.wire.publisher import Publisher
 EVENTS = 4  # a frame
 NOTE_EVERY = 10  # frames: those after the last note are made, and published, once more
 START = Start("chaos", "live", "made up", "yx", (512, 512), "<u2", 0.1, 0.02)
-ANSWER_S = 60.0  # for a word from the child, on a machine that is very busy
+LINGER_S = 60.0  # after the last word, for those who have not said goodbye
+PORTS = range(20_000, 30_000, 2)  # none that the system gives to sockets that connect
+ANSWER_S = LINGER_S + 240.0  # for a word from the child, on a machine that is very busy
 
 
 class Plan(NamedTuple):
@@ -59,6 +63,20 @@ def made_up(first: int, n: int) -> NDArray[np.void]:
     events["kind"] = events["seq"] % len(KINDS)
     events["other"] = events["amends"] = -1
     return events
+
+
+def free_endpoint() -> str:
+    """An endpoint whose two ports are free, and stay so while a publisher is begun again."""
+    for port in random.SystemRandom().sample(PORTS, 50):
+        try:
+            with (
+                socket.create_server(("127.0.0.1", port)),
+                socket.create_server(("127.0.0.1", port + 1)),
+            ):
+                return f"tcp://127.0.0.1:{port}"
+        except OSError:
+            continue
+    raise LiveSptError("no two free ports follow each other")
 
 
 def context() -> Any:
@@ -152,7 +170,7 @@ def _publish(pipe: Connection, plan: Plan) -> None:
             if not pipe.poll(left):
                 continue
             if pipe.recv() == "stop":
-                publisher.close(Stop(START.run, "complete", events=EVENTS * t), linger_s=60)
+                publisher.close(Stop(START.run, "complete", events=EVENTS * t), linger_s=LINGER_S)
                 pipe.send(EVENTS * t)
                 return
             names = ("malformed", "limited", "refused", "hung_up", "dropped", "resent")

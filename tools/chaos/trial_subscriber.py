@@ -17,7 +17,7 @@ from livespt.stream.types import EVENT
 from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.chaos.trial_publisher import context, made_up
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0  # for what a busy machine does late
 
 
 class Seen(NamedTuple):
@@ -47,6 +47,15 @@ class Follower:
         words = (self.endpoint, self.path, self.topics, self.key)
         self.process = context().Process(target=_follow, args=words, daemon=True)
         self.process.start()
+
+    def has_joined(self) -> bool:
+        """Wait until it has an event, for `PATIENCE_S` at most; say whether it has one."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (self.path.exists() and self.path.stat().st_size):
+            if time.monotonic() > deadline or not self.process.is_alive():
+                return False
+            time.sleep(0.05)
+        return True
 
     def signal(self, number: int) -> None:
         """Send a signal to the process."""

@@ -1,4 +1,8 @@
-"""Chaos on the wire, in short: the same code as `livespt chaos` runs, for seconds."""
+"""Chaos on the wire, in short: the same code as `livespt chaos` runs, for seconds.
+
+Nothing may be lost, changed or crash. What came late (`late`, `noticed_ms`) is not judged here: it
+tells how busy the machine was.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,8 @@ def test_malformed_messages_and_raw_connections_harm_no_one(tmp_path: Path) -> N
     figures = messages.run(600, tmp_path, print)
     assert figures["failed"] == []
     for who in ("plain", "curve"):
-        assert figures[who]["counts"]["malformed"] > 300
+        assert figures[who]["counts"]["malformed"] > 500
+    assert figures["hostile publisher"]["malformed"] > 0
 
 
 def test_every_subscriber_ends_with_every_event(tmp_path: Path) -> None:
@@ -26,7 +31,6 @@ def test_every_subscriber_ends_with_every_event(tmp_path: Path) -> None:
     assert figures["failed"] == []
     assert figures["identical"] == 5
     assert sum(kind["refetched"] for kind in figures["by_hardship"].values()) > 0
-    assert figures["noticed_ms"]["max"] < 1000  # 200 on a machine that is not busy
 
 
 @pytest.mark.slow
