@@ -32,7 +32,7 @@ DIAMETER = 7  # pixels, of trackpy's mask; Picasso's box
 MASS = 0.3 * 2 * np.pi * SIGMA_PX**2 * PEAK  # of trackpy: a third of a spot's photons
 GRADIENT = 0.5  # of Picasso's net gradient, in units of that of a spot in the median
 SEARCH_RANGE, MEMORY = 5.0, 3  # as of `worker.linker`
-BATCH = 10  # frames that laptrack links at once: it takes whole movies
+BATCH = 20  # frames that laptrack links at once: it takes whole movies
 
 
 def missing(name: str) -> str | None:
