@@ -312,6 +312,35 @@ def warm_up() -> None:
     report(warm_up(say=click.echo))
 
 
+@livespt.command()
+@click.option("--against", type=PATH, help="Python of an environment with another build. [none]")
+@click.option("--rows", multiple=True, help="Row, or job of several; may be repeated. [all]")
+@click.option("--pairs", type=click.IntRange(min=1), help="Chunks of each build and row. [10]")
+@click.option("--frames", type=click.IntRange(min=1), help="Frames of a chunk. [200]")
+@click.option("--quick", is_flag=True, help="A rough look: 4 pairs of 40 frames.")
+@click.option("--busy", is_flag=True, help="Measure although other programs run.")
+@click.option("--others/--no-others", default=True, show_default=True, help="trackpy and others.")
+@click.option("--holding", is_flag=True, help="Also the rate that replays hold (an hour).")
+def bench(**values: Any) -> None:
+    """CPU of a frame, compared with another build, other programs and the floor."""
+    from livespt.tools.bench import table
+    from livespt.tools.bench.bench import Choices, bench
+
+    found = bench(Choices(**values), say=click.echo)
+    report(found, table.tail(found))
+
+
+@livespt.command()
+@click.argument("run", type=PATH)
+@click.option("--plot", type=PATH, help="Picture to write. [RUN_latency.png]")
+@click.option("--worst", type=click.IntRange(min=1), default=5, show_default=True, help="Frames.")
+def latency(run: Path, plot: Path | None, worst: int) -> None:
+    """Where the time of each frame of RUN.zarr went."""
+    from livespt.tools.bench.latency import latency
+
+    report(latency(run, plot=plot, worst=worst))
+
+
 livespt.add_command(label)
 livespt.add_command(train)
 livespt.add_command(evaluate)
