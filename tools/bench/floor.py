@@ -126,7 +126,7 @@ def node_flop(node: dict[str, Any]) -> int:
     out = next(iter(node["output_type_shape"][0].values()))
     # a convolution sums over the weights of one output channel, a product over a row
     terms = prod(shapes[1][1:]) if kind == "Conv" else shapes[0][-1]
-    return 2 * prod(out) * int(terms)
+    return int(2 * prod(out) * terms)
 
 
 def _session(content: bytes, options: Any = None) -> Any:

@@ -64,7 +64,8 @@ def picasso(job: dict[str, Any], turns: Turns) -> None:
     camera = {"Baseline": OFFSET, "Sensitivity": 1.0, "Gain": 1}
 
     def found(image: NDArray[Any], least: float) -> tuple[Any, Any, Any]:
-        return localize.identify_in_image(image.astype(np.float32), least, DIAMETER)
+        y, x, gradient = localize.identify_in_image(image.astype(np.float32), least, DIAMETER)
+        return y, x, gradient
 
     gradients = np.sort(found(images[0], 0.0)[2])[-int(job["n"]) :]
     least = GRADIENT * float(np.median(gradients))
@@ -98,12 +99,16 @@ def laptrack(job: dict[str, Any], turns: Turns) -> None:
     """`laptrack.LapTrack`, some frames at a time."""
     from laptrack import LapTrack
 
-    track = LapTrack(
-        metric="sqeuclidean", cutoff=SEARCH_RANGE**2,
-        gap_closing_metric="sqeuclidean", gap_closing_cutoff=SEARCH_RANGE**2,
-        gap_closing_max_frame_count=MEMORY + 1,  # counts frames from the last point on
-        splitting_cutoff=False, merging_cutoff=False,
-    )  # fmt: skip
+    settings: dict[str, Any] = {
+        "metric": "sqeuclidean",
+        "cutoff": SEARCH_RANGE**2,
+        "gap_closing_metric": "sqeuclidean",
+        "gap_closing_cutoff": SEARCH_RANGE**2,
+        "gap_closing_max_frame_count": MEMORY + 1,  # counts frames from the last point on
+        "splitting_cutoff": False,
+        "merging_cutoff": False,
+    }
+    track = LapTrack(**settings)
     frames, batch = _points(job), []
     for k in turns:
         batch.append(frames[back_and_forth(k, len(frames))])

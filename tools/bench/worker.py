@@ -51,7 +51,11 @@ NAMES: dict[str, tuple[str, ...]] = {
     "States": ("stream.states:States",),
     "Linker": ("stream.link.linker:Linker", "stream.link:Linker"),
     "run": ("stream.pipeline:run",),
-    "Degradation": ("stream.degradation:Degradation", "stream.degradation:Ladder", "stream.ladder:Ladder"),
+    "Degradation": (
+        "stream.degradation:Degradation",
+        "stream.degradation:Ladder",
+        "stream.ladder:Ladder",
+    ),
     "RunWriter": ("stream.store.run:RunWriter", "stream.store:RunWriter"),
     "open_run": ("stream.store.run:open_run", "stream.store:open_run"),
     "Checkpoints": ("stream.recovery.checkpoints:Checkpoints", "stream.checkpoints:Checkpoints"),
