@@ -1,6 +1,6 @@
 """Chaos: the promises that nothing is lost, tried out: what `livespt chaos` runs, and its verdict.
 
-A part is a module with `run(times, folder, say) -> dict`. What it returns are figures, tables of
+A part is a function `run(times, folder, say) -> dict`. What it returns are figures, tables of
 them in dicts. Wherever a promise was kept or broken stands `held`, true or false, or `failed`, a
 list of what went wrong. What was promised within a time, and came later, stands in a list `late`
 of its own, because a busy machine can be the reason.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,20 +19,19 @@ from livespt.stream.errors import LiveSptError, StoreError
 class Part(NamedTuple):
     """A kind of accident."""
 
-    module: str  # in tools/chaos
     times: int  # what is promised is shown by so many
     about: str
 
 
 PARTS = {
-    "kills": Part("kills", 100, "analyzer, writer and capture are killed"),
-    "power": Part("power", 20, "the power fails"),
-    "disk": Part("disk", 1, "the disk fills up or breaks, memory is short"),
-    "subscribers": Part("subscribers", 200, "subscribers are late, stall or die"),
-    "latency": Part("latency", 5, "subscribers in the way of the publisher"),
-    "messages": Part("messages", 100_000, "messages that make no sense"),
-    "soak": Part("soak", 60, "minutes at 100 frames/s"),
-    "files": Part("files", 2000, "stores and models with damage in them"),
+    "kills": Part(100, "analyzer, writer and capture are killed"),
+    "power": Part(20, "the power fails"),
+    "disk": Part(1, "the disk fills up or breaks, memory is short"),
+    "subscribers": Part(200, "subscribers are late, stall or die"),
+    "latency": Part(5, "subscribers in the way of the publisher"),
+    "messages": Part(100_000, "messages that make no sense"),
+    "soak": Part(60, "minutes at 100 frames/s"),
+    "files": Part(2000, "stores and models with damage in them"),
 }
 
 
@@ -78,14 +76,29 @@ def chaos(
 def _run(
     what: Sequence[str], times: int | None, out: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    found = {}
+    found, runs = {}, _runs()
     for name in what or PARTS:
         part = PARTS[name]
-        module = import_module(f"livespt.tools.chaos.{part.module}")
         folder = out / name
         folder.mkdir()
-        found[name] = module.run(times or part.times, folder, say)
+        found[name] = runs[name](times or part.times, folder, say)
     return found
+
+
+def _runs() -> dict[str, Callable[[int, Path, Callable[[str], None]], dict[str, Any]]]:
+    """What runs each part; loaded when it is wanted, for the command line needs the names only."""
+    from livespt.tools.chaos import disk, files, kills, latency, messages, power, soak, subscribers
+
+    return {
+        "kills": kills.run,
+        "power": power.run,
+        "disk": disk.run,
+        "subscribers": subscribers.run,
+        "latency": latency.run,
+        "messages": messages.run,
+        "soak": soak.run,
+        "files": files.run,
+    }
 
 
 def check_held(found: dict[str, Any]) -> None:

@@ -1,3 +1,14 @@
 """The command line: groups, commands, their options; nothing imports it."""
 
-__all__ = ["classifier", "command", "evaluate", "label", "main", "settings", "train"]
+__all__ = [
+    "command",
+    "evaluate",
+    "label",
+    "machine",
+    "main",
+    "options",
+    "runs",
+    "settings",
+    "tables",
+    "train",
+]

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from livespt.tools.cli.classifier import evaluate_classifier
-from livespt.tools.cli.command import PATH, SEED, Group, report
+from livespt.tools.cli.command import PATH, POSITIVE, SEED, Group, report
 
 
 @click.group(cls=Group)
@@ -187,4 +186,41 @@ def evaluate_linker(folder: Path | None, tune: bool, **values: Any) -> None:
         report(linker.evaluate(report=folder, **values))
 
 
-evaluate.add_command(evaluate_classifier)
+@evaluate.command("classifier")
+@click.option("--simulated", type=click.IntRange(min=50), default=1000, show_default=True)
+@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True)
+@click.option("--learner", type=click.Choice(["linear", "network", "auto"]), default="linear")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--tracks", type=PATH, help="Real ones (.csv, .mdf): only describe these.")
+@click.option("--pixel-size-um", type=POSITIVE, help="Of --tracks.")
+@click.option("--frame-interval-s", type=POSITIVE, help="Likewise.")
+@click.option("--report", "folder", type=PATH, help="Folder for tables and pictures.")
+def evaluate_classifier(
+    tracks: Path | None,
+    pixel_size_um: float | None,
+    frame_interval_s: float | None,
+    folder: Path | None,
+    simulated: int,
+    **values: Any,
+) -> None:
+    """Two classes that differ in D alone, beside what is possible; or features of real tracks."""
+    from livespt.tools.evaluate.classifier import (
+        describe_real,
+        evaluate_classifier as two_class_test,
+    )
+    from livespt.tools.evaluate.classifier_report import distributions, write_report
+
+    if tracks is None:
+        figures = two_class_test(simulated, **values)
+        if folder is not None:
+            figures["files"] = write_report(figures, folder)
+        report(figures)
+        return
+    if pixel_size_um is None or frame_interval_s is None:
+        raise click.UsageError("--tracks needs --pixel-size-um and --frame-interval-s")
+    figures, features = describe_real(tracks, pixel_size_um, frame_interval_s)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        figures["file"] = f"{tracks.stem}.png"
+        distributions(folder / f"{tracks.stem}.png", tracks.stem, features)
+    report(figures)

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from livespt.tools.cli.classifier import train_classifier
 from livespt.tools.cli.command import PATH, POSITIVE, SEED, Finite, Group, report
 
 
@@ -229,4 +228,34 @@ def train_hologram(field: Path, **values: Any) -> None:
     report(train(field, microscope=optics, **values))
 
 
-train.add_command(train_classifier)
+@train.command("classifier")
+@click.option("--tracks", type=PATH, required=True, help="CSV: frame, particle, y, x[, z], label.")
+@click.option("--labels", type=PATH, help="CSV: particle, label[, group], in place of a column.")
+@click.option("--out", type=PATH, required=True, help="Model to write (.onnx).")
+@click.option("--pixel-size-um", type=POSITIVE, required=True)
+@click.option("--frame-interval-s", type=POSITIVE, required=True)
+@click.option("--z-step-um", type=POSITIVE, help="Of `z`; default: the pixel size.")
+@click.option("--label", default="label", show_default=True, help="Column of labels.")
+@click.option("--group", help="Column of what belongs together (cell, movie). Default: the track.")
+@click.option(
+    "--window", type=click.IntRange(min=0), default=0, show_default=True, help="Points; 0: tracks."
+)
+@click.option("--min-points", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True)
+@click.option(
+    "--learner",
+    type=click.Choice(["linear", "network", "auto"]),
+    default="linear",
+    show_default=True,
+    help="auto: the one that an inner cross-validation finds better.",
+)
+@click.option("--positive", help="Class told of where there is room for one. Default: the last.")
+@click.option("--accuracy", type=Finite(0, 1), help="Wanted of answers; less sure ones abstain.")
+@click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped.")
+@click.option("--seed", type=SEED, default=1, show_default=True)
+@click.option("--overwrite", is_flag=True)
+def train_classifier(tracks: Path, **values: Any) -> None:
+    """Tell tracks apart that you labelled: by identity, place, treatment, ..."""
+    from livespt.tools.train.classifier import train
+
+    report(train(tracks, **values))

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.store.run import open_run
-from livespt.tools.overlay import layers, sheet as panel
+from livespt.tools.overlay import layers
 from livespt.tools.overlay.layers import Marks
 from livespt.tools.overlay.opengl import PACKAGES, opengl
 from livespt.tools.overlay.picture import picture, write_png
 from livespt.tools.overlay.player import scene_at
+from livespt.tools.overlay.primitives import BACK, Place, Sheet, Text
 from livespt.tools.overlay.scene import Scene
+from livespt.tools.overlay.sheet import make_sheet, view
 from livespt.tools.overlay.visuals import corners, visuals
 
 SIZE = (1280, 760)  # canvas, pixels
@@ -66,7 +68,7 @@ class Overlay:
         self.canvas = vispy_scene.SceneCanvas(
             title="livespt overlay",
             size=size,
-            bgcolor=panel.BACK,
+            bgcolor=BACK,
             show=show,
             keys=None,
             px_scale=smooth,
@@ -120,10 +122,10 @@ class Overlay:
         shift = 1 / place.zoom
         where = np.array([(label.x, label.y) for label in shown]).reshape(-1, 2)
         words = [label.text for label in shown]
-        _fill_text(self.shadows, words, where + shift, [panel.BACK] * len(shown))
+        _fill_text(self.shadows, words, where + shift, [BACK] * len(shown))
         _fill_text(self.labels, words, where, [label.colour for label in shown])
         self._fill_sheet(
-            panel.sheet(
+            make_sheet(
                 scene, self.canvas.size, place, panel=self.panel, keys=self.keys, note=self.note
             )
         )
@@ -145,11 +147,11 @@ class Overlay:
         rows, columns = scene.image.shape
         self.view.camera.rect = (-0.5, -0.5, columns, rows)
 
-    def place(self, scene: Scene) -> panel.Place:
+    def place(self, scene: Scene) -> Place:
         """Return where the image lies on the canvas."""
         transform = self.image.get_transform("visual", "canvas")
         (left, top), (right, _) = transform.map([(0, 0), (scene.image.shape[1], 0)])[:, :2]
-        return panel.Place(float(left), float(top), float(right - left) / scene.image.shape[1])
+        return Place(float(left), float(top), float(right - left) / scene.image.shape[1])
 
     def picture(self) -> NDArray[np.uint8]:
         """Return the canvas as RGB (height, width, 3), physical pixels over `smooth`."""
@@ -166,18 +168,18 @@ class Overlay:
 
     def _frame(self, scene: Scene) -> None:
         """Place the view; fit an image of a new shape."""
-        x, y, width, height = panel.view(scene, self.canvas.size, self.panel)
+        x, y, width, height = view(scene, self.canvas.size, self.panel)
         self.view.pos, self.view.size = (x, y), (width, height)
         if scene.image.shape != self._shape:
             self._shape = scene.image.shape
             self.fit(scene)
 
-    def _fill_sheet(self, sheet: panel.Sheet) -> None:
+    def _fill_sheet(self, sheet: Sheet) -> None:
         self.flat.show(corners(sheet))
         if sheet.marks:
             _fill_markers(self.legend, layers.stack(sheet.marks))
         self.legend.visible = bool(sheet.marks)
-        groups: dict[tuple[float, str, bool], list[panel.Text]] = {k: [] for k in self._texts}
+        groups: dict[tuple[float, str, bool], list[Text]] = {k: [] for k in self._texts}
         for text in sheet.texts:
             groups.setdefault((text.size, text.align, text.bold), []).append(text)
         for key, texts in groups.items():

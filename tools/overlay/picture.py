@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.tools.overlay import layers, sheet as panel
+from livespt.tools.overlay import layers
 from livespt.tools.overlay.layers import Marks
+from livespt.tools.overlay.primitives import BACK, Sheet
 from livespt.tools.overlay.scene import Scene
+from livespt.tools.overlay.sheet import fit, make_sheet, view
 
 # matplotlib's names of layers.SYMBOLS, and their size beside the same marker in vispy
 MARKERS = ("o", "^", "s", "D", "x")
@@ -24,11 +26,11 @@ def picture(scene: Scene, size: tuple[int, int] = (1280, 760)) -> NDArray[np.uin
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=panel.BACK)
+    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=BACK)
     canvas: Any = FigureCanvasAgg(figure)
-    place = panel.fit(scene, size)
+    place = fit(scene, size)
     _draw_view(figure, scene, size, place.zoom)
-    sheet = panel.sheet(scene, size, place)
+    sheet = make_sheet(scene, size, place)
     axes = _axes(figure, (0, 0, *size), size)
     axes.set_xlim(0, size[0])
     axes.set_ylim(size[1], 0)
@@ -56,7 +58,7 @@ def _draw_view(figure: Any, scene: Scene, size: tuple[int, int], zoom: float) ->
     """Draw image, tails, marks and labels."""
     from matplotlib.collections import LineCollection
 
-    box = panel.view(scene, size)
+    box = view(scene, size)
     rows, columns = scene.image.shape
     wide, tall = box[2] / zoom, box[3] / zoom
     axes = _axes(figure, box, size)
@@ -69,13 +71,13 @@ def _draw_view(figure: Any, scene: Scene, size: tuple[int, int], zoom: float) ->
     _draw_marks(axes, layers.overlay(scene, zoom))
     font = _font(layers.LABEL_PX, True)
     for label in layers.labels(scene, zoom):
-        for shift, colour_name in ((1 / zoom, panel.BACK), (0, label.colour)):  # a shadow first
+        for shift, colour_name in ((1 / zoom, BACK), (0, label.colour)):  # a shadow first
             axes.text(label.x + shift, label.y + shift, label.text, color=colour_name, **font)
     axes.set_xlim((columns - wide) / 2 - 0.5, (columns + wide) / 2 - 0.5)
     axes.set_ylim((rows + tall) / 2 - 0.5, (rows - tall) / 2 - 0.5)
 
 
-def _draw_sheet(axes: Any, sheet: panel.Sheet) -> None:
+def _draw_sheet(axes: Any, sheet: Sheet) -> None:
     from matplotlib.patches import Rectangle
 
     for box in sheet.boxes:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.tools.overlay import layers, sheet as panel
+from livespt.tools.overlay import layers
+from livespt.tools.overlay.primitives import Colour, Sheet
 from livespt.tools.overlay.scene import Scene
 
 # One declaration a line: vispy reads no others. Both ends of a segment leave together (a_end).
@@ -138,10 +139,10 @@ def _vertices(rows: NDArray[np.float32]) -> NDArray[np.void]:
     return np.ascontiguousarray(rows).view(VERTEX)[:, 0]
 
 
-def corners(sheet: panel.Sheet) -> NDArray[np.void]:
+def corners(sheet: Sheet) -> NDArray[np.void]:
     """Return boxes and paths as triangles: three CORNER rows each, in drawing order."""
     quads: list[NDArray[Any]] = []
-    colours: list[panel.Colour] = []
+    colours: list[Colour] = []
     for box in sheet.boxes:
         right, bottom = box.x + box.width, box.y + box.height
         quads.append(np.array([(box.x, box.y), (right, box.y), (right, bottom), (box.x, bottom)]))

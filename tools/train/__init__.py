@@ -9,6 +9,7 @@ __all__ = [
     "own_tracks",
     "segmenter",
     "step_hmm",
+    "track_batches",
     "track_networks",
     "uncoating",
 ]

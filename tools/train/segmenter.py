@@ -18,7 +18,8 @@ import numpy as np
 
 from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
-from livespt.tools.train.loop import INPUT, choose_device, plan
+from livespt.tools.train.loop import choose_device, plan
+from livespt.tools.train.track_batches import INPUT
 from livespt.tools.train.track_networks import MakeTracks, Recipe, learn
 
 if TYPE_CHECKING:

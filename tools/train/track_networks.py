@@ -11,7 +11,8 @@ import numpy as np
 from livespt.models.motion import features, intensity_features
 from livespt.models.motion.calibration import ece, fit_temperature, log_softmax, nll
 from livespt.models.simulate.tracks import Tracks
-from livespt.tools.train.loop import POOL, THREADS, Batch, Pools, ages, fit
+from livespt.tools.train.loop import THREADS, fit
+from livespt.tools.train.track_batches import POOL, Batch, Pools, ages
 
 if TYPE_CHECKING:
     from torch import Tensor

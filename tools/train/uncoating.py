@@ -22,8 +22,9 @@ from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.intensities import lit
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.models.simulate.virus_entry import simulate_entry
-from livespt.tools.train.loop import INPUT, choose_device, plan
+from livespt.tools.train.loop import choose_device, plan
 from livespt.tools.train.own_tracks import Own, mixed
+from livespt.tools.train.track_batches import INPUT
 from livespt.tools.train.track_networks import MakeTracks, Recipe, learn
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from livespt.tools.overlay.opengl import (
     opengl_backend,
 )
 from livespt.tools.overlay.picture import picture
+from livespt.tools.overlay.primitives import STATUS
 from livespt.tools.overlay.scene import Scene
 
 SIZE = (1000, 600)
@@ -185,7 +186,7 @@ def test_a_pixel_is_drawn_around_its_integer_place(renderer: str, overlay: Overl
     scene.add(scene_update(0), black)
     scene.levels = (0.0, 255.0)
     image = drawn(overlay, scene) if renderer == "vispy" else picture(scene, SIZE)
-    part = image[: SIZE[1] - sheet.STATUS, : sheet.view(scene, SIZE)[2]].min(axis=2) > 250
+    part = image[: SIZE[1] - STATUS, : sheet.view(scene, SIZE)[2]].min(axis=2) > 250
     x, y, zoom = sheet.fit(scene, SIZE)
     part[: round(y + 10 * zoom)] = part[round(y + 45 * zoom) :] = False  # time stamp, scale bar
     rows, columns = np.nonzero(part)

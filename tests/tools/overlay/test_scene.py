@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from livespt.stream.types import ABSTAIN, EVENT, KINDS, MOTIONS, SPOT, STATE, Start, Timings, Update
 from livespt.tools.overlay import layers, sheet
+from livespt.tools.overlay.panels.status import KEYS, clock, round_length, status
+from livespt.tools.overlay.primitives import clip
 from livespt.tools.overlay.scene import OTHER_FLASH_FRAMES, UNCOATING, UNSURE, Scene
 
 SIZE = (1280, 760)
@@ -263,7 +265,7 @@ def test_labels_cover_neither_heads_nor_each_other() -> None:
     ("most", "length"), [(1.0, 1.0), (0.99, 0.5), (7.2, 5.0), (49.0, 20.0), (1000.0, 1000.0)]
 )
 def test_a_scale_bar_has_a_round_length(most: float, length: float) -> None:
-    assert sheet.round_length(most) == pytest.approx(length)
+    assert round_length(most) == pytest.approx(length)
 
 
 def test_the_scale_bar_is_as_long_as_it_says() -> None:
@@ -272,7 +274,7 @@ def test_the_scale_bar_is_as_long_as_it_says() -> None:
     for pixel, unit in ((0.1, "µm"), (None, "px")):
         scene.start = Start("r", "live", "s", "yx", (100, 120), "<u2", pixel, 0.05)
         place = sheet.fit(scene, SIZE)
-        drawn = sheet.sheet(scene, SIZE, place)
+        drawn = sheet.make_sheet(scene, SIZE, place)
         text = next(t for t in drawn.texts if t.text.endswith(unit) and t.align == "center")
         bar = next(b for b in drawn.boxes if b.height == 4)
         length = float(text.text.split()[0]) / (pixel or 1.0)
@@ -294,7 +296,7 @@ def test_texts_stay_on_the_canvas_and_apart(size: tuple[int, int], shape: tuple[
         scene.add(update(t, spots(t, ids, [(10, 10), (20, 20)]), known, happened))
     scene.selected = 1
     place = sheet.fit(scene, size)
-    drawn = sheet.sheet(scene, size, place)
+    drawn = sheet.make_sheet(scene, size, place)
     shift = {"left": 0.0, "center": 0.5, "right": 1.0}
     lines: list[tuple[float, float, float]] = []
     for text in drawn.texts:
@@ -312,10 +314,10 @@ def test_the_panel_names_every_state_and_the_status_counts() -> None:
     scene = Scene(START)
     walk(scene, 21, tracks=3)
     scene.add(update(21, happened=events(21, "uncoating", 1), lost=2))
-    words = [t.text for t in sheet.sheet(scene, SIZE, sheet.fit(scene, SIZE)).texts]
+    words = [t.text for t in sheet.make_sheet(scene, SIZE, sheet.fit(scene, SIZE)).texts]
     assert set(layers.NAMES) <= set(words)
     assert "1.05 s" in words and "track 1" in words
-    line = sheet.status(scene, "paused")
+    line = status(scene, "paused")
     for part in ("frame 21", "20 frames/s", "0 tracks", "2 lost", "1 events", "run run1", "paused"):
         assert part in line
     assert "latency 20 / 31 ms" in line
@@ -324,13 +326,13 @@ def test_the_panel_names_every_state_and_the_status_counts() -> None:
 def test_a_hidden_panel_gives_its_place_to_the_image() -> None:
     scene = Scene(START)
     assert sheet.view(scene, SIZE, panel=False)[2] == SIZE[0] > sheet.view(scene, SIZE)[2]
-    words = [t.text for t in sheet.sheet(scene, SIZE, sheet.fit(scene, SIZE), keys=True).texts]
-    assert all(key in words for key, _ in sheet.KEYS)
+    words = [t.text for t in sheet.make_sheet(scene, SIZE, sheet.fit(scene, SIZE), keys=True).texts]
+    assert all(key in words for key, _ in KEYS)
 
 
 def test_clip_keeps_both_ends() -> None:
-    assert sheet.clip("short", 200, 12) == "short"
-    short = sheet.clip("/a/long/path/to/the/movie.tif", 100, 12)
+    assert clip("short", 200, 12) == "short"
+    short = clip("/a/long/path/to/the/movie.tif", 100, 12)
     assert len(short) < 16 and short.startswith("/a") and short.endswith(".tif")
 
 
@@ -338,4 +340,4 @@ def test_clip_keeps_both_ends() -> None:
 def test_clock(time_s: float, text: str) -> None:
     scene = Scene(START)
     scene.time_s = time_s
-    assert sheet.clock(scene) == text
+    assert clock(scene) == text

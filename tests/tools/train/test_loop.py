@@ -15,7 +15,8 @@ from livespt.models.motion import features
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.tools.train import loop
-from livespt.tools.train.loop import BATCHES, Pools, ages, fit, plan
+from livespt.tools.train.loop import fit, plan
+from livespt.tools.train.track_batches import BATCHES, Pools, ages, side_by_side
 
 POOL = 150  # tracks
 
@@ -84,9 +85,9 @@ def test_the_same_step_is_the_same_batch_whatever_came_before() -> None:
 
 def test_a_batch_without_a_track_and_one_of_a_single_point() -> None:
     offset, told = np.array([0, 1, 4]), np.ones((4, features.COUNT), np.float32)
-    none = loop.side_by_side(offset, told, told, np.arange(4), np.zeros(0, np.int64))
+    none = side_by_side(offset, told, told, np.arange(4), np.zeros(0, np.int64))
     assert none.ahead.shape == (1, 0, features.COUNT)
-    one = loop.side_by_side(offset, told, told, np.arange(4), np.array([0]))
+    one = side_by_side(offset, told, told, np.arange(4), np.array([0]))
     assert one.truth.tolist() == [[0]] and one.turn.tolist() == [[0]]
 
 

@@ -26,7 +26,7 @@ from livespt.tools.train import (
     track_networks,
     uncoating as train_uncoating,
 )
-from livespt.tools.train.loop import Batch
+from livespt.tools.train.track_batches import Batch
 from livespt.tools.train.track_networks import Recipe, answers, calibrate, learn, threshold
 
 RECIPES = {"segment": train_segmenter, "uncoating": train_uncoating}
