@@ -10,25 +10,13 @@ Probabilities may fall again later; a decision, once made, is not taken back her
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
+from livespt.stream.settings import DEFAULT_RULE, Rule
 from livespt.stream.states import Settled
 from livespt.stream.types import EVENT, KINDS, MOTIONS
-
-
-class Rule(NamedTuple):
-    """When to announce an uncoating and a changepoint."""
-
-    threshold: float = 0.8  # of p_uncoated
-    hold: int = 5  # settled points above it
-    change_hold: int = 8  # settled points in the new motion
-
-
-DEFAULT_RULE = Rule()
 
 
 class Decisions:

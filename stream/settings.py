@@ -1,29 +1,241 @@
-"""Settings: what the analysis of a run is set to."""
+"""Settings of an analysis: the one table of their names, units, ranges, defaults and meanings.
+
+The options of the command line, the keys of TOML files, the check of a replayed run, `Start` and
+`docs/settings.md` are all made from this table. A new setting is one more field of `Settings`, and
+the code that uses it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, NamedTuple, Self
 
-from livespt.stream.decisions import DEFAULT_RULE, Rule
+from livespt.stream.errors import SettingError
+
+MOTION_MODELS = ("none", "brownian", "velocity", "auto")  # numbered in this order when compiled
+
+
+class Range(NamedTuple):
+    """Values that a number may have; the ends are allowed."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __str__(self) -> str:
+        if math.isinf(self.high):
+            return f"{self.low:g} or more"
+        return f"{self.low:g} to {self.high:g}"
+
+
+class About(NamedTuple):
+    """What is known of a setting beside its name and default."""
+
+    help: str  # what it does, to be read alone
+    unit: str = ""
+    range: Range = Range()
+    choices: tuple[str, ...] = ()
+    chosen_by: Literal["user", "models", "movie"] = "user"
+
+
+def setting(default: Any, help: str, **about: Any) -> Any:
+    """Declare a field of `Settings` or `Rule`; `about` are further fields of `About`."""
+    return field(default=default, metadata={"about": About(help, **about)})
+
+
+def described(table: type[Any]) -> Iterator[tuple[str, About, Any]]:
+    """Yield name, description and default of each setting of a table, in order."""
+    for one in fields(table):
+        assert one.default is not MISSING
+        yield one.name, one.metadata["about"], one.default
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Refuse values that no analysis can have, each by itself.
+
+    Raises
+    ------
+    SettingError
+        An unknown setting, or a value of another kind or out of its range.
+    """
+    known = {name: (about, default) for name, about, default in described(Settings)}
+    for name, value in values.items():
+        if name not in known:
+            raise SettingError(f"unknown setting '{name}'; known are {', '.join(known)}")
+        _check(name, *known[name], value)
+
+
+def _check(name: str, about: About, default: Any, value: Any) -> None:
+    """Raise SettingError unless `value` is of the kind of `default` and one of its values."""
+    if isinstance(default, float):
+        kind, fits = "a number", _is_number(value) and math.isfinite(value)
+    elif isinstance(default, int) and not isinstance(default, bool):
+        kind, fits = "a whole number", type(value) is int
+    else:
+        kind, fits = f"of kind {type(default).__name__}", type(value) is type(default)
+    if not fits:
+        raise SettingError(f"{name} is {value!r:.40}; it must be {kind}")
+    if about.choices and value not in about.choices:
+        raise SettingError(f"{name} is {value!r:.40}; choose one of {', '.join(about.choices)}")
+    if _is_number(value) and not about.range.low <= value <= about.range.high:
+        unit = f" {about.unit}" if about.unit else ""
+        raise SettingError(f"{name} is {value:g}; it must lie in {about.range}{unit}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class Table:
+    """Base of the tables of settings: every value is checked when one is made.
+
+    Raises
+    ------
+    SettingError
+        A value of another kind, or out of its range.
+    """
+
+    def __post_init__(self) -> None:
+        for name, about, default in described(type(self)):
+            _check(name, about, default, getattr(self, name))
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the analysis of a run is set to. Stored in `Start`, taken from there by a replay."""
+class Rule(Table):
+    """When an uncoating and a changepoint are announced."""
 
-    search_range: float = 5.0  # pixels a particle may move from frame to frame
-    memory: int = 3  # frames a particle may be missed and keep its track
-    lag: int = 16  # frames of look-ahead of a settled state
-    abstain_below: float = 0.0
-    rule: Rule = DEFAULT_RULE
-    z_scale: float = 1.0  # z step in units of a pixel
-    # how the linker foresees motion, see `stream.link.motion_model`; a model loses more of the
-    # particles that are suddenly fast, as after uncoating
-    motion: str = "none"
-    intensity_weight: float = 0.0  # of changes of intensity in the cost of its links
-    # what reads tracks is told the intensities of their points, too: where the label is lost with
-    # the coat, that shows sooner than the motion
-    read_intensity: bool = False
-    lineage: bool = False  # tell tracks that merge and split
-    # frames after which links are judged once more, see `stream.link.relinker`; 0: never
-    refine: int = 0
+    threshold: float = setting(
+        0.8,
+        "Probability above which a settled point counts as uncoated.",
+        range=Range(0, 1),
+        chosen_by="models",
+    )
+    hold: int = setting(
+        5,
+        "Settled points in a row that must count as uncoated.",
+        unit="points",
+        range=Range(1, 999),
+        chosen_by="models",
+    )
+    change_hold: int = setting(
+        8,
+        "Settled points in a row in another motion that make a changepoint.",
+        unit="points",
+        range=Range(1, 999),
+        chosen_by="models",
+    )
+
+
+DEFAULT_RULE = Rule()
+
+
+@dataclass(frozen=True)
+class Settings(Table):
+    """What the analysis of a run is set to. `Start` stores it, and a replay takes it from there."""
+
+    search_range: float = setting(
+        5.0,
+        "Greatest distance that a particle moves from one frame to the next.",
+        unit="pixels",
+        range=Range(1e-3, 1000),
+    )
+    memory: int = setting(
+        3,
+        "Frames for which a particle may be missed and keep its track.",
+        unit="frames",
+        range=Range(0, 999),
+    )
+    motion: str = setting(
+        "none",
+        "Motion model by which the linker predicts where each track goes next.",
+        choices=MOTION_MODELS,
+    )
+    refine: int = setting(
+        0,
+        "Frames after which each link is decided once more; needs a motion model; 0: never.",
+        unit="frames",
+        range=Range(0, 999),
+    )
+    lineage: bool = setting(False, "Report tracks that merge and split.")
+    read_intensity: bool = setting(
+        False,
+        "Let the uncoating model see each spot's intensity, where the label is lost with the coat.",
+    )
+    intensity_weight: float = setting(
+        0.0,
+        "Weight of changes of intensity in the cost of a link; needs a motion model.",
+        range=Range(0, 1000),
+    )
+    lag: int = setting(
+        16,
+        "Frames that are seen beyond a point before its state is settled.",
+        unit="frames",
+        range=Range(0, 999),
+        chosen_by="models",
+    )
+    abstain_below: float = setting(
+        0.0,
+        "Probability of the likeliest motion below which no motion is named.",
+        range=Range(0, 1),
+        chosen_by="models",
+    )
+    rule: Rule = setting(  # noqa: RUF009
+        DEFAULT_RULE, "When an uncoating and a changepoint are announced.", chosen_by="models"
+    )
+    z_scale: float = setting(
+        1.0,
+        "Distance between the planes of a stack.",
+        unit="pixels",
+        range=Range(1e-6, 1e6),
+        chosen_by="movie",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.intensity_weight and self.motion == "none":
+            raise SettingError(
+                f"intensity_weight is {self.intensity_weight:g} with motion 'none'; choose a "
+                "motion model (brownian, velocity, auto), whose links have a cost it counts in"
+            )
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> Self:
+        """Make the settings of a stored run; names that this version does not know are left out.
+
+        Raises
+        ------
+        SettingError
+            A value that no analysis can have.
+        """
+        known = {name: values[name] for name, _, _ in described(cls) if name in values}
+        rule = known.get("rule", {})
+        names = {name for name, _, _ in described(Rule)}
+        if not isinstance(rule, Mapping) or not rule.keys() <= names:
+            raise SettingError(f"rule is {rule!r:.40}; it must be a table of {', '.join(names)}")
+        known["rule"] = Rule(**rule)
+        return cls(**known)
+
+
+def user_settings() -> list[tuple[str, About, Any]]:
+    """Return name, description and default of the settings that a user chooses."""
+    return [entry for entry in described(Settings) if entry[1].chosen_by == "user"]
+
+
+def documentation() -> str:
+    """Return the table of all settings in Markdown."""
+    lines = ["| setting | default | unit | values | chosen by | meaning |", "|---" * 6 + "|"]
+    for prefix, table in (("", Settings), ("rule.", Rule)):
+        for name, about, default in described(table):
+            if isinstance(default, Table):
+                continue
+            shown = str(default).lower() if isinstance(default, bool) else f"{default}"
+            cells = (f"`{prefix}{name}`", shown, about.unit, _values(about, default))
+            lines.append(f"| {' | '.join((*cells, about.chosen_by, about.help))} |")
+    return "\n".join(lines)
+
+
+def _values(about: About, default: Any) -> str:
+    if isinstance(default, bool):
+        return "true, false"
+    return ", ".join(about.choices) or str(about.range)

@@ -17,6 +17,7 @@ from livespt.tools.runs.options import Facts, Options
 from livespt.tools.tables.analyze import whole_tracks
 
 LONGEST = 8  # modules that the report names
+MODELLED = {"motion": "auto", "refine": 4, "lineage": True}
 
 
 class CompileTimes(compiler.Listener):
@@ -75,7 +76,9 @@ def warm_up(say: Callable[[str], None] = print) -> dict[str, Any]:
     """
     parts: dict[str, Callable[[], object]] = {
         "frames": lambda: _compose("yx", Options()),
-        "motion models": lambda: _compose("yx", Options(motion="auto", refine=4, lineage=True)),
+        "motion models": lambda: _compose(
+            "yx", Options(settings={"motion": "auto", "refine": 4, "lineage": True})
+        ),
         "stacks": lambda: _compose("zyx", Options()),
         "whole tracks": _whole_tracks,
     }

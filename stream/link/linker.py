@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.link import link_frame, motion_model
 from livespt.stream.link.relinker import Cut, Moves, Refiner
+from livespt.stream.settings import MOTION_MODELS
 
 _MAGIC = b"livelnk4"
 _NO_SDS, _NO_LIGHT = np.empty((0, 2)), np.empty(0)
@@ -78,8 +79,8 @@ class Linker:
         intensity_weight: float = 0.0,
         refine: int = 0,
     ) -> None:
-        if motion not in motion_model.MODELS:
-            known = ", ".join(motion_model.MODELS)
+        if motion not in MOTION_MODELS:
+            known = ", ".join(MOTION_MODELS)
             raise SettingError(f"no motion model {motion!r}; choose one of {known}")
         if not (math.isfinite(intensity_weight) and intensity_weight >= 0):
             raise SettingError(f"intensity_weight is {intensity_weight}; give 0 or more")
@@ -107,7 +108,7 @@ class Linker:
         self.frame: int | None = None  # the last one linked
         self._refiner: Refiner | None = None
         if refine:
-            model = motion_model.MODELS.index(motion)
+            model = MOTION_MODELS.index(motion)
             self._refiner = Refiner(
                 refine, memory, ndim, model, self.search_range, self.intensity_weight
             )
@@ -192,7 +193,7 @@ class Linker:
         else:
             noise, light = self._measured(len(at), precision, intensity)
             clock = self._tick(frame, time_s)
-            model = motion_model.MODELS.index(self.motion)
+            model = MOTION_MODELS.index(self.motion)
             weight = self.intensity_weight if intensity is not None else 0.0
             followed, degraded, self._state = link_frame.moving(
                 *known, self._state, self._common, clock, noise, light, weight, model, self.ndim
@@ -313,7 +314,7 @@ class Linker:
                 _HEAD.pack(
                     _MAGIC, self.search_range, self.intensity_weight,
                     self._clock, self._time_s, self._interval_s,
-                    motion_model.MODELS.index(self.motion), self.memory, self.refine, self.ndim,
+                    MOTION_MODELS.index(self.motion), self.memory, self.refine, self.ndim,
                     self.capacity, self.next_id, *frame, self._slots, self._n_free, self._n_lost,
                     len(self._id),
                 ),
@@ -357,7 +358,7 @@ class Linker:
         n_free, n_lost, n = counts
         if not (0 <= model and slots <= capacity <= _MOST and min(counts) >= 0):
             raise ValueError
-        how = {"motion": motion_model.MODELS[model], "intensity_weight": weight, "refine": refine}
+        how = {"motion": MOTION_MODELS[model], "intensity_weight": weight, "refine": refine}
         linker = cls(reach, memory, ndim, next_id, capacity, **how)
         linker.frame = frame if seen else None
         linker._clock, linker._time_s, linker._interval_s = clock, time_s, interval_s

@@ -21,8 +21,6 @@ import numpy as np
 
 from livespt.stream.compiled import njit
 
-MODELS = ("none", "brownian", "velocity", "auto")
-
 # a track's row
 BX, VX, V = 0, 3, 6  # z, y, x of the Brownian and of the directed filter; velocity, px a frame
 BP = 9  # variance of the Brownian position: lateral, axial

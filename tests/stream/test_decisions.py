@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.decisions import Decisions, Rule
+from livespt.stream.decisions import Decisions
+from livespt.stream.settings import Rule
 from livespt.stream.states import Settled
 from livespt.stream.types import KINDS, STATE
 

@@ -27,7 +27,7 @@ from livespt.stream.store import checksums
 from livespt.stream.store.run import RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Start, Stop
-from livespt.tools.runs.compose import _settings_of
+from livespt.tools.runs.compose import stored_settings
 from livespt.tools.runs.provenance import original
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -278,7 +278,7 @@ def test_a_forged_first_word_is_refused(run: Path, case: str) -> None:
 
 
 def settings(**facts: Any) -> dict[str, Any]:
-    return asdict(Settings()) | {"rule": Settings().rule._asdict()} | facts
+    return asdict(Settings()) | facts
 
 
 HOSTILE_SETTINGS = {
@@ -294,9 +294,9 @@ HOSTILE_SETTINGS = {
 
 @pytest.mark.parametrize("case", HOSTILE_SETTINGS)
 def test_a_replay_takes_no_settings_that_no_run_has(case: str) -> None:
-    assert _settings_of(start(settings=settings()), 30) == Settings()
+    assert stored_settings(start(settings=settings()), 30) == Settings()
     with pytest.raises(InputError, match="settings that no analysis can have"):
-        _settings_of(start(settings=settings(**HOSTILE_SETTINGS[case])), 30)
+        stored_settings(start(settings=settings(**HOSTILE_SETTINGS[case])), 30)
 
 
 def test_xml_that_declares_entities_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ PATH = click.Path(path_type=Path)
 class Finite(click.FloatRange):
     """A number that is neither NaN nor infinite."""
 
+    name = "number"
+
+    def _describe_range(self) -> str:
+        """Return nothing where there is no range: click would print `x<=None`."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse what is no finite number in the range."""
         number = super().convert(value, param, ctx)

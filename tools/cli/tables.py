@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from livespt.tools.cli.command import FINITE, PATH, POSITIVE, Command, report
-from livespt.tools.cli.options import MOTION
+from livespt.tools.cli.options import setting_option
 
 
 @click.command(cls=Command)
@@ -25,10 +25,10 @@ def export(run: Path, out: Path, overwrite: bool) -> None:
 @click.command(cls=Command)
 @click.argument("spots", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--search-range", type=FINITE, default=5.0, show_default=True)
-@click.option("--memory", type=int, default=0, show_default=True)
-@click.option("--motion", type=MOTION, default="none", show_default=True, help="What is foreseen.")
-@click.option("--refine", type=int, default=0, show_default=True, help="Judge links again after.")
+@setting_option("search_range", 5.0)
+@setting_option("memory", 0)
+@setting_option("motion", "none")
+@setting_option("refine", 0)
 @click.option("--overwrite", is_flag=True)
 def link(spots: Path, out: Path, **values: Any) -> None:
     """Link the localizations of SPOTS.csv (frame, y, x[, z]): adds `particle`."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
-from math import isfinite
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 
 from livespt.stream.analyzer import Analyzer
-from livespt.stream.decisions import Rule
-from livespt.stream.errors import InputError, ModelError
-from livespt.stream.link import motion_model, relinker
-from livespt.stream.settings import Settings
+from livespt.stream.errors import InputError, ModelError, SettingError
+from livespt.stream.link import relinker
+from livespt.stream.settings import MOTION_MODELS, Rule, Settings
 from livespt.stream.timing import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
 from livespt.tools.runs.options import Facts, Options, check_options
@@ -83,7 +81,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         z_step_um=facts.z_step_um,
         time_zero_utc=opened(origin),
         camera={"known": "unknown"},
-        settings=asdict(settings) | {"rule": settings.rule._asdict()},
+        settings=asdict(settings),
         models=dict(zip(ROLES, map(identity, sessions), strict=False)),
         software=software(),
         machine={
@@ -109,7 +107,7 @@ def warm_up(infer: Infer, settings: Settings) -> None:
         rehearsal(Frame(t, t, 0, 0, 0.0, np.full((1, 1), n, np.uint8)))
     rehearsal.finish()
     if settings.refine:
-        relinker.rehearse(motion_model.MODELS.index(settings.motion), 2)
+        relinker.rehearse(MOTION_MODELS.index(settings.motion), 2)
 
 
 def load_localizer(
@@ -159,28 +157,13 @@ def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:
     return opened[0], opened[1]
 
 
-def _settings_of(origin: Start, farthest: int) -> Settings:
-    """Settings of the run that is replayed; InputError where no run can have them."""
-    known = {field.name for field in fields(Settings)}  # older runs have more
-    kept = {name: value for name, value in origin.settings.items() if name in known}
+def stored_settings(origin: Start, farthest: int) -> Settings:
+    """Settings of the run that is replayed; InputError where no analysis can have them."""
     try:
-        rule = Rule(**kept.pop("rule"))
-        default = Settings()
-        for values, model in ((kept, asdict(default)), (rule._asdict(), Rule()._asdict())):
-            for name, value in values.items():
-                _check_like(name, value, model[name])
-        settings = Settings(**kept, rule=rule)
-        in_range = (
-            0 < settings.search_range < 1000
-            and 0 <= settings.memory < 1000
-            and 0 <= settings.lag <= farthest
-            and 0 <= settings.refine
-            and 0 < settings.z_scale < 1e6
-            and settings.motion in motion_model.MODELS
-        )
-        if not in_range:
-            raise ValueError("out of range")
-    except (TypeError, KeyError, ValueError) as error:
+        settings = Settings.stored(origin.settings)
+        if settings.lag > farthest:
+            raise SettingError(f"lag is {settings.lag}; the models look {farthest} frames ahead")
+    except SettingError as error:
         raise InputError(
             f"run {origin.run!r:.40} has settings that no analysis can have ({error}): replay its "
             "movie with settings of your own"
@@ -188,21 +171,10 @@ def _settings_of(origin: Start, farthest: int) -> Settings:
     return settings
 
 
-def _check_like(name: str, value: object, model: object) -> None:
-    """Raise TypeError unless `value` is of the kind of `model`, numbers being finite."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(model, float):
-        good = number and isfinite(value)  # type: ignore[arg-type]
-    else:
-        good = type(value) is type(model)
-    if not good:
-        raise TypeError(f"{name} is {value!r:.40}")
-
-
 def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None) -> Settings:
     settings = Settings()
     if origin is not None and origin.settings:
-        settings = _settings_of(origin, infer.farthest)
+        settings = stored_settings(origin, infer.farthest)
     elif facts.z_step_um and facts.pixel_size_um:
         settings = replace(settings, z_scale=facts.z_step_um / facts.pixel_size_um)
     if origin is None or options.segmenter is not None or options.uncoating is not None:
@@ -212,6 +184,4 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
             abstain_below=infer.abstain_below,
             rule=Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"]),
         )
-    names = ("search_range", "memory", "motion", "read_intensity", "lineage", "refine")
-    chosen = {name: getattr(options, name) for name in names}
-    return replace(settings, **{name: value for name, value in chosen.items() if value is not None})
+    return replace(settings, **options.settings)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from livespt.stream.errors import SettingError
 from livespt.stream.host.atomic_files import Durability
+from livespt.stream.settings import check
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose for an analysis; None: as the replayed run, or the default."""
+    """What a user may choose for an analysis; None: as in the replayed run, or the default.
+
+    Settings that are not named in `settings` are those of the replayed run, or the defaults.
+    """
 
     localizer: Path | None = None
     segmenter: Path | None = None
     uncoating: Path | None = None
     classifier: Path | None = None  # a user's, of models/task; none otherwise
-    search_range: float | None = None  # pixels
-    memory: int | None = None  # frames
-    motion: str | None = None  # one of `stream.link.motion_model.MODELS`
-    read_intensity: bool | None = None  # the label is lost with the coat
-    lineage: bool | None = None  # tell tracks that merge and split
-    refine: int | None = None  # frames after which links are judged once more
+    settings: Mapping[str, Any] = field(default_factory=dict)  # some of `stream.settings.Settings`
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
     threads: int = 1
 
@@ -42,12 +42,7 @@ class Facts(NamedTuple):
 
 def check_options(options: Options) -> None:
     """Refuse values that no run can use."""
-    if options.search_range is not None and not 0 < options.search_range < 1000:
-        raise SettingError(
-            f"search_range must lie between 0 and 1000 px, not {options.search_range}"
-        )
-    if options.memory is not None and not 0 <= options.memory < 1000:
-        raise SettingError(f"memory must lie from 0 to 999 frames, not {options.memory}")
+    check(options.settings)
     if options.threads < 1:
         raise SettingError(f"threads must be 1 or more, not {options.threads}")
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from livespt.models.simulate.crowds import scene, steps
 from livespt.stream.errors import SettingError
 from livespt.stream.link.linker import Linker
-from livespt.stream.link.motion_model import MODELS
 from livespt.stream.link.offline import link_points
+from livespt.stream.settings import MOTION_MODELS
 from livespt.tools.score.tracks import Table, mistakes, score, without_short
 
 Points = NDArray[np.float64]
-MOVING = MODELS[1:]
+MOVING = MOTION_MODELS[1:]
 
 
-@pytest.mark.parametrize("motion", MODELS)
+@pytest.mark.parametrize("motion", MOTION_MODELS)
 @pytest.mark.parametrize("ndim", [2, 3])
 @given(seed=st.integers(0, 2**31), cut=st.integers(0, 12))
 @examples(max_examples=15, deadline=None)

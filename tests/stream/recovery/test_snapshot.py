@@ -27,11 +27,10 @@ from livespt.models.motion.segmenter import Segmenter
 from livespt.models.motion.uncoating import Uncoating
 from livespt.models.runtime.card import write_card
 from livespt.stream.analyzer import Analyzer
-from livespt.stream.decisions import Rule
 from livespt.stream.errors import InputError
 from livespt.stream.link.linker import Linker
 from livespt.stream.recovery import snapshot
-from livespt.stream.settings import Settings
+from livespt.stream.settings import Rule, Settings
 from livespt.stream.timing import Timed, TimedInfer
 from livespt.stream.types import EVENT, KINDS, SPOT, Frame, Update, joined
 from livespt.tools.runs.compose import compose
@@ -250,7 +249,8 @@ from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.tools.runs.compose import Facts, Options, compose
 movie = virus_entry(Scenario(seed=3, n_frames=40, shape=(128, 128), viruses=12, uncoating=8))
 facts = Facts("simulated", "yx", movie.shape, movie.dtype, 0.1, 0.05)
-analyze = compose(facts, Options(lineage=True, motion="auto", refine=4), "replay").analyzer
+options = Options(settings={"lineage": True, "motion": "auto", "refine": 4})
+analyze = compose(facts, options, "replay").analyzer
 data = Path(sys.argv[1]).read_bytes()
 snapshot.restore(analyze, data)
 digest = hashlib.sha256()
@@ -267,7 +267,9 @@ print(digest.hexdigest())
 def test_another_process_goes_on_with_the_shipped_networks(tmp_path: Path) -> None:
     movie = virus_entry(Scenario(seed=3, n_frames=40, shape=(128, 128), viruses=12, uncoating=8))
     facts = Facts("simulated", "yx", movie.shape, movie.dtype, 0.1, 0.05)
-    analyze = compose(facts, Options(lineage=True, motion="auto", refine=4), "replay").analyzer
+    analyze = compose(
+        facts, Options(settings={"lineage": True, "motion": "auto", "refine": 4}), "replay"
+    ).analyzer
     updates = []
     for frame in movie:
         updates.append(analyze(frame))

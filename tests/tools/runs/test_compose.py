@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from livespt.stream.link import link_frame
-from livespt.stream.link.motion_model import MODELS
+from livespt.stream.settings import MOTION_MODELS
 from livespt.stream.types import Frame
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.options import Facts, Options
@@ -26,12 +26,12 @@ def frame(number: int) -> Frame:
 
 
 def test_a_replay_links_as_the_run_did() -> None:
-    origin = compose(FACTS, Options(motion="brownian"), "live").start
+    origin = compose(FACTS, Options(settings={"motion": "brownian"}), "live").start
     assert compose(FACTS, Options(), "replay", origin).analyzer.settings.motion == "brownian"
     settings = {key: value for key, value in origin.settings.items() if key != "motion"}
     older = replace(origin, settings=settings)  # written before there were motion models
     assert compose(FACTS, Options(), "replay", older).analyzer.settings.motion == "none"
-    chosen = compose(FACTS, Options(motion="auto"), "replay", older)
+    chosen = compose(FACTS, Options(settings={"motion": "auto"}), "replay", older)
     assert chosen.analyzer.settings.motion == "auto"
 
 
@@ -42,9 +42,9 @@ def test_what_may_make_the_bytes_of_a_replay_differ_is_said() -> None:
     assert differences(other, origin) == ["threads 2 instead of 1"]
 
 
-@pytest.mark.parametrize("motion", MODELS)
+@pytest.mark.parametrize("motion", MOTION_MODELS)
 def test_the_rehearsal_compiles_what_the_run_uses(motion: str) -> None:
-    analyzer = compose(FACTS, Options(motion=motion), "live").analyzer
+    analyzer = compose(FACTS, Options(settings={"motion": motion}), "live").analyzer
     linking = (link_frame.first_bad, link_frame.measured, link_frame.plain, link_frame.moving)
     before = [len(function.signatures) for function in linking]
     assert [analyzer(frame(number)).degraded for number in range(3)] == [0, 0, 0]

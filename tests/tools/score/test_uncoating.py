@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.models.simulate.tracks import Tracks
-from livespt.stream.decisions import Decisions, Rule
+from livespt.stream.decisions import Decisions
+from livespt.stream.settings import Rule
 from livespt.stream.states import Settled
 from livespt.stream.types import KINDS, STATE
 from livespt.tools.score import uncoating as judge
