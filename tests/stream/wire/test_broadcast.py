@@ -13,9 +13,10 @@ import zmq
 from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.stream.wire import codec
 from livespt.stream.wire.broadcast import MESSAGE_BYTES, UNKNOWN
-from livespt.stream.wire.publisher import ANSWERS, BEAT_S, Publisher
+from livespt.stream.wire.publisher import ANSWERS, Publisher
 from livespt.stream.wire.subscriber import Subscriber
 
+GIVE_UP_S = 300.0  # for a machine that is very busy
 START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
 
 
@@ -23,7 +24,7 @@ START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
 def publisher() -> Iterator[Publisher]:
     publisher = Publisher("tcp://127.0.0.1:0", START)
     yield publisher
-    publisher.close(Stop("run-1", "complete"), linger_s=1.0)
+    publisher.close(Stop("run-1", "complete"), linger_s=GIVE_UP_S)
 
 
 def publish(publisher: Publisher, first: int, n: int) -> None:
@@ -36,11 +37,11 @@ def publish(publisher: Publisher, first: int, n: int) -> None:
 
 
 def numbers(subscriber: Subscriber, n: int) -> list[int]:
-    return [int(row["seq"]) for _, row in zip(range(n), subscriber.events(20), strict=False)]
+    return [int(row["seq"]) for _, row in zip(range(n), subscriber.events(GIVE_UP_S), strict=False)]
 
 
 def await_count(publisher: Publisher, name: str, at_least: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + GIVE_UP_S
     while getattr(publisher, name) < at_least:
         assert time.monotonic() < deadline, f"{name} is {getattr(publisher, name)}"
         time.sleep(0.01)
@@ -54,7 +55,7 @@ def test_who_floods_is_cut_off_and_the_honest_come_back(publisher: Publisher, ki
         with zmq.Context() as context, context.socket(zmq.XSUB) as xsub:
             xsub.linger, xsub.sndhwm = 0, 0
             xsub.connect(publisher.endpoint)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + GIVE_UP_S
             sent = 0
             while not publisher.hung_up and time.monotonic() < deadline:
                 for _ in range(10 * UNKNOWN):
@@ -79,24 +80,24 @@ def test_a_frame_that_is_too_long_ends_the_connection_and_no_more(publisher: Pub
 
 def test_one_who_asks_too_much_leaves_room_for_the_others(publisher: Publisher) -> None:
     publish(publisher, 0, 300)
+    beats, asked = publisher._seq["heartbeat"], 3000
     with zmq.Context() as context, context.socket(zmq.DEALER) as greedy:
         greedy.linger, greedy.sndhwm = 0, 0
         greedy.connect(publisher.router_endpoint)
-        for _ in range(3000):
+        for _ in range(asked):
             greedy.send_multipart(codec.encode_request(codec.Request("since")))
         await_count(publisher, "limited", ANSWERS[1])
-        begin = time.monotonic()
         with Subscriber(publisher.endpoint, since=0) as subscriber:
             assert numbers(subscriber, 300) == list(range(300))
-        assert time.monotonic() - begin < 5
-    answered_a_second = ANSWERS[0] / BEAT_S
-    assert publisher.resent < 300 * (answered_a_second * 5)
+        await_count(publisher, "resent", 300)
+    beats = publisher._seq["heartbeat"] - beats
+    assert publisher.resent <= 300 * (ANSWERS[0] * (beats + 1) + 1) < 300 * asked
 
 
 def test_the_heartbeat_tells_what_was_odd(publisher: Publisher) -> None:
     with zmq.Context() as context:
         with context.socket(zmq.DEALER) as dealer, context.socket(zmq.SUB) as sub:
-            dealer.linger = 1000
+            dealer.linger = round(1000 * GIVE_UP_S)
             dealer.connect(publisher.router_endpoint)
             sub.connect(publisher.endpoint)
             sub.subscribe(b"heartbeat")
@@ -104,9 +105,8 @@ def test_the_heartbeat_tells_what_was_odd(publisher: Publisher) -> None:
                 dealer.send_multipart([b"since", b"?"])
             await_count(publisher, "malformed", 3)
             counts: dict[str, int] = {}
-            deadline = time.monotonic() + 5
-            while counts.get("malformed") != 3 and time.monotonic() < deadline:
-                assert sub.poll(2000)
+            while counts.get("malformed") != 3:
+                assert sub.poll(1000 * GIVE_UP_S)
                 counts = json.loads(sub.recv_multipart()[1])
     told = {name: counts[name] for name in ("malformed", "limited", "refused", "hung_up")}
     assert told == {"malformed": 3, "limited": 0, "refused": 0, "hung_up": 0}

@@ -20,6 +20,7 @@ from livespt.stream.wire.publisher import Publisher
 from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.cli.main import run as command
 
+GIVE_UP_S = 300.0  # for a machine that is very busy
 FREE = "tcp://127.0.0.1:0"
 START = Start("r", "live", "test", "yx", (4, 4), "<u2", 0.1, 0.05)
 
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def publisher(folder: Path) -> Iterator[Publisher]:
     publisher = Publisher(FREE, START, folder=folder)
     yield publisher
-    publisher.close(Stop("r", "complete"), linger_s=0.5)
+    publisher.close(Stop("r", "complete"), linger_s=GIVE_UP_S)
 
 
 def event(seq: int) -> Update:
@@ -56,7 +57,7 @@ def test_who_has_a_key_gets_everything(publisher: Publisher, folder: Path) -> No
             publisher(frame(first), event(first))
             seen = [
                 int(row["seq"])
-                for _, row in zip(range(first + 1), follower.events(5), strict=False)
+                for _, row in zip(range(first + 1), follower.events(GIVE_UP_S), strict=False)
             ]
             assert seen == list(range(first + 1))
     assert publisher.refused == 0
@@ -78,10 +79,12 @@ def test_all_others_get_nothing(
     words = json.loads((tmp_path / "carl.key").read_text())
     words["server"] = stranger.public.decode()  # knows the publisher, and is not known by it
     (tmp_path / "dora.key").write_text(json.dumps(words))
-    begin = time.monotonic()
-    with pytest.raises(WireError, match="not to this key"):
-        Subscriber(publisher.endpoint, key=STRANGERS[who](folder, tmp_path), connect_s=1.0)
-    assert time.monotonic() - begin < 5
+    key, deadline = STRANGERS[who](folder, tmp_path), time.monotonic() + GIVE_UP_S
+    while True:
+        with pytest.raises(WireError, match="not to this key"):
+            Subscriber(publisher.endpoint, key=key, connect_s=0.3)
+        if who != "one forgotten" or publisher.refused or time.monotonic() > deadline:
+            break  # only this one speaks to the publisher, which may be slow to refuse it
     assert (publisher.refused > 0) == (who == "one forgotten")
 
 

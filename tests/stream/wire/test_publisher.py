@@ -27,17 +27,18 @@ from livespt.stream.wire.event_history import ANSWER_EVENTS, EventLog, living
 from livespt.stream.wire.event_order import PENDING
 from livespt.stream.wire.publisher import Publisher
 from livespt.stream.wire.subscriber import Subscriber
+from livespt.tools.chaos.trial_publisher import free_endpoint
 
+GIVE_UP_S, GIVE_UP_MS = 300.0, 300_000  # for a machine that is very busy
 FREE = "tcp://127.0.0.1:0"
 START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
 STOP = Stop("run-1", "complete")
 
 
 @pytest.fixture(autouse=True)
-def in_no_hurry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the time that a publisher stays up for those who wait for it, but where it matters."""
-    if "waits_for_it" not in request.node.name:
-        monkeypatch.setattr("livespt.stream.wire.publisher.GREET_S", 0.0)
+def in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the time that a publisher stays up for those who wait for it."""
+    monkeypatch.setattr("livespt.stream.wire.publisher.GREET_S", 0.0)
 
 
 def some_events(first: int, n: int) -> np.ndarray:
@@ -60,18 +61,18 @@ def step(t: int, events: np.ndarray | None = None, tracks: int = 3) -> tuple[Fra
 
 
 @contextlib.contextmanager
-def publishing(endpoint: str = FREE, linger_s: float = 5.0, **options: Any) -> Iterator[Publisher]:
+def publishing(endpoint: str = FREE, **options: Any) -> Iterator[Publisher]:
     publisher = Publisher(endpoint, START, **options)
     try:
         yield publisher
     finally:
-        publisher.close(STOP, linger_s)
+        publisher.close(STOP, GIVE_UP_S)
 
 
 @contextlib.contextmanager
 def closing(publisher: Publisher) -> Iterator[None]:
     """Close in another thread, as another process would, while the block reads on."""
-    thread = threading.Thread(target=publisher.close, args=(STOP,))
+    thread = threading.Thread(target=publisher.close, args=(STOP, GIVE_UP_S))
     thread.start()
     try:
         yield
@@ -79,11 +80,21 @@ def closing(publisher: Publisher) -> Iterator[None]:
         thread.join()
 
 
-def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + GIVE_UP_S
     while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.005)
+
+
+def await_live(subscriber: Subscriber) -> None:
+    """Wait until what is published reaches it: from now on it misses none but in full queues."""
+
+    def hears() -> bool:
+        list(subscriber.statuses(0))
+        return subscriber._unheard == 0
+
+    until(hears)
 
 
 def assert_whole(events: list[Any], first: int, n: int) -> None:
@@ -115,7 +126,7 @@ def test_from_now_means_no_event_of_before() -> None:
         publisher(*step(0, some_events(0, 9)))
         with Subscriber(publisher.endpoint) as subscriber:
             publisher(*step(1, some_events(9, 2)))
-            events = subscriber.events(5)
+            events = subscriber.events(GIVE_UP_S)
             assert_whole([next(events), next(events)], 9, 2)
 
 
@@ -148,7 +159,7 @@ def test_a_snapshot_has_the_head_of_its_update(monkeypatch: pytest.MonkeyPatch) 
         with context.socket(zmq.DEALER) as dealer:
             dealer.connect(publisher.router_endpoint)
             dealer.send_multipart(codec.encode_request(codec.Request("snapshot")))
-            assert dealer.poll(5000)
+            assert dealer.poll(GIVE_UP_MS)
             header = codec.decode(dealer.recv_multipart()).header
             dealer.send_multipart(codec.encode_request(codec.Request("bye")))
         assert (header["frame"], header["head"]) == (0, 4)
@@ -167,7 +178,7 @@ def test_a_subscriber_goes_on_where_another_stopped() -> None:
     with publishing() as publisher:
         publisher(*step(0, some_events(0, 40)))
         with Subscriber(publisher.endpoint, since=0) as first:
-            events = first.events(5)
+            events = first.events(GIVE_UP_S)
             head = [next(events) for _ in range(15)]
         with Subscriber(publisher.endpoint, since=first.next_seq) as second:
             with closing(publisher):
@@ -178,7 +189,7 @@ def test_updates_come_whole_and_in_order() -> None:
     sent = [step(t, some_events(t, 1), tracks=t) for t in range(50)]
     with publishing() as publisher:
         with Subscriber(publisher.endpoint, topics=("update", "status")) as subscriber:
-            time.sleep(0.15)
+            await_live(subscriber)
             for frame, update in sent:
                 publisher(frame, update)
             publisher.status("disk full", "0 bytes left")
@@ -199,17 +210,28 @@ def test_heartbeats_come_without_frames_and_say_the_head() -> None:
             sub.connect(publisher.endpoint)
             sub.subscribe(b"heartbeat")
             beats = []
-            for _ in range(6):
-                assert sub.poll(2000)
-                beats.append((time.monotonic(), codec.decode(sub.recv_multipart())))
-    assert [beat.header["seq"] for _, beat in beats] == list(
-        range(beats[0][1].header["seq"], beats[0][1].header["seq"] + 6)
-    )
-    assert all(beat.header["head"] == 12 for _, beat in beats)
-    assert 0.3 < beats[-1][0] - beats[0][0] < 2
+            for _ in range(4):
+                assert sub.poll(GIVE_UP_MS)
+                beats.append(codec.decode(sub.recv_multipart()).header)
+    assert [beat["seq"] for beat in beats] == list(range(beats[0]["seq"], beats[0]["seq"] + 4))
+    assert all(beat["head"] == 12 for beat in beats)
 
 
-def test_images_are_sent_to_those_who_ask_and_not_too_often() -> None:
+class Clock:
+    """The module `time`, whose nanoseconds pass when it is told so."""
+
+    monotonic, sleep = staticmethod(time.monotonic), staticmethod(time.sleep)
+    now_ns = 10**9
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+
+def test_images_are_sent_to_those_who_ask_and_not_too_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, n = Clock(), 40
+    monkeypatch.setattr("livespt.stream.wire.publisher.time", clock)
     with publishing(image_rate_hz=20) as publisher:
         with Subscriber(publisher.endpoint, topics=("update",)) as other:
             for t in range(20):
@@ -217,19 +239,20 @@ def test_images_are_sent_to_those_who_ask_and_not_too_often() -> None:
             assert not publisher._pub.wants_images
             with Subscriber(publisher.endpoint, topics=("image",)) as subscriber:
                 until(lambda: publisher._pub.wants_images)
-                begin, t, got = time.monotonic(), 20, []
-                while time.monotonic() < begin + 0.5 or len(got) < 3:
+                got = []
+                for t in range(20, 20 + n):
+                    clock.now_ns += 10_000_000
+                    sent = publisher._seq["image"]
                     publisher(*step(t))
-                    t += 1
-                    got += list(subscriber.images(0.002))
-                took = time.monotonic() - begin
+                    if publisher._seq["image"] > sent:
+                        got.append(next(subscriber.images(GIVE_UP_S)))
             until(lambda: not publisher._pub.wants_images)
             assert list(other.images(0)) == []
-    assert 3 <= len(got) <= 20 * took + 1
-    assert [image.number for image in got] == sorted({image.number for image in got})
+    # 100 frames/s; the first two at once, because none was due for a second
+    assert [image.number for image in got] == [20, 21, *range(25, 20 + n, 5)]
     for image in got:
         assert (image.image == image.number).all()
-    assert subscriber.lost.images <= 20 * took + 1 - len(got)
+    assert subscriber.lost.images == 0
 
 
 # Nothing is lost.
@@ -239,7 +262,7 @@ def test_a_burst_beyond_every_queue_reaches_a_subscriber_that_slept() -> None:
     n, at_a_time = 20_000, 400
     publisher = Publisher(FREE, START)
     with Subscriber(publisher.endpoint, since=0) as subscriber:
-        time.sleep(0.15)
+        await_live(subscriber)
         for first in range(0, n, at_a_time):
             publisher(*step(first // at_a_time, some_events(first, at_a_time)))
         with closing(publisher):
@@ -270,9 +293,9 @@ def test_updates_that_did_not_come_are_counted() -> None:
     n = 6000
     with publishing() as publisher:
         with Subscriber(publisher.endpoint, topics=("update",)) as subscriber:
-            time.sleep(0.15)
+            await_live(subscriber)
             publisher(*step(0))
-            first = next(subscriber.updates(5))
+            first = next(subscriber.updates(GIVE_UP_S))
             frame, update = step(0, tracks=60)
             for t in range(1, n):
                 publisher(frame, update._replace(number=t))
@@ -282,6 +305,22 @@ def test_updates_that_did_not_come_are_counted() -> None:
     assert numbers == sorted(set(numbers))
     assert subscriber.lost.updates > 0, "all fitted into the queues: nothing was tested"
     assert len(got) + subscriber.lost.updates == n
+
+
+def test_updates_are_counted_though_nothing_came_live_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with publishing() as publisher:
+        with Subscriber(publisher.endpoint, topics=("update",)) as subscriber:
+            await_live(subscriber)
+            publisher(*step(0))
+            first = next(subscriber.updates(GIVE_UP_S))
+            monkeypatch.setattr(publisher._pub, "send", lambda parts: None)
+            for t in range(1, 6):
+                publisher(*step(t))
+            with closing(publisher):  # the stop comes in person, and tells
+                assert list(subscriber.updates()) == [] and first.number == 0
+            assert subscriber.stop == STOP and subscriber.lost.updates == 5
 
 
 # A publisher in a process of its own, which says how far it is and can be killed.
@@ -313,7 +352,7 @@ publisher.close(Stop(run, "complete"))
 
 
 @contextlib.contextmanager
-def process(endpoint: str, run: str, *numbers: int) -> Iterator[tuple[Any, str]]:
+def process(endpoint: str, run: str, *numbers: int) -> Iterator[Any]:
     arguments = [endpoint, run, *map(str, numbers)]
     child = subprocess.Popen(
         [sys.executable, "-c", PUBLISHER, *arguments], stdout=subprocess.PIPE, text=True
@@ -321,17 +360,18 @@ def process(endpoint: str, run: str, *numbers: int) -> Iterator[tuple[Any, str]]
     assert child.stdout is not None
     try:
         taken = child.stdout.readline().strip()
-        assert taken == endpoint or endpoint == FREE
-        yield child, taken
+        assert taken == endpoint
+        yield child
     finally:
         child.kill()
         child.communicate()
 
 
 def test_a_killed_publisher_is_followed_into_its_next_life() -> None:
-    with process(FREE, "run-1", 0, 0, 0, 10**6) as (child, endpoint):
+    endpoint = free_endpoint()
+    with process(endpoint, "run-1", 0, 0, 0, 10**6) as child:
         with Subscriber(endpoint, since=0) as subscriber:
-            events = subscriber.events(20)
+            events = subscriber.events(GIVE_UP_S)
             got = [next(events) for _ in range(120)]
             child.send_signal(signal.SIGKILL)
             child.wait()
@@ -339,20 +379,21 @@ def test_a_killed_publisher_is_followed_into_its_next_life() -> None:
             # the store had not all of it: events 80 and on are made, and sent, again
             last = len(got) + 200
             with process(endpoint, "run-1", 1, 80, 80, last):
-                got += subscriber.events(20)
+                got += subscriber.events(GIVE_UP_S)
         assert_whole(got, 0, last)
         assert subscriber.restarts == 1 and subscriber.epoch == 1 and subscriber.ended
 
 
 def test_another_run_at_the_same_place_is_not_taken_for_the_same() -> None:
-    with process(FREE, "run-1", 0, 0, 0, 10**6) as (child, endpoint):
+    endpoint = free_endpoint()
+    with process(endpoint, "run-1", 0, 0, 0, 10**6) as child:
         with Subscriber(endpoint, since=0) as subscriber:
-            next(subscriber.events(20))
+            next(subscriber.events(GIVE_UP_S))
             child.kill()
             child.wait()
             with process(endpoint, "run-2", 0, 0, 0, 10**6):
                 with pytest.raises(WireError, match=r"publishes run run-2 now: start again"):
-                    for _ in subscriber.events(20):
+                    for _ in subscriber.events(GIVE_UP_S):
                         pass
 
 
@@ -361,26 +402,28 @@ def test_events_that_no_publisher_holds_are_reported_not_skipped() -> None:
         publisher(*step(0, some_events(100, 5)))  # a restarted run, without what came before
         with Subscriber(publisher.endpoint, since=98) as subscriber:
             with pytest.raises(WireError, match=r"no events before 100: read those from 98 on"):
-                list(subscriber.events(10))
+                list(subscriber.events(GIVE_UP_S))
 
 
 def test_a_publisher_that_falls_silent_is_reported() -> None:
-    with process(FREE, "run-1", 0, 0, 0, 10**6) as (child, endpoint):
-        with Subscriber(endpoint, since=0, silence_s=0.5) as subscriber:
-            next(subscriber.events(20))
+    endpoint = free_endpoint()
+    with process(endpoint, "run-1", 0, 0, 0, 10**6) as child:
+        with Subscriber(endpoint, since=0, silence_s=GIVE_UP_S) as subscriber:
+            next(subscriber.events(GIVE_UP_S))
             child.kill()
+            subscriber.silence_s = 0.5
             with pytest.raises(WireError, match=r"fell silent 0.5 s ago .* go on from event \d+"):
-                for _ in subscriber.events(20):
+                for _ in subscriber.events(GIVE_UP_S):
                     pass
 
 
 def test_a_subscriber_that_stalls_longer_does_not_blame_the_publisher() -> None:
     with publishing() as publisher:
-        with Subscriber(publisher.endpoint, since=0, silence_s=0.3) as subscriber:
-            list(subscriber.events(0))
-            time.sleep(0.6)
+        with Subscriber(publisher.endpoint, since=0, silence_s=GIVE_UP_S) as subscriber:
+            await_live(subscriber)
+            subscriber._read_at -= 10 * GIVE_UP_S  # it did not read for so long
             publisher(*step(0, some_events(0, 1)))
-            assert_whole([next(subscriber.events(5))], 0, 1)
+            assert_whole([next(subscriber.events(GIVE_UP_S))], 0, 1)
 
 
 # The end.
@@ -389,15 +432,14 @@ def test_a_subscriber_that_stalls_longer_does_not_blame_the_publisher() -> None:
 def test_the_end_waits_for_who_joined_and_for_no_one_else() -> None:
     publisher = Publisher(FREE, START)
     begin = time.monotonic()
-    publisher.close(STOP)
-    alone_s = time.monotonic() - begin
+    publisher.close(STOP, GIVE_UP_S)
+    assert time.monotonic() - begin < GIVE_UP_S
 
     publisher = Publisher(FREE, START, events=some_events(0, 5000))
     with Subscriber(publisher.endpoint, since=0) as subscriber:
         with closing(publisher):
-            time.sleep(0.5)
+            time.sleep(0.2)
             assert_whole(list(subscriber.events()), 0, 5000)
-    assert alone_s < 1
     publisher.close(STOP)  # once more does nothing
     with pytest.raises(WireError, match="closed"):
         publisher(*step(0))
@@ -411,33 +453,36 @@ def test_the_end_does_not_wait_for_who_hangs_or_died() -> None:
         dealer = context.socket(zmq.DEALER)
         dealer.connect(publisher.router_endpoint)
         dealer.send_multipart(codec.encode_request(codec.Request("snapshot")))
-        assert dealer.poll(5000)
+        assert dealer.poll(GIVE_UP_MS)
         if len(publisher._peers) == 1:
             dealer.close(linger=0)  # died; the second one hangs
     assert len(publisher._peers) == 2
-    begin = time.monotonic()
-    publisher.close(STOP, linger_s=0.7)
-    took = time.monotonic() - begin
-    assert publisher._peers and len(publisher._peers) == 1
-    assert 0.6 < took < 3
+    with closing(publisher):
+        until(lambda: len(publisher._peers) == 1)
+        assert publisher._thread.is_alive()
+        publisher._deadline = time.monotonic()  # as if it had waited as long as it may
+    assert len(publisher._peers) == 1
     context.destroy(linger=0)
 
 
-def test_a_run_that_is_over_at_once_reaches_who_waits_for_it() -> None:
-    # none of those that the system gives to sockets that connect: one that connects to a port at
-    # which nobody listens yet may be given this very port, and hold it
-    endpoint = f"tcp://127.0.0.1:{random.SystemRandom().randrange(20_000, 30_000, 2)}"
-    got: list[Any] = []
+def test_a_run_that_is_over_at_once_reaches_who_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("livespt.stream.wire.publisher.GREET_S", GIVE_UP_S)
+    endpoint, got = free_endpoint(), []
 
     def wait() -> None:
-        with Subscriber(endpoint, since=0) as subscriber:
+        with Subscriber(endpoint, since=0, connect_s=GIVE_UP_S) as subscriber:
             got.extend(subscriber.events())
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    time.sleep(0.6)
+    time.sleep(0.2)
     with publishing(endpoint) as publisher:
         publisher(*step(0, some_events(0, 30)))
+        with closing(publisher):
+            until(lambda: bool(publisher._peers))
+            monkeypatch.setattr("livespt.stream.wire.publisher.GREET_S", 0.0)
     waiting.join()
     assert_whole(got, 0, 30)
 
@@ -446,7 +491,7 @@ def test_a_run_that_is_over_at_once_reaches_who_waits_for_it() -> None:
 
 
 def test_a_busy_port_is_a_clear_error_and_leaves_nothing_bound() -> None:
-    with publishing() as publisher:
+    with publishing(free_endpoint()) as publisher:
         port = codec.address(publisher.endpoint)[1]
         for busy in (port, port + 1, port - 1):  # of both, the ROUTER's as PUB, the PUB's as ROUTER
             with pytest.raises(WireError, match=r"cannot publish on .* in use; end the run that"):
@@ -472,7 +517,7 @@ def test_who_finds_nothing_is_told_so() -> None:
     begin = time.monotonic()
     with pytest.raises(WireError, match=r"nothing publishes at tcp://127.0.0.1:1, or not to"):
         Subscriber("tcp://127.0.0.1:1", connect_s=0.3)
-    assert 0.2 < time.monotonic() - begin < 3
+    assert time.monotonic() - begin > 0.2
     for wrong in ({"topics": ["events"]}, {"kinds": ["uncoated"]}):
         with pytest.raises(SettingError, match="is none of"):
             Subscriber("tcp://127.0.0.1:1", **wrong)  # type: ignore[arg-type]
@@ -493,7 +538,7 @@ def test_garbage_harms_no_one() -> None:
                         raw.sendall(chance.randbytes(chance.randrange(1, 400)))
         with zmq.Context() as context:
             with context.socket(zmq.DEALER) as dealer, context.socket(zmq.XSUB) as xsub:
-                dealer.linger = xsub.linger = 500
+                dealer.linger, xsub.linger = GIVE_UP_MS, 500
                 dealer.connect(publisher.router_endpoint)
                 xsub.connect(publisher.endpoint)
                 for _ in range(300):
@@ -515,13 +560,13 @@ def test_garbage_harms_no_one() -> None:
 
 def test_a_subscriber_counts_what_makes_no_sense_and_goes_on() -> None:
     with publishing() as publisher, Subscriber(publisher.endpoint, since=0) as subscriber:
-        time.sleep(0.15)
+        await_live(subscriber)
         with publisher._lock:
             publisher._pub.send([b"event", b"{}"])
             publisher._pub.send([b"event"])
             publisher._send("event", {"seq": 0}, {"events": np.zeros(2, SPOT)})
         publisher(*step(0, some_events(0, 2)))
-        events = subscriber.events(5)
+        events = subscriber.events(GIVE_UP_S)
         assert_whole([next(events), next(events)], 0, 2)
         assert subscriber.malformed == 3
 
@@ -533,7 +578,7 @@ def test_a_plain_request_socket_is_answered_too() -> None:
             req.connect(publisher.router_endpoint)
             request = {"format": FORMAT, "seq": 4, "to": 7}
             req.send_multipart([b"since", json.dumps(request).encode()])
-            assert req.poll(5000)
+            assert req.poll(GIVE_UP_MS)
             answer = codec.decode(req.recv_multipart())
     assert answer.header["first"] == 0 and answer.header["head"] == 9
     assert answer.arrays["events"]["seq"].tolist() == [4, 5, 6]
@@ -544,7 +589,7 @@ def test_a_stopped_subscriber_holds_no_one_up_and_misses_nothing() -> None:
     program = (
         "import sys\n"
         "from livespt.stream.wire.subscriber import Subscriber\n"
-        "with Subscriber(sys.argv[1], since=0, silence_s=0.5) as subscriber:\n"
+        "with Subscriber(sys.argv[1], since=0, silence_s=300) as subscriber:\n"
         "    for event in subscriber.events():\n"
         "        print(event['seq'], event['track'], flush=event['seq'] == 0)\n"
     )
@@ -560,7 +605,6 @@ def test_a_stopped_subscriber_holds_no_one_up_and_misses_nothing() -> None:
             os.kill(child.pid, signal.SIGSTOP)
             for begin in range(at_a_time, n, at_a_time):
                 publisher(*step(begin, some_events(begin, at_a_time)))
-            time.sleep(0.7)
             os.kill(child.pid, signal.SIGCONT)
             with closing(publisher):
                 lines = [first, *child.stdout]

@@ -28,6 +28,7 @@ from livespt.tools.overlay.scene import UNCOATING, Scene
 from livespt.tools.overlay.watch import watch
 
 FRAMES, LAG, TAIL = 60, 10, 20
+GIVE_UP_S = 300.0  # for a machine that is very busy
 UNCOATS = 30  # frame in which track 1 uncoats
 START = Start("run1", "live", "simulated", "yx", (64, 64), "<u2", 0.1, 0.05)
 
@@ -232,29 +233,31 @@ def test_a_window_needs_a_screen_and_says_what_does_not(
 @pytest.fixture
 def published() -> Iterator[str]:
     """The endpoint of a run that is being published."""
-    publisher = Publisher("tcp://127.0.0.1:0", START, image_rate_hz=100)
+    publisher = Publisher("tcp://127.0.0.1:0", START, image_rate_hz=1000)
     over = Event()
 
     def publish() -> None:
+        while not (publisher._pub.wants_images or over.wait(0.01)):
+            pass  # until there is someone to see the first frame
         for frame, update in frames():
             if over.wait(0.02):
                 break
             publisher(frame, update)
-        over.wait(20)
+        over.wait(GIVE_UP_S)
 
     thread = Thread(target=publish, name="publish")
     thread.start()
     yield publisher.endpoint
     over.set()
     thread.join()
-    publisher.close(Stop("run1", "complete"), linger_s=1.0)
+    publisher.close(Stop("run1", "complete"), linger_s=GIVE_UP_S)
 
 
 def test_a_published_run_is_followed(published: str) -> None:
     live = Live(published)
     try:
         seen: list[int] = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + GIVE_UP_S
         while live.scene.frame < FRAMES - 1 and time.monotonic() < deadline:
             if live.step():
                 seen.append(live.scene.frame)
@@ -262,7 +265,7 @@ def test_a_published_run_is_followed(published: str) -> None:
                 assert column == 2 + live.scene.frame  # image and update are of one frame
                 assert live.scene.heads["x"][1] == column
             time.sleep(0.005)
-        assert live.scene.frame == FRAMES - 1 and len(seen) > 10
+        assert live.scene.frame == FRAMES - 1 and seen == sorted(set(seen))
         assert live.scene.announced == 1 and live.scene.history(1)["settled"].any()
     finally:
         live.close()
@@ -271,7 +274,7 @@ def test_a_published_run_is_followed(published: str) -> None:
 def test_a_paused_overlay_stands_still_and_catches_up(published: str) -> None:
     live = Live(published)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + GIVE_UP_S
         while not live.step() and time.monotonic() < deadline:
             time.sleep(0.005)
         live.playing, at = False, live.scene.frame
@@ -279,8 +282,12 @@ def test_a_paused_overlay_stands_still_and_catches_up(published: str) -> None:
             assert not live.step()
             time.sleep(0.01)
         assert live.scene.frame == at
-        live.playing = True
-        assert live.step() and live.scene.frame > at + 3
+        live.playing, seen = True, [at]
+        while live.scene.frame < FRAMES - 1 and time.monotonic() < deadline:
+            if live.step():
+                seen.append(live.scene.frame)
+            time.sleep(0.005)
+        assert seen[-1] == FRAMES - 1 and seen == sorted(set(seen))
     finally:
         live.close()
 
@@ -350,7 +357,7 @@ def test_keys_and_mouse_in_a_window(run: Path, tmp_path: Path) -> None:
             return done.stdout
 
         def until(**wanted: Any) -> dict[str, Any]:
-            deadline, state = time.monotonic() + 30, {}
+            deadline, state = time.monotonic() + GIVE_UP_S, {}
             while time.monotonic() < deadline:
                 lines = log.read_text().splitlines()
                 if lines:
@@ -410,7 +417,7 @@ def test_keys_and_mouse_in_a_window(run: Path, tmp_path: Path) -> None:
         tool("key", "space")
         until(playing=False, frame=FRAMES - 1)  # played to the end
         tool("key", "s")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + GIVE_UP_S
         while not list(tmp_path.glob("run1-*.png")) and time.monotonic() < deadline:
             time.sleep(0.2)
         assert [p.name for p in tmp_path.glob("*.png")] == [f"run1-{FRAMES - 1:06d}.png"]

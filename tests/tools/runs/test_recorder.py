@@ -63,13 +63,13 @@ def test_storage_stops_and_goes_on_and_says_so_once_each(limit: None, tmp_path: 
     failed: list[str] = []
 
     def recording() -> None:
-        with RingReader("test-storage", lossless=True, wait_s=5) as reader:
+        with RingReader("test-storage", lossless=True, wait_s=300) as reader:
             try:
                 store_frames(reader, MovieWriter(path, START))
             except StoreError as error:
                 failed.append(str(error))
 
-    with RingWriter("test-storage", 8, START.shape, "<u2", lossless_wait_s=5.0) as ring:
+    with RingWriter("test-storage", 8, START.shape, "<u2", lossless_wait_s=300.0) as ring:
         recorder = Thread(target=recording)
         recorder.start()
         reader = RingReader("test-storage")
