@@ -1,4 +1,4 @@
-"""Classify: how likely a virus has uncoated, and both motion readings in one."""
+"""The uncoating classifier, and all networks that classify tracks, combined for the analyzer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from livespt.stream.errors import ModelError, SettingError
 
 
 class Uncoating(Reader):
-    """Probability that a point was reached after uncoating.
+    """Network that predicts the probability that the virus has uncoated before a point.
 
     Attributes
     ----------
     decision : dict
-        When to announce: `threshold` of the probability, `hold` settled points, `lag`.
+        Rule for announcing an uncoating: `threshold` of the probability, `hold` (settled points
+        in a row above it) and `lag`.
     """
 
     task, default, outputs = "uncoating", "uncoating", 1
@@ -32,17 +33,18 @@ class Uncoating(Reader):
 
 
 class Infer:
-    """What reads tracks: called once for each channel and position, it returns their memory.
+    """The networks that classify tracks. A call returns a follower for one channel and position.
 
-    A reading is five numbers: the probabilities of four motions, and of having uncoated; a sixth
-    where a user's classifier is asked too. Both networks must have been made for the same lag.
+    A prediction has five numbers: the probabilities of four motions and of uncoating. A sixth is
+    the probability of a user's classifier, if there is one. Both networks must have been trained
+    for the same lag.
 
     Attributes
     ----------
     pixel_size_um : float or None
-        None: nobody knows.
+        None if it is unknown.
     units : Units or None
-        Of a user's classifier, once `measure` was told them.
+        Units for a user's classifier, set by `measure`.
     """
 
     def __init__(
@@ -50,8 +52,8 @@ class Infer:
     ) -> None:
         if segmenter.lag != uncoating.lag:
             raise ModelError(
-                f"{segmenter.path.name} has lag {segmenter.lag} and {uncoating.path.name} "
-                f"{uncoating.lag}: use two models trained alike"
+                f"{segmenter.path.name} has lag {segmenter.lag} and {uncoating.path.name} has "
+                f"lag {uncoating.lag}: use two models trained for the same lag"
             )
         self.segmenter = segmenter
         self.uncoating = uncoating
@@ -66,21 +68,21 @@ class Infer:
             task.check_segmenter(segmenter.session.sha256)
             if not task.window:
                 raise ModelError(
-                    f"{task.path} was trained on whole tracks and cannot follow them as they grow: "
+                    f"{task.path} was trained on whole tracks and cannot classify growing tracks: "
                     "train it with --window"
                 )
 
     def measure(
         self, pixel_size_um: float | None, frame_interval_s: float | None, ndim: int
     ) -> None:
-        """Take note of the sizes of pixels and frames.
+        """Set pixel size, frame interval and number of dimensions.
 
         Raises
         ------
         SettingError
-            A user's classifier needs them and they are not known.
+            A user's classifier needs the pixel size or the interval, and it is unknown.
         ModelError
-            It was trained at others.
+            The classifier was trained with others.
         """
         self.pixel_size_um = pixel_size_um
         if self.task is None:
@@ -88,13 +90,13 @@ class Infer:
         if pixel_size_um is None or frame_interval_s is None:
             missing = "pixel size" if pixel_size_um is None else "frame interval"
             raise SettingError(
-                f"{self.task.path.name} measures in um and s and the {missing} is not known: give "
+                f"{self.task.path.name} measures in um and s, but the {missing} is unknown: give "
                 "--pixel-size-um and --frame-interval-s"
             )
         self.units = self.task.units(pixel_size_um, frame_interval_s, ndim)
 
     def __call__(self) -> Following | Tasked:
-        """Memory of tracks, empty."""
+        """Return a follower that knows no tracks yet."""
         networks = self.segmenter.network, self.uncoating.network
         following = Following(networks, self.farthest, self.pixel_size_um)
         if self.task is None or self.units is None:
@@ -103,14 +105,14 @@ class Infer:
 
 
 def _decision(card: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The card's decision; below 0.5 or without a hold, what is no uncoating would be announced."""
+    """Rule of the card; a threshold below 0.5 or a hold of 0 would announce false uncoatings."""
     found = card.get("decision")
     rule = found if isinstance(found, dict) else {}
     threshold, hold = rule.get("threshold"), rule.get("hold")
     good = isinstance(threshold, float) and 0.5 <= threshold < 1
     if not (good and isinstance(hold, int) and hold >= 1):
         raise ModelError(
-            f"the card of {path} announces at threshold {threshold}, hold {hold}: the threshold "
-            "must lie from 0.5 to below 1 and the hold be a whole number from 1, train it again"
+            f"the card of {path} has threshold {threshold} and hold {hold}: the threshold must be "
+            "from 0.5 to below 1 and the hold a whole number from 1, train the model again"
         )
     return dict(rule)
