@@ -8,8 +8,8 @@ added. Notation, for a stretch of N points in d dimensions:
 - u_t is a step vector; a step over a gap of g frames is divided by sqrt(g). s_t = |u_t| is its
   length (um per frame), and p_t = u_t . u_(t+1).
 - extent is the largest distance between two points, path the summed length of the raw steps.
-- m_k and q_k are the means of |r|^2 and |r|^4 over all pairs that are k frames apart. k is 1..K, and
-  K = N/2 - 1 (N - 1 if N <= 20). Lags without any pair are left out.
+- m_k and q_k are the means of |r|^2 and |r|^4 over all pairs k frames apart, k = 1..K.
+  K = N/2 - 1, or N - 1 if N <= 20. Lags without any pair are left out.
 - c is the motion with the largest probability (0..3 in the order of MOTIONS), and a segment is a
   run of points with equal c.
 """
