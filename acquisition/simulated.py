@@ -1,7 +1,7 @@
-"""Simulate: movies of virus entry whose truth is known, a frame at a time.
+"""Simulated movies of virus entry with known truth, rendered frame by frame.
 
-The places, paths and brightness of all particles are drawn once; a frame is rendered when it is
-asked for, with noise seeded by (seed, frame), so that any order of frames gives the same movie.
+Positions, paths and brightness of all particles are drawn once. A frame is rendered when it is
+requested, with noise seeded by (seed, frame), so the order of requests does not change the movie.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from livespt.models.simulate.virus_entry import Entry, simulate_entry
 from livespt.stream.errors import SettingError
 from livespt.stream.types import CLOCKS, MOTIONS, Frame
 
-# One particle in one frame. It has a row while its centre lies on the image, blinked off or not.
+# One particle in one frame. It has a row while its centre lies on the image, also while it is off.
 TRUTH = np.dtype(
     [
         ("frame", "<i8"),
-        ("particle", "<i8"),  # one that comes back keeps its number
+        ("particle", "<i8"),  # a particle that returns keeps its number
         ("y", "<f8"),  # pixels
         ("x", "<f8"),
         ("photons", "<f4"),  # 0 while it is off
-        ("visible", "u1"),  # 0: blinked off
+        ("visible", "u1"),  # 0 while it is off (blinking)
         ("state", "i1"),  # index into MOTIONS
         ("uncoated", "u1"),
     ]
 )
 
-# One uncoating that the movie shows: the first frame in which the particle is uncoated.
+# One uncoating in the movie: the first frame in which the particle is uncoated.
 UNCOATING = np.dtype([("frame", "<i8"), ("particle", "<i8"), ("y", "<f8"), ("x", "<f8")])
 
-NOISE, PLACES = 101, 102  # last words of seeds: streams of random numbers that never meet
-TRACKS = 1 << 40  # added to the seed of tracks: no model was trained on them
-EDGE = 8.0  # pixels that viruses keep from the border
-CLOSE = 6.0  # pixels at which two particles meet
+NOISE, PLACES = 101, 102  # last numbers of seeds, which give independent random streams
+TRACKS = 1 << 40  # added to the seed of tracks: no model was trained on these
+EDGE = 8.0  # least distance of a virus from the border, pixels
+CLOSE = 6.0  # two particles nearer than this meet, pixels
 
 
 def _entry() -> Entry:
-    """Motion that can be linked: steps of 0.15-0.8 pixels per axis at the defaults below."""
+    """Motion that can be linked: steps of 0.15 to 0.8 pixels per axis at the defaults below."""
     return Entry(
         diffusion=(2e-3, 6e-3),
         membrane=(1.0, 3.0),
@@ -60,7 +60,7 @@ def _entry() -> Entry:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is in the movie. The defaults can be seen well and linked within 5 pixels."""
+    """Content of the movie. At the defaults, spots are bright and can be linked within 5 pixels."""
 
     seed: int = 0
     n_frames: int = 1000
@@ -68,31 +68,35 @@ class Scenario:
     pixel_size_um: float = 0.1
     frame_interval_s: float = 0.05
     viruses: int = 84
-    uncoating: int = 64  # of them; the others are controls
-    visitors: int = 28  # half come and go at the borders, half appear and vanish
+    uncoating: int = 64  # viruses that uncoat; the others are controls
+    visitors: int = 28  # other particles: half cross the borders, half appear and vanish inside
     entry: Entry = field(default_factory=_entry)
-    quiet: int = 60  # frames of a virus before and after it uncoats, if there are so many
+    quiet: int = 60  # least frames of a virus before and after it uncoats; fewer in short lives
     late: float = 0.25  # share of the viruses that land, or vanish, during the movie
-    spacing_px: float = 20.0  # between viruses when they appear
+    spacing_px: float = 20.0  # least distance between viruses when they appear
     snr: tuple[float, float] = (8.0, 12.0)  # A / sqrt(A + background), uniform
     sigma_px: float = 1.3  # of the point spread function
     background: float = 100.0  # mean photons per pixel, uneven
-    blinking: float = 0.02  # share of frames in which a particle is off, for 1 or 2 of them
+    blinking: float = 0.02  # share of frames in which a particle is off, 1 or 2 frames at a time
     offset: float = 100.0  # counts
     gain_e_per_count: float = 1.0
     read_noise_e: float = 1.5
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be simulated.
+        """Check the settings.
 
         Raises
         ------
         SettingError
+            The settings cannot be simulated.
         """
         if not 0 <= self.uncoating <= self.viruses:
-            raise SettingError(f"{self.uncoating} of {self.viruses} viruses cannot uncoat")
+            raise SettingError(
+                f"{self.uncoating} of {self.viruses} viruses cannot uncoat: "
+                f"give 0 to {self.viruses}"
+            )
         if self.n_frames < 20:
-            raise SettingError(f"{self.n_frames} frames hold no story: simulate 20 or more")
+            raise SettingError(f"{self.n_frames} frames are too few: simulate 20 or more")
         if min(self.shape) < 4 * EDGE:
             raise SettingError(f"a field of {self.shape} pixels is too small: give 32 or more")
         if self.seed < 0:
@@ -100,7 +104,7 @@ class Scenario:
 
 
 class _Particle(NamedTuple):
-    """One particle's life."""
+    """Path and motion of one particle while it is in the movie."""
 
     begin: int  # frame
     point: Floats  # (life, 2) pixels
@@ -109,7 +113,7 @@ class _Particle(NamedTuple):
 
 
 class SimulatedMovie:
-    """A movie with its truth: iterate over it, or ask for any frame."""
+    """A movie with its truth. It can be iterated, and any frame can be requested."""
 
     axes = "yx"
     dtype = "uint16"
@@ -129,7 +133,7 @@ class SimulatedMovie:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Pixels of a frame, y and x."""
+        """Size of a frame (y, x), pixels."""
         return self.scenario.shape
 
     @property
@@ -139,12 +143,12 @@ class SimulatedMovie:
 
     @property
     def frame_interval_s(self) -> float:
-        """From one frame to the next."""
+        """Time from one frame to the next."""
         return self.scenario.frame_interval_s
 
     @property
     def camera(self) -> dict[str, Any]:
-        """Facts of the camera as `Start.camera` has them."""
+        """Properties of the camera, in the form of `Start.camera`."""
         scenario = self.scenario
         return {
             "offset": scenario.offset,
@@ -154,7 +158,7 @@ class SimulatedMovie:
         }
 
     def __len__(self) -> int:
-        """Frames."""
+        """Number of frames."""
         return self.scenario.n_frames
 
     def frame(self, i: int) -> NDArray[np.uint16]:
@@ -166,7 +170,7 @@ class SimulatedMovie:
             The movie has no such frame.
         """
         if not 0 <= i < len(self):
-            raise IndexError(f"frame {i} of a movie of {len(self)} frames")
+            raise IndexError(f"there is no frame {i} in a movie of {len(self)} frames")
         scenario = self.scenario
         rows = self.truth[self._start[i] : self._start[i + 1]]
         light = render(
@@ -181,7 +185,7 @@ class SimulatedMovie:
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        """Every frame, at the time of the simulated camera."""
+        """Yield every frame, with the time of the simulated camera."""
         clock = CLOCKS.index("camera")
         for i in range(len(self)):
             time_s = i * self.scenario.frame_interval_s
@@ -189,7 +193,7 @@ class SimulatedMovie:
 
 
 def _virus(scenario: Scenario, rng: Generator, number: int, uncoats: bool) -> _Particle:
-    """A virus that starts at the origin; `number` is that of its track."""
+    """Draw a virus that starts at the origin; `number` is the number of its track."""
     n = scenario.n_frames
     begin, end = 0, n
     if rng.random() < scenario.late:
@@ -203,7 +207,7 @@ def _virus(scenario: Scenario, rng: Generator, number: int, uncoats: bool) -> _P
         n_frames=life,
         dt_s=scenario.frame_interval_s,
         uncoating=float(uncoats),
-        midway=0.5 if begin == 0 else 0.0,  # one that lands begins at the membrane
+        midway=0.5 if begin == 0 else 0.0,  # a virus that lands begins at the membrane
         noise=False,
         entry=scenario.entry._replace(between=(quiet, 1 - quiet)),
         first=number,
@@ -213,7 +217,7 @@ def _virus(scenario: Scenario, rng: Generator, number: int, uncoats: bool) -> _P
 
 
 def _visitor(scenario: Scenario, rng: Generator, motion: int, frames: tuple[int, int]) -> _Particle:
-    """A particle of one behaviour that is there for a while, from the origin on."""
+    """Draw a particle with one behaviour and a limited life, which starts at the origin."""
     longest = min(frames[1], scenario.n_frames)
     life = int(rng.integers(min(frames[0], longest), longest + 1))
     begin = int(rng.integers(0, scenario.n_frames - life + 1))
@@ -225,23 +229,23 @@ def _visitor(scenario: Scenario, rng: Generator, motion: int, frames: tuple[int,
 
 
 class _Field:
-    """Where the particles are, while more are added."""
+    """Paths of all particles placed so far, to which particles are added."""
 
     def __init__(self, scenario: Scenario, rng: Generator):
         self.shape = np.array(scenario.shape)
         self.rng = rng
         self.particles: list[_Particle] = []
-        self.place = np.full((0, scenario.n_frames, 2), np.nan)  # pixels; NaN: not there
+        self.place = np.full((0, scenario.n_frames, 2), np.nan)  # pixels; NaN: not in the movie
 
     def meetings(self, particle: _Particle) -> tuple[int, float]:
-        """Frames it spends close to another one, and how far the nearest is when it appears."""
+        """Frames it spends close to others, and its distance to the nearest when it appears."""
         life = slice(particle.begin, particle.begin + len(particle.point))
         apart = np.linalg.norm(self.place[:, life] - particle.point, axis=2)
         nearest = np.min(apart[:, 0], initial=np.inf, where=~np.isnan(apart[:, 0]))
         return int(np.sum(apart < CLOSE)), float(nearest)
 
     def add(self, particle: _Particle, starts: Floats, spacing: float) -> bool:
-        """Put it at the one of `starts` (n, 2) where it meets others least; False: no room."""
+        """Add it at the one of `starts` (n, 2) with the fewest meetings; False if none has room."""
         best: tuple[int, _Particle] | None = None
         for start in starts:
             moved = particle._replace(point=particle.point + start)
@@ -257,7 +261,7 @@ class _Field:
         return True
 
     def inside(self, particle: _Particle, count: int) -> Floats:
-        """Starts (count, 2) from which the whole path keeps off the border; none if too long."""
+        """Draw `count` starts from which the path stays inside; none if the path is too long."""
         low = EDGE - particle.point.min(0)
         high = self.shape - 1 - EDGE - particle.point.max(0)
         if np.any(low > high):
@@ -265,7 +269,7 @@ class _Field:
         return self.rng.uniform(low, high, (count, 2))
 
     def inward(self, particle: _Particle) -> tuple[_Particle, Floats]:
-        """The path turned to lead in from one of the four borders, and starts on that border."""
+        """Mirror the path so that it leads in from a border; draw starts on that border."""
         axis, far = int(self.rng.integers(2)), bool(self.rng.integers(2))
         point = particle.point.copy()
         if (point[-1, axis] < 0) != far:
@@ -276,7 +280,7 @@ class _Field:
 
 
 def _populate(scenario: Scenario, rng: Generator) -> list[_Particle]:
-    """All particles, viruses first, those that uncoat before the controls."""
+    """Place all particles: first the viruses that uncoat, then the controls, then the others."""
     space = _Field(scenario, rng)
     number = 0
     for i in range(scenario.viruses):
@@ -288,7 +292,7 @@ def _populate(scenario: Scenario, rng: Generator) -> list[_Particle]:
         else:
             raise SettingError(
                 f"no room for virus {i + 1} of {scenario.viruses} in {scenario.shape} pixels: "
-                "ask for fewer, a larger field or less spacing"
+                "request fewer viruses, a larger field or less spacing"
             )
     for i in range(scenario.visitors):
         if i % 2:
@@ -302,7 +306,7 @@ def _populate(scenario: Scenario, rng: Generator) -> list[_Particle]:
 
 
 def _blinks(rng: Generator, n: int, share: float) -> NDArray[np.bool_]:
-    """Frames (n,) in which a particle is off: one or two at a time, at least four between."""
+    """Frames (n,) in which a particle is off: one or two in a row, with at least four between."""
     off = np.zeros(n, np.bool_)
     busy = -1
     for start in np.flatnonzero(rng.random(n) < share / 1.5).tolist():
@@ -314,7 +318,7 @@ def _blinks(rng: Generator, n: int, share: float) -> NDArray[np.bool_]:
 
 
 def virus_entry(scenario: Scenario) -> SimulatedMovie:
-    """A movie of viruses entering cells, most of which uncoat, with all that is known of them.
+    """Simulate viruses that enter cells, most of which uncoat, with their truth.
 
     Parameters
     ----------
@@ -323,7 +327,7 @@ def virus_entry(scenario: Scenario) -> SimulatedMovie:
     Raises
     ------
     SettingError
-        The field has no room for so many viruses.
+        The field has no room for that many viruses.
     """
     rng = np.random.default_rng((scenario.seed, PLACES, PLACES))
     background = uneven(scenario.shape, scenario.background, rng)

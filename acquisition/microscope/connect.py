@@ -1,11 +1,11 @@
-"""Ways to a microscope: Micro-Manager in its three forms, and a simulated one.
+"""Connect to a microscope: Micro-Manager in its three forms, or a simulated one.
 
-- `attach`: the running Micro-Manager program (Java), or one started headless with `start_java`;
-- `open_python`: a core in this process, with the user's own installation and configuration;
-- `demo_microscope`, `simulated_microscope`: a core in this process with Micro-Manager's demo
-  camera, or with a camera that plays a movie. They need no installation and no hardware.
+- `attach` connects to the running Micro-Manager program (Java); `start_java` starts it headless.
+- `open_python` loads a core in this process, with the user's installation and configuration.
+- `demo_microscope` and `simulated_microscope` load a core in this process with Micro-Manager's
+  demo camera, or with a camera that plays a movie. They need no installation and no hardware.
 
-All give a `Microscope`. A process holds one Python core at a time.
+Each returns a `Microscope`. A process can hold one Python core at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from livespt.acquisition.microscope import movie_camera
 from livespt.acquisition.microscope.microscope import Microscope, nothing, quiet
 from livespt.stream.errors import MicroscopeError
 
-PORT = 4827  # of the server in Micro-Manager
+PORT = 4827  # default port of the server in Micro-Manager
 _CONFIG = """\
 Device,DHub,DemoCamera,DHub
 Device,Camera,DemoCamera,DCam
@@ -41,17 +41,17 @@ PixelSize_um,Simulated,{pixel_size_um}
 
 
 def attach(port: int = PORT) -> Microscope:
-    """The Micro-Manager program that runs on this machine.
+    """Connect to the Micro-Manager program that runs on this machine.
 
     Raises
     ------
     MicroscopeError
-        Nothing answers at the port.
+        Nothing answers at the port, or what answers is not a usable Micro-Manager.
     """
     if not answers(port):
         raise MicroscopeError(
             f"no Micro-Manager answers at 127.0.0.1:{port}: start it and tick Tools > Options > "
-            f"Run server on port {PORT}, or use a configuration with its own core"
+            f"Run server on port {PORT}, or load a core here with --mm-dir and --mm-config"
         )
     from pycromanager import Core
 
@@ -61,16 +61,16 @@ def attach(port: int = PORT) -> Microscope:
             return Microscope(core, "micromanager", release=nothing, port=port)
         except Exception as error:  # pycromanager raises nothing more precise
             raise MicroscopeError(
-                f"what answers at 127.0.0.1:{port} is not Micro-Manager or a version that "
-                f"pycromanager cannot talk to ({_first_line(error)}): check its port and version"
+                f"the program that answers at 127.0.0.1:{port} is not Micro-Manager, or a version "
+                f"that pycromanager does not support ({_first_line(error)}): check port and version"
             ) from error
 
 
 def answers(port: int = PORT, timeout_s: float = 0.5) -> bool:
-    """Whether a ZeroMQ server, as Micro-Manager's is, listens at this port of this machine.
+    """Whether a ZeroMQ server, such as that of Micro-Manager, listens at this port of this machine.
 
-    Asked over plain TCP, because pycromanager takes seconds to give up and leaves threads behind:
-    ZeroMQ greets at once with ten bytes, the first 0xff, the last 0x7f (ZMTP 3.0, RFC 23).
+    This uses plain TCP, because pycromanager needs seconds to give up and leaves threads behind. A
+    ZeroMQ server at once sends ten bytes, the first 0xff and the last 0x7f (ZMTP 3.0, RFC 23).
     """
     try:
         with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
@@ -86,7 +86,7 @@ def answers(port: int = PORT, timeout_s: float = 0.5) -> bool:
 def start_java(
     mm_dir: Path, config: Path, *, java: str | None = None, port: int = PORT
 ) -> Microscope:
-    """Start an installed Micro-Manager (Java) without its windows, and attach to it."""
+    """Start an installed Micro-Manager (Java) without its windows, and connect to it."""
     from pycromanager import start_headless, stop_headless
 
     with quiet(), _named_errors(f"cannot start Micro-Manager of {mm_dir} with {config}"):
@@ -99,7 +99,7 @@ def start_java(
 
 
 def open_python(mm_dir: Path, config: Path, *, buffer_mb: int = 512) -> Microscope:
-    """A core in this process with the device adapters of `mm_dir` (same device API needed)."""
+    """Load a core in this process, with the device adapters of `mm_dir` (of its device API)."""
     with _python_core(mm_dir, config, buffer_mb) as core:
         return Microscope(core, "micromanager", release=_stop_python)
 
@@ -112,7 +112,7 @@ def demo_microscope(
     mode: str = "Artificial Waves",
     buffer_mb: int = 256,
 ) -> Microscope:
-    """Micro-Manager's demo camera, 16 bit, in a core in this process."""
+    """Load a core in this process with Micro-Manager's demo camera, 16 bit."""
     properties = {
         "PixelType": "16bit",
         "OnCameraCCDYSize": shape[0],
@@ -139,9 +139,10 @@ def simulated_microscope(
     pixel_size_um: float = 0.1,
     buffer_mb: int = 256,
 ) -> Microscope:
-    """A core in this process whose camera plays `movie(0)` to `movie(n_frames - 1)`, (y, x) each.
+    """Load a core in this process whose camera plays a movie.
 
-    Each `acquire` starts at frame 0; a frame is due every `interval_s` (0: as fast as can be).
+    The frames are `movie(0)` to `movie(n_frames - 1)`, each (y, x). Each `acquire` starts at frame
+    0; a frame is due every `interval_s` seconds (0: as fast as possible).
     """
     _refuse_second_core()
     try:
@@ -180,7 +181,7 @@ def _config(pixel_size_um: float) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _python_core(mm_dir: Path, config: Path, buffer_mb: int) -> Iterator[Any]:
-    """Start a core, which stays; what fails inside becomes a MicroscopeError and ends it."""
+    """Start a core; an error inside the context becomes a MicroscopeError and ends the core."""
     from pycromanager import Core, start_headless
 
     _refuse_second_core()
@@ -204,7 +205,7 @@ def _refuse_second_core() -> None:
     from mmpycorex import is_pymmcore_active
 
     if is_pymmcore_active():
-        raise MicroscopeError("this process has a Micro-Manager core already: close that one first")
+        raise MicroscopeError("this process already has a Micro-Manager core: close that one first")
 
 
 def _stop_python() -> None:
@@ -213,7 +214,7 @@ def _stop_python() -> None:
 
     stop_headless()
     if hasattr(Engine, "singleton"):
-        del Engine.singleton  # it would keep the dead core, and the next start would fail
+        del Engine.singleton  # it keeps the dead core, with which the next start fails
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Acquisition events: what pycromanager is asked to do, in portions that its engine can do."""
+"""Acquisition events for pycromanager, in lists that its engine can execute."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Event = dict[str, Any]
 
 
 def time_points(n: int | None, interval_ms: float, burst: int) -> Iterator[list[Event]]:
-    """Lists of events for n time points (None: endless), `burst` at most in each.
+    """Lists of events for n time points (None: endless), with at most `burst` events in each.
 
-    Only events of one list are sequenced by the hardware; a generator would snap every image.
+    The hardware sequences only the events of one list; with a generator, every image is snapped.
     """
     numbers = iter(range(n)) if n is not None else count()
     while chunk := list(islice(numbers, burst)):
@@ -24,12 +24,12 @@ def time_points(n: int | None, interval_ms: float, burst: int) -> Iterator[list[
 
 
 def plane_values(events: Sequence[Event]) -> list[Any]:
-    """Values of the z axis in the order in which they come; none or one: no stacks."""
+    """Values of the z axis in the order of their first use; fewer than two mean no stacks."""
     return list(dict.fromkeys(event["axes"]["z"] for event in events if "z" in event["axes"]))
 
 
 def refusal(events: Sequence[Event]) -> str | None:
-    """Why these events cannot be acquired, None if they can."""
+    """Why these events cannot be acquired; None if they can."""
     if not events:
         return "no events to acquire: give at least one"
     planes = plane_values(events)
@@ -39,15 +39,15 @@ def refusal(events: Sequence[Event]) -> str | None:
         stack = [event["axes"] for event in events[i : i + len(planes)]]
         rest = [{k: v for k, v in axes.items() if k != "z"} for axes in stack]
         if {axes.get("z") for axes in stack} != set(planes) or rest != rest[:1] * len(planes):
-            return "stacks must be whole and without a break: let z be the fastest axis"
+            return "stacks must be complete and not interleaved: make z the fastest axis"
     return None
 
 
 def sequences(core: Any, events: Sequence[Event]) -> Iterator[list[Event]]:
-    """Cut events where the Python engine would start a hardware sequence that it cannot do.
+    """Split events where the Python engine would start a hardware sequence that it cannot execute.
 
-    It has no property, channel or XY sequences and would abort in the middle of the run; events of
-    different lists are not sequenced.
+    The engine has no sequences of properties, channels or XY positions, and aborts in the middle of
+    the run. Events in different lists are not sequenced.
     """
     xy_stage = core.get_xy_stage_device()
     cut_xy = bool(xy_stage) and core.is_xy_stage_sequenceable(xy_stage)

@@ -1,9 +1,10 @@
-"""The hook: what Micro-Manager calls with every image. It copies and returns, and never raises.
+"""The hook that Micro-Manager calls with every image: it copies the image, returns, never raises.
 
-One hook serves all backends. A hook that raised or was slower than the camera would abort the
-acquisition and lose what the core still buffers, so nothing is analyzed here, and its errors are
-counted instead. Metadata come in two schemas, those of hardware-sequenced images (strings, with
-an image number that restarts in each burst) and those of snapped ones (numbers, without).
+One hook serves all backends. A hook that raises, or that is slower than the camera, aborts the
+acquisition, and the images in the buffer of the core are lost. Therefore nothing is analyzed here,
+and errors are counted instead of raised. Metadata come in two schemas: those of a hardware sequence
+are strings, and the image number restarts with each burst; those of snapped images are numbers,
+without an image number.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from livespt.stream.errors import InputError
 from livespt.stream.types import CLOCKS
 
-LATE = 16  # images that a driver may mix up; a camera that starts again goes back further
+LATE = 16  # images whose order a driver may mix up; a restarted camera goes back further
 MOST_EXPOSURES = 1 << 48
-CAMERA_MS = "livespt-camera-ms"  # camera's ElapsedTime-ms, which the engine overwrites
+CAMERA_MS = "livespt-camera-ms"  # ElapsedTime-ms of the camera, which the engine overwrites
 
 
 class Put(Protocol):
@@ -43,28 +44,28 @@ class Put(Protocol):
 
 
 class Hook:
-    """Turns images and metadata into frames, in the order in which they come.
+    """Turns images and metadata into frames, in the order in which they arrive.
 
     Parameters
     ----------
     put : callable
-        Where frames go.
+        Takes each frame.
     planes : sequence, optional
-        Values of the z axis, in order: images become planes of (z, y, x) frames.
+        Values of the z axis, in order. With two or more, images become planes of (z, y, x) frames.
     keep : bool
-        Hand the image on, for Micro-Manager to save it: for acquisitions of one's own, such as
-        `Acquisition(folder, name, image_process_fn=Hook(ring.put, keep=True))`.
+        Return the image, so that Micro-Manager saves it. This is for acquisitions of your own, such
+        as `Acquisition(folder, name, image_process_fn=Hook(ring.put, keep=True))`.
 
     Attributes
     ----------
     seen, frames : int
-        Images that came; frames that were put.
+        Number of images that arrived; number of frames that were put.
     lost : int
         Exposures that the camera made and the core did not deliver.
     late : int
-        Images whose number was there before or is lower than the last: twice or out of order.
+        Images that came twice or out of order.
     errors, last_error : int, str
-        What went wrong here.
+        Number of images that could not be used, and the message of the last error.
     """
 
     def __init__(self, put: Put, *, planes: Sequence[Any] = (), keep: bool = False) -> None:
@@ -118,19 +119,19 @@ class Hook:
         self.frames += 1
 
     def _unroll(self, image_number: str | int | None) -> int:
-        """Exposures counted over the whole run; a gap is what was lost.
+        """Number of the exposure over the whole run; a gap means that exposures were lost.
 
-        A number that was there before, or is a little lower than the last, is that of an image
-        that comes twice or late: it counts as one more exposure, and no other number changes. One
-        that is 0 or far lower begins a burst, or is that of a camera that was started again.
+        An image number that has occurred before, or is a little lower than the last, belongs to an
+        image that comes twice or late. It counts as one more exposure, and no other number changes.
+        A number that is 0 or much lower begins a new burst, or comes from a restarted camera.
         """
-        if image_number is None:  # snapped: each exposure is waited for
+        if image_number is None:  # snapped: the core waits for each exposure
             self._in_burst = -1
             self._number += 1
             return self._number
         n = int(image_number)
         if not 0 <= n < MOST_EXPOSURES:
-            raise InputError(f"image number {n} is none: the camera or its driver is broken")
+            raise InputError(f"image number {n} is not valid: check the camera and its driver")
         if 0 < n <= self._in_burst < n + LATE:
             self.late += 1
             self._base, self._number = self._base + 1, self._number + 1
@@ -153,7 +154,7 @@ class Hook:
     def _add_plane(
         self, image: NDArray[Any], z: Any, of: tuple[int, int, int]
     ) -> NDArray[Any] | None:
-        """Collect the planes of a stack; the stack when it is whole."""
+        """Collect the planes of a stack; return the stack when it is complete."""
         if of != self._stack_of:
             unfinished = len(self._filled)
             self._stack_of, self._filled = of, set()
@@ -177,11 +178,12 @@ class Hook:
 
 
 class Clock:
-    """Seconds since the first frame, from the best clock that moves.
+    """Seconds since the first frame, from the best clock that advances.
 
-    Each step is taken from the first of camera time, time received by the core and host time that
-    both frames have and that grew: cameras restart their time with every burst, the engine gives a
-    whole burst one time, snapped images have host time alone (micro-manager/micro-manager#2188).
+    Each step uses the first of these clocks that both frames have and that has advanced: camera
+    time, time of reception by the core, host time. Each can be useless: cameras restart their
+    time with every burst, the engine gives all images of a burst the same time, and snapped images
+    have host time only (micro-manager/micro-manager#2188).
     """
 
     def __init__(self) -> None:
@@ -207,7 +209,7 @@ class Clock:
 
 
 def _timestamp(received: object) -> float | None:
-    """Seconds of Micro-Manager's local time, such as '2026-01-31 12:00:00.123456'."""
+    """Seconds from a local time of Micro-Manager, such as '2026-01-31 12:00:00.123456'."""
     try:
         return datetime.fromisoformat(str(received)).timestamp()
     except ValueError:

@@ -1,8 +1,8 @@
-"""One microscope: a core that is ready, and how images are acquired from it.
+"""A microscope: a core that is ready, and how images are acquired from it.
 
-Acquisition goes through pycromanager whatever the core is. It is fed lists of events, so that the
-camera runs on its own clock (a hardware sequence); what it prints is kept from the terminal; its
-errors, which it raises bare, loses or prints, become one MicroscopeError.
+All cores are driven through pycromanager. It receives lists of events, so that the camera runs on
+its own clock (a hardware sequence). Its output is kept off the terminal. Its errors, some of which
+it only prints or loses, become one MicroscopeError.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from livespt.acquisition.microscope.hook import Hook, Put
 from livespt.acquisition.microscope.movie_camera import Player
 from livespt.stream.errors import InputError, MicroscopeError
 
-BURST = 10_000  # events given at once: one hardware sequence, 40 us of start delay for each
+BURST = 10_000  # events in one list, which is one hardware sequence: 40 us of start delay for each
 _POLL_S = 0.05
 
 
 class Acquired(NamedTuple):
-    """What an acquisition came to."""
+    """Result of an acquisition."""
 
-    frames: int  # put
+    frames: int  # that were put
     lost: int  # exposures that the camera made and the core did not deliver
-    errors: int  # frames that could not be put
+    errors: int  # images that could not be used
     last_error: str
-    stopped: bool  # before its end, on request
+    stopped: bool  # whether it was stopped before its end
     late: int = 0  # images that came twice or out of order
 
 
 class Microscope:
-    """A camera that is ready. Close it (or leave its `with`) to release core and devices.
+    """A camera that is ready. `close` (or the end of a `with`) releases core and devices.
 
     Attributes
     ----------
     core
         MMCore with snake_case names.
     name : str
-        For `Start.source`.
+        Stored as `Start.source`.
     shape, dtype
-        Of a camera image: (y, x); uint8, uint16 or float32.
+        Shape (y, x) and type (uint8, uint16 or float32) of a camera image.
     pixel_size_um : float or None
-        As configured for the objective.
+        As configured for the objective; None if unknown.
     exposure_ms : float
     n_frames : int or None
-        Length of the movie that is played; None: endless.
+        Length of the movie that a simulated camera plays; None for a camera without an end.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Microscope:
         if components != 1 or depth not in dtypes:
             self.close()
             raise MicroscopeError(
-                f"camera gives {components} components of {depth} bytes in all: set its pixel type "
-                "to 8-bit, 16-bit or 32-bit grey"
+                f"the camera gives pixels of {components} components and {depth} bytes: set its "
+                "pixel type to 8-bit, 16-bit or 32-bit grey"
             )
         self.dtype = np.dtype(dtypes[depth])
         self.shape = (int(core.get_image_height()), int(core.get_image_width()))
@@ -86,7 +86,7 @@ class Microscope:
         self.exposure_ms = float(core.get_exposure())
 
     def frame_shape(self, events: Sequence[Event] | None = None) -> tuple[int, ...]:
-        """Shape of the frames that these events give: (y, x), or (z, y, x) for stacks."""
+        """Shape of the frames of these events: (y, x), or (z, y, x) for stacks."""
         planes = plane_values(events or ())
         return (len(planes), *self.shape) if len(planes) > 1 else self.shape
 
@@ -101,35 +101,37 @@ class Microscope:
         stop: Callable[[], bool] = lambda: False,
         burst: int = BURST,
     ) -> Acquired:
-        """Acquire, and put every frame as it comes. Ctrl-C ends it like `stop` does.
+        """Acquire frames and put each one as it arrives. Ctrl-C has the same effect as `stop`.
 
         Parameters
         ----------
         put : callable
-            Takes the frames, in a thread of pycromanager; `RingWriter.put`.
+            Takes the frames, in a thread of pycromanager: `RingWriter.put`.
         n_frames : int, optional
-            Time points; None: as many as the movie has, or until `stop`.
+            Number of time points; None: all frames of the movie, or until `stop`.
         interval_ms : float
-            0: as fast as the exposure lets the camera run, timed by it; else by software.
+            0: the camera sets the pace, as fast as the exposure allows; otherwise software does.
         exposure_ms : float, optional
-            Set first.
+            Exposure to set before the acquisition.
         events : sequence of dict, optional
-            pycromanager's events instead, for channels, stacks and stage positions. They give
-            frames of `frame_shape(events)`.
+            Events of pycromanager in place of time points, for channels, stacks and stage
+            positions. They give frames of `frame_shape(events)`.
         stop : callable
-            Asked about 20 times a second.
+            Called about 20 times a second; the acquisition ends when it returns true.
         burst : int
-            Time points of one hardware sequence; between bursts a few frame times pass.
+            Time points of one hardware sequence. A few frame intervals pass between bursts.
 
         Raises
         ------
         InputError
-            More frames than the movie has, or events that make no whole stacks.
+            More frames were requested than the movie has, or the events form incomplete stacks.
         MicroscopeError
-            The acquisition broke off, or no frame could be put.
+            The acquisition ended early, or no frame could be put.
         """
         if self.n_frames is not None and (n_frames or 0) > self.n_frames:
-            raise InputError(f"{n_frames} frames wanted, the movie has {self.n_frames}: ask less")
+            raise InputError(
+                f"{n_frames} frames were requested, the movie has {self.n_frames}: request fewer"
+            )
         if events is not None and (reason := refusal(events)):
             raise InputError(reason)
         if exposure_ms is not None:
@@ -150,11 +152,11 @@ class Microscope:
 
     @property
     def java(self) -> bool:
-        """Whether the core runs in another process, behind the Java bridge."""
+        """Whether the core runs in the Java program, which is another process."""
         return self._port is not None
 
     def close(self) -> None:
-        """Release core and devices; Micro-Manager's own program goes on."""
+        """Release core and devices; a Micro-Manager program (Java) keeps running."""
         self._release()
         self._release = nothing
 
@@ -170,7 +172,7 @@ class Microscope:
         lists: Iterator[list[Event]],
         stop: Callable[[], bool],
     ) -> bool:
-        """Feed the engine until it is through, images ahead bounded; whether it was stopped."""
+        """Feed events to the engine until it has finished; return whether it was stopped."""
         from pycromanager import Acquisition
 
         over = threading.Event()
@@ -197,26 +199,27 @@ class Microscope:
                     acquisition.abort()
                 feed.end()
                 failure = _completed(acquisition)
-        if failure or (not stopped and hook.seen < feed.given):  # errors of the hardware get lost
+        # the engine does not report errors of the hardware: the number of images reveals them
+        if failure or (not stopped and hook.seen < feed.given):
             raise self._broken(hook.seen, feed.given, failure, chatter)
         return stopped
 
     def _broken(self, seen: int, asked: int, text: str, chatter: io.StringIO) -> MicroscopeError:
         said = [line.strip() for line in [*chatter.getvalue().splitlines(), text] if line.strip()]
-        reason = said[-1] if said else "no reason given, see Micro-Manager's log"
+        reason = said[-1] if said else "no reason was given, see the log of Micro-Manager"
         if self._player is not None and self._player.error:
             reason = self._player.error
         if "overflow" in reason:
-            reason += ", the camera outruns the computer: lower its rate or the image size"
+            reason += ", the camera is too fast for the computer: lower its rate or the image size"
         reason = re.sub(r"^[\w.]+(Exception|Error): ", "", reason)
         return MicroscopeError(f"acquisition broke off after {seen} of {asked} images: {reason}")
 
 
 class _Feed:
-    """Gives an acquisition its lists of events, a bounded number of images ahead."""
+    """Passes lists of events to an acquisition, a limited number of images ahead of the camera."""
 
     def __init__(self, acquisition: Any, lists: Iterator[list[Event]]) -> None:
-        self.given = 0  # images asked for
+        self.given = 0  # images requested
         self._acquisition, self._lists = acquisition, lists
         self._ended = False
 
@@ -236,21 +239,21 @@ class _Feed:
 
 
 def _completed(acquisition: Any) -> str:
-    """Wait until every image was handled; what went wrong in it, or nothing."""
+    """Wait until every image was handled; return the error message, empty if there was none."""
     try:
         acquisition.await_completion()
     except Exception as error:  # pycromanager raises nothing more precise
-        return str(error) or "no reason given"
+        return str(error) or "no reason was given"
     return ""
 
 
 def nothing() -> None:
-    """Release nothing: a program that goes on without us."""
+    """Release nothing: the Micro-Manager program keeps running."""
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[io.StringIO]:
-    """Keep what pycromanager prints, threads' tracebacks included, from the terminal."""
+    """Keep the output of pycromanager, including tracebacks of threads, off the terminal."""
     chatter = io.StringIO()
     with contextlib.redirect_stdout(chatter), contextlib.redirect_stderr(chatter):
         yield chatter

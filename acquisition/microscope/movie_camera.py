@@ -1,9 +1,10 @@
-"""The movie camera: plays a movie as a camera in the real Micro-Manager core.
+"""The movie camera: a camera in the real Micro-Manager core that plays a movie.
 
-Frames then pass core, acquisition engine and hook exactly as those of a real camera do. The camera
-is a Python device of pymmcore-plus' experimental `unicore`; the core gets the snake_case names and
-the few additions that pycromanager expects of a core. Private names of other packages that are
-touched: `mmpycorex.launcher._camel_to_snake` and `._PYMMCORES`, `Engine` and `Engine.singleton`.
+Its frames pass through core, acquisition engine and hook exactly as those of a real camera. The
+camera is a Python device of `unicore`, which is experimental in pymmcore-plus. The core is given
+the snake_case names and the few methods that pycromanager expects. This module uses private names
+of other packages: `mmpycorex.launcher._camel_to_snake` and `._PYMMCORES`, `Engine` and
+`Engine.singleton`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _POLL_S = 0.0002
 
 
 class Player:
-    """Where a movie stands; `error` says why it failed."""
+    """The next frame of a movie; `error` is the reason why a frame failed."""
 
     def __init__(self, movie: Callable[[int], NDArray[Any]], interval_s: float) -> None:
         self.interval_s, self.error = interval_s, ""
@@ -35,11 +36,11 @@ class Player:
         self._next = 0
 
     def play(self, buffer: NDArray[Any]) -> int | None:
-        """Fill the buffer with the next frame; its number, None if it failed."""
+        """Fill the buffer with the next frame; return its number, or None if it failed."""
         frame = self._next
         try:
             buffer[:] = self._movie(frame)
-        except Exception as error:  # whatever a movie raises would end in a thread's traceback
+        except Exception as error:  # otherwise it ends as a traceback of a thread
             self.error = f"frame {frame} of the movie failed: {error}"
             return None
         self._next = frame + 1
@@ -61,11 +62,11 @@ def movie_core(
     Parameters
     ----------
     movie : callable
-        Frame index to (y, x) pixels.
+        Returns the pixels (y, x) of a frame, from its index.
     interval_s : float
-        Frames are due at multiples of it after the start.
+        Frames are due at multiples of this time after the start.
     adapters, config
-        Folder of device adapters and configuration of the other devices.
+        Folder of the device adapters, and configuration file of the other devices.
 
     Returns
     -------
@@ -92,11 +93,11 @@ def movie_core(
 
 
 def be_polite(core: Any) -> None:
-    """Let the engine sleep while it waits for an image; it burns a whole CPU core otherwise.
+    """Let the engine sleep while it waits for an image; otherwise it keeps a CPU core busy.
 
-    The engine asks for the next image again and again and ignores the error of an empty buffer. A
-    method bound to this core sleeps first when there is none, keeps the camera's elapsed time,
-    which the engine overwrites, and patches no package.
+    The engine polls for the next image and ignores the error of an empty buffer. The method bound
+    to this core sleeps first if there is no image. It also keeps the elapsed time of the camera,
+    which the engine overwrites. No package is patched.
     """
     import pymmcore
     from mmpycorex.launcher import TaggedImage
@@ -126,7 +127,7 @@ def _core_class() -> type[Any]:
         for name in dir(UniMMCore)
         if not name.startswith("_") and callable(getattr(UniMMCore, name))
     }
-    # the engine calls it, MMCore does nothing in it, pymmcore-plus warns of it
+    # the engine calls this method; it does nothing in MMCore, and pymmcore-plus warns about it
     methods["prepare_sequence_acquisition"] = lambda self, camera: None
     return type("MovieCore", (UniMMCore,), methods)
 
@@ -135,7 +136,7 @@ def _camera_class() -> type[Any]:
     from pymmcore_plus.experimental.unicore import CameraDevice
 
     class MovieCamera(CameraDevice):
-        """Each frame is ready at its due time, which is absolute, so that delays do not add up."""
+        """Delivers each frame at its due time; this time is absolute, so delays do not add up."""
 
         def __init__(self, player: Player, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
             super().__init__()

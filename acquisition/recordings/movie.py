@@ -1,7 +1,7 @@
 """A recorded movie as frames: random access, iteration, and the rules for axes and pixels.
 
-Whatever a file calls its axes, a frame is (y, x) or (z, y, x), and there is one for each time
-point, stage position and channel, in this order.
+Whatever the axes of the file, a frame is (y, x) or (z, y, x). There is one frame for each time
+point, stage position and channel; the channel changes fastest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from livespt.stream.types import CLOCKS, Frame
 PIXELS = ("uint8", "uint16", "float32")
 UNKNOWN = "?"  # an axis that the file does not name
 
-# Where a frame stands in its movie.
+# One row for each frame of a movie: its number, coordinates and time.
 PLACE = np.dtype(
     [
         ("number", "<i8"),
@@ -30,13 +30,13 @@ PLACE = np.dtype(
         ("position", "<i2"),
         ("time_s", "<f8"),
         ("clock", "u1"),  # index into CLOCKS
-        ("level", "u1"),  # of `stream.degradation`: at which the run that recorded it analyzed it
+        ("level", "u1"),  # degradation level at which the run that recorded it analyzed it
     ]
 )
 
 
 class Scale(NamedTuple):
-    """What a file says about its units; None: nothing."""
+    """Units from the metadata of a file; None where a file does not state them."""
 
     pixel_size_um: float | None = None
     frame_interval_s: float | None = None
@@ -44,23 +44,23 @@ class Scale(NamedTuple):
 
 
 class Movie:
-    """A recorded movie: `len`, `frame(i)`, iteration as often as wanted.
+    """A recorded movie: it has a length, `frame(i)`, and can be iterated any number of times.
 
     Attributes
     ----------
     path : Path
     axes : str
-        Of a frame: "yx" or "zyx".
+        Axes of a frame: "yx" or "zyx".
     shape : tuple of int
-        Of a frame.
+        Shape of a frame.
     dtype : numpy dtype
-        uint8, uint16 or float32, native byte order.
+        Pixel type: uint8, uint16 or float32, in native byte order.
     pixel_size_um, frame_interval_s, z_step_um : float or None
-        None where the file does not say.
+        None where the file does not state them.
     analyzed : ndarray of bool, (n_frames,)
         False where the live run that recorded this movie skipped the frame.
     run : RunReader or None
-        The run this movie is of.
+        The run to which this movie belongs; None for other files.
     """
 
     def __init__(
@@ -93,29 +93,31 @@ class Movie:
 
     @property
     def n_frames(self) -> int:
-        """Frames, all time points, positions and channels."""
+        """Number of frames, over all time points, positions and channels."""
         return len(self._places)
 
     def __iter__(self) -> Iterator[Frame]:
         return (self.frame(i) for i in range(len(self)))
 
     def frame(self, i: int) -> Frame:
-        """The i-th frame, from 0; its image is contiguous, in native byte order, and the caller's.
+        """Return frame i, counted from 0.
+
+        Its image is contiguous, in native byte order, and belongs to the caller.
 
         Raises
         ------
         IndexError
-            There is no such frame.
+            The movie has no such frame.
         InputError
-            The file is damaged there.
+            The file is damaged at this frame.
         """
         if not 0 <= i < len(self):
-            raise IndexError(f"frame {i} of {len(self)} in {self.path}")
+            raise IndexError(f"there is no frame {i} in {self.path}, which has {len(self)}")
         stored = self._read(i)
         if stored.shape != self.shape or stored.dtype.newbyteorder("=") != self.dtype:
             raise InputError(
                 f"frame {i} of {self.path} is {stored.dtype} {stored.shape} but the first is "
-                f"{self.dtype} {self.shape}: save one kind a movie"
+                f"{self.dtype} {self.shape}: save frames of different kinds as separate movies"
             )
         image = np.array(stored, dtype=self.dtype, order="C")
         place = self._places[i]
@@ -132,7 +134,7 @@ class Movie:
 
 
 def check_pixels(path: Path, dtype: np.dtype[Any]) -> None:
-    """Raise InputError for pixels that are not analyzed as they are."""
+    """Raise InputError for a pixel type that livespt does not analyze."""
     if dtype.newbyteorder("=") in [np.dtype(name) for name in PIXELS]:
         return
     to = "float32" if dtype.kind in "fc" else "uint8" if dtype.kind == "b" else "uint16 or float32"
@@ -142,17 +144,19 @@ def check_pixels(path: Path, dtype: np.dtype[Any]) -> None:
 
 
 def name_axes(path: Path, axes: str, shape: Sequence[int]) -> str:
-    """Lower-case names out of "tpczyx" for every axis, "-" for one to drop (its length is 1).
+    """Name every axis by a letter of "tpczyx", or by "-" if it is dropped (its length is 1).
 
     Parameters
     ----------
     axes
-        A letter an axis, `UNKNOWN` for those the file does not name; "s" is a colour sample.
+        One letter for each axis, `UNKNOWN` for an axis that the file does not name; "s" is the
+        axis of colour samples.
 
     Raises
     ------
     InputError
-        Colour; an axis of another kind; more than one unknown axis that matters; no y and x.
+        The movie is in colour, has an axis of another kind, has more than one unnamed axis longer
+        than 1, or lacks y or x.
     """
     named = axes.lower()
     if len(shape) > 1 and set(named) == {UNKNOWN}:
@@ -161,7 +165,7 @@ def name_axes(path: Path, axes: str, shape: Sequence[int]) -> str:
         else:
             named = "tczyx" if len(shape) == 5 else named[:-2] + "yx"
     if any(axis == "s" and n > 1 for axis, n in zip(named, shape, strict=True)):
-        raise InputError(f"{path} is in colour: convert it to one gray value a pixel, or split it")
+        raise InputError(f"{path} is in colour: convert it to grey values, or split its channels")
     named = "".join(
         "-" if n == 1 and axis not in "tzyxpc" else axis
         for axis, n in zip(named, shape, strict=True)
@@ -185,19 +189,19 @@ def cut(
     *,
     single_z: bool = False,
 ) -> Movie:
-    """The movie in an array-like: `shape`, `dtype`, and indexing by a tuple of integers and slices.
+    """Make a movie of an array-like with `shape`, `dtype` and indexing by integers and slices.
 
     Parameters
     ----------
     axes
-        A letter an axis, as for `name_axes`.
+        One letter for each axis, as for `name_axes`.
     single_z
-        Keep a z axis of one plane.
+        Keep a z axis that has one plane only.
 
     Raises
     ------
     InputError
-        Its axes or pixels cannot be read as a movie, or it is empty.
+        The array is empty, or its axes or pixels are not those of a movie.
     """
     if 0 in array.shape:
         raise InputError(f"{path} holds no frames: record it again or choose another movie")
@@ -226,7 +230,7 @@ def cut(
 
 
 def one_pixel_size(y: float | None, x: float | None) -> float | None:
-    """The side of a pixel, if pixels are square and their size is known."""
+    """Side of a pixel; None if it is unknown or pixels are not square."""
     if not x or not y or abs(x - y) > 0.01 * x:
         return None
     return x

@@ -1,4 +1,4 @@
-"""NDTiff recordings: the folders that Micro-Manager's acquisitions write."""
+"""NDTiff recordings: the folders that acquisitions of Micro-Manager write."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ Key = tuple[int, int, int]  # time, position, channel
 
 
 def open_ndtiff(path: Path) -> Movie:
-    """Open an NDTiff folder; pixels are read frame by frame. Time comes from the images' metadata.
+    """Open an NDTiff folder; pixels are read frame by frame. Times come from the image metadata.
 
     Raises
     ------
     InputError
-        Damaged, stitched, an old version, or with axes other than time, position, channel, z.
+        The folder is damaged, stitched or of an old version, or has axes other than time,
+        position, channel and z.
     """
     from ndstorage import NDTiffDataset
 
-    # it prints its progress, and warns of an index without an end, which a recording that was cut
-    # short has; what such an index holds is there
+    # ndstorage prints its progress, and warns about an index without an end. An interrupted
+    # recording has such an index; the images that it lists do exist.
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         with _one_error(f"{path} cannot be read as NDTiff"):
@@ -62,12 +63,12 @@ def _movie(path: Path, data: Any) -> Movie:
         raise InputError(f"{path} holds no frames: record it again or choose another movie")
     keys = sorted(stacks)
     planes = sorted(stacks[keys[0]])
-    keys = [key for key in keys if sorted(stacks[key]) == planes]  # the last stack may be cut off
+    keys = [key for key in keys if sorted(stacks[key]) == planes]  # the last may be incomplete
     first = stacks[keys[0]][planes[0]]
     facts = data.read_metadata(**first)
     image = np.asarray(data.read_image(**first))
     if image.ndim != 2:
-        raise InputError(f"{path} is in colour: convert it to one gray value a pixel, or split it")
+        raise InputError(f"{path} is in colour: convert it to grey values, or split its channels")
 
     def read(i: int) -> NDArray[Any]:
         images = [_image(path, data, stacks[keys[i]][z]) for z in planes]
@@ -88,7 +89,7 @@ def _image(path: Path, data: Any, at: dict[str, Any]) -> NDArray[Any]:
 
 @contextmanager
 def _one_error(says: str) -> Iterator[None]:
-    """Turn what ndstorage raises on a damaged file, bare `Exception` included, into InputError."""
+    """Turn every error of ndstorage, which raises bare Exception on damage, into InputError."""
     try:
         yield
     except InputError:

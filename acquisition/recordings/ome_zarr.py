@@ -1,4 +1,4 @@
-"""Zarr recordings: OME-Zarr images (0.1 to 0.5, full resolution) and plain Zarr arrays."""
+"""Zarr recordings: OME-Zarr images (0.1 to 0.5, at full resolution) and plain Zarr arrays."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ METADATA = ("zarr.json", ".zarray", ".zgroup")
 def open_zarr(path: Path) -> Movie:
     """Open an OME-Zarr image or a plain array; pixels are read frame by frame.
 
-    A plain array takes its axes from `dimension_names`; without, the last two are y and x and a
-    third is time.
+    The axes of a plain array are its `dimension_names`. Without names, the last two axes are y and
+    x, and a third is time.
 
     Raises
     ------
     InputError
-        Damaged, or neither an image nor an array.
+        The file is damaged, or is neither an image nor an array.
     """
     try:
         node = zarr.open(path, mode="r")
@@ -49,20 +49,20 @@ def _image(path: Path, group: zarr.Group) -> Movie:
     if "multiscales" not in image:
         if "bioformats2raw.layout" in image and (path / "0").is_dir():
             if (path / "1").is_dir():
-                raise InputError(f"{path} holds several images: name one of them, as {path / '0'}")
+                raise InputError(f"{path} holds several images: name one, such as {path / '0'}")
             return open_zarr(path / "0")
-        raise InputError(f"{path} is a Zarr group but no image: name the image or array inside it")
+        raise InputError(f"{path} is a Zarr group, not an image: name an image or array inside it")
     scales = image["multiscales"][0]
     name = PurePosixPath(scales["datasets"][0]["path"])
     if name.is_absolute() or ".." in name.parts:
-        raise InputError(f"{path} points to {name}, outside itself: do not use it")
+        raise InputError(f"{path} refers to {name}, which lies outside it: do not use this file")
     array = group[str(name)]
     if not isinstance(array, zarr.Array):
-        raise InputError(f"{path} is damaged: {name} is no array")
+        raise InputError(f"{path} is damaged: {name} is not an array")
     given: list[Any] = scales.get("axes") or list("tczyx")[-array.ndim :]
     axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in given]
     if len(axes) != array.ndim:
-        raise InputError(f"{path} is damaged: {len(axes)} axes are named but {array.ndim} stored")
+        raise InputError(f"{path} is damaged: it names {len(axes)} axes but has {array.ndim}")
     return _movie(path, array, "".join(_letter(a.get("name")) for a in axes), _scale(axes, scales))
 
 
@@ -79,7 +79,7 @@ def _letter(name: Any) -> str:
 
 
 def _scale(axes: list[dict[str, Any]], scales: dict[str, Any]) -> Scale:
-    """Scales of the full resolution, times those of the whole image, in the units of the axes."""
+    """Units at full resolution: the scales of the dataset times those of the whole image."""
     factors = [1.0] * len(axes)
     dataset = scales["datasets"][0]
     for holder in (dataset, scales):
@@ -92,7 +92,7 @@ def _scale(axes: list[dict[str, Any]], scales: dict[str, Any]) -> Scale:
 
 
 class _Chunks:
-    """A Zarr array whose damaged chunks raise one kind of error."""
+    """A Zarr array that raises InputError for damaged chunks, whatever Zarr raises."""
 
     def __init__(self, path: Path, array: Any) -> None:
         self.shape: tuple[int, ...] = array.shape

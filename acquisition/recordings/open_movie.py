@@ -1,4 +1,4 @@
-"""Opens a recorded movie of any kind as an iterable of frames."""
+"""Open a recorded movie of any supported format as an iterable of frames."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ READ = "a livespt run, OME-Zarr, a Zarr array, TIFF, OME-TIFF, an ImageJ stack, 
 
 
 def open_movie(path: Path | str) -> Movie:
-    """Open a movie; nothing but its first frame is read until frames are asked for.
+    """Open a movie. Only the first frame is read at once; others are read when they are requested.
 
     Parameters
     ----------
     path
-        Of a livespt run, an OME-Zarr image, a Zarr array, a TIFF file (OME, ImageJ or plain), or
-        an NDTiff folder.
+        A livespt run, an OME-Zarr image, a Zarr array, a TIFF file (OME, ImageJ or plain), or an
+        NDTiff folder.
 
     Raises
     ------
     InputError
-        There is no such file, it is damaged, empty, none of these, or its pixels or axes are not
-        those of a movie.
+        The file does not exist, is empty, damaged or of another format, or its pixels or axes are
+        not those of a movie.
     """
     path = Path(path)
     try:
@@ -43,10 +43,12 @@ def open_movie(path: Path | str) -> Movie:
         with path.open("rb") as file:
             magic = file.read(4)
     except PermissionError as error:
-        raise InputError(f"{path} may not be read: change its permissions") from error
+        raise InputError(f"no permission to read {path}: change its permissions") from error
     if magic in TIFF:
         return open_tiff(path)
-    raise InputError(f"{path} is no movie that livespt reads ({READ}): convert it, say with Fiji")
+    raise InputError(
+        f"{path} is not a movie that livespt reads ({READ}): convert it, for example with Fiji"
+    )
 
 
 def _open_folder(path: Path) -> Movie:
@@ -54,13 +56,13 @@ def _open_folder(path: Path) -> Movie:
         return open_ndtiff(path)
     if _is_run(path):
         return _open_run(path)
-    if path.name == "movie" and _is_run(path.parent):  # the log there says which frames exist
+    if path.name == "movie" and _is_run(path.parent):  # the run knows which frames exist
         return _open_run(path.parent)
     if any((path / name).exists() for name in METADATA):
         return open_zarr(path)
     inside = sorted(p.name for p in path.iterdir() if p.suffix in (".tif", ".tiff", ".zarr"))
-    hint = f"name one in it, such as {inside[0]}" if inside else f"livespt reads {READ}"
-    raise InputError(f"{path} is a folder and no movie: {hint}")
+    hint = f"name a movie in it, such as {inside[0]}" if inside else f"livespt reads {READ}"
+    raise InputError(f"{path} is a folder, not a movie: {hint}")
 
 
 def _is_run(path: Path) -> bool:
@@ -72,7 +74,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _open_run(path: Path) -> Movie:
-    """The movie of a run, frames as recorded, as of now."""
+    """Open the movie of a run, with the frames that are recorded at this moment."""
     run = open_run(path)
     start = run.start
     if not run.has_movie:
@@ -81,10 +83,11 @@ def _open_run(path: Path) -> Movie:
     places = np.zeros(run.n_frames, PLACE)
     for name in PLACE.names or ():
         places[name] = run.log[name]
-    analyzed = np.ones(run.n_frames, bool)  # where the run was cut, the rest is not analyzed yet
+    # frames behind the end of an interrupted table have not been analyzed, so they are not skipped
+    analyzed = np.ones(run.n_frames, bool)
     rows = run.frames[: run.n_frames]
     analyzed[: len(rows)] = rows["analyzed"] != 0
-    if "level" in (rows.dtype.names or ()):  # not in runs of older versions
+    if "level" in (rows.dtype.names or ()):  # runs of older versions have no levels
         places["level"][: len(rows)] = rows["level"]
     scale = Scale(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
     return Movie(

@@ -1,4 +1,4 @@
-"""TIFF recordings: OME-TIFF, ImageJ hyperstacks, plain multi-page files."""
+"""TIFF recordings: OME-TIFF, ImageJ hyperstacks and plain multi-page files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from livespt.acquisition.recordings.movie import UNKNOWN, Movie, Scale, cut, one
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
-# what tifffile and NumPy raise on files that are cut or damaged
+# what tifffile and NumPy raise on truncated or damaged files
 DAMAGE = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError,
     AssertionError, RuntimeError, MemoryError, struct.error, zlib.error,
@@ -29,7 +29,7 @@ DAMAGE = (
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep tifffile's log off the terminal: what matters is raised as our one line."""
+    """Keep the log of tifffile off the terminal: its errors are raised again as one line."""
     logger = logging.getLogger("tifffile")
     before = logger.disabled
     logger.disabled = True
@@ -42,14 +42,15 @@ def _quiet() -> Iterator[None]:
 def open_tiff(path: Path) -> Movie:
     """Open a TIFF file of any size; pixels are read frame by frame.
 
-    Axis names of OME and ImageJ are honoured. The first axis of a stack without names is time; so
-    is that of an ImageJ stack that is no hyperstack and has no z spacing, because ImageJ calls the
-    frames of any plain stack slices.
+    Axis names of OME and ImageJ are used. The first axis of a stack without names is time. The
+    first axis of an ImageJ stack that is no hyperstack and has no z spacing is time as well,
+    because ImageJ calls the frames of any plain stack "slices".
 
     Raises
     ------
     InputError
-        Not a TIFF, damaged, compressed in a way that is not installed, or not a movie.
+        The file is not a TIFF, is damaged, uses a compression that is not installed, or does not
+        hold a movie.
     """
     import tifffile
 
@@ -67,14 +68,14 @@ def open_tiff(path: Path) -> Movie:
         except (tifffile.TiffFileError, ElementTree.ParseError, *DAMAGE) as error:
             tiff.close()
             raise InputError(
-                f"{path} is damaged or of a kind not supported: {_line(error)}"
+                f"{path} is damaged or of a kind that is not supported: {_line(error)}"
             ) from error
     weakref.finalize(movie, tiff.close)
     return movie
 
 
 def _check_chain(path: Path, tiff: Any) -> None:
-    """Raise InputError if the last page found points to another: tifffile only logs that."""
+    """Raise InputError if the last page refers to another, missing one: tifffile only logs that."""
     form, last = tiff.tiff, tiff.pages[-1]
     file = tiff.filehandle
     file.seek(last.offset)
@@ -82,14 +83,14 @@ def _check_chain(path: Path, tiff: Any) -> None:
     file.seek(last.offset + form.tagnosize + tags * form.tagsize)
     (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
     if following:
-        raise InputError(f"{path} is cut short after page {len(tiff.pages)}: copy it again")
+        raise InputError(f"{path} is truncated after page {len(tiff.pages)}: copy it again")
 
 
 def _movie(path: Path, tiff: Any) -> Movie:
     if len(tiff.pages):
         _check_chain(path, tiff)
     if "<!" in (tiff.ome_metadata or "").replace("<!--", ""):
-        # entities of XML may grow without bounds, or name other files; OME-XML has none
+        # XML entities can expand without limit or refer to other files; OME-XML needs none
         raise InputError(f"{path} declares a document type in its OME-XML: save it again")
     series = tiff.series
     if not series:
@@ -97,13 +98,15 @@ def _movie(path: Path, tiff: Any) -> Movie:
     first = series[0]
     kinds = {(s.axes, s.shape, s.dtype) for s in series}
     if len(kinds) > 1:
-        raise InputError(f"{path} holds {len(series)} images of different kinds: save one a file")
+        raise InputError(
+            f"{path} holds {len(series)} images of different kinds: save each as a file of its own"
+        )
     arrays = [_array(path, tiff, one) for one in series]
     axes = first.axes.upper().replace("Q", UNKNOWN).replace("I", UNKNOWN)
     if "IMAGEJ" in first.kind.upper() and _plain_stack(tiff.imagej_metadata or {}):
         axes = axes.replace("Z", "T")
     array: Any = arrays[0]
-    if len(series) > 1:  # pages written one by one are time, full movies are stage positions
+    if len(series) > 1:  # single pages are time points, whole movies are stage positions
         array = _Series(arrays)
         axes = ("T" if first.ndim == 2 else "P") + axes
     return cut(path, array, axes, _scale(tiff))
@@ -115,17 +118,17 @@ def _plain_stack(facts: dict[str, Any]) -> bool:
 
 
 def _array(path: Path, tiff: Any, series: Any) -> Any:
-    """Array-like of a series: a memory map where its pixels lie in one piece, else its pages."""
+    """Array-like of a series: a memory map if its pixels are contiguous, otherwise its pages."""
     if series.dataoffset is None or len(series.levels) > 1 or prod(series.shape) == 0:
         return _Pages(path, tiff, series)
     dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
     if series.dataoffset + prod(series.shape) * dtype.itemsize > path.stat().st_size:
-        raise InputError(f"{path} is cut short: copy it again")
+        raise InputError(f"{path} is truncated: copy it again")
     return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
 
 
 class _Pages:
-    """Pages of a series, read when they are asked for."""
+    """Pages of a series, read when they are indexed."""
 
     def __init__(self, path: Path, tiff: Any, series: Any) -> None:
         self.shape: tuple[int, ...] = series.shape
@@ -137,13 +140,13 @@ class _Pages:
         )
         if len(series.pages) < self._numbers.size:
             raise InputError(
-                f"{path} has {len(series.pages)} of {self._numbers.size} pages: it is cut short"
+                f"{path} has {len(series.pages)} of {self._numbers.size} pages: copy it again"
             )
         last = series.pages[-1]
         if last is not None and last.dataoffsets:
             end = max(map(sum, zip(last.dataoffsets, last.databytecounts, strict=True)))
             if end > last.parent.filehandle.size:
-                raise InputError(f"{path} is cut short: copy it again")
+                raise InputError(f"{path} is truncated: copy it again")
 
     def __getitem__(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
         outer, inner = key[: -self._inner], key[-self._inner :]
@@ -169,7 +172,7 @@ class _Pages:
 
 
 class _Series:
-    """Series of one kind, one after the other along a new first axis."""
+    """Several series of one kind, stacked along a new first axis."""
 
     def __init__(self, arrays: list[Any]) -> None:
         self.shape = (len(arrays), *arrays[0].shape)

@@ -1,4 +1,4 @@
-"""Units of length and time as recordings write them."""
+"""Units of length and time, in the spellings that recordings use."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _S = {
 
 
 def micrometers(value: object, unit: object) -> float | None:
-    """A length in micrometers; None: not a length, not positive, or in a unit that is none."""
+    """Length in micrometers; None if it is not a number, not positive, or in an unknown unit."""
     return _convert(value, unit, _UM)
 
 
 def seconds(value: object, unit: object) -> float | None:
-    """A time in seconds; None: not a time, not positive, or in a unit that is none."""
+    """Time in seconds; None if it is not a number, not positive, or in an unknown unit."""
     return _convert(value, unit, _S)
 
 

@@ -1,4 +1,4 @@
-"""Shape of a cloud of points: its largest extent, convex hull and main axis, exact and in numba."""
+"""Shape of a cloud of points: largest extent, convex hull and main axis, all exact."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Space = tuple[
     Floats, Floats, NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]
 ]
 
-FEW = 64  # points up to which all pairs are simply compared
-FLAT = 1e-12  # volume or area, in units of the largest extent: below it is none
+FEW = 64  # points up to which all pairs are compared
+FLAT = 1e-12  # volume or area, in units of the largest extent, below which it counts as 0
 
 
 @njit()
 def _apart(x: Floats, y: Floats, z: Floats, least: int) -> float:
-    """Largest squared distance between points `least` places apart, or more."""
+    """Largest squared distance between points whose indices differ by `least` or more."""
     far = 0.0
     for k in range(least, len(x)):
         for t in range(len(x) - k):
@@ -33,13 +33,13 @@ def _apart(x: Floats, y: Floats, z: Floats, least: int) -> float:
 
 @njit()
 def _outermost(x: Floats, y: Floats, z: Floats) -> NDArray[np.int64]:
-    """Points in the order of their distance from 0, largest first."""
+    """Indices of the points by their distance from 0, largest first."""
     n = len(x)
     size = x * x + y * y + z * z
     if n > FEW:
         return np.argsort(-size)
     order = np.empty(n, np.int64)
-    for i in range(n):  # by counting the larger ones: no branches to guess
+    for i in range(n):  # rank by counting the larger ones, which needs no branches
         rank = 0
         for j in range(n):
             rank += (size[j] > size[i]) | ((size[j] == size[i]) & (j < i))
@@ -49,10 +49,11 @@ def _outermost(x: Floats, y: Floats, z: Floats) -> NDArray[np.int64]:
 
 @njit()
 def diameter(x: Floats, y: Floats, z: Floats, near: int, largest: float) -> float:
-    """Largest distance between two points; `largest` squared: known of those up to `near` apart.
+    """Largest distance between two points.
 
-    Of many points, pairs are compared from the outermost inwards, until no pair left can be
-    farther apart than the best one: exact, and close to N log N for tracks.
+    `largest` is the known largest squared distance of points whose indices differ by up to `near`.
+    If there are many points, pairs are compared from the outermost inwards, until no remaining pair
+    can be farther apart. The result is exact, in close to N log N steps for tracks.
     """
     n = len(x)
     if n <= FEW:
@@ -78,7 +79,7 @@ def diameter(x: Floats, y: Floats, z: Floats, near: int, largest: float) -> floa
 
 @njit()
 def _leftmost(x: Floats, y: Floats) -> NDArray[np.int64]:
-    """Points in the order of x, those of equal x in that of y."""
+    """Indices of the points in the order of x, then y."""
     n = len(x)
     if n > FEW:
         order = np.argsort(x)
@@ -127,7 +128,7 @@ def hull_area(x: Floats, y: Floats) -> float:
 
 @njit()
 def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float, slack: float) -> int:
-    """How many planes the point is outside of; how far of each, times its area, into row 4."""
+    """Number of planes that the point lies outside of; row 4 gets distance times area for each."""
     count = 0
     for f in range(faces):
         one = plane[0, f] * px + plane[1, f] * py + plane[2, f] * pz - plane[3, f]
@@ -140,7 +141,7 @@ def _beyond(plane: Floats, faces: int, px: float, py: float, pz: float, slack: f
 def _put(
     p: Floats, plane: Floats, corner: NDArray[np.uint32], f: int, a: int, b: int, c: int
 ) -> None:
-    """Face f through corners a, b, c of the hull, counterclockwise from outside."""
+    """Store face f through corners a, b, c of the hull, counterclockwise as seen from outside."""
     ux, uy, uz = p[0, b] - p[0, a], p[1, b] - p[1, a], p[2, b] - p[2, a]
     vx, vy, vz = p[0, c] - p[0, a], p[1, c] - p[1, a], p[2, c] - p[2, a]
     plane[0, f] = uy * vz - uz * vy
@@ -152,7 +153,7 @@ def _put(
 
 @njit()
 def _simplex(x: Floats, y: Floats, z: Floats, start: NDArray[np.int64]) -> float:
-    """Four points far apart into `start`; six times the volume between them."""
+    """Write four points that are far apart to `start`; return six times the volume between them."""
     n = len(x)
     a = 0
     for i in range(n):
@@ -180,7 +181,7 @@ def _simplex(x: Floats, y: Floats, z: Floats, start: NDArray[np.int64]) -> float
 
 @njit()
 def space(n: int) -> Space:
-    """Working memory of `hull_volume` for up to `n` points, to be used again and again."""
+    """Reusable scratch memory of `hull_volume` for up to `n` points."""
     plane = np.empty((5, 4 * n + 8))
     corner = np.empty((3, 4 * n + 8), np.uint32)
     seen = np.empty(4 * n + 9, np.uint32)
@@ -193,9 +194,9 @@ def space(n: int) -> Space:
 def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -> float:
     """Volume of the convex hull of points whose largest distance is `extent`.
 
-    Points come one by one, outermost first: the faces that one sees from outside give way to
-    new faces between it and the edge of what it sees. Every edge stays shared by two faces, so the
-    volume is that of a closed surface whatever rounding did.
+    Points are added one by one, the outermost first. The faces that are visible from a new point
+    are replaced by faces between the point and the border of the visible region. Every edge stays
+    shared by two faces, so the surface stays closed in spite of rounding.
     """
     n = len(x)
     start = np.zeros(4, np.int64)
@@ -220,7 +221,7 @@ def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -
             continue
         if new == p.shape[1]:
             break
-        if new == len(edge):  # all marks are cleared here: room is all it takes
+        if new == len(edge):  # all marks are clear here, so only the memory must grow
             edge = np.zeros((2 * new, 2 * new), np.uint8)
         p[0, new], p[1, new], p[2, new] = px, py, pz
         faces = _grow(p, plane, corner, edge, seen, border, faces, new, slack)
@@ -243,7 +244,7 @@ def _grow(
     new: int,
     slack: float,
 ) -> int:
-    """Take corner `new` into the hull of `faces` faces; how many there are then."""
+    """Add corner `new` to the hull of `faces` faces; return the new number of faces."""
     count = 0
     for f in range(faces):
         seen[count] = f
@@ -266,14 +267,14 @@ def _grow(
         f = seen[s]
         a, b, c = corner[0, f], corner[1, f], corner[2, f]
         edge[a, b] = edge[b, c] = edge[c, a] = 0
-    if faces - count + rim > plane.shape[1]:  # never met: a surface that rounding tore apart
+    if faces - count + rim > plane.shape[1]:  # not observed: rounding has torn the surface apart
         return faces
     for r in range(rim):
         f = seen[r] if r < count else faces
         if r >= count:
             faces += 1
         _put(p, plane, corner, f, border[0, r], border[1, r], new)
-    for s in range(count - 1, rim - 1, -1):  # rare: fewer new faces than old ones
+    for s in range(count - 1, rim - 1, -1):  # rare: there are fewer new faces than old ones
         faces -= 1
         plane[:, seen[s]] = plane[:, faces]
         corner[:, seen[s]] = corner[:, faces]
@@ -282,9 +283,9 @@ def _grow(
 
 @njit()
 def main_kurtosis(x: Floats, y: Floats, z: Floats) -> float:
-    """Pearson kurtosis (3 is Gaussian) of points about 0, along their main axis; 0 if they agree.
+    """Pearson kurtosis (Gaussian: 3) of points about 0 along their main axis; 0 if all are equal.
 
-    The axis is the longest column of a high power of the covariance, by repeated squaring.
+    The axis is the longest column of a high power of the covariance, found by repeated squaring.
     """
     n = len(x)
     a, b, c, d, e, f = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -301,7 +302,7 @@ def main_kurtosis(x: Floats, y: Floats, z: Floats) -> float:
         scale = 1 / (a + b + c)
         a, b, c, d, e, f = a * scale, b * scale, c * scale, d * scale, e * scale, f * scale
         if a * a + b * b + c * c + 2 * (d * d + e * e + f * f) > 1 - 1e-13:
-            break  # of rank one: an axis
+            break  # the matrix has rank one, so its columns are the axis
         for _ in range(4):
             a, b, c, d, e, f = (
                 a * a + d * d + e * e,

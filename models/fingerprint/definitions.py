@@ -1,12 +1,17 @@
-"""What each feature of a fingerprint is: name, unit, formula, origin, and where it differs.
+"""Definition of each feature of a fingerprint: name, unit, formula, origin, and differences.
 
-`P`: Pinholt et al. 2021 (PNAS 118, e2104624118); `D`: added by DeepSPT. Notation, of a stretch of N
-points in d dimensions: n = N - 1 steps; u_t the step vectors, over a gap of g frames divided by
-sqrt(g); s_t = |u_t| (um per frame); p_t = u_t . u_(t+1); extent = largest distance between two
-points; path = summed length of the raw steps; T = frames from first to last; dt = frame interval
-(s); m_k, q_k = mean |r|^2, |r|^4 over all pairs k frames apart, k = 1..K, K = N/2 - 1 (N - 1 if
-N <= 20), lags that no pair has left out; c = behaviour of the largest probability (0..3 in the
-order of MOTIONS); segment = run of equal c.
+The origin is `P` for Pinholt et al. 2021 (PNAS 118, e2104624118), or `D` for features that DeepSPT
+added. Notation, for a stretch of N points in d dimensions:
+
+- n = N - 1 is the number of steps, T the number of frames from the first to the last point, and dt
+  the frame interval (s).
+- u_t is a step vector; a step over a gap of g frames is divided by sqrt(g). s_t = |u_t| is its
+  length (um per frame), and p_t = u_t . u_(t+1).
+- extent is the largest distance between two points, path the summed length of the raw steps.
+- m_k and q_k are the means of |r|^2 and |r|^4 over all pairs k frames apart, k = 1..K.
+  K = N/2 - 1, or N - 1 if N <= 20. Lags without any pair are left out.
+- c is the motion with the largest probability (0..3 in the order of MOTIONS), and a segment is a
+  run of points with equal c.
 """
 
 from __future__ import annotations
@@ -15,14 +20,14 @@ from typing import NamedTuple
 
 
 class Feature(NamedTuple):
-    """One of the forty numbers."""
+    """Definition of one of the forty features."""
 
     name: str
     unit: str
     formula: str
     origin: str  # P or D
-    still: str  # what it is where nothing moves, or the stretch is too short
-    differs: str = ""  # from the public DeepSPT code, and why
+    still: str  # value if nothing moves or the stretch is too short
+    differs: str = ""  # difference from the public DeepSPT code
 
 
 GAPS = "public code counts points, not frames"
@@ -132,7 +137,7 @@ FEATURES = (
         "share of neighbours p_t, p_(t+1) of equal sign",
         "D",
         "0 (also below 4 points)",
-        "zeros are of no sign",
+        "a p_t of 0 has no sign",
     ),
     Feature(
         "forward",
@@ -163,7 +168,7 @@ FEATURES = (
         "0 (also if flat)",
     ),
     *(
-        Feature(f"{name}_share", "1", f"share of frames called {name}", "D", "no probabilities: 0")
+        Feature(f"{name}_share", "1", f"share of frames of {name}", "D", "no probabilities: 0")
         for name in ("normal", "directed", "confined", "subdiffusive")
     ),
     Feature("segments", "1", "number of segments", "D", "no probabilities: 0"),

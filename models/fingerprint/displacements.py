@@ -1,8 +1,8 @@
-"""Moments of displacements: the mean squared displacement by lag, and the power law through it.
+"""Moments of displacements: the mean squared displacement by lag, and a power law fitted to it.
 
-Every lag counts frames, so a gap in a track moves pairs to longer lags instead of shortening them.
-Short tracks are summed pair by pair; long ones without gaps by Fourier transforms, which give the
-same sums (to about 1e-9 of their size) in N log N instead of N^2 steps.
+Lags are counted in frames, so that points on both sides of a gap are compared at their true lag.
+Short tracks are summed pair by pair. Long tracks without gaps are summed by Fourier transforms,
+which give the same sums (to a relative error of about 1e-9) in N log N instead of N^2 steps.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 
-NEAR = 64  # lags summed pair by pair in long tracks: there Fourier sums would cancel worst
-# exponents where the search for the best one starts: dense where tracks are
+NEAR = 64  # lags summed pair by pair in long tracks, where Fourier sums would cancel worst
+# exponents from which the search starts, densest in the range of real tracks
 START = np.array([1e-4, 0.1, 0.25, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5, 3.5, 5.0, 7.0, 10.0])
 
 
 @njit()
 def lags(n: int) -> int:
-    """How many lags are looked at in `n` points: to half the track, all of a short one."""
+    """Number of lags used for `n` points: up to half the track, or all lags of a short one."""
     if n <= 20:
         return max(n - 1, 0)
     return n // 2 - 1
@@ -31,9 +31,9 @@ def lags(n: int) -> int:
 
 @njit()
 def pairs(x: Floats, y: Floats, z: Floats, most: int, second: Floats, fourth: Floats) -> float:
-    """Means of |r|^2 and |r|^4 over all pairs `k` points apart, k = 1..most, into row k - 1.
+    """Write the means of |r|^2 and |r|^4 over all pairs `k` points apart to row k - 1, k = 1..most.
 
-    The largest |r|^2 of them is returned.
+    Return the largest |r|^2.
     """
     n = len(x)
     far = 0.0
@@ -60,7 +60,7 @@ def gappy_pairs(
     second: Floats,
     fourth: Floats,
 ) -> None:
-    """As `pairs`, `k` counting frames; a lag that no two points have gets -1."""
+    """Like `pairs`, with `k` in frames; a lag without any pair gets -1."""
     seen = np.zeros(most, np.int64)
     second[:most] = 0.0
     fourth[:most] = 0.0
@@ -82,11 +82,11 @@ def gappy_pairs(
 
 
 def fourier(point: Floats, most: int) -> tuple[Floats, Floats]:
-    """As `pairs` for points (n, 3) in N log N: moments (most,), (most,) of every lag.
+    """Like `pairs` for points (n, 3), in N log N steps: both moments (most,) of every lag.
 
-    |a - b|^2 = A + B - 2 ab and its square fall into sums over single points (prefix sums) and
-    correlations of r, of r_i r_j and of |r|^2 with r (Fourier transforms). These cancel by about
-    (n / k)^4 where a track only drifts, so the first lags are summed pair by pair.
+    |a - b|^2 = A + B - 2 ab and its square are split into sums over single points (prefix sums) and
+    correlations of r, of r_i r_j and of |r|^2 with r (Fourier transforms). If a track only drifts,
+    these cancel by about (n / k)^4, so the first lags are summed pair by pair.
     """
     n = len(point)
     r = point - point.mean(axis=0)
@@ -121,7 +121,7 @@ def fourier(point: Floats, most: int) -> tuple[Floats, Floats]:
 
 @njit()
 def powers(most: int) -> tuple[Floats, Floats]:
-    """What `power_law` needs of every lag: ln k (most,) and k^a (len(START), most)."""
+    """Tables for `power_law`: ln k (most,) and k^a (len(START), most) of every lag k."""
     log = np.log(np.arange(1, most + 1).astype(np.float64))
     power = np.empty((len(START), most))
     for g in range(len(START)):
@@ -131,10 +131,11 @@ def powers(most: int) -> tuple[Floats, Floats]:
 
 @njit()
 def _slope(msd: Floats, log: Floats, power: Floats) -> tuple[float, float, float, float]:
-    """Slope and curvature, in alpha, of ln(explained squares) / 2, at the k^alpha of `power`.
+    """First and second derivative, in alpha, of ln(explained sum of squares) / 2.
 
-    Also the best factor A there, and how ln A goes with alpha. The slope is the mean of ln k
-    weighted by m k^alpha less that weighted by k^2alpha: 0 at the best alpha.
+    `power` holds k^alpha. The best factor A and the derivative of ln A are returned as well. The
+    first derivative is the mean of ln k weighted by m k^alpha minus the mean weighted by k^2alpha;
+    it is 0 at the best alpha.
     """
     a0, a1, a2, b0, b1, b2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(len(msd)):
@@ -152,7 +153,7 @@ def _slope(msd: Floats, log: Floats, power: Floats) -> tuple[float, float, float
 
 @njit()
 def _start(msd: Floats, power: Floats) -> int:
-    """The exponent of START that leaves the smallest squared residual."""
+    """Index of the exponent of START with the smallest sum of squared residuals."""
     best, at = -1.0, 0
     for g in range(len(START)):
         a, b = 0.0, 0.0
@@ -168,11 +169,11 @@ def _start(msd: Floats, power: Floats) -> int:
 
 @njit()
 def power_law(msd: Floats, log: Floats, power: Floats) -> tuple[float, float]:
-    """Exponent in 1e-4..10 and factor A of the least squares fit m_k = A k^alpha, equal weights.
+    """Exponent (1e-4 to 10) and factor A of the least-squares fit m_k = A k^alpha, equal weights.
 
-    `msd` (K,): -1 where a lag is unknown. For a given exponent the best A is known, so one number
-    is searched: from the best of START by Newton's steps, halving where these leave the bracket.
-    (0, 0) where nothing moves or where there are fewer than two lags.
+    `msd` (K,) is -1 where a lag is unknown. For a given exponent the best A is known, so only the
+    exponent is searched: by Newton steps from the best of START, and by bisection where they leave
+    the bracket. The result is (0, 0) if nothing moves or there are fewer than two lags.
     """
     known = 0
     top = 0.0
@@ -197,7 +198,7 @@ def power_law(msd: Floats, log: Floats, power: Floats) -> tuple[float, float]:
             after = 0.5 * (low + high)
         way = after - alpha
         alpha = after
-        if abs(way) < 1e-5:  # what is left is of its square
+        if abs(way) < 1e-5:  # Newton's method squares the error: what remains is below 1e-9
             factor *= 1 + way * follow
             break
         for k in range(len(msd)):
@@ -207,7 +208,7 @@ def power_law(msd: Floats, log: Floats, power: Floats) -> tuple[float, float]:
 
 @njit()
 def spread(n: int, k: int, ndim: int) -> float:
-    """Variance of the mean squared displacement at lag k of `n` Brownian points, over its square.
+    """Relative variance of the mean squared displacement at lag k of `n` points in Brownian motion.
 
     Qian, Sheetz & Elson 1991 (Biophys. J. 60, 910), given there for two dimensions.
     """
@@ -222,7 +223,7 @@ def spread(n: int, k: int, ndim: int) -> float:
 
 @njit()
 def chi_square_tail(square: float, freedom: int) -> float:
-    """Probability that a chi square of `freedom` >= 1 degrees is above `square`; exact sums."""
+    """Probability that chi square with `freedom` >= 1 degrees of freedom exceeds `square`."""
     if square <= 0:
         return 1.0
     half = 0.5 * square
@@ -241,11 +242,11 @@ def chi_square_tail(square: float, freedom: int) -> float:
 
 @njit()
 def fit_probability(msd: Floats, power: tuple[float, float], log: Floats, sure: Floats) -> float:
-    """Probability of residuals larger than those of the power law (alpha, A), were it true.
+    """Probability of larger residuals if the power law (alpha, A) is true; 1 without lags to test.
 
-    Chi square with the variances of Brownian motion (1 / `sure`: `spread` of each lag) and K - 2
-    degrees of freedom, as if lags were independent: a number to compare tracks by, not a test
-    of a stated size. 1 if there is nothing to test.
+    It is that of chi square with the variances of Brownian motion (`spread` of each lag, the
+    inverse of `sure`) and K - 2 degrees of freedom. Lags are treated as independent, so this number
+    serves to compare tracks; it is not a test with a stated significance level.
     """
     alpha, factor = power
     square, known = 0.0, 0

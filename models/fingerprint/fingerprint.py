@@ -1,10 +1,10 @@
-"""Fingerprint: forty numbers that describe how a stretch of track moves, as DeepSPT does.
+"""Fingerprint: forty features that describe how a stretch of track moves, as in DeepSPT.
 
-`FEATURES` (fingerprint_features) documents each of them. Three ways in, one kernel: `fingerprints`
-for a window of many tracks at once (live), `of_tracks` for segments of any length, `rolling` for
-every window of whole tracks. Positions come in pixels z, y, x, lengths leave in micrometres.
-Nothing is ever NaN: what a stretch is too short or too still to tell has the value that its feature
-documents.
+The table FEATURES (models/fingerprint/definitions.py) documents each of them. Three functions use
+one kernel: `fingerprints` for a window of each of many tracks (live), `of_tracks` for segments of
+any length, `rolling` for every window of whole tracks. Positions are given in pixels z, y, x;
+lengths are returned in micrometres. No feature is ever NaN: a feature that is undefined, because
+the stretch is too short or does not move, has the value stated in its definition.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 WINDOW = 30  # points of a rolling window
-LONG = 400  # points: from here on moments are faster by Fourier transforms
+LONG = 400  # points from which moments are computed faster by Fourier transforms
 
 
 class Units(NamedTuple):
-    """What turns pixels and frames into physical units, and the absolute lengths of features."""
+    """Physical units of pixels and frames, and the absolute lengths that features use."""
 
-    ndim: int = 2  # 3: z counts
-    pixel_size_um: float = 1.0  # of all axes: give z in these units too
+    ndim: int = 2  # dimensions: 2 or 3
+    pixel_size_um: float = 1.0  # for all axes: z must be given in units of a pixel as well
     frame_interval_s: float = 1.0
     slow_um: float = 0.1  # per frame: slower steps are counted
     fast_um: float = 0.4  # per frame: faster steps are counted
@@ -39,7 +39,7 @@ class Units(NamedTuple):
 
 
 def check(units: Units) -> None:
-    """Refuse units that mean nothing."""
+    """Raise SettingError for invalid units."""
     if units.ndim not in (2, 3):
         raise SettingError(f"a fingerprint has 2 or 3 dimensions, not {units.ndim}")
     for name, value in zip(units._fields[1:], units[1:], strict=True):
@@ -62,12 +62,12 @@ def fingerprints(
     points : (n, W, 3)
         Positions z, y, x in pixels, oldest first.
     frames : (n, W)
-        Their frames, increasing; a jump is a gap.
+        Their frames, increasing; a difference of more than 1 is a gap.
     states : (n, W, 4) or None
-        Probabilities of the behaviours, in the order of `types.MOTIONS`; None: unknown.
+        Probabilities of the motions, in the order of `types.MOTIONS`; None if unknown.
     units : Units
     count : (n,), optional
-        How many points each window has: the last ones count. All, by default.
+        Number of points of each window, which are its last ones. Default: all.
     """
     check(units)
     if points.ndim != 3 or points.shape[2] != 3:
@@ -96,7 +96,7 @@ def of_tracks(
     check(units)
     offset = np.asarray(offset, np.int64)
     if offset.ndim != 1 or len(offset) < 1 or (np.diff(offset) < 0).any():
-        raise InputError("offset of segments must be one growing list of rows")
+        raise InputError("offset of segments must be an increasing list of rows")
     return _told(points, frames, states, offset[:-1], offset[1:], units)
 
 
@@ -108,18 +108,18 @@ def rolling(
     units: Units,
     window: int = WINDOW,
 ) -> NDArray[np.float32]:
-    """Features (total, 40) of the last `window` points up to and with each point, as live.
+    """Features (total, 40) of the last `window` points up to each point, as in a live run.
 
-    Arguments as in `of_tracks`; a window never reaches back beyond the start of its track.
+    Arguments are those of `of_tracks`. A window does not extend beyond the start of its track.
     """
     check(units)
     if window < 1:
-        raise SettingError(f"a window has one point or more, not {window}")
+        raise SettingError(f"a window must have one point or more, not {window}")
     offset = np.asarray(offset, np.int64)
     end = np.arange(1, len(points) + 1)
     first = np.repeat(offset[:-1], np.diff(offset))
     if len(first) != len(end):
-        raise InputError(f"offset ends at row {offset[-1]}, points at row {len(points)}")
+        raise InputError(f"offset ends at row {offset[-1]} but there are {len(points)} points")
     return _told(points, frames, states, np.maximum(end - window, first), end, units)
 
 
@@ -131,7 +131,7 @@ def _told(
     end: Ints,
     units: Units,
 ) -> NDArray[np.float32]:
-    """Features (n, 40) of rows `begin[i]:end[i]`, after a look at the input."""
+    """Check the input; return the features (n, 40) of rows `begin[i]:end[i]`."""
     points = np.ascontiguousarray(points, np.float64)
     frames = np.ascontiguousarray(frames, np.int64).reshape(-1)
     rows = len(points)
@@ -149,8 +149,8 @@ def _told(
     bad = fault(points, frames, share, begin, end)
     if bad >= 0:
         raise InputError(
-            f"row {bad} of the tracks cannot be described: positions and probabilities must be"
-            " finite, and frames of a track increase"
+            f"row {bad} of the tracks is invalid: positions and probabilities must be finite, and"
+            " the frames of a track must increase"
         )
     out = np.empty((len(begin), COUNT), np.float32)
     chain = hmm.tables(*hmm.CHAIN)
@@ -173,7 +173,7 @@ def _told(
 
 
 def _long_moments(points: Floats, units: Units) -> Floats:
-    """Moments (2, K) of displacements of one long segment (n, 3), in um2 and um4."""
+    """Second and fourth moments (2, K) of displacements of one long segment (n, 3), um2 and um4."""
     um = (points - points[0]) * units.pixel_size_um
     if units.ndim == 2:
         um[:, 0] = 0.0

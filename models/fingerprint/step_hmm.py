@@ -1,8 +1,9 @@
 """Hidden Markov model of step lengths: four Gaussian states, from slow to fast.
 
-Lengths are told in the mean step of the stretch at hand, or in a length the user gives (um), so one
-set of constants serves every pixel size, frame interval and dimension. (The public DeepSPT model
-holds absolute means of 0.41 to 1.45 um, two of them nearly equal: on small steps it says nothing.)
+Lengths are in units of the mean step of the stretch, or of a length that the user gives (um), so
+that one set of constants is valid for every pixel size, frame interval and dimension. (The public
+DeepSPT model has absolute means of 0.41 to 1.45 um, two of them nearly equal. It does not
+distinguish small steps.)
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ STATES = 4
 
 
 class Chain(NamedTuple):
-    """A hidden Markov model: states ordered by their mean."""
+    """A hidden Markov model; the states are ordered by their mean."""
 
     start: Floats  # (STATES,) probabilities
     move: Floats  # (STATES, STATES) probability of j after i, rows sum to 1
     mean: Floats  # (STATES,) step length, in mean steps
-    deviation: Floats  # (STATES,) standard deviation of it
+    deviation: Floats  # (STATES,) standard deviation of the step length
 
 
-# `learn()` of this file: simulated tracks of every behaviour, in stretches of 30 points; minutes
+# from `learn()`: simulated tracks of every motion, in stretches of 30 points; takes minutes
 CHAIN = Chain(
     start=np.array([0.1376, 0.3293, 0.4624, 0.0707]),
     move=np.array(
@@ -47,8 +48,12 @@ CHAIN = Chain(
 
 @njit()
 def tables(start: Floats, move: Floats, mean: Floats, deviation: Floats) -> Floats:
-    """What `viterbi` needs (8, STATES): log start, log moves from state i (rows 1..4), and the
-    logarithm of each Gaussian as a polynomial: constant, linear and quadratic (rows 5..7)."""
+    """Table (8, STATES) for `viterbi`.
+
+    Row 0 holds the logarithms of the start probabilities, rows 1 to 4 those of the transitions from
+    state i, and rows 5 to 7 the constant, linear and quadratic coefficients of the logarithm of
+    each Gaussian.
+    """
     table = np.empty((8, STATES))
     table[0] = np.log(start)
     table[1:5] = np.log(move)
@@ -63,7 +68,7 @@ def tables(start: Floats, move: Floats, mean: Floats, deviation: Floats) -> Floa
 def _best(
     table: Floats, j: int, x: float, a: float, b: float, c: float, d: float
 ) -> tuple[float, int]:
-    """Log probability of state j now, and the state before it, of those of a, b, c and d."""
+    """Greatest log probability of state j, and its previous state, from those of a, b, c and d."""
     a, b, c, d = a + table[1, j], b + table[2, j], c + table[3, j], d + table[4, j]
     low, high = max(a, b), max(c, d)
     came = (b > a) if low >= high else 2 + (d > c)
@@ -72,9 +77,9 @@ def _best(
 
 @njit()
 def viterbi(step: Floats, table: Floats, back: NDArray[np.uint8], path: NDArray[np.int8]) -> None:
-    """Most probable states (n,) of steps (n,); of equally probable ones the slower.
+    """Most probable states (n,) of steps (n,); of equally probable states, the slower one.
 
-    `back` (n,) is working memory: two bits for each state, which one it was reached from.
+    `back` (n,) is scratch memory: two bits for each state hold its previous state.
     """
     n = len(step)
     x = step[0]
@@ -102,9 +107,9 @@ def viterbi(step: Floats, table: Floats, back: NDArray[np.uint8], path: NDArray[
 def _expect(
     step: Floats, offset: NDArray[np.int64], start: Floats, move: Floats, mean: Floats, dev: Floats
 ) -> tuple[float, Floats, Floats, Floats]:
-    """Log likelihood, expected starts, moves, and sums (3, STATES) of weight, x and x^2.
+    """Log likelihood, expected starts and moves, and sums (3, STATES) of weight, x and x^2.
 
-    Forward and backward sums, scaled at every step (Rabiner 1989, Proc. IEEE 77, 257).
+    It uses the forward-backward algorithm, scaled at every step (Rabiner 1989, Proc. IEEE 77, 257).
     """
     starts, moves = np.zeros(STATES), np.zeros((STATES, STATES))
     sums = np.zeros((3, STATES))
@@ -141,10 +146,10 @@ def _expect(
 
 
 def fit(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> Chain:
-    """The model that explains sequences of steps best: sequence i is `offset[i]:offset[i + 1]`.
+    """Fit a model to sequences of steps; sequence i is `offset[i]:offset[i + 1]`.
 
-    Expectation maximization (Baum-Welch) from quantiles of the steps, until the likelihood gains
-    less than 1e-7 of itself.
+    Expectation maximization (Baum-Welch) starts from quantiles of the steps. It ends when the
+    relative gain of the likelihood is less than 1e-7.
     """
     mean = np.quantile(step, (np.arange(STATES) + 0.5) / STATES)
     deviation = np.full(STATES, max(float(step.std()) / STATES, 1e-3))

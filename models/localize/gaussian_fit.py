@@ -1,7 +1,7 @@
-"""Gauss: one spot's pixels and the Gaussian that fits them best, by Fisher scoring.
+"""Fit a Gaussian to the pixels of one spot by Fisher scoring.
 
-The model of a pixel is A exp(-r^2 / 2 w^2) + b, w^2 = sigma^2 + 1/12; its parameters are y, x (from
-the box's first pixel), A, b (from the box's mean) and t = ln w^2.
+The model of a pixel is A exp(-r^2 / 2 w^2) + b, with w^2 = sigma^2 + 1/12. Its parameters are y and
+x (relative to the first pixel of the box), A, b (relative to the mean of the box) and t = ln w^2.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ HALF = 4  # the box is 9 x 9 pixels
 SIDE = 2 * HALF + 1
 ROW = np.repeat(np.arange(SIDE, dtype=np.float32), SIDE)
 COLUMN = np.tile(np.arange(SIDE, dtype=np.float32), SIDE)
-NARROW, WIDE = math.log(0.04), math.log(36.0)  # of t: a fit looks no further
-SETTLED = 0.05  # squared step over its variance: the rest is lost in noise
+NARROW, WIDE = math.log(0.04), math.log(36.0)  # limits of t
+SETTLED = 0.05  # squared step divided by its variance, below which a fit has converged
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 
 class Boxes(NamedTuple):
-    """The pixels around n spots, and what is fitted to them."""
+    """The pixels around n spots, and the parameters fitted to them."""
 
-    values: Singles  # (n, SIDE * SIDE) counts above `corner`'s
-    inside: Singles  # (n, SIDE * SIDE) 1: the pixel counts, 0: outside the frame, or a neighbour's
-    corner: Floats  # (n, 3) of the box: y, x, counts
+    values: Singles  # (n, SIDE * SIDE) counts, relative to those of `corner`
+    inside: Singles  # (n, SIDE * SIDE) 1: used; 0: outside the frame, or belongs to a neighbour
+    corner: Floats  # (n, 3) y and x of the first pixel of the box, and its offset in counts
     theta: Floats  # (n, 5) y, x, A, b, t; NaN: no fit
-    inverse: Floats  # (n, 5, 5) of the information on theta
-    square: Floats  # (n,) sum of squared residuals over their variance
+    inverse: Floats  # (n, 5, 5) inverse of the information matrix of theta
+    square: Floats  # (n,) sum of squared residuals divided by their variances
 
 
 @njit(error_model="numpy")
 def cut(frame: NDArray[Any], points: Floats) -> Boxes:
-    """The boxes around `points`, (n, 2)."""
+    """Cut the boxes around `points` (n, 2) out of a frame."""
     n = len(points)
     boxes = Boxes(
         np.zeros((n, SIDE * SIDE), np.float32),
@@ -68,7 +68,7 @@ def cut(frame: NDArray[Any], points: Floats) -> Boxes:
 
 @njit(error_model="numpy")
 def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
-    """Leave pixels within `reach` of a neighbour out of a box; `points` are in order of y."""
+    """Exclude pixels within `reach` of a neighbour from each box; `points` are sorted by y."""
     n = len(points)
     for p in range(n):
         for step in (-1, 1):
@@ -86,7 +86,7 @@ def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
 
 @njit(error_model="numpy")
 def draw(theta: Floats, shape: Singles) -> None:
-    """exp(-r^2 / 2 w^2) at the pixels of the box; along a line each is the last times a ratio."""
+    """Write exp(-r^2 / 2 w^2) at the pixels of the box; along a line by a recurrence of ratios."""
     half = 0.5 * math.exp(-theta[4])
     change = math.exp(-2.0 * half)
     down = math.exp(-half * theta[0] * theta[0])
@@ -118,7 +118,7 @@ def _sum(
     shape: Singles,
     sums: Floats,
 ) -> None:
-    """Sums over the box that the normal equations are made of; w: 1 / variance of the pixel."""
+    """Sums over the box for the normal equations; w is the inverse variance of a pixel."""
     cy, cx = np.float32(theta[0]), np.float32(theta[1])
     amplitude, background = np.float32(theta[2]), np.float32(theta[3])
     gain = np.float32(camera[1])
@@ -165,7 +165,7 @@ def _sum(
 
 @njit(error_model="numpy")
 def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> None:
-    """A and b of a given shape, least squares; NaN if the box does not tell."""
+    """Fit A and b of a given shape by least squares; NaN if the box does not determine them."""
     ss = s1 = n = sr = r1 = np.float32(0.0)
     for k in range(SIDE * SIDE):
         w, m = inside[k], shape[k]
@@ -181,7 +181,7 @@ def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> No
 
 @njit(error_model="numpy")
 def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> None:
-    """Begin fits at `points`, with one width and the heights that suit it best."""
+    """Start fits at `points`, with one width and the best A and b for it."""
     shape = np.empty(SIDE * SIDE, np.float32)
     for p in which:
         theta = boxes.theta[p]
@@ -196,15 +196,15 @@ def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> N
 def iterate(
     boxes: Boxes, which: NDArray[np.int64], camera: Floats, prior: Floats, steps: int
 ) -> None:
-    """Fisher scoring of the boxes `which`, at most `steps` steps.
+    """Fit the boxes `which` by Fisher scoring, with at most `steps` steps.
 
-    The last step is a small one, or the last allowed: what is left beside theta belongs to where
-    it began. A theta without information becomes NaN.
+    A fit ends with a small step or the last one allowed. `inverse` and `square` are those of the
+    parameters before this step. A theta without information becomes NaN.
 
     Parameters
     ----------
     camera : variance of a background pixel, counts per photo-electron, counts of the background
-    prior : middle and standard deviation of t
+    prior : mean and standard deviation of t
     """
     shape = np.empty(SIDE * SIDE, np.float32)
     sums, right = np.empty(20), np.empty(5)
@@ -234,7 +234,7 @@ def iterate(
 
 @njit(error_model="numpy")
 def _normal(sums: Floats, theta: Floats, prior: Floats, matrix: Floats, right: Floats) -> None:
-    """Information and score of y, x, A, b, t, with what is known of t beforehand."""
+    """Information matrix and score of y, x, A, b, t, including the prior of t."""
     a, w = theta[2], math.exp(-theta[4])
     s = a * w  # of the slopes along y and x: A m u / width^2
     t = 0.5 * a * w  # of the slope along t: A m d / (2 width^2)
@@ -256,7 +256,7 @@ def _normal(sums: Floats, theta: Floats, prior: Floats, matrix: Floats, right: F
 def _solve(matrix: Floats, right: Floats) -> float:
     """Cholesky factor and solution in place (lower triangle; the diagonal holds reciprocals).
 
-    Returns the squared step over its variance, of y, x and t, neighbours apart; -1: no solution.
+    Return the squared step of y, x and t divided by its variance, or -1 if there is no solution.
     """
     one, two, five = matrix[0, 0], matrix[1, 1], matrix[4, 4]
     for i in range(5):
@@ -283,7 +283,7 @@ def _solve(matrix: Floats, right: Floats) -> float:
 
 @njit(error_model="numpy")
 def _invert(matrix: Floats) -> None:
-    """From the factor that `_solve` leaves, the inverse of the matrix, in place."""
+    """Invert the matrix in place, from the factor that `_solve` leaves."""
     for i in range(5):
         for j in range(i):
             value = 0.0

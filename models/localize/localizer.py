@@ -1,9 +1,8 @@
-"""Localize: the particles of a frame, by a network in ONNX Runtime and a fit of each one's pixels.
+"""The localizer: a network in ONNX Runtime finds the particles of a frame, a fit refines them.
 
-Two kinds of networks answer: LodeSTAR, which learned from one crop
-(`models.localize.lodestar_peaks` reads its answer), and the small students
-(`models.localize.student_peaks`). Where the card says that particles are spots of light, or the
-user asks for it, those without a neighbour are refined (`models.localize.refinement`).
+There are two kinds of networks: LodeSTAR, trained on one crop (its output is decoded by
+lodestar_peaks.py), and small student networks (student_peaks.py). If the card states that particles
+are spots of light, or if the user requests it, positions are refined by a fit (refinement.py).
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from livespt.stream.compiled import njit
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
 
-CLEAR = 4.5  # standard deviations of noise: less light than that is no particle
-MIN_SIZE = 16  # pixels; fewer hold no background to compare with
+CLEAR = 4.5  # least intensity of a particle, in standard deviations of the noise
+MIN_SIZE = 16  # least side of a frame in pixels, needed to measure the background
 DTYPES = ("uint8", "uint16", "float32")
 COMMON = ("cutoff", "merge_px", "radius_px")
 KEYS = {
@@ -34,13 +33,13 @@ KEYS = {
 }
 REFINE = ("auto", "gauss", "radial", "none")
 EXTRAS = {"z": "z", "polarizability": "polarizability_um3"} | {n: n for n in ("dz", "dy", "dx")}
-STEPS, ROOM = 50.0, 10_000  # of uint16 made from float32: steps a noise unit; where its median lies
+STEPS, ROOM = 50.0, 10_000  # of uint16 made from float32: counts per unit of noise; its median
 
 Floats = NDArray[np.float32]
 
 
 class Found(NamedTuple):
-    """What a network's answer holds: rows of one particle each."""
+    """Particles decoded from the output of a network, one row each."""
 
     points: NDArray[np.float64]  # (n, 2) y, x, pixels
     score: NDArray[np.float64]  # (n,)
@@ -49,22 +48,22 @@ class Found(NamedTuple):
 
 
 class Localizer:
-    """Frame in, SPOT rows out, by `y` then `x`; frame, channel, position 0 and track -1.
+    """Returns the SPOT rows of a frame, sorted by `y` then `x`, with frame 0 and track -1.
 
     Parameters
     ----------
-    model : path of the `.onnx` file, or a session on it.
+    model : path of the `.onnx` file, or an open session of it.
     provider, threads : as in `open_session`.
-    cutoff : smallest score of a detection; the card's unless given.
-    quantile : take this quantile of a frame's scores as its cutoff instead (the paper's way;
-        LodeSTAR only).
-    refine : "gauss" fits a Gaussian to every particle that stands alone, "radial" takes its centre
-        of radial symmetry, "none" leaves the network's answer; "auto" does what the card says.
+    cutoff : least score of a detection; by default that of the card.
+    quantile : use this quantile of the scores of each frame as the cutoff, as in the paper
+        (LodeSTAR only).
+    refine : "gauss" fits a Gaussian to every spot, "radial" uses the centre of radial symmetry,
+        "none" keeps the positions of the network, and "auto" follows the card.
 
     Raises
     ------
-    ModelError : the model cannot be opened or is none for localizing.
-    SettingError : a cutoff or quantile that is not between 0 and 1, another refinement.
+    ModelError : the model cannot be opened or is not a localizer.
+    SettingError : a cutoff or quantile is not between 0 and 1, or the refinement is unknown.
     """
 
     def __init__(
@@ -104,17 +103,17 @@ class Localizer:
         self.quantile = quantile if given else card.get("quantile")
         self.cutoff = float(card["cutoff"] if cutoff is None else cutoff)
         self._axes = str(card["input"].get("axes", "yx"))
-        self._raw = card["input"].get("dtype") == "uint16"  # what the graph takes
+        self._raw = card["input"].get("dtype") == "uint16"  # whether the graph takes raw pixels
         self._radius = float(card["radius_px"])
         self._width = _width(card)
 
     @property
     def provider(self) -> str:
-        """Execution provider that runs: "cpu" or "cuda"."""
+        """Execution provider in use: "cpu" or "cuda"."""
         return self.session.provider
 
     def refuses(self, axes: str, shape: tuple[int, ...], dtype: str) -> str | None:
-        """Why frames of that kind cannot be localized; None: they can."""
+        """Why frames of this kind cannot be analyzed; None if they can."""
         name, own = self.session.name, self._axes
         if axes != own or len(shape) != len(own):
             return f"{name} localizes in frames ({', '.join(own)}), not in {axes} {list(shape)}"
@@ -141,9 +140,9 @@ class Localizer:
             radial_symmetry(flat, middle, self._radius)
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.void]:
-        """SPOT rows (n,) of one frame (y, x), or (c, y, x) where the card says so.
+        """Return the SPOT rows (n,) of one frame (y, x), or (c, y, x) if the card states channels.
 
-        Pixels that are no numbers count as background; a frame without particles gives no row.
+        Pixels that are NaN or infinite count as background.
         """
         reason = self.refuses(self._axes, image.shape, image.dtype.name)
         if reason is not None:
@@ -158,9 +157,9 @@ class Localizer:
         return self._rows(frame, found, noise)
 
     def field(self, image: NDArray[Any]) -> tuple[Floats, float]:
-        """The network's answer (3 + e, h', w') and the noise, counts.
+        """Output of the network (3 + e, h', w') and noise of the frame, counts.
 
-        dy, dx, rho of each cell, then what the card's `extras` name.
+        The output holds dy, dx and rho of each cell, and the e `extras` that the card names.
         """
         if not self._raw:
             field, noise = self._run(np.ascontiguousarray(image, dtype=np.float32))
@@ -174,9 +173,9 @@ class Localizer:
         return interleave(field) if split else field, noise / scale
 
     def _run(self, frame: NDArray[Any]) -> tuple[Floats, float]:
-        """Answer (k, h', w') and noise of the network, which must have the shapes of a localizer's.
+        """Output (k, h', w') of the network and noise, after a check of their shapes.
 
-        The file is the one its card names, but a card may be made for any file.
+        A card guarantees that the file is the one it was made for, not that this is a localizer.
         """
         answers = self.session.run(frame)
         shapes = [answer.shape for answer in answers]
@@ -188,11 +187,11 @@ class Localizer:
             or shapes[0][:2] != (1, need)
             or answers[1].size != 1
         ):
-            raise ModelError(f"{self.session.path} answers with {shapes}: it is no localizer")
+            raise ModelError(f"{self.session.path} has outputs {shapes}: it is not a localizer")
         return answers[0][0], float(answers[1].reshape(()))
 
     def _found(self, field: Floats, shape: tuple[int, int]) -> Found:
-        """Particles of the answer whose positions lie in the frame, by y then x."""
+        """Decode the output: particles inside the frame, sorted by y then x."""
         card = self.session.card
         merge = float(card["merge_px"])
         if self.decoder == "student":
@@ -223,7 +222,7 @@ class Localizer:
             spots["y"], spots["x"] = radial_symmetry(frame, found.points, self._radius).T
         elif self.refine == "gauss":
             fit = gaussian(frame, found.points, noise, sigma_px=self._width)
-            # the light of a spot over what noise alone gives a filter of its shape
+            # intensity of a spot, in units of the noise of a matched filter
             clear = fit.intensity / (2 * math.sqrt(math.pi) * fit.width * max(noise, 1e-9))
             good, rest = fit.good, ~fit.good
             speck = fit.speck | (good & (np.abs(clear) < CLEAR))
@@ -234,16 +233,16 @@ class Localizer:
         total, background, pixels = measure(frame, found.points[rest], self._radius)
         spots["intensity"][rest], spots["background"][rest] = total, background
         spots["dy"][rest] = spots["dx"][rest] = self._precision(total, pixels, noise)
-        if self.refine == "gauss":  # no spot fits, and little light there: hot pixels, streaks
+        if self.refine == "gauss":  # without a fit and with little intensity: hot pixels, streaks
             speck[rest] = np.abs(total) < CLEAR * noise * np.sqrt(pixels)
         self._put_extras(spots, found.extras)
         spots = spots[~speck]
         return spots[np.lexsort((spots["x"], spots["y"]))]
 
     def _precision(self, total: Floats, pixels: Floats, noise: float) -> Floats:
-        """Standard deviation of the network's positions, pixels, from the noise of the disc.
+        """Standard deviation of the positions of the network (pixels), from the noise of the disc.
 
-        White noise of the frame: shot noise of a bright particle itself is not counted.
+        It accounts for the white noise of the frame, not for the shot noise of the particle.
         """
         floor, slope = self.session.card.get("precision_px", (0.05, 1.5))
         precision = np.full(len(total), np.nan, np.float32)
@@ -253,7 +252,7 @@ class Localizer:
         return precision
 
     def _put_extras(self, spots: NDArray[np.void], extras: NDArray[np.float64]) -> None:
-        """What the network says beside the position, in the units of SPOT."""
+        """Store further outputs of the network, in the units of SPOT."""
         card = self.session.card
         for k, name in enumerate(card.get("extras", ())):
             factor, offset = card["extras_calibration"][k]
@@ -261,7 +260,7 @@ class Localizer:
 
 
 def _width(card: dict[str, Any]) -> tuple[float, float]:
-    """Sigma to expect of a particle that is a spot of light, pixels, lowest and highest."""
+    """Least and greatest sigma to expect of a spot of light, pixels."""
     if "sigma_px" in card:
         low, high = card["sigma_px"]
         return float(low), float(high)
@@ -270,15 +269,15 @@ def _width(card: dict[str, Any]) -> tuple[float, float]:
 
 
 def _quantized(frame: Floats) -> tuple[NDArray[np.uint16], float]:
-    """`frame` in uint16, and its counts a count of the frame.
+    """Convert `frame` to uint16; also return the factor by which its counts were multiplied.
 
-    A count is 1 / STEPS of the pixel noise, so nothing is lost; what lies further from the median
-    than 16 bits reach is clipped.
+    One count is 1 / STEPS of the pixel noise, so no precision is lost. Values that are too far from
+    the median for 16 bits are clipped.
     """
     some = frame[::3, ::3].astype(np.float64)
     middle = float(np.median(some))
     rough = np.abs(np.diff(frame[::3].astype(np.float64), 2, axis=1))
-    noise = float(np.median(rough)) / 1.652  # of 1, -2, 1: sqrt(6) sigma, times 0.6745
+    noise = float(np.median(rough)) / 1.652  # sqrt(6) 0.6745: the filter is 1, -2, 1
     span = float(np.abs(some - middle).max())
     if noise <= 0:
         noise = span / 500
@@ -288,7 +287,7 @@ def _quantized(frame: Floats) -> tuple[NDArray[np.uint16], float]:
 
 
 def _only_numbers(frame: Floats) -> Floats:
-    """`frame` with the mean of its numbers where it holds NaN or infinity."""
+    """`frame` with NaN and infinite pixels replaced by the mean of the others."""
     good = np.isfinite(frame)
     if good.all():
         return frame
@@ -300,7 +299,7 @@ def _only_numbers(frame: Floats) -> Floats:
 def measure(
     frame: NDArray[Any], points: NDArray[np.float64], radius: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Counts above background in a disc, background (median of the ring to 2 radii), pixels."""
+    """Intensity in a disc, background (median of the ring up to 2 radii), and number of pixels."""
     n = len(points)
     total, background = np.zeros(n, np.float32), np.zeros(n, np.float32)
     pixels = np.zeros(n, np.float32)

@@ -1,11 +1,14 @@
-"""Detect: particles in the answer of a LodeSTAR network.
+"""Find particles in the output of a LodeSTAR network.
 
-The network answers for every cell (2 x 2 pixels) with where it sees a particle and how much that
-cell should count (weight w, 0 to 1). A particle is where w is high and neighbouring cells agree:
-score = w^alpha c^(1 - alpha), c = 1 / (1 + v / v0), v the variance of the positions that 3 x 3
-cells predict (Midtvedt et al. 2022, Methods, "Particle detection criteria", with c scaled to 0..1
-so that one cutoff serves all frames). The position is the weighted mean of the cells around a
-maximum. v itself tells whether it is the particle that was trained on (their Table 1).
+For every cell of 2 x 2 pixels, the network predicts the position of a particle and a weight w from
+0 to 1. A particle is where w is high and neighbouring cells predict the same position:
+
+    score = w^alpha c^(1 - alpha),  c = 1 / (1 + v / v0)
+
+v is the variance of the positions that 3 x 3 cells predict (Midtvedt et al. 2022, Methods,
+"Particle detection criteria"; here c is scaled to 0..1, so that one cutoff serves all frames). The
+position is the weighted mean of the predictions around a maximum. A small v shows that the particle
+is of the kind that the network was trained on (their Table 1).
 """
 
 from __future__ import annotations
@@ -32,10 +35,10 @@ def _logit(weight: float) -> float:
 
 @njit()
 def scores(field: Floats, cutoff: float, alpha: float, v0: float, border: int) -> Floats:
-    """(h', w') scores; 0 where they cannot reach `cutoff` and within `border` cells of an edge."""
+    """Scores (h', w'); 0 where they cannot reach `cutoff`, and within `border` cells of an edge."""
     height, width = field.shape[1:]
     score = np.zeros((height, width), np.float32)
-    # c <= 1, so the weight alone must reach the cutoff; rho is its logit
+    # c <= 1, so the weight alone must reach the cutoff; rho is the logit of the weight
     least = _logit(cutoff ** (1.0 / alpha)) if cutoff > 0 else -np.inf
     for i in range(border, height - border):
         for j in range(border, width - border):
@@ -49,7 +52,7 @@ def scores(field: Floats, cutoff: float, alpha: float, v0: float, border: int) -
 
 @njit()
 def _spread(field: Floats, i: int, j: int) -> float:
-    """Variance, pixels^2, of the positions (y plus x) that the 3 x 3 cells around predict."""
+    """Variance (y plus x, pixels^2) of the positions that the 3 x 3 cells around predict."""
     n, sy, sx, syy, sxx = 0, 0.0, 0.0, 0.0, 0.0
     for k in range(max(i - 1, 0), min(i + 2, field.shape[1])):
         for m in range(max(j - 1, 0), min(j + 2, field.shape[2])):
@@ -67,13 +70,13 @@ def _spread(field: Floats, i: int, j: int) -> float:
 def detect(
     field: Floats, cutoff: float, alpha: float, v0: float, merge: float, border: int
 ) -> NDArray[np.float64]:
-    """(n, 4 + e) y, x, score, v, extras of maxima, the better of two closer than `merge` pixels.
+    """Particles (n, 4 + e): y, x, score, v, extras; of two closer than `merge` px, the better one.
 
-    `field` (3 + e, h', w') may hold e more answers, which are averaged as the position is.
+    `field` (3 + e, h', w') may have e further outputs, which are averaged as the position is.
     """
     score = scores(field, cutoff, alpha, v0, border)
     height, width = score.shape
-    # of 2 x 2 cells, cut short at an odd edge too, at most one is a peak
+    # of 2 x 2 cells, or of fewer at an odd edge, at most one is a peak
     found = np.empty((((height + 1) // 2) * ((width + 1) // 2), 1 + len(field)))
     n = 0
     for i in range(height):
@@ -83,10 +86,10 @@ def detect(
                 found[n, 2], found[n, 3] = score[i, j], _spread(field, i, j)
                 n += 1
     found = found[:n]
-    order = np.argsort(-found[:, 2], kind="mergesort")  # equal scores: in order of the grid
+    order = np.argsort(-found[:, 2], kind="mergesort")  # of equal scores, the first on the grid
     side = max(merge, 1.0)
     first = np.full((int(2 * height / side) + 3, int(2 * width / side) + 3), -1, np.int64)
-    after = np.full(n, -1, np.int64)  # chains of kept detections, one a square of `side` pixels
+    after = np.full(n, -1, np.int64)  # linked list of detections in each square of `side` pixels
     kept = np.zeros(n, np.bool_)
     for k in order:
         y = min(max(int(found[k, 0] / side) + 1, 1), first.shape[0] - 2)
@@ -100,7 +103,7 @@ def detect(
 
 @njit()
 def _is_peak(score: Floats, i: int, j: int) -> bool:
-    """Whether no neighbour is higher; of equal neighbours the first counts."""
+    """Whether no neighbour has a higher score; of equal neighbours the first counts."""
     for k in range(max(i - 1, 0), min(i + 2, score.shape[0])):
         for m in range(max(j - 1, 0), min(j + 2, score.shape[1])):
             if score[k, m] > score[i, j]:
@@ -112,7 +115,7 @@ def _is_peak(score: Floats, i: int, j: int) -> bool:
 
 @njit()
 def _average(field: Floats, i: int, j: int, reach: float, row: NDArray[np.float64]) -> None:
-    """Into `row` the weighted mean of what cells around (i, j) say of the same place."""
+    """Write to `row` the weighted mean of the cells around (i, j) that predict its position."""
     y0 = 2.0 * i + 0.5 + field[0, i, j]
     x0 = 2.0 * j + 0.5 + field[1, i, j]
     for e in range(len(row)):

@@ -1,10 +1,10 @@
-"""Joint: spots that overlap, fitted together.
+"""Fit overlapping spots together.
 
-As `models.localize.gaussian_fit`, with a position and a height for each of up to MOST spots on one
-background, and with the width that the frame's other spots have. Where spots are so close that
-pixels do not tell them apart, what was known before decides: that the network's positions are good
-to `PLACE` pixels and that heights are of the order of the frame's others. The inverse of the
-information then says how sure each position is, its neighbours' being unsure too.
+The model is that of gaussian_fit.py, with a position and an amplitude for each of up to MOST spots
+on a common background, and with the width of the other spots in the frame. If the pixels alone do
+not resolve two spots, priors decide: positions of the network have an error of `PLACE` pixels, and
+amplitudes are similar to those of other spots in the frame. The inverse of the information matrix
+gives the variance of each position, including the uncertainty of its neighbours.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
 
-MOST = 6  # spots fitted together; more are left to the network
-HALF = 4  # pixels around each spot that count
-PLACE = 0.5  # pixels
+MOST = 6  # most spots that are fitted together; larger clusters keep the network's positions
+HALF = 4  # half side of the box of pixels around each spot
+PLACE = 0.5  # standard deviation of the prior of a position, pixels
 STEPS = 6
-STEP = 0.5  # pixels: the longest a spot moves in one step
+STEP = 0.5  # greatest movement of a spot in one step, pixels
 
 Floats = NDArray[np.float64]
 
 
 @njit(error_model="numpy")
 def clusters(points: Floats, reach: float) -> NDArray[np.int64]:
-    """(n,) the first member of each point's cluster: chains of neighbours closer than `reach`.
+    """Index (n,) of the first member of the cluster of each point.
 
-    `points` (n, 2) are in order of y.
+    A cluster is a chain of neighbours closer than `reach`. `points` (n, 2) are sorted by y.
     """
     n = len(points)
     root = np.arange(n)
@@ -65,14 +65,14 @@ def fit_together(
     height: float,
     reach: float,
 ) -> Floats:
-    """(n, 6) y, x, variances of both, A, b of the members of clusters of 2 to MOST; else NaN.
+    """Fit the clusters of 2 to MOST members: (n, 6) y, x, their variances, A, b; others are NaN.
 
     Parameters
     ----------
     camera : variance of a background pixel, counts per photo-electron, counts of the background
-    width : of a spot, with what a pixel adds, pixels
-    height : of most spots
-    reach : pixels of a stranger's surroundings that do not count
+    width : width of a spot including the extent of a pixel, pixels
+    height : typical amplitude of a spot
+    reach : pixels nearer than this to a spot outside the cluster are not used
     """
     n = len(points)
     table = np.full((n, 6), np.nan)
@@ -99,7 +99,7 @@ def fit_together(
 def _pixels(
     frame: NDArray[Any], points: Floats, member: NDArray[np.int64], reach: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Where the pixels around the members are, and their counts."""
+    """Coordinates y and x of the pixels around the members of a cluster, and their counts."""
     low, high = points[member[0]].copy(), points[member[0]].copy()
     for p in member:
         for axis in range(2):
@@ -144,7 +144,7 @@ def _fit(
     height: float,
     table: Floats,
 ) -> None:
-    """Fisher scoring of y, x, A of each member and of b."""
+    """Fit y, x and A of each member, and b, by Fisher scoring."""
     count = len(member)
     size = 3 * count + 1
     start, known = np.empty(size), np.empty(size)
@@ -195,7 +195,7 @@ def _fit(
 
 @njit(error_model="numpy")
 def invert(matrix: Floats) -> bool:
-    """The inverse of a positive definite matrix (its lower triangle) in its place, if it is one."""
+    """Invert a positive definite matrix (its lower triangle) in place; False if it is not one."""
     n = len(matrix)
     for i in range(n):  # Cholesky, reciprocals on the diagonal
         for j in range(i + 1):

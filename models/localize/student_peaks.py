@@ -1,9 +1,10 @@
-"""Decode: particles in the answer of a student network.
+"""Find particles in the output of a student network.
 
-A student answers for every cell (k x k pixels) with where the particle is, from the cell's centre,
-and with the logit of the probability that it is there. Cells around a particle agree about where:
-a particle is a cell that is surer than every neighbour which points to the same place, its position
-the mean of those answers weighted by their probability, its score the sum of the probabilities.
+For every cell of k x k pixels, the network predicts the position of a particle relative to the
+centre of the cell, and the logit of the probability that there is one. The cells around a particle
+predict the same position. A particle is a cell with a higher probability than every neighbour that
+predicts the same position. Its position is the mean of these predictions weighted by their
+probabilities, and its score is the sum of the probabilities.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float32]
-LEAST = 0.15  # probability of a cell that may hold a particle's centre
+LEAST = 0.15  # least probability of a cell that is considered
 
 
 @njit(error_model="numpy")
@@ -30,9 +31,9 @@ def decode(field: Floats, cutoff: float, stride: float, merge: float) -> NDArray
     cutoff : float
         Least score.
     stride : float
-        Pixels a cell: cell i has its centre at stride i + (stride - 1) / 2.
+        Pixels per cell; the centre of cell i lies at stride i + (stride - 1) / 2.
     merge : float
-        Cells that point to places within so many pixels mean the same particle.
+        Cells whose predicted positions differ by less than this (pixels) belong to one particle.
     """
     width = field.shape[2]
     floor = min(LEAST, cutoff / 2)
@@ -60,9 +61,10 @@ def _gather(
     reach2: float,
     row: NDArray[np.float64],
 ) -> bool:
-    """Whether no cell around that means the same particle is surer; into `row` what they say.
+    """Whether no neighbour that predicts the same particle has a higher probability.
 
-    Of equally sure ones the first counts. The position is from the centre of cell (i, j).
+    Of equal probabilities the first cell counts. `row` receives the weighted mean of the
+    predictions (relative to the centre of cell (i, j)), their sum of weights and variance.
     """
     y0, x0, top = field[0, i, j], field[1, i, j], field[2, i, j]
     for e in range(len(row)):
@@ -83,7 +85,7 @@ def _gather(
             row[2] += weight
             squares += weight * (y * y + x * x)
     total = row[2]
-    if not total > 0.0:  # the cell itself is no number
+    if not total > 0.0:  # the output of the cell is NaN
         return False
     row[0] /= total
     row[1] /= total
@@ -93,9 +95,9 @@ def _gather(
 
 @njit()
 def interleave(answers: Floats) -> Floats:
-    """(3, 2 h', 2 w') from (12, h', w'): four answers a cell, each for a quarter of it.
+    """Rearrange (12, h', w') to (3, 2 h', 2 w'): four predictions of a cell, one for each quarter.
 
-    What ONNX calls DepthToSpace (CRD), in a tenth of the time that ONNX Runtime takes for it.
+    This is DepthToSpace (CRD) of ONNX, in a tenth of the time that ONNX Runtime needs for it.
     """
     _, height, width = answers.shape
     field = np.empty((3, 2 * height, 2 * width), np.float32)

@@ -1,7 +1,7 @@
-"""Calibration: one temperature for a network, and how far its probabilities can be believed.
+"""Calibration of a network by a temperature, and measures of calibration.
 
-Guo et al., On calibration of modern neural networks, ICML 2017: scores divided by a temperature
-that minimizes the negative log-likelihood over classes, on tracks held out from training.
+The scores are divided by the temperature that minimizes the negative log-likelihood of tracks held
+out from training (Guo et al., On calibration of modern neural networks, ICML 2017).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ GOLDEN = (5**0.5 - 1) / 2
 
 
 def log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms of the probabilities (n, classes)."""
+    """Logarithms of the probabilities (n, classes) for scores of the same shape."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result
@@ -26,7 +26,7 @@ def nll(scores: NDArray[np.float64], label: NDArray[np.int64], temperature: floa
 
 
 def fit_temperature(scores: NDArray[np.float64], label: NDArray[np.int64]) -> float:
-    """Temperature in 0.1..10 with the least `nll`, by golden section of its logarithm."""
+    """Temperature from 0.1 to 10 with the least `nll`, by golden-section search of its log."""
     low, high = np.log(0.1), np.log(10.0)
     for _ in range(30):
         a, b = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
@@ -38,7 +38,7 @@ def fit_temperature(scores: NDArray[np.float64], label: NDArray[np.int64]) -> fl
 
 
 def ece(probability: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15) -> float:
-    """Expected calibration error: mean distance of confidence and accuracy over equal bins."""
+    """Expected calibration error: mean difference of confidence and accuracy, over equal bins."""
     return sum(
         abs(share * (sure - hit)) for share, sure, hit in reliability(probability, right, bins)
     )
@@ -47,7 +47,7 @@ def ece(probability: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 
 def reliability(
     probability: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15
 ) -> list[tuple[float, float, float]]:
-    """For each bin that holds any: share of all, mean confidence, share that is right."""
+    """For each bin that is not empty: share of all points, mean confidence, accuracy."""
     at = np.minimum((probability * bins).astype(np.int64), bins - 1)
     count = np.bincount(at, minlength=bins)
     some = np.flatnonzero(count)

@@ -1,10 +1,11 @@
-"""Colocalization of two colours: which tracks move together, and when they stop doing so.
+"""Colocalization of two colours: which tracks move together, and when they separate.
 
-Truth for the uncoating classifier without clicking, as DeepSPT (Kaestel-Hansen et al., Nat. Methods
-2025) makes it: particles in one colour (rotavirus: the inner capsid, DLP) that lose their partner
-in the other (the outer layer, VP7) have uncoated. The defaults are those of the paper's code. Where
-one partner after another accompanies a particle (its track broke), the last one decides, not the
-best: a coat that is lost does not come back.
+This gives labels for the uncoating classifier without manual annotation, as in DeepSPT
+(Kaestel-Hansen et al., Nat. Methods 2025): a particle in one colour (in rotavirus the inner capsid,
+DLP) that loses its partner in the other colour (the outer layer, VP7) has uncoated. The defaults
+are those of the code of that paper. If a particle has several partners one after another, because
+the track of the partner was broken, the last one decides, not the best one: a lost coat does not
+return.
 """
 
 from __future__ import annotations
@@ -19,36 +20,36 @@ from livespt.stream.compiled import njit
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# What became of a particle, from its best stretch of contact; all before CONTROL are left out.
+# Outcome of a particle, from its best stretch of contact. Only the last two become labels.
 OUTCOMES = ("short track", "no contact", "short contact", "far", "uncorrelated", "partner taken",
             "handed over", "control", "changes")  # fmt: skip
 (SHORT_TRACK, NO_CONTACT, SHORT_CONTACT, FAR, UNCORRELATED, TAKEN,
  HANDED_OVER, CONTROL, CHANGES) = range(9)  # fmt: skip
-NEAREST_UM = 1e-3  # change of the offset at which looking again ends
+NEAREST_UM = 1e-3  # change of the offset below which its iteration ends
 LOOKS = 10
 
 
 class Limits(NamedTuple):
-    """What counts as moving together."""
+    """Criteria for moving together."""
 
-    contact_um: float = 0.4  # nearer than this is contact
-    contact_frames: int = 4  # a pair needs as many at least
-    bridge_frames: int = 2  # without contact that do not end a stretch
-    stretch_frames: int = 20  # length of a stretch at least, bridged ones included
-    median_um: float = 0.6  # distance over a stretch, at most
-    correlation: float = 0.9  # Pearson's r of the positions over a stretch, of each axis, at least
+    contact_um: float = 0.4  # a pair nearer than this is in contact
+    contact_frames: int = 4  # least number of frames in contact
+    bridge_frames: int = 2  # longest interruption of a stretch of contact
+    stretch_frames: int = 20  # least length of a stretch, including interruptions
+    median_um: float = 0.6  # greatest median distance in a stretch
+    correlation: float = 0.9  # least Pearson correlation of the positions, on each axis
 
 
 FIRST_LOOK = Limits(contact_um=0.75, contact_frames=5, bridge_frames=3, median_um=0.5)
 
 
 class Paths(NamedTuple):
-    """Tracks one after another: track i is rows `offset[i]:offset[i + 1]` of the row fields."""
+    """Concatenated tracks: track i is rows `offset[i]:offset[i + 1]` of the fields by row."""
 
     name: Ints  # (n,) ids
     offset: Ints  # (n + 1,)
     track: Ints  # (total,) index of the track
-    frame: Ints  # (total,) rising in a track
+    frame: Ints  # (total,) increasing within a track
     point: Floats  # (total, 3) um: z, y, x
 
 
@@ -56,17 +57,17 @@ class Stretches(NamedTuple):
     """Stretches of contact, one row each."""
 
     a: Ints  # index of the particle
-    b: Ints  # of its partner
-    first: Ints  # rows of the particle: the first and the last in contact
-    last: Ints
+    b: Ints  # index of its partner
+    first: Ints  # first row of the particle in contact
+    last: Ints  # last row of the particle in contact
     contacts: Ints  # frames of contact of the pair, in all stretches
-    median_um: Floats  # distance
+    median_um: Floats  # median distance
     correlation: Floats  # (n, 3) of z, y, x; 1 for z in two dimensions
-    apart_um: Floats  # (n, 3) median of particle minus partner
+    apart_um: Floats  # (n, 3) median position of the particle minus that of its partner
 
 
 class Labels(NamedTuple):
-    """What is known of each particle."""
+    """Result for each particle."""
 
     outcome: Ints  # (n,) index into OUTCOMES
     change: Ints  # (n,) row of its first point without the partner; -1: none
@@ -74,7 +75,7 @@ class Labels(NamedTuple):
 
 
 def paths(frame: Ints, particle: Ints, point: Floats) -> tuple[Paths, Ints]:
-    """Tracks from rows in any order, and the order in which `Paths` has these rows."""
+    """Make tracks of rows in any order; also return the order in which `Paths` has these rows."""
     order = np.lexsort((frame, particle))
     name, track, count = np.unique(particle[order], return_inverse=True, return_counts=True)
     offset = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
@@ -82,9 +83,9 @@ def paths(frame: Ints, particle: Ints, point: Floats) -> tuple[Paths, Ints]:
 
 
 def contacts(a: Paths, b: Paths, within_um: float) -> tuple[Ints, Ints]:
-    """Rows of `a` and `b`, (n,) each: all pairs in one frame nearer than `within_um`."""
+    """Rows of `a` and `b`, (n,) each, of all pairs in one frame nearer than `within_um`."""
     rows = np.lexsort((b.point[:, 1], b.frame))
-    # y within its frame and the frame in one number, so that one search finds a strip of y
+    # frame and y are combined in one number, so that one search finds a strip of y in a frame
     low = min(a.point[:, 1].min(initial=0), b.point[:, 1].min(initial=0)) - within_um
     high = max(a.point[:, 1].max(initial=0), b.point[:, 1].max(initial=0)) + within_um
     number = np.unique(np.concatenate([a.frame, b.frame]), return_inverse=True)[1]
@@ -111,7 +112,10 @@ def _near(
     row_a: Ints,
     row_b: Ints,
 ) -> int:
-    """Count pairs of a row of `a` and one of its `rows[begin:end]` of `b`; note them if asked."""
+    """Count pairs of row i of `a` and a near row of `b` among `rows[begin[i]:end[i]]`.
+
+    The rows of each pair are written to `row_a` and `row_b` unless these are empty.
+    """
     n = 0
     for i in range(len(a)):
         for k in range(begin[i], end[i]):
@@ -127,9 +131,10 @@ def _near(
 
 
 def stretches(a: Paths, b: Paths, limits: Limits) -> Stretches:
-    """All stretches of contact of all pairs, measured; nothing but gaps is judged here.
+    """Find and measure all stretches of contact of all pairs.
 
-    A frame in which the particle itself was missed neither makes contact nor breaks it.
+    Of the criteria, only contact and interruption apply here. A frame in which the particle itself
+    was missed neither counts as contact nor as an interruption.
     """
     row_a, row_b = contacts(a, b, limits.contact_um)
     pair = a.track[row_a] * len(b.name) + b.track[row_b]
@@ -166,13 +171,19 @@ def _measured(
 def _together(
     a: Paths, b: Paths, partner: Ints, first: Ints, last: Ints
 ) -> tuple[Ints, Floats, Floats]:
-    """Where both are seen, rows `first` to `last` of `a`: which of these, and both places."""
+    """Points of rows `first` to `last` of `a` whose partner is in the same frame.
+
+    Returns
+    -------
+    which (total,), x (total, 3), y (total, 3)
+        Index of the stretch, position of the particle, and position of the partner.
+    """
     count = last - first + 1
     which = np.repeat(np.arange(len(first)), count)
     row_a = first[which] + _ramp(count)
     low = min(a.frame.min(initial=0), b.frame.min(initial=0))
     span = max(a.frame.max(initial=0), b.frame.max(initial=0)) - low + 1
-    known = b.track * span + b.frame - low  # rising: rows lie by track, then frame
+    known = b.track * span + b.frame - low  # increasing: rows are sorted by track, then frame
     wanted = partner[which] * span + a.frame[row_a] - low
     row_b = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
     both = known[row_b] == wanted
@@ -180,19 +191,19 @@ def _together(
 
 
 def _flat(a: Paths, b: Paths) -> bool:
-    """Whether all lie at one height: z tells nothing."""
+    """Whether all points have the same z."""
     return not any(np.ptp(some.point[:, 0]) for some in (a, b) if len(some.point))
 
 
 def _ramp(count: Ints) -> Ints:
-    """0, 1, .. for each of `count`, one after another."""
+    """Concatenated ranges 0, 1, ... of each length in `count`."""
     ends = np.cumsum(count)
     ramp: Ints = np.arange(count.sum()) - np.repeat(ends - count, count)
     return ramp
 
 
 def _medians(which: Ints, value: Floats, n: int) -> Floats:
-    """Median of `value` for each of n groups, all of which have some."""
+    """Median of `value` in each of n groups, none of which is empty."""
     ordered = value[np.lexsort((value, which))]
     count = np.bincount(which, minlength=n)
     begin = np.cumsum(count) - count
@@ -201,7 +212,7 @@ def _medians(which: Ints, value: Floats, n: int) -> Floats:
 
 
 def _pearson(which: Ints, x: Floats, y: Floats, n: int) -> Floats:
-    """Correlation of each group; 0 where one of both stands still."""
+    """Correlation in each of n groups; 0 if one of the two is constant."""
     count = np.bincount(which, minlength=n)
     x = x - (np.bincount(which, x, n) / count)[which]
     y = y - (np.bincount(which, y, n) / count)[which]
@@ -212,11 +223,11 @@ def _pearson(which: Ints, x: Floats, y: Floats, n: int) -> Floats:
 
 
 def alike(tracks: Paths, within_um: float = 0.6) -> Ints:
-    """Groups (n,) of tracks that are nearly one another, named by the least index in each.
+    """Groups (n,) of tracks that almost coincide, named by the least index of each group.
 
-    Two belong together if the root mean square of their distance, over the frames that both have,
-    is less than `within_um`: they are one particle twice, and must not be learned from and judged
-    by. 0.6 um is the DeepSPT code's.
+    Two tracks belong to one group if the root mean square of their distance, over their common
+    frames, is less than `within_um`. They are the same particle detected twice, and must not be in
+    both training and evaluation. The default of 0.6 um is that of the DeepSPT code.
     """
     rows = contacts(tracks, tracks, within_um)
     pair = np.unique(np.stack([tracks.track[row] for row in rows]), axis=1)
@@ -238,7 +249,7 @@ def alike(tracks: Paths, within_um: float = 0.6) -> Ints:
 
 
 def _grade(found: Stretches, a: Paths, limits: Limits) -> Ints:
-    """Outcome of each stretch were there no other: up to TAKEN, which means it would do."""
+    """Outcome of each stretch by itself; TAKEN means that it meets all criteria."""
     frames = a.frame[found.last] - a.frame[found.first] + 1
     short = (found.contacts < limits.contact_frames) | (frames < limits.stretch_frames)
     loose = (found.correlation < limits.correlation).any(1)
@@ -248,10 +259,10 @@ def _grade(found: Stretches, a: Paths, limits: Limits) -> Ints:
 
 
 def chromatic_offset(a: Paths, b: Paths, limits: Limits = FIRST_LOOK) -> tuple[Floats, int]:
-    """What to add to positions of `b` (3,) so that pairs lie on each other, and from how many.
+    """Offset (3,) to add to the positions of `b`, and the number of pairs that it was found from.
 
-    The median over pairs of the median of each. Contacts are cut off at a distance, which pulls
-    the answer towards none: so it is looked at again from where the last look led.
+    It is the median over pairs of the median difference of each. The distance limit of contacts
+    biases it towards zero, so it is iterated: contacts are found again with the last offset.
     """
     offset, pairs = np.zeros(3), 0
     for _ in range(LOOKS):
@@ -269,9 +280,9 @@ def chromatic_offset(a: Paths, b: Paths, limits: Limits = FIRST_LOOK) -> tuple[F
 
 @njit()
 def _resolved(order: Ints, a: Ints, b: Ints, begin: Ints, end: Ints) -> NDArray[np.bool_]:
-    """Stretches that keep their partner: at any time one for each particle, and the reverse.
+    """Which stretches are kept, so that at any time each particle has one partner and vice versa.
 
-    They choose in this `order`; times are frames, ends included.
+    Stretches are considered in this `order`. `begin` and `end` are their first and last frames.
     """
     kept = np.zeros(len(order), np.bool_)
     for k in range(len(order)):
@@ -290,9 +301,9 @@ def _resolved(order: Ints, a: Ints, b: Ints, begin: Ints, end: Ints) -> NDArray[
 def _handed_over(
     found: Stretches, change: Ints, partner: Ints, limits: Limits
 ) -> NDArray[np.bool_]:
-    """Particles (n,) with another companion as the partner goes, if only for a short while.
+    """Particles (n,) with another, possibly short contact when their partner disappears.
 
-    The partner's track broke, most likely: the rest of it is too short to be sure.
+    Most likely the track of the partner broke, and its rest is too short to meet the criteria.
     """
     gone = change[found.a]
     near = (found.first - gone <= limits.bridge_frames) & (found.last >= gone)
@@ -305,17 +316,19 @@ def _handed_over(
 def label(
     a: Paths, b: Paths, limits: Limits, *, track_frames: int = 20, end_frames: int = 2
 ) -> Labels:
-    """Which particles of `a` lose their partner in `b` (its offset corrected), and when.
+    """Find the particles of `a` that lose their partner in `b`, and when.
 
     Parameters
     ----------
     a, b : Paths
+        The chromatic offset of `b` must be corrected.
     limits : Limits
     track_frames : int
-        Particles with fewer points are not looked at.
+        Particles with fewer points are not considered.
     end_frames : int
-        A change lies so many points from either end of its track, or it is none; nor is one after
-        which `b` shows nothing at all while the track goes on: nobody looked.
+        A change nearer than this to either end of its track does not count. Neither does a change
+        after which `b` has no points at all while the track continues: that colour was not
+        recorded.
     """
     count = np.diff(a.offset)
     found = stretches(a, b, limits)
@@ -329,13 +342,13 @@ def label(
     begin, end = a.frame[found.first[good]], a.frame[found.last[good]]
     flat = _flat(a, b)
     score = (found.correlation[good].sum(1) - flat) * (end - begin + 1)
-    order = np.argsort(-score, kind="stable")  # of two alike, the first
+    order = np.argsort(-score, kind="stable")  # of equal scores, the first
     good = good[_resolved(order, found.a[good], found.b[good], begin, end)]
     good = good[np.argsort(found.last[good], kind="stable")]
 
     mine = found.a[good]
     outcome[mine] = CONTROL
-    partner[mine] = found.b[good]  # of several, the last written: the last in time
+    partner[mine] = found.b[good]  # if there are several, the last in time, written last, stays
     change[mine] = found.last[good] + 1
     rest = a.offset[1:] - 1 - change
     loses = (change >= 0) & (change - a.offset[:-1] >= end_frames) & (rest >= max(end_frames, 0))
@@ -347,7 +360,7 @@ def label(
 
 
 def _watched(a: Paths, b: Paths, change: Ints) -> NDArray[np.bool_]:
-    """Whether `b` shows anything from each of the rows `change` on, while that track goes on."""
+    """Whether `b` has any point after each of the rows `change`, while that track continues."""
     frames = np.append(np.unique(b.frame), np.iinfo(np.int64).max)
     after = frames[np.searchsorted(frames, a.frame[change])]
     seen: NDArray[np.bool_] = after <= a.frame[a.offset[a.track[change] + 1] - 1]

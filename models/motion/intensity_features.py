@@ -1,7 +1,8 @@
-"""Brightness: what the intensity of each new point of a track says, computed once, as it arrives.
+"""Intensity features: numbers computed from the intensity of each new point of a track.
 
-Beside `traits`, for networks that read it. It looks back, never ahead, and only at ratios: neither
-gain nor exposure of the camera matters. Where nobody knows the intensity all of it is zero.
+Networks that use intensities receive them in addition to the motion features. They depend on this
+point and earlier ones, and on ratios of intensities only, so that gain and exposure of the camera
+do not matter. If the intensity is unknown, all features are zero.
 """
 
 from __future__ import annotations
@@ -16,20 +17,22 @@ from livespt.stream.windows import grown
 
 Floats = NDArray[np.float64]
 
-MEMORIES = np.array([4.0, 16.0, 64.0])  # points; running means of the logarithm over each
-LASTING = 600.0  # points over which the level of the track is a mean
-LEAST = 0.05  # of that level: darker is taken for so dark
-SHARE = 3.0  # a third less light is about minus one
-COUNT = len(MEMORIES) + 3  # known; the newest, and each mean, against the next longer; noise
+MEMORIES = np.array([4.0, 16.0, 64.0])  # points; time constants of running means of ln(intensity)
+LASTING = 600.0  # time constant of the level of the track, points
+LEAST = 0.05  # share of the level to which lower intensities are raised
+SHARE = 3.0  # scale of the logarithms: a feature is -1 if the intensity falls to exp(-1/3) = 72 %
+# features: 1 if the intensity is known; the newest value minus the shortest mean; each mean minus
+# the next longer one, the last minus the level; the noise
+COUNT = len(MEMORIES) + 3
 
-# columns of the memory of a slot
-POINTS, NOISE, MEAN = 0, 1, 2  # one mean for each of MEMORIES
+# columns of the state of a slot
+POINTS, NOISE, MEAN = 0, 1, 2  # there is one mean for each of MEMORIES
 LEVEL = MEAN + len(MEMORIES)
 WIDTH = LEVEL + 1
 
 
 class Memory:
-    """What the brightness of the next point needs of every living track, by slot."""
+    """State of every living track, by slot, from which the next features are computed."""
 
     def __init__(self, capacity: int = 256) -> None:
         self.past = np.zeros((capacity, WIDTH))
@@ -45,9 +48,10 @@ class Memory:
     def push(
         self, slots: NDArray[np.int32], intensity: Floats | None, rows: int = 0
     ) -> NDArray[np.float32]:
-        """Brightness (n, COUNT) of one more point of each of `slots` (n,), of `intensity` (n,).
+        """Add a point of `intensity` (n,) to each of `slots` (n,); return its features (n, COUNT).
 
-        None, or NaN of one: nobody knows. Zeros follow up to `rows`.
+        An intensity of NaN, or None for all points, is unknown. The result is padded with zeros to
+        `rows` rows.
         """
         out = np.zeros((max(rows, len(slots)), COUNT), np.float32)
         if intensity is not None:
@@ -67,9 +71,9 @@ def _push(
 def of_tracks(
     offset: NDArray[np.int64], intensity: Floats, backwards: bool = False
 ) -> NDArray[np.float32]:
-    """Brightness (total, COUNT) of whole tracks: track i is rows `offset[i]:offset[i + 1]`.
+    """Features (total, COUNT) of whole tracks: track i is rows `offset[i]:offset[i + 1]`.
 
-    Backwards, each track is told from its end.
+    With `backwards`, each track is processed from its last point to its first.
     """
     out = np.zeros((len(intensity), COUNT), np.float32)
     past = np.zeros(WIDTH)
@@ -86,7 +90,7 @@ def _brightness(past: Floats, intensity: float, out: NDArray[np.float32]) -> Non
     n = int(past[POINTS])
     usable = np.isfinite(intensity) and (intensity > 0 or n > 0)
     if not usable:
-        return  # nothing to compare with
+        return  # there is no earlier intensity to compare with
     if n == 0:
         x = math.log(intensity)
         for j in range(MEAN, WIDTH):
@@ -101,7 +105,7 @@ def _brightness(past: Floats, intensity: float, out: NDArray[np.float32]) -> Non
     out[0] = 1.0
     out[1] = SHARE * error
     for j in range(len(MEMORIES)):
-        out[2 + j] = SHARE * (past[MEAN + j] - past[MEAN + j + 1])  # the last: to the level
+        out[2 + j] = SHARE * (past[MEAN + j] - past[MEAN + j + 1])  # behind the means is the level
     out[2 + len(MEMORIES)] = 0.5 * math.log(past[NOISE] + 1e-4) + 2.0
     for j in range(1, COUNT):
         out[j] = min(max(out[j], -10.0), 10.0)

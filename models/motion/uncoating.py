@@ -1,4 +1,4 @@
-"""Uncoating: the network that follows tracks and says how likely a virus has uncoated, opened."""
+"""The uncoating classifier, and all networks that classify tracks, combined for the analyzer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from livespt.stream.errors import ModelError
 
 
 class Uncoating(Reader):
-    """Probability that a point was reached after uncoating.
+    """Network that predicts the probability that the virus has uncoated before a point.
 
     Attributes
     ----------
     decision : dict
-        When to announce: `threshold` of the probability, `hold` settled points, `lag`.
+        Rule for announcing an uncoating: `threshold` of the probability, `hold` (settled points
+        in a row above it) and `lag`.
     """
 
     task, default, outputs = "uncoating", "uncoating", 1
@@ -28,14 +29,14 @@ class Uncoating(Reader):
 
 
 def _decision(card: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The card's decision; below 0.5 or without a hold, what is no uncoating would be announced."""
+    """Rule of the card; a threshold below 0.5 or a hold of 0 would announce false uncoatings."""
     found = card.get("decision")
     rule = found if isinstance(found, dict) else {}
     threshold, hold = rule.get("threshold"), rule.get("hold")
     good = isinstance(threshold, float) and 0.5 <= threshold < 1
     if not (good and isinstance(hold, int) and hold >= 1):
         raise ModelError(
-            f"the card of {path} announces at threshold {threshold}, hold {hold}: the threshold "
-            "must lie from 0.5 to below 1 and the hold be a whole number from 1, train it again"
+            f"the card of {path} has threshold {threshold} and hold {hold}: the threshold must be "
+            "from 0.5 to below 1 and the hold a whole number from 1, train the model again"
         )
     return dict(rule)

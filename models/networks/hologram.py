@@ -1,15 +1,14 @@
 """LodeSTAR for holograms in torch: one network for every plane of a refocused field.
 
-The two further symmetries of Midtvedt et al. (Nat. Commun. 13, 7492, 2022): a field propagated
-over a distance shows its particle that much nearer, one times s a particle s times as polarizable.
-As a cell of the paper's network answers with its own place plus a shift, here a cell of a plane
-does so along the axis too: the field is propagated to planes (`models.optics.propagation`), the
-same small network looks at each, and what it learns of one plane holds for all. What it sees is
-divided by its own local amplitude, so a weak particle looks like a strong one, and log s is what
-the network says plus the logarithm of that amplitude.
+It uses the two further symmetries of Midtvedt et al. (Nat. Commun. 13, 7492, 2022). A field that
+is propagated over a distance shows its particle nearer by that distance, and a field multiplied by
+s shows a particle with s times the polarizability. In the paper, a cell predicts its own position
+plus a shift. Here a cell of a plane does so along the optical axis as well: the field is propagated
+to several planes, and the same small network processes each of them, so that what it learns in one
+plane holds for all. Its input is divided by its local amplitude, so that weak and strong particles
+look alike. log s is the output of the network plus the logarithm of that amplitude.
 
-Fields are (n, 2, y, x), real and imaginary part; cells are 2 x 2 pixels, as in
-`models.networks.lodestar`.
+Fields are (n, 2, y, x), real and imaginary part. Cells are 2 x 2 pixels, as in lodestar.py.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from livespt.models.networks import lodestar
 from livespt.models.optics.holograms import Microscope
 from livespt.models.optics.propagation import Transfer, transfer
 
-STRIDE = lodestar.STRIDE  # pixels a cell; the pupil must not alias at that pitch
-SPACING_UM = 1.0  # of the planes
-BOX = 9  # cells, the side of the neighbourhood whose amplitude is divided by
-SCALE = 0.5  # of what the network sees; a particle in focus stands out
-MARGIN = 64  # pixels without field around a frame: keeps light from coming in on the other side
+STRIDE = lodestar.STRIDE  # pixels per cell; the pupil must not alias at this pitch
+SPACING_UM = 1.0  # distance of the planes
+BOX = 9  # side of the neighbourhood whose amplitude the input is divided by, cells
+SCALE = 0.5  # scale of the input of the network, in which a particle in focus stands out
+MARGIN = 64  # pixels without field around a frame, which keep light from entering on the other side
 LEAST = 1e-12
-ROUNDS, CLIP = 4, 2.5  # of the noise's energy: means, and mean energies at which they clip
-# mean of energy clipped so over its mean, where it is exponential: the fixed point of
-# t = 1 - exp(-CLIP t), from 1, ROUNDS of it
+ROUNDS, CLIP = 4, 2.5  # iterations of the clipped mean energy; clipping level in mean energies
+# clipped mean of an exponentially distributed energy, divided by its mean: ROUNDS iterations of
+# t = 1 - exp(-CLIP t), from 1
 CLIPPED_MEAN = 0.8931
-PEAK, CLEAR = 7, 12.0  # noise alone is as strong in one of exp(CLEAR) cells
+PEAK, CLEAR = 7, 12.0  # cells; energy / noise that noise alone reaches in one of exp(CLEAR) cells
 OUTPUTS = 5  # dy, dx (pixels), rho, z (micrometres), ln s
-EPSILON = 1e-4  # of the weights, shared by more cells than the paper's
-Z_WEIGHT, S_WEIGHT = 4.0, 4.0  # pixels that a micrometre and a factor of e count for in the losses
+EPSILON = 1e-4  # added to the weights; less than in lodestar.py, because there are more cells
+Z_WEIGHT, S_WEIGHT = 4.0, 4.0  # pixels that equal a micrometre, or a factor of e, in the losses
 
 
 def build(width: int = 16) -> nn.Sequential:
-    """Real part, imaginary part and amplitude of a plane (n, 3, h', w') to (n, 5, h', w')."""
+    """Network from real part, imaginary part and amplitude (n, 3, h', w') to (n, 5, h', w')."""
     layers: list[nn.Module] = [nn.Conv2d(3, width, 5, padding=2), nn.ReLU()]
     for apart in (1, 2, 2):
         layers += [nn.Conv2d(width, width, 3, padding=apart, dilation=apart), nn.ReLU()]
@@ -50,10 +49,10 @@ def build(width: int = 16) -> nn.Sequential:
 
 
 class Planes(nn.Module):
-    """Field (n, 2, y, x) to complex fields (n, p, y/2, x/2) of the planes, at the cells' centres.
+    """Propagate a field (n, 2, y, x) to p planes: complex (n, p, y/2, x/2), at the cell centres.
 
-    Sums over the plane waves within the pupil, by matrices: any size of frame, and nothing comes
-    in again at the other side.
+    It sums over the plane waves within the pupil by matrix products, which allows any frame size,
+    and no light re-enters on the other side.
     """
 
     def __init__(self, planes_um: Tensor, microscope: Microscope, margin: int = MARGIN) -> None:
@@ -88,7 +87,7 @@ class Planes(nn.Module):
 
 
 class HologramNet(nn.Module):
-    """`net` on every plane of the field."""
+    """Applies `net` to every plane of the field."""
 
     def __init__(self, net: nn.Sequential, microscope: Microscope) -> None:
         super().__init__()
@@ -96,12 +95,12 @@ class HologramNet(nn.Module):
         self.look(2, MARGIN)
 
     def look(self, half: int, margin: int) -> None:
-        """Use 2 `half` + 1 planes around the focal plane, and that margin."""
+        """Use 2 `half` + 1 planes around the focal plane, and a margin of `margin` pixels."""
         planes_um = SPACING_UM * torch.arange(-half, half + 1)
         self.planes = Planes(planes_um, self.microscope, margin)
 
     def forward(self, field: Tensor, cells: int | None = None) -> Tensor:
-        """(n, p, 5, h', w'): what each cell of each plane says; `cells`: only the middle ones."""
+        """Outputs (n, p, 5, h', w') of each cell of each plane; `cells`: only the middle ones."""
         waves = self.planes(field)
         energy = waves.real**2 + waves.imag**2
         options: dict[str, Any] = {"stride": 1, "count_include_pad": False}
@@ -121,12 +120,12 @@ class HologramNet(nn.Module):
         return torch.stack([out[:, :, 0], out[:, :, 1], out[:, :, 2], z, s], dim=2)
 
     def noise(self, field: Tensor) -> Tensor:
-        """(n,) standard deviation of the noise in either part, on the scale of the field.
+        """Standard deviation (n,) of the noise in real or imaginary part, in units of the field.
 
-        The mean energy of each plane, clipped so that particles in focus hardly count; in the
-        plane where clipping takes the largest share, most of their light is in few cells. Far
-        planes have lost some of the noise over the frame's edges: the share is taken of the focal
-        plane's energy.
+        It is the mean energy of a plane, clipped so that particles in focus hardly contribute. The
+        plane is the one where clipping removes the largest share: there, the light of particles is
+        concentrated in few cells. Far planes lose noise across the edges of the frame, so this
+        share is applied to the energy of the focal plane.
         """
         waves = self.planes(field)
         energy = waves.real**2 + waves.imag**2
@@ -138,10 +137,11 @@ class HologramNet(nn.Module):
         return torch.sqrt(share * here / (2 * CLIPPED_MEAN) + LEAST)
 
     def answer(self, field: Tensor, cells: int | None = None) -> Tensor:
-        """(n, 5, h', w'): `forward`, pooled, where light stands out of the noise.
+        """Pooled outputs (n, 5, h', w'), with lower weights where light does not exceed the noise.
 
-        What is divided by its own amplitude looks alike at any strength, noise too: rho falls by
-        what the strongest light within PEAK cells lacks to CLEAR times the noise's energy.
+        The normalized input looks the same at any strength, also for noise. Therefore rho is
+        reduced by the amount by which the greatest energy within PEAK cells is below CLEAR times
+        that of the noise.
         """
         out = self(field, cells)
         waves = self.planes(field)
@@ -156,9 +156,9 @@ class HologramNet(nn.Module):
 
 
 def pool(out: Tensor) -> Tensor:
-    """(n, 5, h', w'): of the planes' answers (n, p, 5, h', w') the best one's and its neighbours'.
+    """Pool outputs (n, p, 5, h', w') over planes: (n, 5, h', w').
 
-    Means by their weights; rho is the best one's.
+    The result is the weighted mean of the best plane and its neighbours; rho is that of the best.
     """
     rho = out[:, :, 2]
     best = rho.argmax(dim=1, keepdim=True)
@@ -169,33 +169,34 @@ def pool(out: Tensor) -> Tensor:
 
 
 class Study(NamedTuple):
-    """How copies of the crop are drawn; lengths in pixels unless named."""
+    """How copies of the crop are drawn; lengths are in pixels unless stated otherwise."""
 
-    size: int = 96  # of a copy
+    size: int = 96  # side of a copy
     shift: float = 3.0
-    z_um: float = 2.0  # copies are propagated by up to that either way
+    z_um: float = 2.0  # greatest distance of propagation, in both directions
     gain: tuple[float, float] = (0.1, 4.0)
-    noise: float = 2.5  # at most, times the crop's
+    noise: float = 2.5  # greatest noise, times that of the crop
     blur_um2: float = 0.003
-    turn: float = 0.3  # radians
+    turn: float = 0.3  # greatest change of phase, radians
 
 
 class Copies(NamedTuple):
-    """Copies of a crop and what is known of them."""
+    """Copies of a crop and their true parameters."""
 
     field: Tensor  # (n, 2, size, size)
     plane: lodestar.Copies
-    z_um: Tensor  # (n,) how much further off the particle is than in the crop
+    z_um: Tensor  # (n,) additional distance of the particle, compared with the crop
     log_s: Tensor  # (n,)
     contrast: Tensor  # (n,) signal over noise, in units of the crop's
 
 
 class Copier:
-    """Draws copies of a crop: turned, shifted, propagated, scaled, in more noise.
+    """Draws copies of a crop: rotated, shifted, propagated, scaled, and with more noise.
 
-    Beyond the paper, for particles that are not the crop's: the field is blurred a little (the
-    same light comes from a wider or narrower particle; its integral, hence its polarizability,
-    stays) and its phase turned (larger particles retard forward light more), s unchanged.
+    In addition to the paper, copies vary like particles that differ from that of the crop, at the
+    same s. The field is blurred a little, as for a wider or narrower particle; its integral, and
+    thus its polarizability, stays the same. Its phase is changed, because larger particles retard
+    forward light more.
     """
 
     def __init__(self, crop: Tensor, noise: float, study: Study, microscope: Microscope) -> None:
@@ -226,7 +227,7 @@ class Copier:
         turn = uniform(-study.turn, study.turn)[:, None, None].expand_as(strength)
         spectrum = torch.fft.fft2(torch.complex(real, imaginary)) * self.transfer.batch(-z_um)
         spectrum = spectrum * torch.polar(strength, turn)
-        # the crop's own noise is scaled with it; what lacks to the level is added
+        # the noise of the crop is scaled with it; the rest up to the wanted level is added
         added = torch.sqrt((level**2 - (s * self.noise) ** 2).clamp(min=0))
         unit = study.size / float(self.pupil.mean()) ** 0.5
         grain = torch.randn(2, *strength.shape, generator=generator) * self.pupil
@@ -239,10 +240,10 @@ class Copier:
 def losses(
     out: Tensor, copies: Copies, trust: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Disagreement between copies, and of cells within a copy: (4,) each, y, x, z, ln s.
+    """Disagreement between copies, and between cells of a copy: (4,) each, y, x, z, ln s.
 
-    As `lodestar.losses`, over the cells of all planes: z and ln s are calculated as y and x are
-    (Methods, "Neural network training"). In pixels, by Z_WEIGHT and S_WEIGHT.
+    These are the losses of lodestar.py, over the cells of all planes; z and ln s are treated like
+    y and x (Methods, "Neural network training"). Z_WEIGHT and S_WEIGHT convert them to pixels.
     """
     rho = out[:, :, 2]
     kept = torch.rand(rho.shape, generator=generator) >= 0.01

@@ -1,8 +1,7 @@
-"""The ONNX graph of a hologram network: complex field in, every cell's answer and the noise out.
+"""The ONNX graph of a hologram network: from a complex field to the outputs of all cells.
 
-Mirrors `hologram.HologramNet.answer`, as `models.networks.lodestar_graph`
-does its network; `tests/tools/train_localizer/test_hologram.py` holds both to the same numbers.
-Complex matrices are pairs of real ones.
+It computes the same as `HologramNet.answer`, which a test compares with it, and also returns the
+noise of the field. A complex matrix is a pair of real ones.
 """
 
 from __future__ import annotations
@@ -16,30 +15,31 @@ from livespt.models.networks import hologram as nets
 from livespt.models.networks.lodestar_graph import layers
 from livespt.models.runtime.onnx_graph import IR, OPSET, Graph
 
-EXTRAS = ("z", "polarizability", "dz", "dy", "dx")  # what follows rho, as the card names it
+EXTRAS = ("z", "polarizability", "dz", "dy", "dx")  # outputs behind rho, as named in the card
 OUTPUTS = 3 + len(EXTRAS)
 FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
 class Scale(NamedTuple):
-    """What calibration found: outputs are corrected by it."""
+    """Calibration by which the outputs are corrected."""
 
-    z_um: float  # of the crop's particle, as the network says it; subtracted
-    ln_s: float  # likewise
-    dz: tuple[float, float]  # precision, pixels: floor, and what a noise of s adds to it
+    z_um: float  # output of the network for the particle of the crop, which is subtracted
+    ln_s: float  # the same for the logarithm of the polarizability
+    dz: tuple[float, float]  # precision in pixels: its floor, and its increase per noise of s
     dy: tuple[float, float]
 
 
 def serialize(model: nets.HologramNet, half: int, scale: Scale) -> bytes:
     """The `.onnx` file's content.
 
-    Input `field` float32 (2, y, x), real and imaginary part less the background; outputs `answer`
-    (1, 8, h', w') = dy, dx (pixels from the cell's centre), rho, z (pixels), s (the field over the
-    crop's), standard deviations of z, y and x (pixels), and `noise` (), of either part.
+    The input is `field`, float32 (2, y, x): real and imaginary part minus the background. The
+    output `answer` (1, 8, h', w') holds dy, dx (pixels from the centre of the cell), rho, z
+    (pixels), s (strength relative to the crop), and standard deviations of z, y and x (pixels). The
+    output `noise` () is the standard deviation of the noise of real or imaginary part.
 
     Parameters
     ----------
-    half : planes are looked at on each side of the focal plane.
+    half : number of planes on each side of the focal plane.
     """
     from onnx import checker, helper
 
@@ -93,7 +93,7 @@ def _planes(g: Graph) -> None:
         _axis(g, axis, name)
     for part, index in (("re", 0), ("im", 1)):
         g.add("Gather", ["field", g.constant(f"part_{part}", np.int64(index))], part, axis=0)
-    # to waves, first along x: (y, x) (x, kx), then along y: (ky, y) (y, kx)
+    # transform first along x: (y, x) (x, kx), then along y: (ky, y) (y, kx)
     _rotate(g, ("re", "im"), ("to_cos_x", "to_sin_x"), "row", -1, left=False, flip=True)
     _rotate(g, ("row_re", "row_im"), ("to_cos_y", "to_sin_y"), "wave", -1, left=True)
     g.add("Add", ["square_y", "square_x"], "square")
@@ -120,7 +120,7 @@ def _axis(g: Graph, axis: int, name: str) -> None:
     """Cosines and sines of one axis: "to" (waves, pixels) and "back" (cells, waves)."""
 
     def op(kind: str, inputs: str, output: str, **attributes: int) -> None:
-        """`_` ends the names that belong to this axis."""
+        """Add a node; names that end with `_` belong to this axis."""
         named = [i + name if i.endswith("_") else i for i in inputs.split()]
         g.add(kind, named, f"{output}_{name}", **attributes)
 
@@ -129,7 +129,7 @@ def _axis(g: Graph, axis: int, name: str) -> None:
     op("Cast", "length_", "size", to=FLOAT)
     op("Add", "size_ margin", "wide")
     op("Mul", "wide_ pixel_um", "width")
-    op("Div", "around width_", "step")  # radians a micrometre
+    op("Div", "around width_", "step")  # radians per micrometre
     op("Div", "k_pupil step_", "most")
     op("Floor", "most_", "last")
     op("Neg", "last_", "first")
@@ -166,7 +166,7 @@ def _rotate(
     left: bool,
     flip: bool = False,
 ) -> None:
-    """Complex product with cos + `sign` i sin, from the left or (transposed: `flip`) the right."""
+    """Complex product with cos + `sign` i sin, from the left or, with `flip`, from the right."""
     cos, sin = matrix
     if flip:
         cos, sin = (g.add("Transpose", [m], f"{m}_flipped", perm=[1, 0]) for m in matrix)
@@ -202,7 +202,7 @@ def _noise(g: Graph, half: int) -> None:
 
 
 def _see(g: Graph) -> None:
-    """What the network sees, "seen" (p, 3, h', w'), and its "amplitude" (p, 1, h', w')."""
+    """Input of the network, "seen" (p, 3, h', w'), and its "amplitude" (p, 1, h', w')."""
     box, half, source = nets.BOX, nets.BOX // 2, "energy"
     for name, kernel, pads in (
         ("tall_mean", [box, 1], [half, 0, half, 0]),
@@ -219,7 +219,7 @@ def _see(g: Graph) -> None:
 
 
 def _pool(g: Graph, scale: Scale) -> None:
-    """What stands out of "cells" (p, 5, h', w'), pooled, corrected by `scale`: "answer"."""
+    """Pool "cells" (p, 5, h', w') over planes, correct it by `scale`, and give "answer"."""
     for k, name in enumerate(("said_dy", "said_dx", "said_rho", "said_z", "said_s")):
         g.add("Gather", ["cells", g.constant(f"pick_{k}", np.array([k]))], name, axis=1)
     g.add("Mul", ["said_z", "spacing"], "apart_z")

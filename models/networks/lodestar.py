@@ -1,13 +1,14 @@
-"""LodeSTAR in torch: the networks, the normalization, and what one crop teaches them.
+"""LodeSTAR in torch: the networks, the normalization, and the losses for training on one crop.
 
 Midtvedt et al., Single-shot self-supervised object detection in microscopy, Nat. Commun. 13, 7492
-(2022). A network that sees shifted, turned and mirrored copies of one particle must answer with
-positions shifted, turned and mirrored alike; no label is needed. Positions are (y, x) in pixels
-with pixel centres at integers; inside a crop they count from its middle, (S - 1) / 2.
+(2022). The network is trained on shifted, rotated and mirrored copies of one particle. Its
+predictions must be shifted, rotated and mirrored in the same way, so no label is needed. Positions
+are (y, x) in pixels with pixel centres at integers; in a crop they are relative to its middle,
+(S - 1) / 2.
 
-Beyond the paper, because one crop has one brightness and one focus: copies vary in amplitude, in
-added noise, in offset and (a little) in size, and the network sees frames normalized by their own
-background and noise, so that gain, offset and exposure do not matter.
+One crop has one brightness and one focus. Therefore, in addition to the paper, copies vary in
+amplitude, noise, offset and (a little) in size, and frames are normalized by their background and
+noise, so that gain, offset and exposure do not matter.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-STRIDE = 2  # pixels a cell of the output grid, in both networks
+STRIDE = 2  # pixels per cell of the output grid, in all networks
 NETS = ("light", "wide", "paper")
-DILATIONS = {"light": (1, 2, 1), "wide": (1, 2, 3, 1)}  # of their 3x3 layers
-COARSE = 4  # pixels a cell of the background grid
-EPSILON = 1e-3  # the paper has 1e-6, which leaves the weight of a particle anywhere below 1
-KNEE = 3.0  # noise units at which the squashing turns from linear to a root
-CLIP = 2.5  # mean deviations at which the noise estimate clips: particles are no noise
+DILATIONS = {"light": (1, 2, 1), "wide": (1, 2, 3, 1)}  # of the 3x3 layers
+COARSE = 4  # pixels per cell of the background grid
+EPSILON = 1e-3  # with 1e-6, as in the paper, the weight of a particle may have any value below 1
+KNEE = 3.0  # contrast in units of noise at which `squash` changes from linear to a square root
+CLIP = 2.5  # mean deviations at which the noise estimate is clipped, to exclude particles
 ROUNDS = 3
-APART = 100.0  # variance of answers to what is not the particle over that of answers to it
+APART = 100.0  # wanted ratio of the variances of predictions on background and on the particle
 NOISELESS, ROUNDING, LEAST = 2e-2, 1e-6, 1e-9  # floors of the noise; see `Normalize`
-# mean of |l| clipped so, over its standard deviation, for Gaussian noise: the fixed point of
-# a = sqrt(2/pi) (1 - exp(-c^2/2)) + c erfc(c/sqrt(2)), c = CLIP a, from sqrt(2/pi), 3 rounds
+# clipped mean of |l| divided by its standard deviation, for Gaussian noise: ROUNDS iterations of
+# a = sqrt(2/pi) (1 - exp(-c^2/2)) + c erfc(c/sqrt(2)), c = CLIP a, from sqrt(2/pi)
 CLIPPED_MEAN = 0.7779
 LAPLACE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))  # gain 6 on white noise
 
 
 class Normalize(nn.Module):
-    """Frame (h, w) in counts to (1, 1, h, w) above the local background, in units of the noise.
+    """Subtracts the local background of a frame (h, w) and divides by its noise: (1, 1, h, w).
 
-    Of a frame with channels (c, h, w) each has its own background and noise: (1, c, h, w).
-    The background is a box mean over about `window` pixels, on a grid of COARSE pixels. The noise
-    is Immerkaer's (Comput. Vis. Image Underst. 64, 300, 1996): the mean absolute response to a
-    mask that plane backgrounds do not excite, here clipped so that particles hardly count.
+    Each channel of a frame (c, h, w) has its own background and noise, and gives (1, c, h, w). The
+    background is a box mean over about `window` pixels, on a grid of COARSE pixels. The noise is
+    that of Immerkaer (Comput. Vis. Image Underst. 64, 300, 1996): the mean absolute response to a
+    mask that is insensitive to plane backgrounds, here clipped so that particles hardly contribute.
     """
 
     laplace: Tensor
@@ -63,7 +64,7 @@ class Normalize(nn.Module):
         first = noise = level.mean()
         for _ in range(ROUNDS):
             noise = torch.minimum(level, CLIP * noise).mean()
-        # floors: a frame without noise, and rounding where all pixels are equal
+        # floors for a frame without noise, and for rounding errors where all pixels are equal
         floor = NOISELESS * first + ROUNDING * coarse.abs().mean() + LEAST
         return flat / torch.maximum(noise / CLIPPED_MEAN, floor)
 
@@ -76,23 +77,25 @@ class Normalize(nn.Module):
 
 
 def squash(z: Tensor) -> Tensor:
-    """Root of the contrast beyond KNEE, sign kept: bright and dim ones of a kind look more alike.
+    """Compress contrasts above KNEE by a square root, so that bright and dim particles look alike.
 
-    Like Anscombe's transform it evens out shot noise, and unlike a logarithm it is cheap.
+    Like the transform of Anscombe, it equalizes shot noise; unlike a logarithm, it is fast.
     """
     u = z / KNEE
     return u / torch.sqrt(1 + u.abs())
 
 
 def build(net: str, channels: int = 1, extra: int = 0) -> nn.Sequential:
-    """Convolutions from (n, channels, h, w) to (n, 3 + extra, h/2, w/2) of each cell.
+    """Convolutional network from (n, channels, h, w) to (n, 3 + extra, h/2, w/2).
 
-    The first three outputs are dy, dx and rho; `extra` ones follow, one a further symmetry.
+    The first three outputs of a cell are dy, dx and rho; `extra` outputs follow, one for each
+    further symmetry.
 
-    "paper" is the network of the paper's Methods: three 3x3 layers of 32 channels, 2x2 maximum,
-    eight 3x3 of 32, 1x1 to 3. "light" costs a tenth, "wide" an eighth: one 6x6 layer of stride 2,
-    3x3 layers dilated by DILATIONS, all of 16 channels, 1x1 to 3. A cell of "light" sees 22 pixels,
-    which keeps neighbours apart; one of "wide" 34, as larger and lopsided particles need.
+    "paper" is the network of the paper (Methods): three 3x3 layers of 32 channels, a 2x2 maximum,
+    eight 3x3 layers of 32 channels, and a 1x1 layer to 3 channels. "light" costs a tenth and "wide"
+    an eighth: one 6x6 layer of stride 2 and 3x3 layers with the dilations DILATIONS, all of 16
+    channels, and a 1x1 layer to 3 channels. The receptive field of "light" is 22 pixels, which
+    separates neighbours; that of "wide" is 34 pixels, which larger and asymmetric particles need.
     """
     layers: list[nn.Module] = []
     if net == "paper":
@@ -113,7 +116,7 @@ def build(net: str, channels: int = 1, extra: int = 0) -> nn.Sequential:
 
 
 def positions(out: Tensor) -> Tensor:
-    """(n, 2, h', w'): where each cell sees the particle, pixels from the middle of the input.
+    """Positions (n, 2, h', w') that the cells predict, in pixels from the middle of the input.
 
     Cell i covers the pixels 2i and 2i + 1, so its centre is pixel 2i + 0.5; the middle of 2 h'
     pixels is pixel h' - 0.5.
@@ -125,18 +128,18 @@ def positions(out: Tensor) -> Tensor:
 
 
 class Copies(NamedTuple):
-    """How copies of a crop were made: a point p of the crop lies at `matrix` p + `shift`."""
+    """Transforms of copies of a crop: a point p of the crop lies at `matrix` p + `shift`."""
 
     matrix: Tensor  # (n, 2, 2)
     shift: Tensor  # (n, 2) pixels
 
     def back(self, points: Tensor) -> Tensor:
-        """(n, 2) points of the copies where they lie in the crop."""
+        """Transform points (n, 2) of the copies back to the crop."""
         return cast(Tensor, torch.linalg.solve(self.matrix, points - self.shift))
 
 
 def draw_copies(n: int, shift_px: float, zoom: float, generator: torch.Generator) -> Copies:
-    """Random turns, mirrorings, shifts up to `shift_px` and scalings up to `zoom` (1: none)."""
+    """Draw rotations, reflections, shifts up to `shift_px` and scalings up to `zoom` (1: none)."""
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator)
@@ -151,13 +154,13 @@ def draw_copies(n: int, shift_px: float, zoom: float, generator: torch.Generator
 
 
 def transform(crop: Tensor, copies: Copies, size: int, padding: str = "reflection") -> Tensor:
-    """(n, c, size, size): copies of `crop` (c, s, s) or (s, s), bicubic.
+    """Copies (n, c, size, size) of `crop` (c, s, s) or (s, s), by bicubic interpolation.
 
-    By default mirrored at its edges.
+    By default the crop is mirrored at its edges.
     """
     n = copies.shift.shape[0]
-    # output pixel q (from the middle) shows p = inv(matrix) (q - shift); affine_grid wants x
-    # before y and lengths in half widths between the outermost pixel centres
+    # output pixel q (from the middle) shows p = inv(matrix) (q - shift); affine_grid expects x
+    # before y, and lengths in half widths between the outermost pixel centres
     inverse = torch.linalg.inv(copies.matrix)
     offset = -(inverse @ copies.shift[:, :, None])
     half_in, half_out = (crop.shape[-1] - 1) / 2, (size - 1) / 2
@@ -178,11 +181,11 @@ def intrude(
     generator: torch.Generator,
     share: float = 0.5,
 ) -> tuple[Tensor, Tensor]:
-    """Copies with a second particle in a `share` of them, and the cells (n, h', w') of the first.
+    """Add a second particle to a `share` of the copies; also return the cells of the first one.
 
-    The second is the crop again, otherwise turned, from `nearest_px` to half a view away from the
-    first, brighter or dimmer. A cell belongs to the nearer one. So the network learns to
-    answer for one particle beside another without ever seeing two.
+    The second particle is the crop in another orientation, brighter or dimmer, from `nearest_px` to
+    half a view away from the first. A cell belongs to the nearer one. The network thus learns to
+    predict one particle next to another, although the crop shows only one.
     """
     n, size = views.shape[0], views.shape[-1]
 
@@ -208,7 +211,7 @@ def intrude(
 
 
 def smooth(views: Tensor, sigma: float) -> Tensor:
-    """(n, c, h, w) blurred by a Gaussian of `sigma` pixels, mirrored at the edges."""
+    """Blur (n, c, h, w) by a Gaussian of `sigma` pixels, mirrored at the edges."""
     reach = min(int(3 * sigma) + 1, min(views.shape[-2:]) - 1)
     line = torch.arange(-reach, reach + 1, device=views.device)
     kernel = torch.exp(-(line**2) / (2 * sigma**2)).to(views)
@@ -220,10 +223,10 @@ def smooth(views: Tensor, sigma: float) -> Tensor:
 
 
 class Varied(NamedTuple):
-    """Copies of other brightness, noise and offset."""
+    """Copies with varied brightness, noise and offset."""
 
-    views: Tensor  # (n, 1, h, w) noise units
-    trust: Tensor  # (n,) amplitude over noise, mean 1: how well the copy tells its position
+    views: Tensor  # (n, 1, h, w) in units of the noise
+    trust: Tensor  # (n,) weight of a copy in the losses: amplitude over noise, with mean 1
 
 
 def vary(
@@ -234,12 +237,12 @@ def vary(
     shot: float = 0.0,
     kept: Tensor | None = None,
 ) -> Varied:
-    """Amplitude log-uniform in `gain`, white noise, an offset.
+    """Vary the amplitude (log-uniform in `gain`) and add white noise and an offset.
 
-    Frames are normalized by their noise, so a dimmer particle stands in as much noise as the
-    crop: what the gain takes from the crop's own noise (1 unit) is put back, and up to `noise`
-    units more. `shot` is the variance that a contrast of 1 adds to the noise's 1 (photon noise);
-    `kept` (n, 1, h, w) the share of the frame's noise that the views still hold.
+    Frames are normalized by their noise, so a dimmer particle has the same noise as the crop. The
+    noise that a gain below 1 removes from the crop (1 unit) is therefore added again, and up to
+    `noise` units more. `shot` is the variance of photon noise at a contrast of 1. `kept`
+    (n, 1, h, w) is the share of the noise of the frame that is left in the views.
     """
     n = views.shape[0]
     low, high = torch.log(torch.tensor(gain))
@@ -259,12 +262,12 @@ def vary(
 def losses(
     out: Tensor, copies: Copies, trust: Tensor, own: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Disagreement between copies, and of cells within a copy, pixels (the paper's two losses).
+    """Disagreement between copies, and between cells of a copy, pixels (the paper's two losses).
 
-    The weights are normalized to a sum of 1 a copy, after dropping 1 % of them and adding EPSILON
-    (Methods, "Neural network training"): dropping keeps the weight from shrinking to one cell, the
-    addend makes the network use the whole range of the sigmoid. `trust` weighs the copies; cells
-    outside `own` (n, h', w') belong to an intruder and do not count.
+    The weights of a copy are normalized to a sum of 1, after 1 % of them were dropped and EPSILON
+    was added (Methods, "Neural network training"). Dropping prevents that the weight shrinks to one
+    cell; EPSILON makes the network use the whole range of the sigmoid. `trust` weights the copies.
+    Cells outside `own` (n, h', w') belong to the second particle and are ignored.
     """
     kept = torch.rand(out[:, 2].shape, generator=generator) >= 0.01
     weight = (torch.sigmoid(out[:, 2]) * kept.to(out) + EPSILON) * own
@@ -279,10 +282,10 @@ def losses(
 
 
 def scatter(out: Tensor, own: Tensor | None = None) -> Tensor:
-    """(n,) weighted variance of the positions that the cells predict, both axes, pixels^2.
+    """Weighted variance (n,) of the positions that the cells predict, sum of both axes, pixels^2.
 
-    The paper's measure of "is this my particle" (Table 1), with weights that sum to 1; of cells
-    in `own` (n, h', w') only.
+    In the paper it measures whether a particle is of the trained kind (Table 1). Here the weights
+    sum to 1, and only cells in `own` (n, h', w') count.
     """
     weight = torch.sigmoid(out[:, 2])
     if own is not None:
@@ -294,17 +297,18 @@ def scatter(out: Tensor, own: Tensor | None = None) -> Tensor:
 
 
 def confusion(out: Tensor, own: Tensor, strange: Tensor) -> Tensor:
-    """Loss of answers to what is not the particle, `strange`, beside those to copies of it, `out`.
+    """Loss for predictions on images without the particle, `strange`, compared with copies, `out`.
 
-    0 where they vary APART times as much; cells may disagree on the place, or share the weight.
-    A ratio, as a network that puts some weight far away always would vary much and tell nothing.
+    It is 0 if the variance of the positions is APART times as large as on copies. A ratio is used
+    because a network that always predicts far positions with some weight has a large variance on
+    all images, and distinguishes nothing.
     """
     mine = torch.log(scatter(out, own) + 1e-3).mean()
     return functional.relu(math.log(APART) + mine - torch.log(scatter(strange) + 1e-3)).mean()
 
 
 def normalized(normalize: Normalize, frame: NDArray[Any]) -> Tensor:
-    """A frame (h, w) or (c, h, w) in noise units above its background."""
+    """Normalize a frame (h, w) or (c, h, w): background subtracted, in units of the noise."""
     with torch.no_grad():
         flat = cast(Tensor, normalize(torch.from_numpy(frame.astype("float32"))))
     return flat.reshape(frame.shape)

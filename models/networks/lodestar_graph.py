@@ -1,8 +1,8 @@
-"""The ONNX graph of a LodeSTAR network: raw frame in, every cell's answer and the noise out.
+"""The ONNX graph of a LodeSTAR network: from a raw frame to the outputs of all cells and the noise.
 
-Written node by node with the `onnx` helpers: the torch exporters need one more package, warn, and
-give other bytes with every release. Mirrors `lodestar.Normalize`, `lodestar.squash` and the layers
-of `lodestar.build`; `tests/models/networks/test_lodestar.py` holds both to the same numbers.
+It is written node by node with the `onnx` helpers, because the exporters of torch need another
+package, print warnings, and give other bytes with every release. It computes the same as
+`Normalize`, `squash` and the layers of `build` in lodestar.py, which a test compares with it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def serialize(net: nn.Sequential, normalize: lodestar.Normalize) -> bytes:
     """The `.onnx` file's content.
 
-    Input `frame` float32 (y, x) counts; outputs `field` (1, 3, h', w') = dy, dx (pixels from
-    the cell's centre) and rho (logit of its weight), and `noise` (), counts.
+    The input is `frame`, float32 (y, x), counts. The outputs are `field` (1, 3, h', w'), which
+    holds dy, dx (pixels from the centre of the cell) and rho (logit of its weight), and `noise` (),
+    counts.
     """
     from onnx import TensorProto, checker, helper
 

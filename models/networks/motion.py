@@ -1,13 +1,15 @@
-"""DeepSPT's question, asked while the track still grows.
+"""Networks that predict the motion states of growing tracks and of finished ones.
 
-Two networks, each for the segmenter (four motions) and for the uncoating classifier (one). They
-are not DeepSPT's U-Net (Kaestel-Hansen et al., Nat. Methods 2025): same question, a thousandth of
-the operations, and an answer at every point. Both read `models.motion.features`.
+The segmenter has four outputs (four motions), the uncoating classifier one. They solve the task of
+DeepSPT (Kaestel-Hansen et al., Nat. Methods 2025), but are not its U-Net: they need a thousandth of
+the operations and give a prediction at every point. Their input are the motion features of each
+point (models/motion/features.py).
 
-- `Follow` is causal: a recurrent layer carries what it knows of a track from point to point, so a
-  new point costs one step, however long the track. One head answers for the newest point and for
-  any point up to `LAG` points before it: it compares what was known then with what is known now.
-- `Whole` looks both ways over a finished track: the same layer from its start and from its end.
+- `Follow` is causal. A recurrent layer keeps a hidden state of the track, so that a new point costs
+  one step, however long the track is. One head predicts the state of the newest point and of any
+  point up to `LAG` points before it: it compares what was known at that point with what is known
+  now.
+- `Whole` is bidirectional: it processes a finished track from its start and from its end.
 
 Importing this module imports torch: import it where a network is trained or exported.
 """
@@ -19,24 +21,24 @@ from torch import Tensor, nn
 
 from livespt.models.motion import features
 
-LAG = 30  # points: the farthest look back
-TAPS = 5  # of the way from the point asked for to the newest
-MESSAGE = 32  # numbers kept of every point
-ENTER = 64  # width between the traits and the recurrent layer
+LAG = 30  # greatest age of a predicted point, in points before the newest
+TAPS = 5  # points that the head sees, evenly spaced from the newest to the predicted one
+MESSAGE = 32  # numbers that are kept for every point
+ENTER = 64  # width between the features and the recurrent layer
 
 
 class Follow(nn.Module):
-    """Scores (T, B, outputs) of tracks side by side, from what their points say (T, B, inputs).
+    """Scores (T, B, outputs) of B tracks, from the features of their points (T, B, inputs).
 
     Parameters
     ----------
     outputs
-        Scores a point: 4 motions, or 1 for uncoated against not.
+        Scores of a point: 4 for motions, 1 for uncoating.
     hidden
-        Numbers that carry what is known of a track.
+        Size of the hidden state of a track.
     inputs
-        Numbers that are told of a point: COUNT of `models.motion.features`, and that of
-        `models.motion.intensity_features` behind them where the network reads intensities, too.
+        Number of features of a point: the motion features, followed by the intensity features
+        if the network uses intensities.
     """
 
     temperature: Tensor
@@ -49,11 +51,11 @@ class Follow(nn.Module):
         self.tell = nn.Linear(hidden, MESSAGE)
         self.head = nn.Linear(TAPS * MESSAGE + 2, 64)
         self.leave = nn.Linear(64, outputs)
-        # of each age: dividing by it calibrates; fitted on held-out tracks after training
+        # one for each age; fitted on held-out tracks after training, it calibrates the scores
         self.register_buffer("temperature", torch.ones(LAG + 1))
 
     def forward(self, x: Tensor, age: Tensor) -> Tensor:
-        """Scores at every moment t of the point `age` (T, B) int64 before the newest, t - age."""
+        """Scores, at every time t, of the point t - `age`; `age` (T, B) is int64."""
         messages = self.tell(self.carry(torch.relu(self.enter(x)))[0])  # (T, B, MESSAGE)
         return self.answer(taken(messages, age), age)
 
@@ -66,18 +68,18 @@ class Follow(nn.Module):
 
 
 def tap_of(age: Tensor, k: int) -> Tensor:
-    """Points before the newest at which tap `k` lies: 0 is the newest, the last the one asked."""
+    """Age of the point of tap `k`: tap 0 is the newest point, the last tap the predicted one."""
     return (age * k + 2) // (TAPS - 1)
 
 
 def age_facts(age: Tensor) -> Tensor:
-    """What the head is told of the age (...): (..., 2)."""
+    """Encoding (..., 2) of the age (...), an input of the head."""
     x = age.float()
     return torch.stack([x / LAG, torch.log1p(x) / 3.5], -1)
 
 
 def taken(messages: Tensor, age: Tensor) -> Tensor:
-    """Taps (T, B, TAPS * MESSAGE) of `messages` (T, B, MESSAGE) for the `age` (T, B) asked."""
+    """Gather the taps (T, B, TAPS * MESSAGE) of `messages` (T, B, MESSAGE) for `age` (T, B)."""
     now = torch.arange(len(messages), device=messages.device)[:, None]
     rows = [(now - tap_of(age, k)).clamp(min=0) for k in range(TAPS)]
     parts = [torch.gather(messages, 0, r[..., None].expand_as(messages)) for r in rows]
@@ -85,7 +87,7 @@ def taken(messages: Tensor, age: Tensor) -> Tensor:
 
 
 class Round(nn.Module):
-    """One look over finished tracks, forwards and backwards: (T, B, inputs) to (T, B, 2 hidden)."""
+    """A bidirectional recurrent layer: (T, B, inputs) to (T, B, 2 hidden)."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -93,28 +95,29 @@ class Round(nn.Module):
         self.carry, self.carry_back = nn.GRU(ENTER, hidden), nn.GRU(ENTER, hidden)
 
     def forward(self, x: Tensor, back: Tensor, turn: Tensor) -> Tensor:
-        """What is known at each point: of all before it, and of all after it."""
+        """Hidden states at each point, from the points before it and from those after it."""
         ahead = self.carry(torch.relu(self.enter(x)))[0]
         behind = self.carry_back(torch.relu(self.enter_back(back)))[0]
         return torch.cat([ahead, turned(behind, turn)], -1)
 
 
 def turned(x: Tensor, turn: Tensor) -> Tensor:
-    """Rows of `x` (T, B, n) in the order `turn` (T, B): each track from its other end."""
+    """Reverse each track: rows of `x` (T, B, n) in the order `turn` (T, B)."""
     return torch.gather(x, 0, turn[..., None].expand_as(x))
 
 
 class Whole(nn.Module):
-    """Scores (T, B, outputs) of finished tracks, with all of each in view.
+    """Scores (T, B, outputs) of finished tracks, each from the whole track.
 
-    Two rounds: the second hears, at every point, what the first made of the whole track.
+    There are two bidirectional layers, so that the second one has, at every point, the result of
+    the first one for the whole track.
 
     Parameters
     ----------
     outputs, inputs
         As in `Follow`.
     hidden
-        Of either direction.
+        Size of the hidden state of each direction.
     """
 
     temperature: Tensor
@@ -128,11 +131,10 @@ class Whole(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, x: Tensor, back: Tensor, turn: Tensor) -> Tensor:
-        """Scores from the traits of each point forwards, `x`, and backwards, `back`.
+        """Scores from the features of each point, computed forwards (`x`) and backwards (`back`).
 
-        `back` (T, B, inputs) begins with the last point of each track; `turn` (T, B) int64 is the
-        row of `back` that tells of the point in that row of `x`: padding follows, it precedes
-        nothing.
+        `back` (T, B, inputs) begins with the last point of each track. `turn` (T, B) int64 is, for
+        each row of `x`, the row of `back` with the same point. Padding comes after the points.
         """
         heard = self.first(x, back, turn)
         known = self.second(heard, turned(heard, turn), turn)

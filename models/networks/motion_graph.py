@@ -1,4 +1,4 @@
-"""The ONNX graphs of the motion networks, written node by node: one step, or whole tracks."""
+"""The ONNX graphs of the motion networks, written node by node: for one step, or whole tracks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from livespt.models.networks.motion import Follow, Round, Whole
 
-FLOAT = 1  # as ONNX numbers types
+
+FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
 def save(net: Follow | Whole, path: str | Path) -> Path:
-    """Write `net` as the file `path`, whole or not at all."""
+    """Write `net` to the file `path` in one step, so that no partial file is left."""
     from livespt.models.networks.motion import Follow
 
     path = Path(path)
@@ -33,9 +34,10 @@ def save(net: Follow | Whole, path: str | Path) -> Path:
 def follow(net: Follow) -> bytes:
     """The `.onnx` file of a network that follows tracks.
 
-    Inputs `traits` (n, inputs), `hidden` (n, hidden): one more point of n tracks; `taps`
-    (k, TAPS * MESSAGE) and `age` (k,) int64: k questions. Outputs `carried` (n, hidden),
-    `message` (n, MESSAGE), `now` (n, outputs); `then` (k, outputs): probabilities.
+    The inputs for one more point of n tracks are `traits` (n, inputs) and `hidden` (n, hidden). The
+    inputs for k earlier points are `taps` (k, TAPS * MESSAGE) and `age` (k,), int64. The outputs
+    are `carried` (n, hidden), the new hidden state; `message` (n, MESSAGE); `now` (n, outputs),
+    probabilities of the new points; and `then` (k, outputs), probabilities of the earlier ones.
     """
     import torch
 
@@ -88,10 +90,10 @@ def follow(net: Follow) -> bytes:
 
 
 def whole(net: Whole) -> bytes:
-    """The `.onnx` file of a network that reads finished tracks.
+    """The `.onnx` file of a network for finished tracks.
 
-    Inputs `ahead`, `back` (T, n, inputs), `turn` (T, n) int64, as `Whole.forward`; output
-    `probabilities` (T, n, outputs).
+    The inputs are those of `Whole.forward`: `ahead` and `back` (T, n, inputs), and `turn` (T, n),
+    int64. The output is `probabilities` (T, n, outputs).
     """
 
     g = Graph()
@@ -109,7 +111,7 @@ def whole(net: Whole) -> bytes:
 
 
 def _round(g: Graph, one: Round, ahead: str, back: str, name: str) -> str:
-    """One look over whole tracks, as `motion.Round`: (T, n, in) twice to (T, n, 2 hidden)."""
+    """A bidirectional layer, like `Round`: from twice (T, n, in) to (T, n, 2 hidden)."""
     for way, source, enter, carry in (
         ("ahead", ahead, one.enter, one.carry),
         ("back", back, one.enter_back, one.carry_back),
@@ -121,7 +123,7 @@ def _round(g: Graph, one: Round, ahead: str, back: str, name: str) -> str:
 
 
 def _turned(g: Graph, source: str, width: int, output: str) -> str:
-    """Each track of (T, n, width) from its other end."""
+    """Reverse each track of (T, n, width)."""
     shape = g.constant(f"{output}_shape", np.array([1, 1, width]))
     turn = g.add("Expand", ["turn_1", shape], f"{output}_turn")
     return g.add("GatherElements", [source, turn], output, axis=0)
@@ -132,14 +134,14 @@ def _numbers(layer: nn.Linear) -> tuple[Any, Any]:
 
 
 def _matrices(carry: nn.GRU) -> list[Any]:
-    """Weights and biases of the recurrent layer: of its input, of its past."""
+    """Weights and biases of the recurrent layer, for its input and for its hidden state."""
     told = carry.state_dict()
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     return [told[name].cpu().numpy() for name in names]
 
 
 def _linear(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
-    """Rows (n, in) to (n, out)."""
+    """A linear layer on rows: (n, in) to (n, out)."""
     weight, bias = _numbers(layer)
     names = [
         source,
@@ -150,17 +152,17 @@ def _linear(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
 
 
 def _product(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
-    """(T, n, in) to (T, n, out)."""
+    """A linear layer: (T, n, in) to (T, n, out)."""
     weight, bias = _numbers(layer)
     g.add("MatMul", [source, g.constant(f"{output}_w", weight.T.copy())], f"{output}_xw")
     return g.add("Add", [f"{output}_xw", g.constant(f"{output}_b", bias)], output)
 
 
 def _step(g: Graph, carry: nn.GRU) -> None:
-    """One step of the recurrent layer: "entered", "hidden" to "carried".
+    """One step of the recurrent layer, from "entered" and "hidden" to "carried".
 
-    r, z = sigmoid(W [x, h] + b); n = tanh(W x + b + r (U h + c)); h' = n + z (h - n), as torch has
-    it (Cho et al. 2014, arXiv:1406.1078).
+    r, z = sigmoid(W [x, h] + b); n = tanh(W x + b + r (U h + c)); h' = n + z (h - n), as in torch
+    (Cho et al. 2014, arXiv:1406.1078).
     """
     wi, wh, bi, bh = _matrices(carry)
     h = carry.hidden_size

@@ -1,6 +1,6 @@
-"""The weights of a motion network, read back from the `.onnx` file that `motion_graph` wrote.
+"""Read the weights of a motion network from its `.onnx` file, so that its training can continue.
 
-So that a shipped network can learn on. Importing this module imports torch.
+Importing this module imports torch.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Arrays = dict[str, Any]
 
 
 def load(path: str | Path) -> Follow | Whole:
-    """The network in the file `path`, as it was saved.
+    """Load the network in the file `path`.
 
     Raises
     ------
     ModelError
-        No such file, or not one of `motion_graph`.
+        The file does not exist, or was not written by motion_graph.py.
     """
     import onnx
     from onnx import numpy_helper
@@ -37,11 +37,13 @@ def load(path: str | Path) -> Follow | Whole:
         with torch.no_grad():
             return _whole(arrays) if task.endswith("_whole") else _follow(arrays)
     except (KeyError, RuntimeError) as error:
-        raise ModelError(f"{path} is no motion network that could learn on: {error}") from error
+        raise ModelError(
+            f"{path} is not a motion network whose training can continue: {error}"
+        ) from error
 
 
 def widened(net: Follow | Whole, inputs: int) -> Follow | Whole:
-    """The same network, told `inputs` numbers of a point: what is new means nothing to it yet."""
+    """The same network with `inputs` features of a point; the weights of new features are 0."""
     more = inputs - net.inputs
     if more == 0:
         return net
@@ -63,7 +65,7 @@ def _follow(arrays: Arrays) -> Follow:
     _linear(net.enter, arrays["enter_w"], arrays["enter_b"])
     _linear(net.tell, arrays["message_w"], arrays["message_b"])
     _linear(net.leave, arrays["then_scores_w"], arrays["then_scores_b"])
-    # the head's answer to the age is written down for each age: a plane through these points
+    # the file holds the contribution of the age for each age; it is linear in the two age features
     facts = age_facts(torch.arange(LAG + 1)).numpy().astype(np.float64)
     facts = np.concatenate([facts, np.ones((LAG + 1, 1))], axis=1)
     plane = np.linalg.lstsq(facts, arrays["of_age"].astype(np.float64), rcond=None)[0]
@@ -73,7 +75,7 @@ def _follow(arrays: Arrays) -> Follow:
     gates = [arrays[f"{gate}_w"] for gate in ("r", "z")]
     into = [*(w[:width] for w in gates), arrays["come_w"]]
     past = [*(w[width:] for w in gates), arrays["stay_w"]]
-    none = np.zeros(net.hidden, np.float32)  # the two biases of a gate are saved as their sum
+    none = np.zeros(net.hidden, np.float32)  # the file holds the sum of the two biases of a gate
     _set(net.carry.weight_ih_l0, np.concatenate(into, axis=1).T)
     _set(net.carry.weight_hh_l0, np.concatenate(past, axis=1).T)
     _set(net.carry.bias_ih_l0, [*arrays["r_b"], *arrays["z_b"], *arrays["come_b"]])
@@ -110,7 +112,7 @@ def _round(one: Round, arrays: Arrays, name: str) -> None:
 
 
 def _linear(layer: nn.Linear, weight: Any, bias: Any) -> None:
-    """A layer from its matrix (in, out)."""
+    """Set a layer from its matrix (in, out) and bias."""
     _set(layer.weight, weight.T)
     _set(layer.bias, bias)
 

@@ -1,15 +1,15 @@
 """Holograms of spheres: the complex field that an off-axis holographic microscope reconstructs.
 
-A field is complex (y, x), in units of the illumination and less it: 0 where nothing scatters. Its
-imaginary part is, where it is small, the phase that light gained. Light travels towards +z as
-exp(ikz); z is where the particle is, seen from the focal plane, so a particle at z > 0 lies behind
-that plane on the light's way. Times the light's own phase, a field at another plane is that of
-`models.optics.propagation`.
+A field is complex (y, x). It is the total field divided by the illumination, minus 1, so it is 0
+where nothing scatters; a small imaginary part is the phase shift. Light travels towards +z as
+exp(ikz). z is the position of the particle relative to the focal plane; at z > 0 the light passes
+the focal plane first. Apart from the phase of the illumination, the field in another plane is that
+of models/optics/propagation.py.
 
 Scattering is exact (Lorenz and Mie; Bohren & Huffman, Absorption and Scattering of Light by Small
-Particles, 1983, chapter 4), the objective aplanatic (Novotny & Hecht, Principles of Nano-Optics,
-2nd ed., 2012, section 3.5). Left out: the coverslip's aberrations, light that two particles
-scatter in turn.
+Particles, 1983, chapter 4), and the objective is aplanatic (Novotny & Hecht, Principles of
+Nano-Optics, 2nd ed., 2012, section 3.5). Aberrations of the coverslip and multiple scattering
+between particles are neglected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CACHED = 64  # spectra kept, 1 MiB each at 256 x 256
 
 
 class Microscope(NamedTuple):
-    """What the field depends on beside the particles."""
+    """Properties of the microscope on which the field depends."""
 
     wavelength_um: float = 0.633  # in vacuum
     na: float = 1.3
@@ -50,7 +50,7 @@ class Microscope(NamedTuple):
         return ky[:, None], kx[None, :]
 
     def pupil(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """(h, w): the cells of a discrete Fourier transform that the objective lets through."""
+        """Cells (h, w) of a discrete Fourier transform that the objective transmits."""
         ky, kx = self.lateral(shape)
         return ky**2 + kx**2 < self.k_pupil**2
 
@@ -66,17 +66,17 @@ class Sphere(NamedTuple):
 
 
 def coefficients(size: float, relative: float) -> tuple[Complexes, Complexes]:
-    """a_n and b_n, n = 1, 2, ...
+    """Mie coefficients a_n and b_n, n = 1, 2, ...
 
     Parameters
     ----------
-    size : circumference over the wavelength in the medium.
-    relative : refractive index of the sphere over the medium's.
+    size : circumference of the sphere divided by the wavelength in the medium.
+    relative : refractive index of the sphere divided by that of the medium.
 
     Notes
     -----
-    Logarithmic derivatives by downward, Riccati-Bessel functions by upward recurrence, as many
-    terms as Wiscombe (Appl. Opt. 19, 1505, 1980) found to be needed.
+    Logarithmic derivatives are computed by downward recurrence, Riccati-Bessel functions by upward
+    recurrence, with the number of terms of Wiscombe (Appl. Opt. 19, 1505, 1980).
     """
     terms = int(size + 4.05 * size ** (1 / 3) + 2)
     inner = relative * size
@@ -120,10 +120,10 @@ def clausius_mossotti(radius_um: float, index: float, medium: float = Microscope
 
 
 def polarizability(radius_um: float, index: float, microscope: Microscope | None = None) -> complex:
-    """Polarizability of a sphere of any size as its forward scattering shows it, um^3.
+    """Polarizability (um^3) of a sphere of any size, from its forward scattering.
 
-    4 pi i S(0) / k^3: the integral of the field over the plane is i k / 2 times it, wherever the
-    focus is and whatever the aperture. Its real part is `clausius_mossotti` for small spheres.
+    It is 4 pi i S(0) / k^3. The integral of the field over the plane is i k / 2 times this value,
+    for any focus and aperture. For small spheres, its real part equals `clausius_mossotti`.
     """
     m = microscope or Microscope()
     s1, _ = amplitudes(m.k * radius_um, index / m.medium, np.ones(1))
@@ -136,10 +136,10 @@ def render(
     microscope: Microscope | None = None,
     margin: int = 64,
 ) -> NDArray[np.complex64]:
-    """Field (y, x) in the focal plane, without noise; light is polarized along x.
+    """Field (y, x) in the focal plane, without noise; the light is polarized along x.
 
-    The transform behind it is periodic; `margin` pixels on each side, cut off, keep light that
-    leaves one side from coming in at the other.
+    The Fourier transform is periodic. A `margin` of pixels on each side, which is cut off, keeps
+    light that leaves on one side from entering on the other.
     """
     m = microscope or Microscope()
     wide = (shape[0] + 2 * margin, shape[1] + 2 * margin)
@@ -159,9 +159,9 @@ def render(
 
 
 def defocus(shape: tuple[int, int], microscope: Microscope) -> Floats:
-    """(h, w) kz - k: the phase that a plane wave gains on the illumination, radians a micrometre.
+    """kz - k (h, w): phase of a plane wave relative to the illumination, radians per micrometre.
 
-    0 outside the pupil.
+    It is 0 outside the pupil.
     """
     ky, kx = microscope.lateral(shape)
     square = np.where(microscope.pupil(shape), ky**2 + kx**2, 0.0)
@@ -172,11 +172,11 @@ def defocus(shape: tuple[int, int], microscope: Microscope) -> Floats:
 def _spectrum(
     microscope: Microscope, radius_um: float, index: float, shape: tuple[int, int]
 ) -> Complexes:
-    """(h, w) discrete Fourier transform of the field of a sphere in focus, at pixel (0, 0).
+    """Discrete Fourier transform (h, w) of the field of a sphere in focus at pixel (0, 0).
 
-    A plane wave of the field has amplitude -S / (2 pi k kz) (the far field exp(ikr) S / (-ikr) by
-    stationary phase, Novotny & Hecht equation 3.33), and behind the lens sqrt(cos) of it; across
-    the pupil the polarizations turn into the plane, so along x is S2 cos^2 + S1 sin^2.
+    A plane wave of the field has the amplitude -S / (2 pi k kz) (from the far field exp(ikr) S /
+    (-ikr) by stationary phase, Novotny & Hecht equation 3.33), times sqrt(cos) behind the lens. The
+    lens rotates the polarizations into the plane, so the component along x is S2 cos^2 + S1 sin^2.
     """
     k = microscope.k
     ky, kx = microscope.lateral(shape)
@@ -188,8 +188,8 @@ def _spectrum(
     s1, s2 = (s[back] for s in amplitudes(k * radius_um, index / microscope.medium, cosine))
     towards = -(s2 * along + s1 * (1 - along)) / (2 * np.pi * k**2 * np.sqrt(cosine[back]))
     spectrum = np.zeros(shape, np.complex128)
-    # integrals over k become sums over cells of the transform, (2 pi / (n pixel))^2 each, and the
-    # inverse transform divides by n^2
+    # an integral over k becomes a sum over cells of the transform, of (2 pi / (n pixel))^2 each,
+    # and the inverse transform divides by n^2
     spectrum[inside] = towards * (2 * np.pi / microscope.pixel_um) ** 2
     return spectrum
 
@@ -200,10 +200,10 @@ def noise(
     rng: np.random.Generator,
     microscope: Microscope | None = None,
 ) -> NDArray[np.complex64]:
-    """Complex Gaussian noise (y, x), standard deviation `level` in each of both parts.
+    """Complex Gaussian noise (y, x) with standard deviation `level` in real and imaginary part.
 
-    White within the pupil and nothing outside: what is left of a camera's shot noise in the side
-    band of an off-axis hologram.
+    It is white within the pupil and zero outside, as is the shot noise of a camera in the side band
+    of an off-axis hologram.
     """
     inside = (microscope or Microscope()).pupil(shape)
     spectrum = np.zeros(shape, np.complex128)

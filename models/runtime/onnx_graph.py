@@ -1,4 +1,4 @@
-"""ONNX graphs: the nodes and constants of an `.onnx` file that is written node by node."""
+"""Builder of an `.onnx` file that is written node by node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OPSET, IR = 17, 8
 
 
 class Graph:
-    """Nodes and constants as they come."""
+    """Nodes and constants in the order in which they are added."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []

@@ -1,9 +1,12 @@
-"""The DeepSPT set: tracks as the simulator of that paper makes them, quirks included.
+"""The DeepSPT set: tracks as the simulator of the DeepSPT paper makes them.
 
-For comparison with what is published. One D a track (log-uniform 1e-4 to 0.5 um2/s), so that at
-its upper end "confined" is white noise; a segment begins at the last point of the one before it,
-localization error and all; directions crowd at the poles in 3-D; a later segment of five steps
-has six.
+They serve for comparison with published figures, and so repeat the peculiarities of that simulator:
+
+- Each track has one D (log-uniform from 1e-4 to 0.5 um2/s). At the upper end, confined motion is
+  white noise.
+- A segment starts at the last point of the segment before it, including its localization error.
+- In 3-D, directions are concentrated at the poles.
+- A segment of five steps has six, unless it is the first.
 """
 
 from __future__ import annotations
@@ -26,12 +29,12 @@ from livespt.models.simulate.steps import (
 )
 from livespt.stream.compiled import njit
 
-SHORTEST = 5  # steps of one behaviour
+SHORTEST = 5  # least steps of one behaviour
 
 
 @njit()
 def _behaviours(rng: Dice, heterogeneous: float) -> Ints:
-    """Behaviours of a track, one after another."""
+    """Draw the sequence of behaviours of a track."""
     kept = np.empty(4, np.int64)
     if random(rng) >= heterogeneous:
         kept[0] = integer(rng, 0, 4)
@@ -43,7 +46,7 @@ def _behaviours(rng: Dice, heterogeneous: float) -> Ints:
             drawn[k] = integer(rng, 0, 4)
         count = 0
         for k in range(len(drawn)):
-            if drawn[k] != drawn[k - 1]:  # the first is compared with the last
+            if drawn[k] != drawn[k - 1]:  # index -1: the first is compared with the last
                 kept[count] = drawn[k]
                 count += 1
     return kept[:count]
@@ -51,7 +54,7 @@ def _behaviours(rng: Dice, heterogeneous: float) -> Ints:
 
 @njit()
 def _steps(rng: Dice, total: int, longest: int, count: int) -> Ints:
-    """How many steps each of `count` behaviours lasts: early ones longer on average."""
+    """Draw the number of steps of each of `count` behaviours; early ones are longer on average."""
     least = SHORTEST * count
     if count > 1 and total < least:
         total = integer(rng, least, max(longest + 1, least) + 1)
@@ -90,7 +93,7 @@ def _segment(
     half: Floats,
     root: Complex,
 ) -> Floats:
-    """Positions (n, ndim) of one behaviour; `shift` (ndim,) is its drift a frame."""
+    """Positions (n, ndim) of one behaviour; `shift` (ndim,) is its drift per frame."""
     ndim = len(half)
     if motion == CONFINED:
         inside = walk.confine(rng, n, scale, half, np.zeros(ndim), 100)
@@ -110,16 +113,16 @@ def make(
     noise: bool,
     root: Complex,
 ) -> Track:
-    """One track; `lengths` are steps, `root` as `fractional_noise.roots` has it."""
+    """Simulate one track; `lengths` are in steps, `root` is that of fractional_noise.py."""
     diffusion = log_uniform(rng, 1e-4, 0.5)
-    quality = uniform(rng, 1, 16)  # step length over localization error
+    quality = uniform(rng, 1, 16)  # step length divided by localization error
     alpha = max(uniform(rng, 0, 0.7), 1e-9)
     half = np.array([uniform(rng, 0.05, 0.25) / 2 for _ in range(ndim)])
     total = integer(rng, lengths[0], lengths[1] + 1)
     motions = _behaviours(rng, heterogeneous)
     steps = _steps(rng, total, lengths[1], len(motions))
     steps[1:] += steps[1:] == SHORTEST
-    n = 1 + steps.sum()  # the origin is a point
+    n = 1 + steps.sum()  # the origin is a point as well
     point, label = np.zeros((n, ndim)), np.empty(n, np.int8)
     scale = math.sqrt(2 * diffusion * dt_s)
     begin, at = 0, np.zeros(ndim)

@@ -1,4 +1,4 @@
-"""Noise with memory: exact fractional Gaussian noise, compiled."""
+"""Exact fractional Gaussian noise, compiled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from livespt.stream.compiled import njit
 
 @njit()
 def roots(longest: int) -> Complex:
-    """Roots of unity for `fractional` of up to `longest` steps: those of fewer are among them."""
+    """Roots of unity for `fractional` with up to `longest` steps."""
     half = 1
     while half < longest:
         half *= 2
@@ -53,18 +53,18 @@ def _gather(x: Complex, root: Complex) -> None:
 def fractional(rng: Dice, n: int, ndim: int, alpha: float, root: Complex) -> Floats:
     """Exact fractional Gaussian noise (n, ndim) of unit variance, Hurst exponent alpha / 2.
 
-    Circulant embedding (Davies and Harte 1987, Biometrika 74:95), its size a power of two; its
-    eigenvalues are never negative for this noise (Craigmile 2003, J. Time Ser. Anal. 24:505).
-    Real and imaginary part are independent: one transform serves two axes (Dietrich and Newsam
-    1997, SIAM J. Sci. Comput. 18:1088). No frequency is put in its place: the noise that is
-    multiplied with them has no order.
+    Circulant embedding (Davies and Harte 1987, Biometrika 74:95), with a power of two as size. Its
+    eigenvalues are never negative for this noise (Craigmile 2003, J. Time Ser. Anal. 24:505). Real
+    and imaginary part are independent, so one transform serves two axes (Dietrich and Newsam 1997,
+    SIAM J. Sci. Comput. 18:1088). Frequencies stay in bit-reversed order, because the order of the
+    random numbers that they are multiplied with does not matter.
 
     Parameters
     ----------
     alpha : float
         Exponent of the mean squared displacement, in (0, 2).
     root : array (m,)
-        From `roots`, made once for many calls.
+        Result of `roots`, which many calls can share.
     """
     if len(root) < n:
         root = roots(n)

@@ -1,10 +1,10 @@
-"""Fluorescence: simulated intensities of particles whose motion and uncoating are known.
+"""Simulated fluorescence intensities of particles whose motion and uncoating are known.
 
-Truth to learn from, as broad as a laboratory may be: some labels are lost with the coat, wholly or
-in part, at once or over some frames, and many are not; all of them bleach, are noisy and drift in
-and out of focus; some jump without any uncoating (quenching, another particle, a change of the
-laser), and some blink. The ranges are ours, set once. Only ratios of a track's intensities matter
-to who reads them (`brightness`), so the level is any.
+They serve for training, with ranges as broad as in practice. On uncoating, some labels are lost
+completely or in part, at once or over some frames, and others stay. All labels bleach, are noisy,
+and drift in and out of focus. Some intensities jump without uncoating (quenching, another particle,
+a change of the laser), and some particles blink. The ranges are assumptions of this project, chosen
+once. The networks use only ratios of the intensities of a track, so the level is arbitrary.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 KEPT = 0.3  # share of the viruses whose label stays when they uncoat
-LOST = (0.1, 0.7)  # share of the light that the others lose, uniform
-RAMP = (1.0, 12.0)  # frames that takes
-BLEACHED = (100.0, 30_000.0)  # frames until 1/e is left
-NOISE = (0.03, 0.4)  # standard deviation of the logarithm, frame by frame
-DRIFT = (0.0, 0.3)  # likewise of what lasts, uniform
-DRIFTED = (5.0, 200.0)  # frames that it lasts
-JUMPS, JUMP = 0.35, 0.4  # of a track on average; standard deviation of the logarithm of each
-BLINKING = 0.2  # share of the tracks
-DARK, DARK_FRAMES = (0.001, 0.03), 5  # chance a point to go dark; at most so long
-LEFT = 0.3  # of the light while dark
+LOST = (0.1, 0.7)  # share of the intensity that the others lose, uniform
+RAMP = (1.0, 12.0)  # duration of that loss, frames
+BLEACHED = (100.0, 30_000.0)  # frames of bleaching until 1/e of the intensity is left
+NOISE = (0.03, 0.4)  # standard deviation of the logarithm, independent in each frame
+DRIFT = (0.0, 0.3)  # standard deviation of the logarithm, of slow changes, uniform
+DRIFTED = (5.0, 200.0)  # correlation time of slow changes, frames
+JUMPS, JUMP = 0.35, 0.4  # mean number of jumps in a track; standard deviation of the logarithm
+BLINKING = 0.2  # share of the tracks that blink
+DARK, DARK_FRAMES = (0.001, 0.03), 5  # probability per point of going dark; greatest duration
+LEFT = 0.3  # share of the intensity while dark
 
 
 def lit(tracks: Tracks, rng: Generator, share: float = 1.0) -> Tracks:
-    """The tracks with intensities, this `share` of them; of the others nobody knows them (NaN)."""
+    """Add intensities to a `share` of the tracks; those of the others are unknown (NaN)."""
     n, total = len(tracks.uncoat), len(tracks.frame)
     count = np.diff(tracks.offset)
     told = rng.random(n) < share
@@ -51,7 +51,7 @@ def lit(tracks: Tracks, rng: Generator, share: float = 1.0) -> Tracks:
 
 
 def _broad(rng: Generator, between: tuple[float, float], n: int) -> Floats:
-    """Log-uniform."""
+    """Draw n log-uniform values."""
     low, high = np.log(between)
     values: Floats = np.exp(rng.uniform(low, high, n))
     return values
@@ -62,8 +62,8 @@ def _logarithm(
     offset: NDArray[np.int64],
     frame: NDArray[np.int64],
     uncoated: NDArray[np.bool_],
-    level: Floats,  # (n,) as the next six
-    fall: Floats,  # logarithm of what is left
+    level: Floats,  # (n,), as the six arguments that follow
+    fall: Floats,  # logarithm of the share that is left after uncoating
     ramp: Floats,
     bleached: Floats,
     drift: Floats,
@@ -73,7 +73,7 @@ def _logarithm(
     normal: Floats,  # (total,)
     chance: Floats,  # (total, 2)
 ) -> Floats:
-    """Logarithm (total,) of the light that reaches the camera, but for its noise."""
+    """Logarithm (total,) of the intensity, without its noise."""
     out = np.empty(len(frame))
     for i in range(len(offset) - 1):
         now, wandered, since, left = level[i], 0.0, -1, 0

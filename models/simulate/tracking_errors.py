@@ -1,4 +1,4 @@
-"""Crops: what becomes of known tracks on the way to a network: joined, broken, with wrong links."""
+"""Tracking errors added to simulated tracks: wrong links and broken tracks; sets joined in one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from livespt.models.simulate.tracks import Tracks
 
 
 def teleported(rng: np.random.Generator, tracks: Tracks, share: float) -> Tracks:
-    """Wrong links: in this share of tracks one point lies up to twenty typical steps away."""
+    """Add wrong links: in a `share` of the tracks, one point is moved by up to 20 typical steps."""
     point = tracks.point.copy()
     count = np.diff(tracks.offset)
     for i in np.flatnonzero((rng.random(len(count)) < share) & (count >= 4)):
@@ -26,10 +26,11 @@ def teleported(rng: np.random.Generator, tracks: Tracks, share: float) -> Tracks
 
 
 def broken(rng: np.random.Generator, tracks: Tracks, share: float) -> Tracks:
-    """Tracks of which this share broke in two, as when the linker loses a particle for a while.
+    """Break a `share` of the tracks in two, as if the linker had lost the particle for a while.
 
-    The later part keeps its frame numbers and does not know what was before: where that includes
-    the uncoating, the part has none (`uncoat` -1) although all its points are uncoated.
+    The later part keeps its frame numbers and nothing else of the first. If the uncoating lies in
+    the first part, the later one has no uncoating frame (`uncoat` -1), although its points are
+    uncoated.
     """
     count = np.diff(tracks.offset)
     breaks = (rng.random(len(count)) < share) & (count >= 10)
@@ -42,7 +43,7 @@ def broken(rng: np.random.Generator, tracks: Tracks, share: float) -> Tracks:
 
 
 def join(parts: Sequence[Tracks]) -> Tracks:
-    """Several sets of tracks as one."""
+    """Join several sets of tracks into one."""
     count = np.concatenate([np.diff(part.offset) for part in parts])
 
     def field(name: str) -> NDArray[Any]:
@@ -55,13 +56,13 @@ def join(parts: Sequence[Tracks]) -> Tracks:
 
 
 def intensities(tracks: Tracks) -> NDArray[np.float64]:
-    """Intensities (total,) of all points, NaN where nobody knows them."""
+    """Intensities (total,) of all points; NaN where they are unknown."""
     unknown = np.full(len(tracks.frame), np.nan)
     return unknown if tracks.intensity is None else tracks.intensity
 
 
 def of_rows(tracks: Tracks, rows: NDArray[Any]) -> dict[str, Any]:
-    """What is known of the points `rows`, indices or flags, by the name of the field."""
+    """Fields of the points `rows` (indices or flags), by name."""
     known = {name: getattr(tracks, name) for name in Tracks._fields}
     apart = ("offset", "uncoat")
     return {k: v[rows] for k, v in known.items() if k not in apart and v is not None}

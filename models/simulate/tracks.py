@@ -1,10 +1,10 @@
-"""Tracks: simulated ones whose behaviour is known at every point, truth to learn and to judge by.
+"""Simulated tracks with a known kind of motion at every point, for training and evaluation.
 
-Four behaviours, in the order of `types.MOTIONS`: normal, directed, confined and subdiffusive.
-`simulate_tracks` strings them together in two variants, "deepspt" (the set of the DeepSPT paper,
-quirks included, for comparison) and "physical", or as a user's function has it. Every track has
-random numbers of its own, seeded by (seed, number of the track): it does not depend on how many
-are made with it.
+There are four kinds of motion, in the order of `types.MOTIONS`: normal, directed, confined and
+subdiffusive. `simulate_tracks` makes tracks that change between them, in the variants "deepspt"
+(the set of the DeepSPT paper, for comparison) and "physical", or with a function of the user.
+`simulate_entry` makes viruses that enter a cell and may uncoat. Every track has its own random
+numbers, seeded by (seed, number of the track), so it does not depend on how many tracks are made.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from livespt.models.simulate.steps import Floats, Track
 from livespt.stream.errors import SettingError
 
 PART = 100  # tracks that a thread makes at a time
-VARIANTS = ("deepspt", "physical")  # in the order of `series`
-# Behaviours of a user's own: (rng, lengths, ndim, dt_s) -> points (n, ndim) um, labels (n,)
+VARIANTS = ("deepspt", "physical")  # in the order of series.py
+# a user's function: (rng, lengths, ndim, dt_s) -> points (n, ndim) in um, labels (n,)
 Maker = Callable[[Generator, tuple[int, int], int, float], tuple[Any, Any]]
 
 
 class Tracks(NamedTuple):
-    """Tracks one after another: track i is rows `offset[i]:offset[i + 1]` of the row fields."""
+    """Concatenated tracks: track i is rows `offset[i]:offset[i + 1]` of the fields by row."""
 
     offset: NDArray[np.int64]  # (n + 1,)
     point: Floats  # (total, 3) um: z, y, x; z = 0 in two dimensions
-    frame: NDArray[np.int64]  # (total,) from 0 within a track; a jump is a gap
-    label: NDArray[np.int8]  # (total,) index into MOTIONS: how the point was reached
-    diffusion: Floats  # (total,) um2/s of that behaviour
+    frame: NDArray[np.int64]  # (total,) from 0 within a track; a difference above 1 is a gap
+    label: NDArray[np.int8]  # (total,) index into MOTIONS: motion that led to the point
+    diffusion: Floats  # (total,) um2/s, of this motion
     uncoated: NDArray[np.bool_]  # (total,)
-    uncoat: NDArray[np.int64]  # (n,) first frame that is uncoated; -1: none
-    time_s: Floats  # (total,) since the first point; frame * dt_s unless frames come unevenly
-    intensity: Floats | None = None  # (total,) in any unit; NaN: not known, None: of no point
+    uncoat: NDArray[np.int64]  # (n,) first frame after uncoating; -1: none
+    time_s: Floats  # (total,) since the first point; frame * dt_s unless the interval varies
+    intensity: Floats | None = None  # (total,) in any unit; NaN, or None for all: unknown
 
 
 def join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s: float) -> Track:
-    """Behaviours one after another, each from where the last one ended; the origin is point 0."""
+    """Join behaviours, each starting where the last one ended; the origin is point 0."""
     point = [np.zeros((1, ndim))]
     for k, (behaviour, n) in enumerate(plan):
         steps = n - 1 if k == 0 else n
@@ -59,7 +59,7 @@ def join(rng: Generator, plan: Sequence[tuple[Behaviour, int]], ndim: int, dt_s:
 
 
 def blur(rng: Generator, path: Track, sigma: float) -> Track:
-    """Localization error of `sigma` um per axis."""
+    """Add a localization error of `sigma` um per axis."""
     return path._replace(point=path.point + rng.normal(0, sigma, path.point.shape))
 
 
@@ -69,7 +69,7 @@ def collect(
     ndim: int,
     uncoat: Sequence[int] = (),
 ) -> Tracks:
-    """Tracks of which some points are kept, in one value."""
+    """Collect the kept points of several tracks."""
 
     def rows(name: str, empty: NDArray[Any]) -> NDArray[Any]:
         parts = [getattr(track, name)[seen] for track, seen in zip(tracks, kept, strict=True)]
@@ -88,7 +88,7 @@ def collect(
 
 
 def _tracks(rows: Rows, uncoat: Sequence[int] = ()) -> Tracks:
-    """Tracks in three dimensions; `uncoat` (n,) is the frame at which each uncoats, if any do."""
+    """Make `Tracks`, in three dimensions; `uncoat` (n,) holds the frames of uncoating, if any."""
     total, ndim = rows.point.shape
     point = np.zeros((total, 3))
     point[:, 3 - ndim :] = rows.point
@@ -133,54 +133,55 @@ def simulate_tracks(
     first: int = 0,
     threads: int = 1,
 ) -> Tracks:
-    """Tracks of the four behaviours, labelled at every point.
+    """Simulate tracks of the four kinds of motion, labelled at every point.
 
     Parameters
     ----------
     n, seed : int
-        How many, and of which series.
+        Number of tracks, and seed of their series.
     ndim : int
         2 or 3.
     variant : str or callable
-        "deepspt": the training set of DeepSPT, see `deepspt_set`. "physical": see `physical`. A
-        function of (rng, lengths, ndim, dt_s) makes tracks with behaviours of its own: it returns
-        points (n, ndim) in um, one a frame, and their labels (n,); `rng` is a NumPy Generator of
-        that track alone. Of the options below, `gaps` applies to its tracks.
+        "deepspt" is the training set of DeepSPT (deepspt_tracks.py), "physical" that of
+        physical_tracks.py. A function of (rng, lengths, ndim, dt_s) makes a track with motion of
+        its own: it returns points (n, ndim) in um, one for each frame, and their labels (n,);
+        `rng` is a NumPy Generator for this track alone. Of the options below, only `gaps` applies
+        to its tracks.
     lengths : (int, int)
-        Shortest and longest, in frames, uniform ("deepspt", one point more) or log-uniform.
+        Shortest and longest track in frames; uniform ("deepspt", plus one point) or log-uniform.
     heterogeneous : float
-        Share of tracks that change their behaviour.
+        Share of tracks in which the motion changes.
     noise : bool
         Add the localization error.
     gaps : float
         Mean share of points that are missing.
     wrong_links : float
-        Share of links that lead to another particle, one to ten steps away: half of them for up
-        to ten frames, half for good. Labels are true of the particle that is there.
+        Share of links to another particle, which is one to ten steps away: half of them last up to
+        ten frames, half until the end. Labels are those of the particle at each point.
     exposure : float
-        Share of the frame interval for which the shutter is open: positions are means over it
-        ("physical" only).
+        Share of the frame interval in which the shutter is open; positions are means over this
+        time ("physical" only).
     jitter : float
         Relative standard deviation of the frame interval ("physical" only). `Tracks.time_s` is
-        when the shutter opened; a reader of windows can be told differences of it, in mean frame
-        intervals, in place of differences of `frame`.
+        the time at which the shutter opened. Differences of it, in mean frame intervals, can
+        replace differences of `frame`.
     dt_s : float
         Frame interval.
     first : int
-        Number of the first track: `first=100` goes on where n = 100 ended.
+        Number of the first track: `first=100` continues after a call with n = 100.
     threads : int
-        At work together; the tracks do not depend on it.
+        Threads to use; the tracks do not depend on it.
 
     Raises
     ------
     SettingError
-        Unknown variant, or lengths, dimensions or options that cannot be.
+        The variant is unknown, or lengths, dimensions or options are out of range.
     """
     check_lengths(ndim, lengths)
     if not (0 <= wrong_links <= 1 and 0 <= gaps <= 1 and 0 <= heterogeneous <= 1):
         raise SettingError(
             f"gaps {gaps}, wrong_links {wrong_links}, heterogeneous {heterogeneous}: "
-            "shares lie between 0 and 1"
+            "shares must be between 0 and 1"
         )
     if threads < 1:
         raise SettingError(f"threads is {threads}: give at least 1")
@@ -202,7 +203,7 @@ def simulate_tracks(
     def some(begin: int) -> Rows:
         return series.make(recipe, seed, begin, min(PART, first + n - begin), root)
 
-    with ThreadPoolExecutor(threads) as pool:  # compiled code lets go of the interpreter
+    with ThreadPoolExecutor(threads) as pool:  # compiled code releases the interpreter lock
         parts = list(pool.map(some, range(first, first + n, PART))) or [some(first)]
     return _tracks(Rows(*(np.concatenate(part) for part in zip(*parts, strict=True))))
 
@@ -216,7 +217,7 @@ def _own(
     dt_s: float,
     gaps: float,
 ) -> Tracks:
-    """Tracks that a user's function makes; D is not known (NaN)."""
+    """Make tracks with a user's function; their D is unknown (NaN)."""
     tracks, kept = [], []
     for number in numbers:
         rng = np.random.default_rng((seed, number))

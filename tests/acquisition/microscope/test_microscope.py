@@ -158,8 +158,8 @@ def test_stacks_channels_and_positions() -> None:
 
 EVENTS_REFUSED = {
     "none": ([], "no events"),
-    "z slowest": ([(0, 0), (0, 1), (1, 0), (1, 1)], "z be the fastest"),
-    "half a stack": ([(0, 0), (1, 0), (0, 1)], "must be whole"),
+    "z slowest": ([(0, 0), (0, 1), (1, 0), (1, 1)], "z the fastest"),
+    "half a stack": ([(0, 0), (1, 0), (0, 1)], "must be complete"),
 }
 
 

@@ -309,22 +309,22 @@ def damaged_zarr(folder: Path) -> Path:
 
 UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda folder: folder / "a.tif", "does not exist"),
-    "text": (content("a.txt", b"hello"), "no movie that livespt reads"),
-    "video": (content("a.mp4", b"\0\0\0\x20ftypisom"), "no movie that livespt reads"),
-    "nothing": (content("a.tif", b""), "no movie that livespt reads"),
+    "text": (content("a.txt", b"hello"), "not a movie that livespt reads"),
+    "video": (content("a.mp4", b"\0\0\0\x20ftypisom"), "not a movie that livespt reads"),
+    "nothing": (content("a.tif", b""), "not a movie that livespt reads"),
     "only a header": (content("a.tif", b"II*\0\x08\0\0\0"), "cannot be read|damaged|no frames"),
     "noise after a header": (
         content("a.tif", b"II*\0\x08\0\0\0" + bytes(range(256)) * 9),
         "cannot be read|damaged|no frames",
     ),
-    "cut short": (truncated, "cut short|damaged"),
+    "cut short": (truncated, "truncated|damaged"),
     "cut short, compressed": (
         lambda folder: truncated(folder, compression="zlib"),
-        "cut short|damaged",
+        "truncated|damaged",
     ),
     "cut short after a page": (
         lambda folder: truncated(folder, metadata=None, compression="zlib"),
-        "cut short after page 4",
+        "truncated after page 4",
     ),
     "colour": (tif(pixels(T, Y, X, 3, dtype="u1"), photometric="rgb"), "in colour"),
     "colour with alpha": (
@@ -347,16 +347,16 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zarr masks": (array(TYX > 99), "bool pixels"),
     "no frames": (array(pixels(0, Y, X)), "holds no frames"),
     "no pixels": (array(pixels(T, 0, X)), "holds no frames"),
-    "a group": (lambda folder: Path(zarr.create_group(folder / "a.zarr").store.root), "no image"),
-    "an escape": (evil_group("../b"), "outside itself"),
-    "an absolute path": (evil_group("/etc"), "outside itself"),
+    "a group": (lambda folder: Path(zarr.create_group(folder / "a.zarr").store.root), "Zarr group"),
+    "an escape": (evil_group("../b"), "outside it"),
+    "an absolute path": (evil_group("/etc"), "outside it"),
     "no such array": (evil_group("7"), "cannot be read as Zarr"),
     "damaged zarr": (damaged_zarr, "cannot be read as Zarr"),
     "damaged NDTiff": (damaged_ndtiff, "damaged|cannot be read"),
     "noise as NDTiff": (folder_of(NDTiff_index=b"noise" * 50), "cannot be read as NDTiff|damaged"),
     "empty NDTiff": (folder_of(NDTiff_index=b""), "no frames|damaged|cannot be read"),
-    "a folder": (folder_of(a_tif=b"", b_txt=b""), "a folder and no movie: name one .* a.tif"),
-    "an empty folder": (folder_of(), "a folder and no movie: livespt reads"),
+    "a folder": (folder_of(a_tif=b"", b_txt=b""), "a folder, not a movie: name a movie .* a.tif"),
+    "an empty folder": (folder_of(), "a folder, not a movie: livespt reads"),
 }
 
 

@@ -71,7 +71,7 @@ def test_a_decision_that_no_run_can_use_is_refused(
 ) -> None:
     decision = {"lag": 20, "threshold": threshold, "hold": hold}
     path = with_card(networks, tmp_path, decision=decision)
-    words = "NaN" if threshold != threshold else f"threshold {threshold}, hold {hold}:"
+    words = "NaN" if threshold != threshold else f"threshold {threshold} and hold {hold}:"
     with pytest.raises(ModelError, match=words) as caught:
         Uncoating(path, provider="cpu")
     assert "\n" not in str(caught.value)
@@ -90,7 +90,7 @@ def test_networks_of_different_lags_do_not_go_together(
     infer: Infer, networks: Path, tmp_path: Path
 ) -> None:
     other = Uncoating(with_card(networks, tmp_path, lag=10), provider="cpu")
-    with pytest.raises(ModelError, match=r"segmenter\.onnx has lag 20 and mine\.onnx 10"):
+    with pytest.raises(ModelError, match=r"segmenter\.onnx has lag 20 and mine\.onnx has lag 10"):
         Infer(infer.segmenter, other)
 
 
