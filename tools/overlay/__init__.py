@@ -2,6 +2,7 @@
 
 __all__ = [
     "canvas",
+    "drawing",
     "layers",
     "opengl",
     "panels",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,19 @@ from numpy.typing import NDArray
 
 from livespt.stream.store.run import open_run
 from livespt.tools.overlay import layers
-from livespt.tools.overlay.layers import Marks
+from livespt.tools.overlay.drawing import LAYERS, Look, make_drawing
+from livespt.tools.overlay.layers import Label, Marks
 from livespt.tools.overlay.opengl import PACKAGES, opengl
 from livespt.tools.overlay.picture import picture, write_png
 from livespt.tools.overlay.player import scene_at
 from livespt.tools.overlay.primitives import BACK, Place, Sheet, Text
 from livespt.tools.overlay.scene import Scene
-from livespt.tools.overlay.sheet import make_sheet, view
+from livespt.tools.overlay.sheet import view
 from livespt.tools.overlay.visuals import corners, visuals
 
 SIZE = (1280, 760)  # canvas, pixels
 SMALLEST = (640, 420)  # window; vispy fails on a view without pixels
 SMOOTH = 2  # a picture is rendered so many times finer
-
-LAYERS = "tmul"  # keys of what can be hidden: tails, markers, uncoating, labels
 
 Draw = Callable[[Scene], NDArray[np.uint8]]  # to RGB (height, width, 3)
 
@@ -77,8 +76,7 @@ class Overlay:
         if show:
             self.canvas.native.setMinimumSize(*SMALLEST)
         self._fonts = FontManager()  # one for all texts: it draws every letter once, slowly
-        self.panel, self.keys, self.note = True, False, ""
-        self.hidden: set[str] = set()
+        self.look = Look()
         self.view = vispy_scene.ViewBox(parent=self.canvas.scene)
         self.view.camera = vispy_scene.PanZoomCamera(aspect=1)
         self.view.camera.flip = (False, True, False)
@@ -110,37 +108,35 @@ class Overlay:
     def draw(self, scene: Scene) -> None:
         """Upload what changed; the picture follows at the canvas' next draw."""
         self._frame(scene)
-        if scene.image is not self._shown:
-            self.image.set_data(_drawable(scene.image))
-            self._shown = scene.image
-        self.image.clim = scene.levels or (0.0, 1.0)
-        place = self.place(scene)
-        self.tails.show(scene, layers.tail_width(place.zoom))
-        self.tails.visible = "t" not in self.hidden
-        _fill_markers(self.marks, layers.overlay(scene, place.zoom, "".join(self.hidden)))
-        shown = [] if "l" in self.hidden else layers.labels(scene, place.zoom)
-        shift = 1 / place.zoom
-        where = np.array([(label.x, label.y) for label in shown]).reshape(-1, 2)
-        words = [label.text for label in shown]
-        _fill_text(self.shadows, words, where + shift, [BACK] * len(shown))
-        _fill_text(self.labels, words, where, [label.colour for label in shown])
-        self._fill_sheet(
-            make_sheet(
-                scene, self.canvas.size, place, panel=self.panel, keys=self.keys, note=self.note
-            )
-        )
+        drawing = make_drawing(scene, self.canvas.size, self.place(scene), self.look)
+        if drawing.image is not self._shown:
+            self.image.set_data(_drawable(drawing.image))
+            self._shown = drawing.image
+        self.image.clim = drawing.levels
+        self.tails.visible = drawing.tails is not None
+        if drawing.tails is not None:
+            self.tails.show(drawing.tails, drawing.tail_width)
+        _fill_markers(self.marks, drawing.marks)
+        for node, labels in zip((self.shadows, self.labels), drawing.labels, strict=True):
+            _fill_text(node, labels)
+        self._fill_sheet(drawing.sheet)
         self.canvas.update()
 
     def toggle(self, key: str) -> None:
         """Show or hide the layer that a key stands for."""
         if key == "p":
-            self.panel = not self.panel
+            self.look = self.look._replace(panel=not self.look.panel)
         elif key in LAYERS:
-            self.hidden ^= {key}
+            self.look = self.look._replace(hidden=self.look.hidden ^ {key})
+
+    def switch_key_map(self, shown: bool) -> None:
+        """Show or hide the key map."""
+        self.look = self.look._replace(keys=shown)
 
     def shown(self) -> tuple[bool, ...]:
         """Return what can be switched: panel, key map and layers."""
-        return (self.panel, self.keys, *(key in self.hidden for key in LAYERS))
+        look = self.look
+        return (look.panel, look.keys, *(key in look.hidden for key in LAYERS))
 
     def fit(self, scene: Scene) -> None:
         """Show the whole image."""
@@ -168,7 +164,7 @@ class Overlay:
 
     def _frame(self, scene: Scene) -> None:
         """Place the view; fit an image of a new shape."""
-        x, y, width, height = view(scene, self.canvas.size, self.panel)
+        x, y, width, height = view(scene, self.canvas.size, self.look.panel)
         self.view.pos, self.view.size = (x, y), (width, height)
         if scene.image.shape != self._shape:
             self._shape = scene.image.shape
@@ -186,9 +182,7 @@ class Overlay:
             if key not in self._texts:
                 self._texts[key] = self._text(self._nodes, self.canvas.scene, *key)
                 self._texts[key].order = 100
-            where = np.array([(text.x, text.y) for text in texts]).reshape(-1, 2)
-            words = [text.text for text in texts]
-            _fill_text(self._texts[key], words, where, [text.colour for text in texts])
+            _fill_text(self._texts[key], texts)
 
     def _markers(self, nodes: Any, parent: Any) -> Any:
         node = nodes.Markers(pos=np.zeros((1, 2)), size=0)  # data before parent: bounds need them
@@ -224,12 +218,14 @@ def _fill_markers(node: Any, marks: Marks) -> None:
         node.set_data(marks.xy, marks.size, width, None, marks.edge, face, symbols)
 
 
-def _fill_text(node: Any, words: list[str], where: NDArray[Any], colours: list[str]) -> None:
-    node.visible = len(words) > 0
+def _fill_text(node: Any, texts: Sequence[Label | Text]) -> None:
+    node.visible = len(texts) > 0
     if node.visible:
+        words = [text.text for text in texts]
         if node.text != words:
             node.text = words
-        node.color, node.pos = colours, where
+        node.color = [text.colour for text in texts]
+        node.pos = np.array([(text.x, text.y) for text in texts])
 
 
 def render_run(run_path: Path | str, out_png: Path | str, frame: int | None = None) -> str:

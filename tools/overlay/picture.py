@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.tools.overlay import layers
+from livespt.tools.overlay.drawing import Drawing, make_drawing
 from livespt.tools.overlay.layers import Marks
 from livespt.tools.overlay.primitives import BACK, Sheet
 from livespt.tools.overlay.scene import Scene
-from livespt.tools.overlay.sheet import fit, make_sheet, view
+from livespt.tools.overlay.sheet import fit
 
 # matplotlib's names of layers.SYMBOLS, and their size beside the same marker in vispy
 MARKERS = ("o", "^", "s", "D", "x")
@@ -29,12 +30,12 @@ def picture(scene: Scene, size: tuple[int, int] = (1280, 760)) -> NDArray[np.uin
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=BACK)
     canvas: Any = FigureCanvasAgg(figure)
     place = fit(scene, size)
-    _draw_view(figure, scene, size, place.zoom)
-    sheet = make_sheet(scene, size, place)
+    drawing = make_drawing(scene, size, place)
+    _draw_view(_axes(figure, drawing.view, size), drawing, place.zoom)
     axes = _axes(figure, (0, 0, *size), size)
     axes.set_xlim(0, size[0])
     axes.set_ylim(size[1], 0)
-    _draw_sheet(axes, sheet)
+    _draw_sheet(axes, drawing.sheet)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -54,25 +55,25 @@ def _axes(figure: Any, box: tuple[int, int, int, int], size: tuple[int, int]) ->
     return axes
 
 
-def _draw_view(figure: Any, scene: Scene, size: tuple[int, int], zoom: float) -> None:
+def _draw_view(axes: Any, drawing: Drawing, zoom: float) -> None:
     """Draw image, tails, marks and labels."""
     from matplotlib.collections import LineCollection
 
-    box = view(scene, size)
-    rows, columns = scene.image.shape
-    wide, tall = box[2] / zoom, box[3] / zoom
-    axes = _axes(figure, box, size)
-    low, high = scene.levels or (0.0, 1.0)
+    rows, columns = drawing.image.shape
+    wide, tall = drawing.view[2] / zoom, drawing.view[3] / zoom
+    low, high = drawing.levels
     # data scaled here: matplotlib warns about levels that integers cannot hold
-    shown = np.clip((scene.image.astype(np.float32) - low) / (high - low), 0, 1)
+    shown = np.clip((drawing.image.astype(np.float32) - low) / (high - low), 0, 1)
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    (ends, colour), width = layers.tails(scene), _pt(layers.tail_width(zoom))
-    axes.add_collection(LineCollection(list(ends), colors=colour.mean(axis=1), linewidths=width))
-    _draw_marks(axes, layers.overlay(scene, zoom))
+    if drawing.tails is not None:
+        (ends, colour), width = layers.tails(drawing.tails), _pt(drawing.tail_width)
+        lines = LineCollection(list(ends), colors=colour.mean(axis=1), linewidths=width)
+        axes.add_collection(lines)
+    _draw_marks(axes, drawing.marks)
     font = _font(layers.LABEL_PX, True)
-    for label in layers.labels(scene, zoom):
-        for shift, colour_name in ((1 / zoom, BACK), (0, label.colour)):  # a shadow first
-            axes.text(label.x + shift, label.y + shift, label.text, color=colour_name, **font)
+    for labels in drawing.labels:
+        for label in labels:
+            axes.text(label.x, label.y, label.text, color=label.colour, **font)
     axes.set_xlim((columns - wide) / 2 - 0.5, (columns + wide) / 2 - 0.5)
     axes.set_ylim((rows + tall) / 2 - 0.5, (rows - tall) / 2 - 0.5)
 

@@ -76,7 +76,7 @@ class Window:
             return
         if self._moved or self._drawn != self._view():
             self._moved = False
-            self.overlay.note = self._note()
+            self.overlay.look = self.overlay.look._replace(note=self._note())
             self.overlay.draw(self.scene)
             self._drawn = self._view()
 
@@ -130,9 +130,9 @@ class Window:
     def _key(self, event: Any) -> None:
         name = event.key.name if event.key is not None else ""
         if event.text == "?" or name.upper() == "H":
-            self.overlay.keys = not self.overlay.keys
+            self.overlay.switch_key_map(not self.overlay.look.keys)
         elif name == "Escape":
-            self.overlay.keys = False
+            self.overlay.switch_key_map(False)
         elif name == "Space":
             self.player.playing = not self.player.playing
         elif name in ("Left", "Right", "Home", "End"):

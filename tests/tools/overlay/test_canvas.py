@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from livespt.stream.types import EVENT, KINDS, MOTIONS, SPOT, STATE, Start, Update
 from livespt.tools.overlay import layers, sheet
 from livespt.tools.overlay.canvas import Overlay, render_scene
+from livespt.tools.overlay.drawing import Look
 from livespt.tools.overlay.opengl import (
     FORCE,
     PACKAGES,
@@ -154,11 +155,11 @@ def test_layers_can_be_hidden(overlay: Overlay) -> None:
         overlay.toggle("p")
         overlay.draw(scene)
         assert overlay.view.size[0] == SIZE[0]
-        overlay.keys = True
+        overlay.switch_key_map(True)
         overlay.draw(scene)
         assert overlay.picture().shape == (SIZE[1], SIZE[0], 3)
     finally:
-        overlay.hidden, overlay.panel, overlay.keys = set(), True, False
+        overlay.look = Look()
     assert np.array_equal(drawn(overlay, scene), full)
 
 

@@ -321,9 +321,10 @@ window.canvas.native.move(0, 0)
 def tell(event):
     # one JSON line a tick: what the test looks at
     place = window.overlay.place(window.scene)
-    state = dict(frame=window.scene.frame, selected=window.scene.selected, keys=window.overlay.keys,
-        playing=player.playing, place=list(place), hidden=sorted(window.overlay.hidden),
-        panel=window.overlay.panel, drawn=window._drawn is not None)
+    look = window.overlay.look
+    state = dict(frame=window.scene.frame, selected=window.scene.selected, keys=look.keys,
+        playing=player.playing, place=list(place), hidden=sorted(look.hidden), panel=look.panel,
+        drawn=window._drawn is not None)
     print(json.dumps(state), flush=True)
 
 timer = app.Timer(0.1, connect=tell, start=True, app=window.canvas.app)

@@ -1,0 +1,50 @@
+"""Drawing: the one layout that every renderer places."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import livespt.tools.overlay.drawing as drawing
+from livespt.stream.types import Start
+from livespt.tools.overlay.drawing import LAYERS, Look, make_drawing
+from livespt.tools.overlay.scene import Scene
+from livespt.tools.overlay.sheet import fit
+
+SIZE = (900, 600)
+RENDERERS = ("canvas", "picture")
+# what decides what there is to see; a renderer may only ask where the image lies
+DECIDING = {"make_sheet", "overlay", "labels", "heads", "rings", "flashes", "selection"}
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene(Start("r", "replay", "movie", "yx", (64, 96), "<u2", 0.1, 0.05))
+
+
+def test_what_is_hidden_is_not_in_the_drawing(scene: Scene) -> None:
+    place = fit(scene, SIZE)
+    full = make_drawing(scene, SIZE, place)
+    assert full.tails is scene and full.sheet.boxes and full.image is scene.image
+    bare = make_drawing(scene, SIZE, place, Look(panel=False, hidden=frozenset(LAYERS)))
+    assert bare.tails is None and bare.labels == ([], []) and not len(bare.marks.xy)
+    assert bare.view[2] == SIZE[0] > full.view[2]
+    noted = make_drawing(scene, SIZE, place, Look(note="no signal"))
+    assert any("no signal" in text.text for text in noted.sheet.texts)
+    assert len(make_drawing(scene, SIZE, place, Look(keys=True)).sheet.texts) > len(
+        full.sheet.texts
+    )
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_a_renderer_decides_nothing(name: str) -> None:
+    path = Path(drawing.__file__).with_name(f"{name}.py")
+    used = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            used |= {alias.name for alias in node.names}
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            used |= {node.attr} if node.value.id == "layers" else set()
+    assert "make_drawing" in used and not used & DECIDING
