@@ -35,7 +35,7 @@ PLACE = np.dtype(
 )
 
 
-class Scale(NamedTuple):
+class MovieUnits(NamedTuple):
     """What a file says about its units; None: nothing."""
 
     pixel_size_um: float | None = None
@@ -71,7 +71,7 @@ class Movie:
         dtype: np.dtype[Any],
         read: Callable[[int], NDArray[Any]],
         places: NDArray[np.void],
-        scale: Scale,
+        scale: MovieUnits,
         run: RunReader | None = None,
         analyzed: NDArray[np.bool_] | None = None,
     ) -> None:
@@ -181,7 +181,7 @@ def cut(
     path: Path,
     array: Any,
     axes: str,
-    scale: Scale,
+    scale: MovieUnits,
     *,
     single_z: bool = False,
 ) -> Movie:

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 STATES = 4
 
 
-class Chain(NamedTuple):
+class StepModel(NamedTuple):
     """A hidden Markov model: states ordered by their mean."""
 
     start: Floats  # (STATES,) probabilities
@@ -29,7 +29,7 @@ class Chain(NamedTuple):
 
 
 # `learn()` of this file: simulated tracks of every behaviour, in stretches of 30 points; minutes
-CHAIN = Chain(
+CHAIN = StepModel(
     start=np.array([0.1376, 0.3293, 0.4624, 0.0707]),
     move=np.array(
         [
@@ -139,7 +139,7 @@ def _expect(
     return total, starts, moves, sums
 
 
-def fit(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> Chain:
+def fit(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> StepModel:
     """The model that explains sequences of steps best: sequence i is `offset[i]:offset[i + 1]`.
 
     Expectation maximization (Baum-Welch) from quantiles of the steps, until the likelihood gains
@@ -161,4 +161,4 @@ def fit(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> Chain:
             break
         before = total
     order = np.argsort(mean, kind="stable")
-    return Chain(start[order], move[np.ix_(order, order)], mean[order], deviation[order])
+    return StepModel(start[order], move[np.ix_(order, order)], mean[order], deviation[order])

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models.localize.stack_fit import Model, Stack
+from livespt.models.localize.stack_model import Model, Stack
 from livespt.models.optics.spots import Floats
 
 KERNEL = (0.375, 0.25, 0.0625)  # binomial, over five planes

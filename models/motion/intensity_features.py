@@ -28,7 +28,7 @@ LEVEL = MEAN + len(MEMORIES)
 WIDTH = LEVEL + 1
 
 
-class Memory:
+class IntensityState:
     """What the brightness of the next point needs of every living track, by slot."""
 
     def __init__(self, capacity: int = 256) -> None:

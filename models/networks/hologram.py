@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from livespt.models.networks import lodestar
-from livespt.models.optics.holograms import Microscope
+from livespt.models.optics.holograms import HolographicMicroscope
 from livespt.models.optics.propagation import Transfer, transfer
 
 STRIDE = lodestar.STRIDE  # pixels a cell; the pupil must not alias at that pitch
@@ -56,7 +56,9 @@ class Planes(nn.Module):
     in again at the other side.
     """
 
-    def __init__(self, planes_um: Tensor, microscope: Microscope, margin: int = MARGIN) -> None:
+    def __init__(
+        self, planes_um: Tensor, microscope: HolographicMicroscope, margin: int = MARGIN
+    ) -> None:
         super().__init__()
         self.planes_um, self.microscope, self.margin = planes_um, microscope, margin
         self._kept: tuple[tuple[int, int], Any] | None = None
@@ -90,7 +92,7 @@ class Planes(nn.Module):
 class HologramNet(nn.Module):
     """`net` on every plane of the field."""
 
-    def __init__(self, net: nn.Sequential, microscope: Microscope) -> None:
+    def __init__(self, net: nn.Sequential, microscope: HolographicMicroscope) -> None:
         super().__init__()
         self.net, self.microscope = net, microscope
         self.look(2, MARGIN)
@@ -180,7 +182,7 @@ class Study(NamedTuple):
     turn: float = 0.3  # radians
 
 
-class Copies(NamedTuple):
+class FieldCopies(NamedTuple):
     """Copies of a crop and what is known of them."""
 
     field: Tensor  # (n, 2, size, size)
@@ -198,7 +200,9 @@ class Copier:
     stays) and its phase turned (larger particles retard forward light more), s unchanged.
     """
 
-    def __init__(self, crop: Tensor, noise: float, study: Study, microscope: Microscope) -> None:
+    def __init__(
+        self, crop: Tensor, noise: float, study: Study, microscope: HolographicMicroscope
+    ) -> None:
         self.crop, self.noise, self.study = crop, noise, study  # (2, s, s), faded at its edges
         size = (study.size, study.size)
         self.transfer: Transfer = transfer(size, microscope)
@@ -206,7 +210,7 @@ class Copier:
         slow = torch.from_numpy(self.transfer.slow.astype(np.float32))
         self.momentum = -2 * microscope.k * slow * self.pupil  # (2 k sin(angle / 2))^2
 
-    def draw(self, n: int, generator: torch.Generator) -> Copies:
+    def draw(self, n: int, generator: torch.Generator) -> FieldCopies:
         study = self.study
 
         def uniform(low: float, high: float) -> Tensor:
@@ -233,11 +237,13 @@ class Copier:
         spectrum = spectrum + torch.complex(grain[0], grain[1]) * (added * unit)[:, None, None]
         field = torch.fft.ifft2(spectrum)
         contrast = s * self.noise / torch.maximum(level, s * self.noise)
-        return Copies(torch.stack([field.real, field.imag], dim=1), plane, z_um, log_s, contrast)
+        return FieldCopies(
+            torch.stack([field.real, field.imag], dim=1), plane, z_um, log_s, contrast
+        )
 
 
 def losses(
-    out: Tensor, copies: Copies, trust: Tensor, generator: torch.Generator
+    out: Tensor, copies: FieldCopies, trust: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Disagreement between copies, and of cells within a copy: (4,) each, y, x, z, ln s.
 

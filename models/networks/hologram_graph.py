@@ -21,7 +21,7 @@ OUTPUTS = 3 + len(EXTRAS)
 FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
-class Scale(NamedTuple):
+class HologramScale(NamedTuple):
     """What calibration found: outputs are corrected by it."""
 
     z_um: float  # of the crop's particle, as the network says it; subtracted
@@ -30,7 +30,7 @@ class Scale(NamedTuple):
     dy: tuple[float, float]
 
 
-def serialize(model: nets.HologramNet, half: int, scale: Scale) -> bytes:
+def serialize(model: nets.HologramNet, half: int, scale: HologramScale) -> bytes:
     """The `.onnx` file's content.
 
     Input `field` float32 (2, y, x), real and imaginary part less the background; outputs `answer`
@@ -218,7 +218,7 @@ def _see(g: Graph) -> None:
     g.add("Mul", ["relative", "scale"], "seen")
 
 
-def _pool(g: Graph, scale: Scale) -> None:
+def _pool(g: Graph, scale: HologramScale) -> None:
     """What stands out of "cells" (p, 5, h', w'), pooled, corrected by `scale`: "answer"."""
     for k, name in enumerate(("said_dy", "said_dx", "said_rho", "said_z", "said_s")):
         g.add("Gather", ["cells", g.constant(f"pick_{k}", np.array([k]))], name, axis=1)

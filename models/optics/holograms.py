@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 CACHED = 64  # spectra kept, 1 MiB each at 256 x 256
 
 
-class Microscope(NamedTuple):
+class HolographicMicroscope(NamedTuple):
     """What the field depends on beside the particles."""
 
     wavelength_um: float = 0.633  # in vacuum
@@ -113,19 +113,23 @@ def amplitudes(size: float, relative: float, cosine: Floats) -> tuple[Complexes,
     return s1, s2
 
 
-def clausius_mossotti(radius_um: float, index: float, medium: float = Microscope().medium) -> float:
+def clausius_mossotti(
+    radius_um: float, index: float, medium: float = HolographicMicroscope().medium
+) -> float:
     """Polarizability of a small sphere, um^3: 3 V (n_p^2 - n_m^2) / (n_p^2 + 2 n_m^2)."""
     volume = 4 / 3 * np.pi * radius_um**3
     return float(3 * volume * (index**2 - medium**2) / (index**2 + 2 * medium**2))
 
 
-def polarizability(radius_um: float, index: float, microscope: Microscope | None = None) -> complex:
+def polarizability(
+    radius_um: float, index: float, microscope: HolographicMicroscope | None = None
+) -> complex:
     """Polarizability of a sphere of any size as its forward scattering shows it, um^3.
 
     4 pi i S(0) / k^3: the integral of the field over the plane is i k / 2 times it, wherever the
     focus is and whatever the aperture. Its real part is `clausius_mossotti` for small spheres.
     """
-    m = microscope or Microscope()
+    m = microscope or HolographicMicroscope()
     s1, _ = amplitudes(m.k * radius_um, index / m.medium, np.ones(1))
     return complex(4j * np.pi * s1[0] / m.k**3)
 
@@ -133,7 +137,7 @@ def polarizability(radius_um: float, index: float, microscope: Microscope | None
 def render(
     spheres: Iterable[Sphere],
     shape: tuple[int, int],
-    microscope: Microscope | None = None,
+    microscope: HolographicMicroscope | None = None,
     margin: int = 64,
 ) -> NDArray[np.complex64]:
     """Field (y, x) in the focal plane, without noise; light is polarized along x.
@@ -141,7 +145,7 @@ def render(
     The transform behind it is periodic; `margin` pixels on each side, cut off, keep light that
     leaves one side from coming in at the other.
     """
-    m = microscope or Microscope()
+    m = microscope or HolographicMicroscope()
     wide = (shape[0] + 2 * margin, shape[1] + 2 * margin)
     ky, kx = m.lateral(wide)
     slow = defocus(wide, m)
@@ -158,7 +162,7 @@ def render(
     return field.astype(np.complex64)
 
 
-def defocus(shape: tuple[int, int], microscope: Microscope) -> Floats:
+def defocus(shape: tuple[int, int], microscope: HolographicMicroscope) -> Floats:
     """(h, w) kz - k: the phase that a plane wave gains on the illumination, radians a micrometre.
 
     0 outside the pupil.
@@ -170,7 +174,7 @@ def defocus(shape: tuple[int, int], microscope: Microscope) -> Floats:
 
 @lru_cache(maxsize=CACHED)
 def _spectrum(
-    microscope: Microscope, radius_um: float, index: float, shape: tuple[int, int]
+    microscope: HolographicMicroscope, radius_um: float, index: float, shape: tuple[int, int]
 ) -> Complexes:
     """(h, w) discrete Fourier transform of the field of a sphere in focus, at pixel (0, 0).
 
@@ -198,14 +202,14 @@ def noise(
     shape: tuple[int, int],
     level: float,
     rng: np.random.Generator,
-    microscope: Microscope | None = None,
+    microscope: HolographicMicroscope | None = None,
 ) -> NDArray[np.complex64]:
     """Complex Gaussian noise (y, x), standard deviation `level` in each of both parts.
 
     White within the pupil and nothing outside: what is left of a camera's shot noise in the side
     band of an off-axis hologram.
     """
-    inside = (microscope or Microscope()).pupil(shape)
+    inside = (microscope or HolographicMicroscope()).pupil(shape)
     spectrum = np.zeros(shape, np.complex128)
     n = np.count_nonzero(inside)
     spectrum[inside] = rng.standard_normal(n) + 1j * rng.standard_normal(n)

@@ -6,8 +6,10 @@ __all__ = [
     "event_history",
     "event_order",
     "keys",
+    "losses",
     "payloads",
     "peer_faults",
     "publisher",
+    "sockets",
     "subscriber",
 ]

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import zmq
@@ -25,7 +25,9 @@ from livespt.stream.errors import SettingError, WireError
 from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
 from livespt.stream.wire import codec, keys, payloads
 from livespt.stream.wire.event_order import Sequence
+from livespt.stream.wire.losses import Losses, Lost
 from livespt.stream.wire.payloads import Status
+from livespt.stream.wire.sockets import following
 
 ASK_S, SLOW_S = 0.15, 2.0  # until an unanswered request is repeated: first, and at most
 QUIET_S = 0.5  # without a heartbeat, before it is asked whether there is a new publisher
@@ -33,23 +35,7 @@ PATIENCE_S = 1.0  # of silence, before a word about it
 CONNECT_S = 0.02  # between looks for a connection
 BATCH = 200  # messages read at a time: fewer than are kept
 
-# of one array or header that comes in, and messages that wait: a hostile publisher fills no more
-LIMITS = {
-    "image": (codec.MAX_BYTES, 16),
-    "update": (1 << 26, 256),
-    "status": (codec.MAX_HEADER, 1000),
-    "event": (codec.MAX_HEADER, 1000),
-}
-ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
 FOLLOWED = ("event", "update", "image", "status")  # topics
-
-
-class Lost(NamedTuple):
-    """Messages that were published and never seen, or too old when they were wanted."""
-
-    updates: int = 0
-    images: int = 0
-    statuses: int = 0
 
 
 class Subscriber:
@@ -117,13 +103,12 @@ class Subscriber:
         self.joined: Update | None = None
         self.restarts = self.malformed = self.refetched = 0
         self._say = say or (lambda text: None)
-        self.lost = Lost()
+        self._losses = Losses()
         self._topics = frozenset(topics)
         self.sequence = Sequence(since or 0, [KINDS.index(name) for name in kinds or KINDS])
         self._updates: deque[Update] = deque(maxlen=256)
         self._images: deque[Frame] = deque(maxlen=1)
         self._statuses: deque[Status] = deque(maxlen=256)
-        self._next = dict.fromkeys(Lost._fields, -1)  # seq expected; -1: any
         self._joined = -1  # epoch of the newest snapshot
         self._due: dict[str, float] = {}  # of each request: when it may be repeated
         self._wait_s, self._requested = ASK_S, -1
@@ -131,9 +116,9 @@ class Subscriber:
         self._idle = self._told = False  # the last read found no live message; stop came live
         self._said_bye = False
         self._fault = ""
-        self._key = None if key is None else keys.of_follower(key)
+        own = None if key is None else keys.of_follower(key)
         self._context = zmq.Context()
-        self._sub, self._dealer = self._connect(host, port)
+        self._sub, self._dealer = following(self._context, host, port, self._topics, own)
         try:
             snapshot = self._join(connect_s)
             self.start = payloads.read_start(snapshot.header.get("start"))
@@ -144,6 +129,11 @@ class Subscriber:
             raise
         if since is None:
             self.sequence.want = self.head
+
+    @property
+    def lost(self) -> Lost:
+        """What was published and not seen."""
+        return self._losses.lost
 
     @property
     def next_seq(self) -> int:
@@ -194,25 +184,6 @@ class Subscriber:
         at: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _connect(self, host: str, port: int) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-        sub, dealer = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
-        largest = next((topic for topic in LIMITS if topic in self._topics), "status")
-        sub.maxmsgsize, sub.rcvhwm = LIMITS[largest]
-        dealer.maxmsgsize, dealer.rcvhwm = ANSWER_BYTES, ANSWERS
-        for socket, there in ((sub, port), (dealer, port + 1)):
-            socket.reconnect_ivl = 50
-            socket.handshake_ivl = 2000
-            if self._key is not None:
-                keys.protect(socket, self._key)
-            socket.tcp_keepalive = 1
-            if socket is dealer:
-                socket.immediate = True  # no requests pile up for a publisher that is away
-            else:
-                for topic in (*self._topics, "heartbeat", "stop"):
-                    socket.subscribe(topic)
-            socket.connect(f"tcp://{host}:{there}")
-        return sub, dealer
 
     def _join(self, connect_s: float) -> codec.Message:
         begin = time.monotonic()
@@ -291,17 +262,17 @@ class Subscriber:
             self.restarts += 1
             self._due.clear()
             self._wait_s = ASK_S
-            self._next = dict.fromkeys(Lost._fields, -1)
+            self._losses.restart()
         if live or word.topic != "since":
             self.sequence.head = max(self.head, header["head"])
         if word.topic == "event" or word.topic == "since":
             self._take_events(word)
         elif word.topic == "update":
-            self._keep(self._updates, payloads.read_update(word), header["seq"], "updates")
+            self._losses.keep(self._updates, payloads.read_update(word), header["seq"], "updates")
         elif word.topic == "image":
-            self._keep(self._images, payloads.read_image(word), header["seq"], "images")
+            self._losses.keep(self._images, payloads.read_image(word), header["seq"], "images")
         elif word.topic == "status":
-            self._keep(self._statuses, payloads.read_status(word), header["seq"], "statuses")
+            self._losses.keep(self._statuses, payloads.read_status(word), header["seq"], "statuses")
         elif word.topic == "stop":
             self.stop, self._told = payloads.read_stop(header.get("stop")), self._told or live
         elif word.topic == "snapshot":
@@ -312,29 +283,7 @@ class Subscriber:
             if "frame" in header:
                 self.joined = payloads.read_update(word)
         if live and word.topic in ("heartbeat", "stop"):
-            self._count_tail(word)
-
-    def _keep(self, queue: deque[Any], value: Any, seq: int, name: str) -> None:
-        self._count_lost(name, seq)
-        if len(queue) == queue.maxlen:  # the oldest makes room
-            self.lost = self.lost._replace(**{name: getattr(self.lost, name) + 1})
-        self._next[name] = seq + 1
-        queue.append(value)
-
-    def _count_lost(self, name: str, seq: int) -> None:
-        """`seq` is the message that comes now: those before it that did not come are lost."""
-        if 0 <= self._next[name] < seq:
-            missed = seq - self._next[name]
-            self.lost = self.lost._replace(**{name: getattr(self.lost, name) + missed})
-            self._next[name] = seq
-
-    def _count_tail(self, word: codec.Message) -> None:
-        """Count what was sent before this heartbeat or stop, and did not come."""
-        sent = word.header.get("sent")
-        if not isinstance(sent, dict):
-            raise WireError(f"{word.topic} does not say how much was sent")
-        for name, topic in zip(Lost._fields, ("update", "image", "status"), strict=True):
-            self._count_lost(name, codec.integer(sent, topic, 0, codec.MAX_SEQ))
+            self._losses.count_tail(word)
 
     def _take_events(self, word: codec.Message) -> None:
         rows = payloads.table(word, "events", EVENT)

@@ -24,7 +24,7 @@ from livespt.stream.types import FORMAT
 from livespt.stream.wire import codec, keys
 from livespt.tools.chaos.hostile_publisher import hostile_publisher
 from livespt.tools.chaos.trial_publisher import Child, Health, Plan, publishing
-from livespt.tools.chaos.trial_subscriber import Follower
+from livespt.tools.chaos.trial_subscriber import TrialSubscriber
 
 HANG_S = 5.0
 MEMORY_MB = 64.0  # growth that is borne: what libzmq and malloc keep of a flood's peak
@@ -156,7 +156,7 @@ def listening(
     figures: dict[str, Any] = {}
     with publishing(Plan(keys=str(folder) if key else "")) as child:
         path = folder / f"honest {bool(key):d}.events"
-        honest = Follower(child.endpoint, path, key=key)
+        honest = TrialSubscriber(child.endpoint, path, key=key)
         time.sleep(1.0)
         before = child.health()
         for at, (name, attack) in enumerate(attacks.items()):

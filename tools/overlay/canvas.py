@@ -17,7 +17,7 @@ from livespt.tools.overlay.layers import Marks
 from livespt.tools.overlay.opengl import PACKAGES, opengl
 from livespt.tools.overlay.picture import picture, write_png
 from livespt.tools.overlay.player import scene_at
-from livespt.tools.overlay.primitives import BACK, Place, Sheet, Text
+from livespt.tools.overlay.primitives import BACK, ImagePlace, Sheet, Text
 from livespt.tools.overlay.scene import Scene
 from livespt.tools.overlay.sheet import make_sheet, view
 from livespt.tools.overlay.visuals import corners, visuals
@@ -147,11 +147,11 @@ class Overlay:
         rows, columns = scene.image.shape
         self.view.camera.rect = (-0.5, -0.5, columns, rows)
 
-    def place(self, scene: Scene) -> Place:
+    def place(self, scene: Scene) -> ImagePlace:
         """Return where the image lies on the canvas."""
         transform = self.image.get_transform("visual", "canvas")
         (left, top), (right, _) = transform.map([(0, 0), (scene.image.shape[1], 0)])[:, :2]
-        return Place(float(left), float(top), float(right - left) / scene.image.shape[1])
+        return ImagePlace(float(left), float(top), float(right - left) / scene.image.shape[1])
 
     def picture(self) -> NDArray[np.uint8]:
         """Return the canvas as RGB (height, width, 3), physical pixels over `smooth`."""

@@ -23,7 +23,7 @@ from livespt.stream.wire.publisher import Publisher
 from livespt.tools.overlay import layers
 from livespt.tools.overlay.canvas import render_run
 from livespt.tools.overlay.opengl import FORCE, opengl
-from livespt.tools.overlay.player import Live, Player, play, scene_at
+from livespt.tools.overlay.player import LivePlayer, Player, play, scene_at
 from livespt.tools.overlay.scene import UNCOATING, Scene
 from livespt.tools.overlay.watch import watch
 
@@ -251,7 +251,7 @@ def published() -> Iterator[str]:
 
 
 def test_a_published_run_is_followed(published: str) -> None:
-    live = Live(published)
+    live = LivePlayer(published)
     try:
         seen: list[int] = []
         deadline = time.monotonic() + 20
@@ -269,7 +269,7 @@ def test_a_published_run_is_followed(published: str) -> None:
 
 
 def test_a_paused_overlay_stands_still_and_catches_up(published: str) -> None:
-    live = Live(published)
+    live = LivePlayer(published)
     try:
         deadline = time.monotonic() + 20
         while not live.step() and time.monotonic() < deadline:
@@ -295,7 +295,7 @@ def test_a_picture_of_a_published_run(
 
 def test_nothing_published(tmp_path: Path) -> None:
     with pytest.raises(WireError, match="nothing publishes"):
-        Live("tcp://127.0.0.1:9", connect_s=0.2)
+        LivePlayer("tcp://127.0.0.1:9", connect_s=0.2)
 
 
 WINDOW = """
