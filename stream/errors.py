@@ -3,6 +3,11 @@
 Every message says what was seen and what to do, in one line: the command line prints it as it is.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class LiveSptError(Exception):
     """Base of every error this package raises on purpose."""
@@ -34,3 +39,9 @@ class MicroscopeError(LiveSptError, ConnectionError):
 
 class MissingError(LiveSptError, ImportError):
     """An optional part (torch, OpenGL, ...) is not installed."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean X?)`, or nothing when no known word is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -157,6 +157,11 @@ class Update(NamedTuple):
     level: int = 0  # of the frame
     odd: int = 0  # what was the matter with the frame: bits of `stream.frame_quality`
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its rows."""
+        return int(self.spots.nbytes + self.states.nbytes + self.events.nbytes)
+
 
 @dataclass(frozen=True)
 class Start:

@@ -25,7 +25,8 @@ import numpy as np
 
 from livespt.stream.errors import LiveSptError, ModelError
 from livespt.stream.host import shared_memory
-from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.ring.reader import RingReader
+from livespt.stream.ring.writer import RingWriter
 from livespt.stream.types import Frame
 
 Finding = dict[str, str]  # name; state "ok", "warn" or "missing"; value; advice, empty if ok

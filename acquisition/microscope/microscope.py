@@ -24,7 +24,7 @@ from livespt.acquisition.microscope.events import (
     time_points,
 )
 from livespt.acquisition.microscope.hook import Hook, Put
-from livespt.acquisition.microscope.movie_camera import Player
+from livespt.acquisition.microscope.movie_camera import MoviePlayer
 from livespt.stream.errors import InputError, MicroscopeError
 
 BURST = 10_000  # events in one list, which is one hardware sequence: 40 us of start delay for each
@@ -66,7 +66,7 @@ class Microscope:
         name: str,
         *,
         release: Callable[[], None],
-        player: Player | None = None,
+        player: MoviePlayer | None = None,
         n_frames: int | None = None,
         port: int | None = None,
     ) -> None:

@@ -24,7 +24,7 @@ LABEL = "MovieCamera"
 _POLL_S = 0.0002
 
 
-class Player:
+class MoviePlayer:
     """The next frame of a movie; `error` is the reason why a frame failed."""
 
     def __init__(self, movie: Callable[[int], NDArray[Any]], interval_s: float) -> None:
@@ -56,7 +56,7 @@ def movie_core(
     adapters: str,
     config: Path,
     buffer_mb: int,
-) -> tuple[Any, Player]:
+) -> tuple[Any, MoviePlayer]:
     """Start a core whose camera plays `movie(0), movie(1), ...`, and register it with pycromanager.
 
     Parameters
@@ -79,7 +79,7 @@ def movie_core(
     core = _core_class()()
     core.setDeviceAdapterSearchPaths([adapters])
     core.loadSystemConfiguration(str(config))
-    player = Player(movie, interval_s)
+    player = MoviePlayer(movie, interval_s)
     camera = _camera_class()(player, shape, np.dtype(dtype))
     core.loadPyDevice(LABEL, camera)
     core.initializeDevice(LABEL)
@@ -138,7 +138,9 @@ def _camera_class() -> type[Any]:
     class MovieCamera(CameraDevice):
         """Delivers each frame at its due time; this time is absolute, so delays do not add up."""
 
-        def __init__(self, player: Player, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        def __init__(
+            self, player: MoviePlayer, shape: tuple[int, int], dtype: np.dtype[Any]
+        ) -> None:
             super().__init__()
             self._player, self._shape, self._dtype = player, shape, dtype
             self._exposure_ms = player.interval_s * 1e3

@@ -35,7 +35,7 @@ PLACE = np.dtype(
 )
 
 
-class Scale(NamedTuple):
+class MovieUnits(NamedTuple):
     """Units from the metadata of a file; None where a file does not state them."""
 
     pixel_size_um: float | None = None
@@ -71,7 +71,7 @@ class Movie:
         dtype: np.dtype[Any],
         read: Callable[[int], NDArray[Any]],
         places: NDArray[np.void],
-        scale: Scale,
+        scale: MovieUnits,
         run: RunReader | None = None,
         analyzed: NDArray[np.bool_] | None = None,
     ) -> None:
@@ -185,7 +185,7 @@ def cut(
     path: Path,
     array: Any,
     axes: str,
-    scale: Scale,
+    scale: MovieUnits,
     *,
     single_z: bool = False,
 ) -> Movie:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import PLACE, Movie, Scale
+from livespt.acquisition.recordings.movie import PLACE, Movie, MovieUnits
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 from livespt.stream.types import CLOCKS
@@ -103,7 +103,7 @@ def _time(facts: dict[str, Any]) -> float | None:
     return None if value is None else float(value) / 1000
 
 
-def _places(keys: list[Key], times: list[float | None], scale: Scale) -> NDArray[np.void]:
+def _places(keys: list[Key], times: list[float | None], scale: MovieUnits) -> NDArray[np.void]:
     places = np.zeros(len(keys), PLACE)
     places["number"] = np.arange(len(keys))
     places["t"], places["position"], places["channel"] = np.array(keys).T
@@ -118,9 +118,9 @@ def _places(keys: list[Key], times: list[float | None], scale: Scale) -> NDArray
     return places
 
 
-def _scale(summary: dict[str, Any], facts: dict[str, Any]) -> Scale:
+def _scale(summary: dict[str, Any], facts: dict[str, Any]) -> MovieUnits:
     size = facts.get("PixelSizeUm") or summary.get("PixelSize_um")
-    return Scale(
+    return MovieUnits(
         micrometers(size, "um"),
         seconds(summary.get("Interval_ms"), "ms"),
         micrometers(summary.get("z-step_um"), "um"),

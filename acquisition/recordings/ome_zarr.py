@@ -8,7 +8,7 @@ from typing import Any
 import zarr
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import UNKNOWN, Movie, Scale, cut, one_pixel_size
+from livespt.acquisition.recordings.movie import UNKNOWN, Movie, MovieUnits, cut, one_pixel_size
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
@@ -34,7 +34,7 @@ def open_zarr(path: Path) -> Movie:
         node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
             names = getattr(node.metadata, "dimension_names", None) or [None] * node.ndim
-            return _movie(path, node, "".join(_letter(name) for name in names), Scale())
+            return _movie(path, node, "".join(_letter(name) for name in names), MovieUnits())
         return _image(path, node)
     except InputError:
         raise
@@ -66,7 +66,7 @@ def _image(path: Path, group: zarr.Group) -> Movie:
     return _movie(path, array, "".join(_letter(a.get("name")) for a in axes), _scale(axes, scales))
 
 
-def _movie(path: Path, array: Any, axes: str, scale: Scale) -> Movie:
+def _movie(path: Path, array: Any, axes: str, scale: MovieUnits) -> Movie:
     movie = cut(path, _Chunks(path, array), axes, scale)
     movie.frame(0)
     return movie
@@ -78,7 +78,7 @@ def _letter(name: Any) -> str:
     return known.get(text, text if len(text) == 1 else UNKNOWN)
 
 
-def _scale(axes: list[dict[str, Any]], scales: dict[str, Any]) -> Scale:
+def _scale(axes: list[dict[str, Any]], scales: dict[str, Any]) -> MovieUnits:
     """Units at full resolution: the scales of the dataset times those of the whole image."""
     factors = [1.0] * len(axes)
     dataset = scales["datasets"][0]
@@ -88,7 +88,7 @@ def _scale(axes: list[dict[str, Any]], scales: dict[str, Any]) -> Scale:
                 factors = [a * float(b) for a, b in zip(factors, transform["scale"], strict=True)]
     found = {_letter(a.get("name")): (f, a.get("unit")) for a, f in zip(axes, factors, strict=True)}
     y, x, z = (micrometers(*found.get(axis, (None, None))) for axis in "yxz")
-    return Scale(one_pixel_size(y, x), seconds(*found.get("t", (None, None))), z)
+    return MovieUnits(one_pixel_size(y, x), seconds(*found.get("t", (None, None))), z)
 
 
 class _Chunks:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livespt.acquisition.recordings.movie import PLACE, Movie, Scale
+from livespt.acquisition.recordings.movie import PLACE, Movie, MovieUnits
 from livespt.acquisition.recordings.ndtiff import open_ndtiff
 from livespt.acquisition.recordings.ome_zarr import METADATA, open_zarr
 from livespt.acquisition.recordings.tiff import open_tiff
@@ -89,7 +89,7 @@ def _open_run(path: Path) -> Movie:
     analyzed[: len(rows)] = rows["analyzed"] != 0
     if "level" in (rows.dtype.names or ()):  # runs of older versions have no levels
         places["level"][: len(rows)] = rows["level"]
-    scale = Scale(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
+    scale = MovieUnits(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
     return Movie(
         path,
         start.axes,

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import UNKNOWN, Movie, Scale, cut, one_pixel_size
+from livespt.acquisition.recordings.movie import UNKNOWN, Movie, MovieUnits, cut, one_pixel_size
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
@@ -183,18 +183,18 @@ class _Series:
         return np.asarray(self._arrays[key[0]][key[1:]])
 
 
-def _scale(tiff: Any) -> Scale:
+def _scale(tiff: Any) -> MovieUnits:
     if tiff.is_ome and tiff.ome_metadata:
         return _ome_scale(tiff.ome_metadata)
     if tiff.is_imagej and tiff.imagej_metadata:
         return _imagej_scale(tiff.imagej_metadata, tiff.pages[0].tags)
-    return Scale()
+    return MovieUnits()
 
 
-def _ome_scale(xml: str) -> Scale:
+def _ome_scale(xml: str) -> MovieUnits:
     pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
     if pixels is None:
-        return Scale()
+        return MovieUnits()
 
     def um(axis: str) -> float | None:
         unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
@@ -210,10 +210,10 @@ def _ome_scale(xml: str) -> Scale:
         if len(known) > 1:
             (t0, s0), (t1, s1) = known[0], known[-1]
             interval = seconds((s1 - s0) / (t1 - t0), "s")
-    return Scale(one_pixel_size(um("Y"), um("X")), interval, um("Z"))
+    return MovieUnits(one_pixel_size(um("Y"), um("X")), interval, um("Z"))
 
 
-def _imagej_scale(facts: dict[str, Any], tags: Any) -> Scale:
+def _imagej_scale(facts: dict[str, Any], tags: Any) -> MovieUnits:
     unit = facts.get("unit", "")
     sizes: list[float | None] = []
     for name in ("YResolution", "XResolution"):
@@ -224,7 +224,7 @@ def _imagej_scale(facts: dict[str, Any], tags: Any) -> Scale:
     if interval is None and facts.get("fps"):
         interval = seconds(1 / float(facts["fps"]), "s")
     z_step = micrometers(facts.get("spacing"), facts.get("zunit", unit))
-    return Scale(one_pixel_size(*sizes), interval, z_step)
+    return MovieUnits(one_pixel_size(*sizes), interval, z_step)
 
 
 def _line(error: BaseException) -> str:

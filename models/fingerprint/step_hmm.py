@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 STATES = 4
 
 
-class Chain(NamedTuple):
+class StepModel(NamedTuple):
     """A hidden Markov model; the states are ordered by their mean."""
 
     start: Floats  # (STATES,) probabilities
@@ -31,7 +31,7 @@ class Chain(NamedTuple):
 
 
 # from `learn()`: simulated tracks of every motion, in stretches of 30 points; takes minutes
-CHAIN = Chain(
+CHAIN = StepModel(
     start=np.array([0.1376, 0.3293, 0.4624, 0.0707]),
     move=np.array(
         [
@@ -145,7 +145,7 @@ def _expect(
     return total, starts, moves, sums
 
 
-def fit(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> Chain:
+def fit(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> StepModel:
     """Fit a model to sequences of steps; sequence i is `offset[i]:offset[i + 1]`.
 
     Expectation maximization (Baum-Welch) starts from quantiles of the steps. It ends when the
@@ -167,4 +167,4 @@ def fit(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> Chain:
             break
         before = total
     order = np.argsort(mean, kind="stable")
-    return Chain(start[order], move[np.ix_(order, order)], mean[order], deviation[order])
+    return StepModel(start[order], move[np.ix_(order, order)], mean[order], deviation[order])

@@ -9,6 +9,7 @@ __all__ = [
     "refinement",
     "stack_fit",
     "stack_localizer",
+    "stack_model",
     "stack_search",
     "student_peaks",
 ]

@@ -13,105 +13,38 @@ neighbours.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from livespt.models.optics.spots import Floats, shares
+from livespt.models.localize.stack_model import (
+    LEVEL,
+    LIGHT,
+    REACH,
+    SIGMA,
+    SIGMA_Z,
+    SLOPE_X,
+    SLOPE_Y,
+    WIDTHS,
+    Indices,
+    Model,
+    Stack,
+    X,
+    Y,
+    Z,
+    add_light,
+    box_of,
+    expected_at,
+    lines_of,
+    slopes_of,
+    weight_of,
+)
+from livespt.models.optics.spots import Floats
 from livespt.stream.compiled import njit
 
-Stack = NDArray[np.float32]
-Indices = NDArray[np.int64]
-# columns of a table of particles: planes, pixels, pixels, counts in its plane, counts, counts per
-# pixel, counts per pixel, pixels, planes (of a wide field the depth of `optics3d`)
-Z, Y, X, LIGHT, LEVEL, SLOPE_Y, SLOPE_X, SIGMA, SIGMA_Z = range(9)
-POSITION, WIDTHS = 7, 9  # how many columns are fitted: up to the slopes, or the widths too
-REACH = 3.0  # widths: half the side of the box that a particle is fitted in
-FAR = 4.0  # widths: where its light ends
 NEAR = 5.0  # widths: particles closer than that know of each other
 MOST = 16  # neighbours followed
 TOGETHER = 6  # of them, fitted with a particle to tell its precision
 STILL = 2e-3  # widths: who moves less has come to rest
-
-
-class Model(NamedTuple):
-    """What a stack's counts are, particles aside, and what they scatter by."""
-
-    levels: Floats  # counts, the usual background of each plane
-    variance: float  # counts^2, of a voxel at the level `reference`
-    reference: float  # counts
-    gain: float = 0.0  # counts per photo-electron
-    wide: bool = False  # a wide field: light spreads out of focus
-
-
-@njit()
-def _box(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
-    """First and end (3, 2) of the voxels within `reach` widths of a particle."""
-    out = np.empty((3, 2), np.int64)
-    for axis in range(3):
-        half = max(math.ceil(reach * (spot[SIGMA_Z] if axis == 0 else spot[SIGMA])), 2)
-        middle = math.floor(spot[axis] + 0.5)
-        out[axis, 0] = min(max(middle - half, 0), shape[axis])
-        out[axis, 1] = max(min(middle + half + 1, shape[axis]), out[axis, 0])
-    return out
-
-
-@njit()
-def _lines(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floats]:
-    """Axial (planes, 6), vertical and horizontal (planes, 3, n) factors of a particle.
-
-    Axial: light and lateral width of a plane, each with derivatives to z and to the axial width;
-    at 2 and 5. The others: share of each pixel, its derivatives to centre and to lateral width.
-    """
-    planes = box[0, 1] - box[0, 0]
-    axial = np.zeros((planes, 6))
-    down = np.empty((planes, 3, box[1, 1] - box[1, 0]))
-    across = np.empty((planes, 3, box[2, 1] - box[2, 0]))
-    for k in range(planes):
-        u = (box[0, 0] + k - spot[Z]) / spot[SIGMA_Z]
-        if wide:
-            grown = math.sqrt(1.0 + u * u)
-            axial[k, 0], axial[k, 3] = 1.0, spot[SIGMA] * grown
-            axial[k, 4] = -spot[SIGMA] * u / (grown * spot[SIGMA_Z])
-            axial[k, 5] = axial[k, 4] * u
-        else:
-            axial[k, 0], axial[k, 3] = math.exp(-0.5 * u * u), spot[SIGMA]
-            axial[k, 1] = axial[k, 0] * u / spot[SIGMA_Z]
-            axial[k, 2] = axial[k, 1] * u
-        _fill(down, k, spot[Y], axial[k, 3], box[1, 0], wide or k == 0)
-        _fill(across, k, spot[X], axial[k, 3], box[2, 0], wide or k == 0)
-    return axial, down, across
-
-
-@njit()
-def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew: bool) -> None:
-    """Shares of a plane, the first plane's unless `anew`; slices would take seconds to compile."""
-    line = shares(centre, width, first, out.shape[2]) if anew else out[0]
-    for row in range(3):
-        for i in range(out.shape[2]):
-            out[plane, row, i] = line[row, i]
-
-
-@njit()
-def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
-    """Add `times` a particle's expected counts to `light`."""
-    box = _box(spot, light.shape, FAR)
-    axial, down, across = _lines(spot, box, wide)
-    for k in range(down.shape[0]):
-        for j in range(down.shape[2]):
-            part = times * spot[LIGHT] * axial[k, 0] * down[k, 0, j]
-            for i in range(across.shape[2]):
-                light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[k, 0, i]
-
-
-@njit()
-def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
-    """Expected counts of all `spots` (n, 9), without background."""
-    light = np.zeros(shape, np.float32)
-    for s in range(len(spots)):
-        add_light(light, spots[s], 1.0, wide)
-    return light
 
 
 @njit()
@@ -142,35 +75,12 @@ def _solve(matrix: Floats, right: Floats) -> bool:
 
 
 @njit()
-def _weight(mean: float, model: Model) -> float:
-    """One over the variance of a voxel that expects `mean` counts."""
-    variance: float = model.variance + model.gain * (mean - model.reference)
-    return 1.0 / max(variance, 0.1 * model.variance)
-
-
-@njit()
-def _slopes(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: Floats) -> None:
-    """Derivatives of a voxel's counts to z, y, x and light of a particle, and to its widths.
-
-    `axial` (6,) of the plane, `down` (3,) of the row, `across` (3,) of the column.
-    """
-    share = down[0] * across[0]
-    wider = spot[LIGHT] * axial[0] * (down[2] * across[0] + down[0] * across[2])
-    slope[0] = spot[LIGHT] * axial[1] * share + axial[4] * wider
-    slope[1] = spot[LIGHT] * axial[0] * down[1] * across[0]
-    slope[2] = spot[LIGHT] * axial[0] * down[0] * across[1]
-    slope[3] = axial[0] * share
-    slope[4] = axial[3] / spot[SIGMA] * wider
-    slope[5] = spot[LIGHT] * axial[2] * share + axial[5] * wider
-
-
-@njit()
 def _score(
     stack: Stack, others: Stack, spot: Floats, free: int, model: Model
 ) -> tuple[Floats, Floats]:
     """Fisher information (free, free), lower half, and score (free, 1) of one particle."""
-    box = _box(spot, stack.shape, REACH)
-    axial, down, across = _lines(spot, box, model.wide)
+    box = box_of(spot, stack.shape, REACH)
+    axial, down, across = lines_of(spot, box, model.wide)
     information, right = np.zeros((free, free)), np.zeros((free, 1))
     own, slope = np.empty(6), np.ones(WIDTHS)
     for k in range(down.shape[0]):
@@ -182,14 +92,14 @@ def _score(
                 if not math.isfinite(seen):
                     continue
                 slope[SLOPE_X] = box[2, 0] + i - spot[X]
-                _slopes(own, spot, axial[k], down[k, :, j], across[k, :, i])
+                slopes_of(own, spot, axial[k], down[k, :, j], across[k, :, i])
                 for m in range(4):
                     slope[m] = own[m]
                 slope[SIGMA], slope[SIGMA_Z] = own[4], own[5]
                 mean = level + others[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
                 mean += spot[LIGHT] * own[LIGHT]
                 mean += spot[SLOPE_Y] * slope[SLOPE_Y] + spot[SLOPE_X] * slope[SLOPE_X]
-                weight = _weight(mean, model)
+                weight = weight_of(mean, model)
                 for m in range(free):
                     part = weight * slope[m]
                     right[m, 0] += part * (seen - mean)
@@ -301,8 +211,8 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
     """Variances (5,) of the first of a group that shares one background; infinite: not told."""
     members = len(group)
     n = 4 * members + 3
-    box = _box(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
-    parts = [_lines(group[m], box, model.wide) for m in range(members)]
+    box = box_of(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
+    parts = [lines_of(group[m], box, model.wide) for m in range(members)]
     information, slope, own = np.zeros((n, n)), np.ones(n), np.empty(6)
     for k in range(box[0, 1] - box[0, 0]):
         level = model.levels[box[0, 0] + k] + group[0, LEVEL]
@@ -314,11 +224,11 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
                 slope[n - 1] = box[2, 0] + i - group[0, X]
                 for m in range(members):
                     axial, down, across = parts[m]
-                    _slopes(own, group[m], axial[k], down[k, :, j], across[k, :, i])
+                    slopes_of(own, group[m], axial[k], down[k, :, j], across[k, :, i])
                     for c in range(4):
                         slope[4 * m + c] = own[c]
                 mean = level + light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
-                weight = _weight(mean, model)
+                weight = weight_of(mean, model)
                 for a in range(n):
                     part = weight * slope[a]
                     for b in range(a + 1):
@@ -352,17 +262,17 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
     """How squared residuals grow with the light: gain that each particle tells, and its weight."""
     out = np.zeros((len(spots), 2))
     for s in range(len(spots)):
-        box = _box(spots[s], stack.shape, REACH)
+        box = box_of(spots[s], stack.shape, REACH)
         top, bottom = 0.0, 0.0
         for k in range(box[0, 0], box[0, 1]):
             for j in range(box[1, 0], box[1, 1]):
                 for i in range(box[2, 0], box[2, 1]):
-                    mean = _expected(light, spots[s], model, k, j, i)
+                    mean = expected_at(light, spots[s], model, k, j, i)
                     bright = mean - model.reference
                     gap = stack[k, j, i] - mean
                     # dimmer voxels tell of the noise alone
                     if math.isfinite(gap) and bright > 0.5 * math.sqrt(model.variance):
-                        weight = bright * _weight(mean, model) ** 2
+                        weight = bright * weight_of(mean, model) ** 2
                         top += weight * (gap * gap - model.variance)
                         bottom += weight * bright
         if bottom > 0:
@@ -375,18 +285,11 @@ def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Mo
     """Sum (n,) of squared residuals of each particle over the box of `places`, in noises."""
     out = np.zeros(len(spots))
     for s in range(len(spots)):
-        box = _box(places[s], stack.shape, REACH)
+        box = box_of(places[s], stack.shape, REACH)
         for k in range(box[0, 0], box[0, 1]):
             for j in range(box[1, 0], box[1, 1]):
                 for i in range(box[2, 0], box[2, 1]):
-                    gap = stack[k, j, i] - _expected(light, spots[s], model, k, j, i)
+                    gap = stack[k, j, i] - expected_at(light, spots[s], model, k, j, i)
                     if math.isfinite(gap):
                         out[s] += gap * gap / model.variance
     return out
-
-
-@njit()
-def _expected(light: Stack, spot: Floats, model: Model, k: int, j: int, i: int) -> float:
-    """Counts that a voxel near a particle expects, `light` that of all."""
-    mean: float = model.levels[k] + spot[LEVEL] + light[k, j, i]
-    return mean + float(spot[SLOPE_Y] * (j - spot[Y]) + spot[SLOPE_X] * (i - spot[X]))

@@ -19,9 +19,17 @@ from numpy.typing import NDArray
 from livespt.models.localize import stack_search as search
 from livespt.models.localize.localizer import Localizer
 from livespt.models.localize.stack_fit import (
+    NEAR,
+    fit,
+    gains,
+    misfits,
+    neighbors,
+    variances,
+    width_variances,
+)
+from livespt.models.localize.stack_model import (
     LEVEL,
     LIGHT,
-    NEAR,
     POSITION,
     SIGMA,
     SIGMA_Z,
@@ -29,13 +37,7 @@ from livespt.models.localize.stack_fit import (
     Model,
     Stack,
     Z,
-    fit,
-    gains,
     light_of,
-    misfits,
-    neighbors,
-    variances,
-    width_variances,
 )
 from livespt.models.optics.spots import Floats
 from livespt.models.runtime.session import Session

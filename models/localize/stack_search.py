@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize.stack_fit import Model, Stack
+from livespt.models.localize.stack_model import Model, Stack
 from livespt.models.optics.spots import Floats
 from livespt.stream.compiled import njit
 

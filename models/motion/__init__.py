@@ -3,6 +3,7 @@
 __all__ = [
     "calibration",
     "colocalization",
+    "contacts",
     "features",
     "follower",
     "intensity_features",

@@ -37,7 +37,7 @@ CENTRE = 8  # 3 numbers for each of CENTRES
 WIDTH = CENTRE + 3 * len(CENTRES)
 
 
-class Memory:
+class FeatureState:
     """What the traits of the next point need of every living track, by slot."""
 
     def __init__(self, capacity: int = 256) -> None:

@@ -100,8 +100,8 @@ class Following:
         self.networks = networks
         self.lag = lag
         self.um = pixel_size_um or 0.0
-        self.memory = features.Memory(capacity)
-        self.light = intensity_features.Memory(capacity)
+        self.memory = features.FeatureState(capacity)
+        self.light = intensity_features.IntensityState(capacity)
         self._hidden = [np.zeros((capacity, net.hidden), np.float32) for net in networks]
         # of the newest lag + 1 points, each in the place of its number modulo lag + 1
         self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]

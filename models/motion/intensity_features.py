@@ -31,7 +31,7 @@ LEVEL = MEAN + len(MEMORIES)
 WIDTH = LEVEL + 1
 
 
-class Memory:
+class IntensityState:
     """State of every living track, by slot, from which the next features are computed."""
 
     def __init__(self, capacity: int = 256) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from livespt.models.networks import lodestar
-from livespt.models.optics.holograms import Microscope
+from livespt.models.optics.holograms import HolographicMicroscope
 from livespt.models.optics.propagation import Transfer, transfer
 
 STRIDE = lodestar.STRIDE  # pixels per cell; the pupil must not alias at this pitch
@@ -55,7 +55,9 @@ class Planes(nn.Module):
     and no light re-enters on the other side.
     """
 
-    def __init__(self, planes_um: Tensor, microscope: Microscope, margin: int = MARGIN) -> None:
+    def __init__(
+        self, planes_um: Tensor, microscope: HolographicMicroscope, margin: int = MARGIN
+    ) -> None:
         super().__init__()
         self.planes_um, self.microscope, self.margin = planes_um, microscope, margin
         self._kept: tuple[tuple[int, int], Any] | None = None
@@ -89,7 +91,7 @@ class Planes(nn.Module):
 class HologramNet(nn.Module):
     """Applies `net` to every plane of the field."""
 
-    def __init__(self, net: nn.Sequential, microscope: Microscope) -> None:
+    def __init__(self, net: nn.Sequential, microscope: HolographicMicroscope) -> None:
         super().__init__()
         self.net, self.microscope = net, microscope
         self.look(2, MARGIN)
@@ -180,8 +182,8 @@ class Study(NamedTuple):
     turn: float = 0.3  # greatest change of phase, radians
 
 
-class Copies(NamedTuple):
-    """Copies of a crop and their true parameters."""
+class FieldCopies(NamedTuple):
+    """FieldCopies of a crop and their true parameters."""
 
     field: Tensor  # (n, 2, size, size)
     plane: lodestar.Copies
@@ -199,7 +201,9 @@ class Copier:
     forward light more.
     """
 
-    def __init__(self, crop: Tensor, noise: float, study: Study, microscope: Microscope) -> None:
+    def __init__(
+        self, crop: Tensor, noise: float, study: Study, microscope: HolographicMicroscope
+    ) -> None:
         self.crop, self.noise, self.study = crop, noise, study  # (2, s, s), faded at its edges
         size = (study.size, study.size)
         self.transfer: Transfer = transfer(size, microscope)
@@ -207,7 +211,7 @@ class Copier:
         slow = torch.from_numpy(self.transfer.slow.astype(np.float32))
         self.momentum = -2 * microscope.k * slow * self.pupil  # (2 k sin(angle / 2))^2
 
-    def draw(self, n: int, generator: torch.Generator) -> Copies:
+    def draw(self, n: int, generator: torch.Generator) -> FieldCopies:
         study = self.study
 
         def uniform(low: float, high: float) -> Tensor:
@@ -234,11 +238,13 @@ class Copier:
         spectrum = spectrum + torch.complex(grain[0], grain[1]) * (added * unit)[:, None, None]
         field = torch.fft.ifft2(spectrum)
         contrast = s * self.noise / torch.maximum(level, s * self.noise)
-        return Copies(torch.stack([field.real, field.imag], dim=1), plane, z_um, log_s, contrast)
+        return FieldCopies(
+            torch.stack([field.real, field.imag], dim=1), plane, z_um, log_s, contrast
+        )
 
 
 def losses(
-    out: Tensor, copies: Copies, trust: Tensor, generator: torch.Generator
+    out: Tensor, copies: FieldCopies, trust: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Disagreement between copies, and between cells of a copy: (4,) each, y, x, z, ln s.
 

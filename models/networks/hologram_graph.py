@@ -20,7 +20,7 @@ OUTPUTS = 3 + len(EXTRAS)
 FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
-class Scale(NamedTuple):
+class HologramScale(NamedTuple):
     """Calibration by which the outputs are corrected."""
 
     z_um: float  # output of the network for the particle of the crop, which is subtracted
@@ -29,7 +29,7 @@ class Scale(NamedTuple):
     dy: tuple[float, float]
 
 
-def serialize(model: nets.HologramNet, half: int, scale: Scale) -> bytes:
+def serialize(model: nets.HologramNet, half: int, scale: HologramScale) -> bytes:
     """The `.onnx` file's content.
 
     The input is `field`, float32 (2, y, x): real and imaginary part minus the background. The
@@ -218,7 +218,7 @@ def _see(g: Graph) -> None:
     g.add("Mul", ["relative", "scale"], "seen")
 
 
-def _pool(g: Graph, scale: Scale) -> None:
+def _pool(g: Graph, scale: HologramScale) -> None:
     """Pool "cells" (p, 5, h', w') over planes, correct it by `scale`, and give "answer"."""
     for k, name in enumerate(("said_dy", "said_dx", "said_rho", "said_z", "said_s")):
         g.add("Gather", ["cells", g.constant(f"pick_{k}", np.array([k]))], name, axis=1)

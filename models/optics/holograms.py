@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 CACHED = 64  # spectra kept, 1 MiB each at 256 x 256
 
 
-class Microscope(NamedTuple):
+class HolographicMicroscope(NamedTuple):
     """Properties of the microscope on which the field depends."""
 
     wavelength_um: float = 0.633  # in vacuum
@@ -113,19 +113,23 @@ def amplitudes(size: float, relative: float, cosine: Floats) -> tuple[Complexes,
     return s1, s2
 
 
-def clausius_mossotti(radius_um: float, index: float, medium: float = Microscope().medium) -> float:
+def clausius_mossotti(
+    radius_um: float, index: float, medium: float = HolographicMicroscope().medium
+) -> float:
     """Polarizability of a small sphere, um^3: 3 V (n_p^2 - n_m^2) / (n_p^2 + 2 n_m^2)."""
     volume = 4 / 3 * np.pi * radius_um**3
     return float(3 * volume * (index**2 - medium**2) / (index**2 + 2 * medium**2))
 
 
-def polarizability(radius_um: float, index: float, microscope: Microscope | None = None) -> complex:
+def polarizability(
+    radius_um: float, index: float, microscope: HolographicMicroscope | None = None
+) -> complex:
     """Polarizability (um^3) of a sphere of any size, from its forward scattering.
 
     It is 4 pi i S(0) / k^3. The integral of the field over the plane is i k / 2 times this value,
     for any focus and aperture. For small spheres, its real part equals `clausius_mossotti`.
     """
-    m = microscope or Microscope()
+    m = microscope or HolographicMicroscope()
     s1, _ = amplitudes(m.k * radius_um, index / m.medium, np.ones(1))
     return complex(4j * np.pi * s1[0] / m.k**3)
 
@@ -133,7 +137,7 @@ def polarizability(radius_um: float, index: float, microscope: Microscope | None
 def render(
     spheres: Iterable[Sphere],
     shape: tuple[int, int],
-    microscope: Microscope | None = None,
+    microscope: HolographicMicroscope | None = None,
     margin: int = 64,
 ) -> NDArray[np.complex64]:
     """Field (y, x) in the focal plane, without noise; the light is polarized along x.
@@ -141,7 +145,7 @@ def render(
     The Fourier transform is periodic. A `margin` of pixels on each side, which is cut off, keeps
     light that leaves on one side from entering on the other.
     """
-    m = microscope or Microscope()
+    m = microscope or HolographicMicroscope()
     wide = (shape[0] + 2 * margin, shape[1] + 2 * margin)
     ky, kx = m.lateral(wide)
     slow = defocus(wide, m)
@@ -158,7 +162,7 @@ def render(
     return field.astype(np.complex64)
 
 
-def defocus(shape: tuple[int, int], microscope: Microscope) -> Floats:
+def defocus(shape: tuple[int, int], microscope: HolographicMicroscope) -> Floats:
     """kz - k (h, w): phase of a plane wave relative to the illumination, radians per micrometre.
 
     It is 0 outside the pupil.
@@ -170,7 +174,7 @@ def defocus(shape: tuple[int, int], microscope: Microscope) -> Floats:
 
 @lru_cache(maxsize=CACHED)
 def _spectrum(
-    microscope: Microscope, radius_um: float, index: float, shape: tuple[int, int]
+    microscope: HolographicMicroscope, radius_um: float, index: float, shape: tuple[int, int]
 ) -> Complexes:
     """Discrete Fourier transform (h, w) of the field of a sphere in focus at pixel (0, 0).
 
@@ -198,14 +202,14 @@ def noise(
     shape: tuple[int, int],
     level: float,
     rng: np.random.Generator,
-    microscope: Microscope | None = None,
+    microscope: HolographicMicroscope | None = None,
 ) -> NDArray[np.complex64]:
     """Complex Gaussian noise (y, x) with standard deviation `level` in real and imaginary part.
 
     It is white within the pupil and zero outside, as is the shot noise of a camera in the side band
     of an off-axis hologram.
     """
-    inside = (microscope or Microscope()).pupil(shape)
+    inside = (microscope or HolographicMicroscope()).pupil(shape)
     spectrum = np.zeros(shape, np.complex128)
     n = np.count_nonzero(inside)
     spectrum[inside] = rng.standard_normal(n) + 1j * rng.standard_normal(n)

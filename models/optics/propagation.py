@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.optics.holograms import Microscope, defocus
+from livespt.models.optics.holograms import HolographicMicroscope, defocus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,14 +42,17 @@ class Transfer(NamedTuple):
         return torch.complex(pupil * torch.cos(phase), pupil * torch.sin(phase))
 
 
-def transfer(shape: tuple[int, int], microscope: Microscope | None = None) -> Transfer:
+def transfer(shape: tuple[int, int], microscope: HolographicMicroscope | None = None) -> Transfer:
     """Of fields of that shape."""
-    m = microscope or Microscope()
+    m = microscope or HolographicMicroscope()
     return Transfer(defocus(shape, m), m.pupil(shape))
 
 
 def propagate(
-    field: NDArray[Any], dz_um: float, microscope: Microscope | None = None, margin: int = 64
+    field: NDArray[Any],
+    dz_um: float,
+    microscope: HolographicMicroscope | None = None,
+    margin: int = 64,
 ) -> NDArray[np.complex64]:
     """Field (y, x) less its background, `dz_um` further along the light; z of particles falls so.
 
@@ -77,7 +80,7 @@ def refocus(
     field: NDArray[Any],
     within_um: tuple[float, float],
     criterion: Criterion = tamura,
-    microscope: Microscope | None = None,
+    microscope: HolographicMicroscope | None = None,
     *,
     step_um: float = 0.5,
     tolerance_um: float = 0.002,

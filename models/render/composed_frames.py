@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from livespt.models.render.training_frames import EMPTY, OUTSIDE, Batch, Specks, intrude
+from livespt.models.render.training_frames import EMPTY, OUTSIDE, FrameBatch, Specks, intrude
 from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
@@ -149,7 +149,7 @@ def composed(
     zoom: float = 1.15,
     snr: tuple[float, float] | None = None,
     most: float = 14.0,
-) -> Batch:
+) -> FrameBatch:
     """Draw `n` frames of `side` pixels in noise units with copies of `one`.
 
     Parameters
@@ -185,7 +185,7 @@ def composed(
     intrude(rng, frames, np.ones(n), np.full(n, 0.15))
     _slope(rng, frames)
     none = np.zeros(m)
-    return Batch(frames + grain, Specks(which, place[0], place[1], none, none, none, own))
+    return FrameBatch(frames + grain, Specks(which, place[0], place[1], none, none, none, own))
 
 
 def _slope(rng: Generator, frames: NDArray[np.float32]) -> None:

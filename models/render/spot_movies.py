@@ -19,7 +19,7 @@ PUPIL_PER_SIGMA = 0.21  # sigma of the Gaussian nearest to an Airy disc, in wave
 FIELD = 96  # pixels: side of the square that a defocused spot is drawn on
 
 
-class Case(NamedTuple):
+class SpotCase(NamedTuple):
     """One kind of frame."""
 
     snr: float = 10.0  # A / sqrt(A + background), as in `optics`
@@ -52,7 +52,7 @@ def places(
 
 
 def spot_frame(
-    rng: np.random.Generator, case: Case, at: Floats | None = None
+    rng: np.random.Generator, case: SpotCase, at: Floats | None = None
 ) -> tuple[Image, Floats]:
     """A frame (y, x) of `case.shape` and where its spots are (n, 2), pixels."""
     points = places(rng, case.n, case.apart_px, case.shape) if at is None else at
@@ -61,7 +61,7 @@ def spot_frame(
     return _expose(rng, case, _light(case, points, photons, light)), points
 
 
-def movie(seed: tuple[int, ...], case: Case, frames: int) -> tuple[list[Image], list[Floats]]:
+def movie(seed: tuple[int, ...], case: SpotCase, frames: int) -> tuple[list[Image], list[Floats]]:
     """Frames and places of spots that walk at random, 1 pixel per axis and frame.
 
     They start anywhere, `case.apart_px` apart, and are reflected at the edges. Background, rings,
@@ -93,14 +93,14 @@ def movie(seed: tuple[int, ...], case: Case, frames: int) -> tuple[list[Image], 
 def training_frame(seed: int) -> Image:
     """The frame "simulated" of `livespt train localizer`: bright spots, one near (128, 128)."""
     rng = np.random.default_rng((seed, 1))
-    case = Case(snr=25.0, sigma_px=1.4)
+    case = SpotCase(snr=25.0, sigma_px=1.4)
     points = places(rng, 12, 30.0)
     far = np.hypot(*(points - 128.0).T) > 40
     points = np.vstack([[127.8, 128.1], points[far]])
     return spot_frame(rng, case, points)[0]
 
 
-def bound(case: Case) -> float:
+def bound(case: SpotCase) -> float:
     """Cramer-Rao bound of an isolated spot in focus, pixels per axis."""
     return float(
         spots.precision_bound(
@@ -109,15 +109,15 @@ def bound(case: Case) -> float:
     )
 
 
-def _nominal(case: Case) -> float:
+def _nominal(case: SpotCase) -> float:
     return float(spots.photons_for_snr(case.snr, case.background, case.sigma_px))
 
 
-def _photons(rng: np.random.Generator, case: Case, n: int) -> Floats:
+def _photons(rng: np.random.Generator, case: SpotCase, n: int) -> Floats:
     return np.asarray(_nominal(case) * np.exp(rng.normal(0, case.spread, n)))
 
 
-def _light(case: Case, points: Floats, photons: Floats, light: Any) -> NDArray[np.float32]:
+def _light(case: SpotCase, points: Floats, photons: Floats, light: Any) -> NDArray[np.float32]:
     """Expected photons of every pixel."""
     if not case.defocus:
         return spots.render(points[:, 0], points[:, 1], photons, case.shape, case.sigma_px, light)
@@ -127,7 +127,7 @@ def _light(case: Case, points: Floats, photons: Floats, light: Any) -> NDArray[n
     return image
 
 
-def _expose(rng: np.random.Generator, case: Case, light: NDArray[np.float32]) -> Image:
+def _expose(rng: np.random.Generator, case: SpotCase, light: NDArray[np.float32]) -> Image:
     camera = {k: getattr(case, k) for k in ("offset", "gain_e_per_count", "read_noise_e")}
     return spots.camera(light, rng, **camera)
 

@@ -38,14 +38,14 @@ class Specks(NamedTuple):
     snr: Floats
 
 
-class Batch(NamedTuple):
+class FrameBatch(NamedTuple):
     """Frames (n, side, side) in counts or noise units, and the particles in them."""
 
     frames: NDArray[Any]
     specks: Specks
 
 
-def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> Batch:
+def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatch:
     """Draw `n` frames of `side` pixels; a share `near` of them resembles the target."""
     like = rng.random(n) < near
 
@@ -81,7 +81,7 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> Batch:
     intrude(rng, light, unit, pick(0.08, 0.25))
     offset = pick(100.0, log_uniform(10, 30000))
     gain = pick(1.0, log_uniform(0.25, 4))
-    return Batch(expose(rng, light, read, gain, offset), specks)
+    return FrameBatch(expose(rng, light, read, gain, offset), specks)
 
 
 def _light(rng: Generator, level: Floats, uneven: NDArray[np.bool_], side: int) -> Any:

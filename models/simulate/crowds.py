@@ -61,7 +61,7 @@ MOTION = {
 }
 
 
-class Scene(NamedTuple):
+class CrowdScene(NamedTuple):
     """Localizations of a movie, in the order of their frames, and the truth behind them."""
 
     frame: NDArray[np.int64]  # (n,)
@@ -145,7 +145,7 @@ def scene(
     missed: float = 0.05,
     false: float = 0.05,
     frames: int = FRAMES,
-) -> Scene:
+) -> CrowdScene:
     """A movie's localizations, made anew for the same arguments.
 
     Particles begin and end at any time and place (lives are exponential, mean `LIFE`) or leave
@@ -196,7 +196,7 @@ def scene(
         order = rng.permutation(len(spots) + len(extra))
         name = np.concatenate([swarm.id[found], np.full(len(extra), -1)])
         seen.append((frame, np.concatenate([spots, extra])[order], name[order]))
-    return Scene(*_columns(seen), *_columns(true))
+    return CrowdScene(*_columns(seen), *_columns(true))
 
 
 def _columns(
@@ -207,7 +207,7 @@ def _columns(
     return np.concatenate(frame), np.concatenate(points), np.concatenate([i for *_, i in parts])
 
 
-def steps(of: Scene) -> Floats:
+def steps(of: CrowdScene) -> Floats:
     """(k, ndim) displacements of the localizations of a particle between frames that follow."""
     real = of.particle >= 0
     order = np.lexsort((of.frame[real], of.particle[real]))

@@ -21,7 +21,7 @@ SHORTEST = deepspt_tracks.SHORTEST
 Bools = NDArray[np.bool_]
 
 
-class Recipe(NamedTuple):
+class TrackRecipe(NamedTuple):
     """How tracks are made; see `tracks.simulate_tracks`."""
 
     variant: int
@@ -64,7 +64,7 @@ def seen(rng: Dice, n: int, gaps: float) -> Bools:
 
 
 @njit()
-def _make(rng: Dice, recipe: Recipe, shortest: int, longest: int, root: Complex) -> Track:
+def _make(rng: Dice, recipe: TrackRecipe, shortest: int, longest: int, root: Complex) -> Track:
     """One track of `shortest` to `longest` frames, every point right."""
     r, lengths = recipe, (shortest, longest)
     if r.variant == DEEPSPT:
@@ -75,7 +75,7 @@ def _make(rng: Dice, recipe: Recipe, shortest: int, longest: int, root: Complex)
 
 
 @njit()
-def _mislink(rng: Dice, recipe: Recipe, track: Track, root: Complex) -> None:
+def _mislink(rng: Dice, recipe: TrackRecipe, track: Track, root: Complex) -> None:
     """Let links lead to another particle, in place: for good, or for up to ten frames.
 
     It is one to ten typical steps away; labels are true of the particle that is there.
@@ -99,7 +99,7 @@ def _mislink(rng: Dice, recipe: Recipe, track: Track, root: Complex) -> None:
 
 
 @njit(nogil=True)
-def make(recipe: Recipe, seed: int, first: int, n: int, root: Complex) -> Rows:
+def make(recipe: TrackRecipe, seed: int, first: int, n: int, root: Complex) -> Rows:
     """Tracks `first` to `first + n - 1` of the series `seed`."""
     most = n * (max(recipe.longest, 4 * SHORTEST) + 5)  # of DeepSPT's quirks, up to five points
     point, frame = np.empty((most, recipe.ndim)), np.empty(most, np.int64)

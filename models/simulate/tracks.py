@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from livespt.models.simulate import series
 from livespt.models.simulate.behaviours import Behaviour, move
 from livespt.models.simulate.fractional_noise import roots
-from livespt.models.simulate.series import SHORTEST, Recipe, Rows
+from livespt.models.simulate.series import SHORTEST, Rows, TrackRecipe
 from livespt.models.simulate.steps import Floats, Track
 from livespt.stream.errors import SettingError
 
@@ -194,7 +194,7 @@ def simulate_tracks(
         raise SettingError("exposure and jitter need variant 'physical': the DeepSPT set has none")
     if not (0 <= exposure <= 1 and 0 <= jitter <= 0.5):
         raise SettingError(f"exposure {exposure}, jitter {jitter}: give 0 to 1 and 0 to 0.5")
-    recipe = Recipe(
+    recipe = TrackRecipe(
         VARIANTS.index(variant), *lengths, float(heterogeneous), ndim, float(dt_s), noise,
         float(gaps), float(wrong_links), float(exposure), float(jitter),
     )  # fmt: skip

@@ -17,7 +17,7 @@ ALONE = 0.1  # share of particles that never had a second colour
 DRIFT_UM = 0.05  # a frame, of a coat that stays behind
 
 
-class Seen(NamedTuple):
+class ChannelSpots(NamedTuple):
     """Localizations in one channel, rows in no order."""
 
     frame: NDArray[np.int64]
@@ -28,8 +28,8 @@ class Seen(NamedTuple):
 class TwoColours(NamedTuple):
     """Both channels, and what is true of the particles in the first."""
 
-    first: Seen
-    second: Seen
+    first: ChannelSpots
+    second: ChannelSpots
     change: dict[int, int]  # frame in which the particle is alone; -1: never
     alone: set[int]  # those that never had a partner
 
@@ -46,10 +46,10 @@ class _Camera:
         point = path[kept] + self.rng.normal(size=(kept.sum(), 3)) * self.error + self.shift
         self.parts.append((frame[kept], np.full(kept.sum(), name), point))
 
-    def seen(self) -> Seen:
+    def seen(self) -> ChannelSpots:
         frame, name, point = (np.concatenate(column) for column in zip(*self.parts, strict=True))
         order = self.rng.permutation(len(frame))
-        return Seen(frame[order], name[order], point[order])
+        return ChannelSpots(frame[order], name[order], point[order])
 
 
 def two_colours(

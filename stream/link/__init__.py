@@ -13,13 +13,16 @@ __all__ = [
     "corrected",
     "corrections",
     "forecast",
+    "frame_clock",
     "hindsight",
     "lineage",
     "link_frame",
     "linker",
     "motion_model",
     "offline",
+    "parameters",
     "relinker",
+    "slots",
 ]
 
 

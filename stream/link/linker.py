@@ -7,7 +7,6 @@ squared search range for each track without one (Crocker and Grier, J. Colloid I
 
 from __future__ import annotations
 
-import math
 import struct
 import zlib
 from typing import NamedTuple
@@ -17,7 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.link import link_frame, motion_model
+from livespt.stream.link.frame_clock import FrameClock
+from livespt.stream.link.parameters import check_parameters
 from livespt.stream.link.relinker import Cut, Moves, Refiner
+from livespt.stream.link.slots import TrackSlots
 from livespt.stream.settings import MOTION_MODELS
 
 _MAGIC = b"livelnk4"
@@ -79,25 +81,12 @@ class Linker:
         intensity_weight: float = 0.0,
         refine: int = 0,
     ) -> None:
-        if motion not in MOTION_MODELS:
-            known = ", ".join(MOTION_MODELS)
-            raise SettingError(f"no motion model {motion!r}; choose one of {known}")
-        if not (math.isfinite(intensity_weight) and intensity_weight >= 0):
-            raise SettingError(f"intensity_weight is {intensity_weight}; give 0 or more")
-        if not (math.isfinite(search_range) and search_range > 0):
-            raise SettingError(f"search_range is {search_range}; give a distance above 0 (pixels)")
-        if memory < 0 or first_id < 0 or capacity < 1:
-            raise SettingError(
-                f"memory {memory}, first_id {first_id}, capacity {capacity}: give memory and "
-                "first_id of at least 0, capacity of at least 1"
-            )
-        if refine < 0 or (refine and motion == "none"):
-            raise SettingError(
-                f"refine is {refine} with motion {motion!r}; give 0 or more frames, and a motion "
-                "model (auto, brownian, velocity) to judge links by"
-            )
-        if ndim not in (2, 3):
-            raise SettingError(f"ndim is {ndim}; points have 2 or 3 coordinates")
+        check_parameters(
+            search_range, memory, ndim,
+            motion=motion, intensity_weight=intensity_weight, refine=refine,
+        )  # fmt: skip
+        if first_id < 0 or capacity < 1:
+            raise SettingError(f"first_id {first_id}, capacity {capacity}: give 0 and 1, or more")
         self.search_range = float(search_range)
         self.memory = int(memory)
         self.ndim = int(ndim)
@@ -114,10 +103,7 @@ class Linker:
             )
         # frames that a track beyond `memory` is kept, in case hindsight finds it
         self._linger = self._refiner.linger if self._refiner else 0
-        self._slots = 0  # slots ever handed out
-        self._free = np.empty(capacity, np.int32)  # stack of the ones given back
-        self._n_free = 0
-        self._n_lost = 0  # of those, given back in this frame
+        self._slots = TrackSlots(capacity)
         # living tracks: those seen in the last frame in the order of its points, then the gaps
         self._id = np.empty(0, np.int64)
         self._slot = np.empty(0, np.int32)
@@ -126,14 +112,12 @@ class Linker:
         # motion models: a row a living track, and what all have in common
         self._state = np.empty((0, motion_model.F))
         self._common = motion_model.start(search_range)
-        self._clock = 0.0  # time of the last frame, in mean frame intervals
-        self._time_s = math.nan
-        self._interval_s = math.nan
+        self._clock = FrameClock()
 
     @property
     def capacity(self) -> int:
         """Rows that a table indexed by slot needs; grows by doubling."""
-        return len(self._free)
+        return len(self._slots.free)
 
     @property
     def living(self) -> int:
@@ -143,7 +127,7 @@ class Linker:
     @property
     def slots(self) -> int:
         """Slots ever handed out: those of living tracks, and free ones."""
-        return self._slots
+        return self._slots.used
 
     def link(
         self,
@@ -181,18 +165,18 @@ class Linker:
         if bad >= 0:
             row = ", ".join(f"{value:g}" for value in array[bad])
             raise InputError(f"frame {frame}: point {bad} is at ({row}); remove it or give numbers")
-        self._reserve(self._slots + len(at))
+        self._slots.reserve(self._slots.used + len(at))
         frame = int(frame)
         kept = self.memory + self._linger
         known = (
-            at, frame, self.memory, kept, self.search_range, self.next_id, self._slots,
-            self._free, self._n_free, self._id, self._slot, self._last, self._at,
+            at, frame, self.memory, kept, self.search_range, self.next_id, self._slots.used,
+            self._slots.free, self._slots.n_free, self._id, self._slot, self._last, self._at,
         )  # fmt: skip
         if self.motion == "none":
             followed, degraded = link_frame.plain(*known)
         else:
             noise, light = self._measured(len(at), precision, intensity)
-            clock = self._tick(frame, time_s)
+            clock = self._clock.tick(frame, self.frame, time_s)
             model = MOTION_MODELS.index(self.motion)
             weight = self.intensity_weight if intensity is not None else 0.0
             followed, degraded, self._state = link_frame.moving(
@@ -200,16 +184,16 @@ class Linker:
             )
         track, slot, born, lost, lost_slot = followed[:5]
         self._id, self._slot, self._last, self._at = followed[5:]
-        reused = min(len(born), self._n_free)
-        self._slots += len(born) - reused
-        self._n_free += len(lost) - reused
+        reused = min(len(born), self._slots.n_free)
+        self._slots.used += len(born) - reused
+        self._slots.n_free += len(lost) - reused
         self.next_id += len(born)
         self.frame = frame
         if self._refiner is None:
             return Linked(track, slot, born, lost, lost_slot, degraded)
-        n, points, self._n_lost = len(at), (at, noise, light), len(lost)
+        n, points, self._slots.n_lost = len(at), (at, noise, light), len(lost)
         self._refiner.take(frame, clock, slot, lost_slot, points, self._state[:n])
-        moves = self._exchange(self._refiner, self._refiner.judge(self._common, self._spare))
+        moves = self._exchange(self._refiner, self._refiner.judge(self._common, self._slots.spare))
         slot = self._refiner.last_slots(n)
         track = self._ids()[slot]
         return Linked(track, slot, born, lost, lost_slot, degraded, moves)
@@ -218,7 +202,7 @@ class Linker:
         """Corrections of the last frames, with what hindsight there is; once, at the end."""
         if self._refiner is None:
             return ()
-        cuts = self._refiner.judge(self._common, self._spare, all_left=True)
+        cuts = self._refiner.judge(self._common, self._slots.spare, all_left=True)
         return self._exchange(self._refiner, cuts)
 
     def _ids(self) -> NDArray[np.int64]:
@@ -226,18 +210,6 @@ class Linker:
         ids = np.full(self.capacity, -1, np.int64)
         ids[self._slot] = self._id
         return ids
-
-    def _spare(self, n: int) -> NDArray[np.int32]:
-        """Slots for new tracks (n,), none of them of a track lost in this frame."""
-        self._reserve(self._slots + n)
-        old = self._n_free - self._n_lost
-        reused = min(n, old)
-        again = self._free[old - reused : old].copy()
-        self._free[old - reused : self._n_free - reused] = self._free[old : self._n_free].copy()
-        self._n_free -= reused
-        fresh = np.arange(self._slots, self._slots + n - reused, dtype=np.int32)
-        self._slots += n - reused
-        return np.concatenate([again, fresh])
 
     def _enter(self, slots: NDArray[np.int32]) -> None:
         """New tracks in `slots`, their rows still empty."""
@@ -262,29 +234,8 @@ class Linker:
             self._last[at], self._at[at], self._state[at] = refiner.newest(slots)
             for name in ("_id", "_slot", "_last", "_at", "_state"):
                 setattr(self, name, np.delete(getattr(self, name), row[cut.empty], axis=0))
-            self._free[self._n_free : self._n_free + len(cut.empty)] = cut.empty
-            self._n_free += len(cut.empty)
+            self._slots.give_back(cut.empty)
         return tuple(moves)
-
-    def _tick(self, frame: int, time_s: float | None) -> float:
-        """The time of a frame in mean intervals between frames; their numbers where unknown."""
-        if self.frame is None:
-            self._clock = 0.0
-        else:
-            frames, seconds = frame - self.frame, math.nan
-            if time_s is not None:
-                seconds = time_s - self._time_s
-            if seconds > 0:
-                each = seconds / frames
-                if not self._interval_s > 0:
-                    self._interval_s = each
-                known = self._interval_s
-                self._clock += seconds / known
-                self._interval_s += 0.1 * (min(max(each, 0.5 * known), 2.0 * known) - known)
-            else:
-                self._clock += frames
-        self._time_s = math.nan if time_s is None else float(time_s)
-        return self._clock
 
     def _measured(
         self, n: int, precision: ArrayLike | None, intensity: ArrayLike | None
@@ -300,12 +251,6 @@ class Linker:
         )
         return noise, light
 
-    def _reserve(self, slots: int) -> None:
-        if slots > len(self._free):
-            grown = np.empty(max(slots, 2 * len(self._free)), np.int32)
-            grown[: self._n_free] = self._free[: self._n_free]
-            self._free = grown
-
     def snapshot(self) -> bytes:
         """The whole state; equal states give equal bytes on any machine."""
         frame = (1, self.frame) if self.frame is not None else (0, 0)
@@ -313,12 +258,13 @@ class Linker:
             (
                 _HEAD.pack(
                     _MAGIC, self.search_range, self.intensity_weight,
-                    self._clock, self._time_s, self._interval_s,
+                    self._clock.now, self._clock.time_s, self._clock.interval_s,
                     MOTION_MODELS.index(self.motion), self.memory, self.refine, self.ndim,
-                    self.capacity, self.next_id, *frame, self._slots, self._n_free, self._n_lost,
+                    self.capacity, self.next_id, *frame,
+                    self._slots.used, self._slots.n_free, self._slots.n_lost,
                     len(self._id),
                 ),
-                self._free[: self._n_free].astype("<i4").tobytes(),
+                self._slots.free[: self._slots.n_free].astype("<i4").tobytes(),
                 self._id.astype("<i8").tobytes(),
                 self._slot.astype("<i4").tobytes(),
                 self._last.astype("<i8").tobytes(),
@@ -361,8 +307,12 @@ class Linker:
         how = {"motion": MOTION_MODELS[model], "intensity_weight": weight, "refine": refine}
         linker = cls(reach, memory, ndim, next_id, capacity, **how)
         linker.frame = frame if seen else None
-        linker._clock, linker._time_s, linker._interval_s = clock, time_s, interval_s
-        linker._slots, linker._n_free, linker._n_lost = slots, n_free, n_lost
+        linker._clock.now, linker._clock.time_s, linker._clock.interval_s = (
+            clock,
+            time_s,
+            interval_s,
+        )
+        linker._slots.used, linker._slots.n_free, linker._slots.n_lost = slots, n_free, n_lost
         arrays, at = [], _HEAD.size
         parts = [(n_free, "<i4"), (n, "<i8"), (n, "<i4"), (n, "<i8"), (3 * n, "<f8")]
         if model:
@@ -371,7 +321,7 @@ class Linker:
             values = np.frombuffer(body, code, count, at)
             arrays.append(values.astype(values.dtype.newbyteorder("=")))
             at += values.nbytes
-        linker._free[:n_free] = arrays[0]
+        linker._slots.free[:n_free] = arrays[0]
         linker._id, linker._slot, linker._last = arrays[1:4]
         linker._at = arrays[4].reshape(n, 3)
         if model:
@@ -386,11 +336,11 @@ class Linker:
 
     def _check(self) -> None:
         """ValueError where tables are such as linking never makes: compiled loops trust them."""
-        slots = np.sort(np.concatenate([self._slot, self._free[: self._n_free]]))
+        slots = np.sort(np.concatenate([self._slot, self._slots.free[: self._slots.n_free]]))
         ids, missed = np.unique(self._id), (self.frame or 0) - self._last
         if not (
-            np.array_equal(slots, np.arange(self._slots))
-            and self._n_lost <= self._n_free
+            np.array_equal(slots, np.arange(self._slots.used))
+            and self._slots.n_lost <= self._slots.n_free
             and len(ids) == len(self._id)
             and ((ids >= 0) & (ids < self.next_id)).all()
             and ((missed >= 0) & (missed <= self.memory + self._linger)).all()

@@ -21,7 +21,7 @@ NUMBERS = (bool, int, float, np.number, np.bool_, types.NoneType)
 _CODE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type, types.ModuleType)
 
 
-class Place(NamedTuple):
+class StateEntry(NamedTuple):
     """Where something stands that is remembered, or was given: `holder[key]`."""
 
     path: str
@@ -36,7 +36,7 @@ class Place(NamedTuple):
         return self.holder[self.key]
 
 
-def places(thing: Any, path: str = "") -> Iterator[Place]:
+def places(thing: Any, path: str = "") -> Iterator[StateEntry]:
     """Every number, array and linker that hangs on an object; and what its objects were given.
 
     Always in the same order. Frames are left out: what goes on needs no image.
@@ -48,18 +48,18 @@ def places(thing: Any, path: str = "") -> Iterator[Place]:
     """
     given = getattr(type(thing), "GIVEN", ())
     for name in vars(thing):
-        place = Place(f"{path}{name}", path, vars(thing), name, name in given)
+        place = StateEntry(f"{path}{name}", path, vars(thing), name, name in given)
         if place.given:
             yield place
         else:
             yield from _within(place)
 
 
-def _within(place: Place) -> Iterator[Place]:
+def _within(place: StateEntry) -> Iterator[StateEntry]:
     value = place.value
     if isinstance(value, Linker):  # makes its own bytes
         inside = vars(value)
-        yield from (Place(f"{place.path}.{n}", "", inside, n, given=True) for n in value.GIVEN)
+        yield from (StateEntry(f"{place.path}.{n}", "", inside, n, given=True) for n in value.GIVEN)
         yield place
     elif isinstance(value, NUMBERS):
         yield place
@@ -67,7 +67,7 @@ def _within(place: Place) -> Iterator[Place]:
         yield place
     elif type(value) in (list, dict):
         for key in value if type(value) is dict else range(len(value)):
-            yield from _within(Place(f"{place.path}.{key}", place.owner, value, key))
+            yield from _within(StateEntry(f"{place.path}.{key}", place.owner, value, key))
     elif isinstance(value, Frame):
         return
     elif hasattr(value, "__dict__") and not isinstance(value, _CODE):
@@ -79,7 +79,7 @@ def _within(place: Place) -> Iterator[Place]:
         )
 
 
-def given(found: Iterable[Place]) -> dict[str, Any]:
+def given(found: Iterable[StateEntry]) -> dict[str, Any]:
     """What objects were made with, as far as it can be told: numbers, words, hashes."""
     told = (_told(place.path, place.value) for place in found if place.given)
     return {path: value for pairs in told for path, value in pairs}

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError
 from livespt.stream.link.linker import Linker
-from livespt.stream.recovery.object_state import NUMBERS, Place, given, places, plain
+from livespt.stream.recovery.object_state import NUMBERS, StateEntry, given, places, plain
 from livespt.stream.types import SPOT, Frame
 
 MAGIC = b"livesnp1"  # counts up when what is remembered comes to mean something else
@@ -205,7 +205,7 @@ def _compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
             raise _refused(f"is of an analyzer with {path} = {there}, this one has {here}")
 
 
-def _values(head: dict[str, Any], body: memoryview, found: list[Place]) -> dict[str, Any]:
+def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> dict[str, Any]:
     """What belongs into each place, by path."""
     numbers = {p.path: p.value for p in found if isinstance(p.value, NUMBERS)}
     tables = [place for place in found if place.path not in numbers]

@@ -1,3 +1,3 @@
 """The newest frames in shared memory: one writer, readers that lose none or skip to the newest."""
 
-__all__ = ["layout", "ring"]
+__all__ = ["layout", "reader", "writer"]

@@ -117,7 +117,7 @@ def is_whole(chunk: Path) -> bool:
     return bool(google_crc32c.value(data[:-4]).to_bytes(4, "little") == data[-4:])
 
 
-class Table:
+class TableColumns:
     """The rows of one table that are not in its columns yet, and the way they get there.
 
     Attributes

@@ -25,9 +25,10 @@ from livespt.stream.host.atomic_files import Durability, store_error, sync
 from livespt.stream.store.attributes import read_attributes, write_attributes
 from livespt.stream.store.columns import CHUNK_ROWS, TABLES, create_tables, read_rows
 from livespt.stream.store.frame_log import LOG, LogReader
-from livespt.stream.store.journal import JournalReader
+from livespt.stream.store.journal_reader import JournalReader
 from livespt.stream.store.limits import check_files
-from livespt.stream.store.movie import MovieReader, MovieWriter
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.ome_image import create_movie
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Start, Stop, Update

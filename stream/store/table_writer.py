@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,11 @@ import zarr
 from numpy.typing import NDArray
 
 from livespt.stream.errors import StoreError
-from livespt.stream.host.atomic_files import Durability, store_error, sync
+from livespt.stream.host.atomic_files import Durability, store_error
 from livespt.stream.store.attributes import read_attributes, write_attributes
 from livespt.stream.store.checksums import of_run
-from livespt.stream.store.columns import STATUS, TABLES, Table
+from livespt.stream.store.column_writer import ColumnWriter
+from livespt.stream.store.columns import STATUS, TABLES, TableColumns
 from livespt.stream.store.frame_ledger import MARKED, Counts, Mark, Roll
 from livespt.stream.store.journal import JournalWriter
 from livespt.stream.store.started_frames import Taken
@@ -36,9 +37,6 @@ class TableWriter:
     `frames` gets a row for every stored frame in order, with analyzed = 0 where none was committed.
     An update whose frame the recorder lost is stored all the same (events stay without a gap), with
     a notice in `status` and no row in `frames`.
-
-    An append to the journal commits; columns follow after it, so that a failure there repeats
-    nothing and loses nothing.
 
     Parameters
     ----------
@@ -83,15 +81,15 @@ class TableWriter:
         self._waiting = 0  # bytes of `_pending`
         self.dropped = 0
         self._last = -1  # number of the last update taken
-        self._segment_bytes = segment_bytes
-        self._jobs: deque[Callable[[], list[Path]]] = deque()  # columns to write before rotating
-        self._written: list[Path] = []
         chunk = zarr.open_array(self._path / "spots" / "frame", mode="r").chunks[0]
-        self._tables = {name: Table(self._path / name, TABLES[name], chunk) for name in TABLES}
+        self._tables = {
+            name: TableColumns(self._path / name, TABLES[name], chunk) for name in TABLES
+        }
         folder = self._path / "journal"
         self._journal = JournalWriter(
             folder, list(TABLES.values()), resume=resume, durability=durability
         )
+        self._columns = ColumnWriter(self._path, self._tables, self._journal, segment_bytes)
         try:
             if resume:
                 self._reopen()
@@ -127,7 +125,7 @@ class TableWriter:
                 update = update._replace(spots=update.spots[:0], states=update.states[:0])
             if self._waiting <= MAX_WAITING or len(update.events):
                 self._pending.append(update)
-                self._waiting += _size(update)
+                self._waiting += update.nbytes
         self._drain()
 
     def note_frame(self, frame: Frame) -> None:
@@ -232,7 +230,7 @@ class TableWriter:
         try:
             try:
                 self._settle(wait_s)
-                self._flush()
+                self._columns.flush()
             finally:
                 self.leave()
             spots, states, events, frames, _ = map(len, self._tables.values())
@@ -245,13 +243,8 @@ class TableWriter:
                 states=states,
                 events=events,
             )
-            chunks = {
-                f"{name}/{field}": parts
-                for name, table in self._tables.items()
-                for field, parts in table.sums().items()
-            }
             ended = self._roll.log is not None and self._roll.log.ended
-            sums = of_run(self._path, chunks, movie=ended)
+            sums = of_run(self._path, self._columns.sums(), movie=ended)
             write_attributes(self._path, self._start, TABLES, stop, sums)
             shutil.rmtree(self._path / "journal")
         except StoreError:
@@ -262,11 +255,7 @@ class TableWriter:
 
     def _reopen(self) -> None:
         """Go on where the writer that died left off."""
-        held = self._journal.held
-        for table, flushed, parts in zip(
-            self._tables.values(), held.flushed, held.rows, strict=True
-        ):
-            self._written += table.reopen(flushed, parts)
+        self._columns.reopen(self._journal.held)
         for partial in self._path.glob("*.partial"):
             partial.unlink()
         frames = self.rows("frames")
@@ -278,7 +267,7 @@ class TableWriter:
         while self._notices:
             self._write(status=self._notice(*self._notices[0]))
             self._notices.popleft()
-            self._maintain()
+            self._columns.step()
         self._roll.poll()
         stored = self._roll.stored
         while self._pending:
@@ -289,19 +278,19 @@ class TableWriter:
                 self._commit_early(update)
             else:
                 return
-            self._maintain()
+            self._columns.step()
         while self._final:
             update = self._final[0]
             self._write(spots=update.spots, states=update.states, events=update.events)
             self._final.popleft()
-            self._maintain()
+            self._columns.step()
 
     def _commit_until(self, update: Update) -> None:
         """Commit the rows of stored frames up to an update's, and the update if its is there."""
         rows = self._roll.rows(update.number, Counts.of(update))
         if rows["number"][-1] == update.number:
             self._write(update.spots, update.states, update.events, rows)
-            self._waiting -= _size(self._pending.popleft())
+            self._waiting -= self._pending.popleft().nbytes
             self._roll.analyzed += 1
         else:
             self._write(frames=rows)
@@ -314,7 +303,7 @@ class TableWriter:
             text = f"frame {update.number} was analyzed before it was recorded, if it was at all"
             notice = self._notice("unrecorded", update.t, text)
         self._write(update.spots, update.states, update.events, status=notice)
-        self._waiting -= _size(self._pending.popleft())
+        self._waiting -= self._pending.popleft().nbytes
         self._roll.note_early(update.number, Counts.of(update))
 
     def _notice(self, kind: str, frame: int, text: str) -> NDArray[np.void]:
@@ -338,33 +327,6 @@ class TableWriter:
         for table, part in zip(self._tables.values(), rows, strict=True):
             table.add(part)
 
-    def _maintain(self) -> None:
-        """Between two commits: every so often, a column or a new segment of the journal."""
-        if self._jobs:
-            self._write_column()
-        elif self._written:
-            if self._journal.put_on_disk(dict.fromkeys(self._written)):
-                self._rotate()
-        elif self._journal.grown >= self._segment_bytes:
-            for table in self._tables.values():
-                self._jobs.extend(table.jobs())
-            if not self._jobs:
-                self._rotate()
-
-    def _write_column(self) -> None:
-        """Write one of the columns that are due; once all are on disk, a new segment begins."""
-        try:
-            self._written += self._jobs[0]()
-        except OSError as error:
-            raise store_error(f"writing columns of {self._path}", error) from error
-        self._jobs.popleft()
-
-    def _rotate(self) -> None:
-        tables = self._tables.values()
-        flushed, waiting = [t.flushed for t in tables], [t.waiting() for t in tables]
-        self._journal.rotate(flushed, waiting)
-        self._written = []
-
     def _settle(self, wait_s: float) -> None:
         """Commit all that waits, when the recorder has ended or has stored nothing for `wait_s`."""
         self._drain()
@@ -383,17 +345,3 @@ class TableWriter:
             self._write(frames=rows)
             self._roll.written(rows)
         self._drain()
-
-    def _flush(self) -> None:
-        """Write every row to its columns, and the columns to disk."""
-        for job in self._jobs:
-            self._written += job()
-        for table in self._tables.values():
-            for job in table.jobs(all_rows=True):
-                self._written += job()
-        sync(dict.fromkeys(self._written), workers=16)
-
-
-def _size(update: Update) -> int:
-    """Bytes of an update's rows."""
-    return int(update.spots.nbytes + update.states.nbytes + update.events.nbytes)

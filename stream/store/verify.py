@@ -19,10 +19,10 @@ from livespt.stream.store import checksums
 from livespt.stream.store.attributes import Attributes, read_attributes
 from livespt.stream.store.columns import read_rows
 from livespt.stream.store.frame_log import COMMIT_LOG, LOG, LogReader
-from livespt.stream.store.journal import JournalReader
+from livespt.stream.store.journal_reader import JournalReader
 from livespt.stream.store.journal_records import is_torn
 from livespt.stream.store.limits import check_file, check_files
-from livespt.stream.store.movie import MovieReader
+from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.ome_image import shard_frames
 from livespt.stream.store.shards import index_of, read_part, shard_path
 

@@ -6,8 +6,12 @@ __all__ = [
     "event_history",
     "event_order",
     "keys",
+    "losses",
     "payloads",
     "peer_faults",
     "publisher",
+    "requests",
+    "silence",
+    "sockets",
     "subscriber",
 ]

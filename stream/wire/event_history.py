@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import InputError, WireError
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.columns import read_rows
-from livespt.stream.store.journal import JournalReader
+from livespt.stream.store.journal_reader import JournalReader
 from livespt.stream.types import EVENT, KINDS, STATE, Update, joined
 
 ANSWER_EVENTS = 2000  # in one answer, about 130 kB

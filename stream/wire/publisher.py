@@ -28,45 +28,20 @@ from livespt.stream.degradation import IMAGE_EVERY
 from livespt.stream.errors import WireError
 from livespt.stream.types import Frame, Start, Stop, Update
 from livespt.stream.wire import codec, keys, payloads
-from livespt.stream.wire.broadcast import HANDSHAKE_MS, Broadcast
 from livespt.stream.wire.event_history import EventLog, StoredEvents, living
 from livespt.stream.wire.peer_faults import MISDEEDS, Told
+from livespt.stream.wire.sockets import admitted, bind, publishing
 
 BEAT_S = 0.1
 HEED_S = 0.02  # between looks for a flood of subscriptions
 START_EVERY = 10  # beats
 GREET_S = 0.5  # a run stays up this long, so that who waits for it finds it
-QUEUE_BYTES = 1 << 26  # of images, for one slow subscriber
-QUEUE_MESSAGES = (16, 1000)
 RECENT = 64  # updates from which the states of living tracks are taken
 MAX_PEERS = 1024
 ANSWERS = (40, 200)  # in one beat: to one peer, to all of them
 SNAPSHOTS = 4  # made in one beat: of many who ask at once, the others get the last one of these
-REQUEST_BYTES = 1024  # of a frame that comes in
-WAITING = (64, 8)  # requests of one peer, and answers to it (about 130 kB each)
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-def admitted(endpoint: str, folder: Path | None) -> frozenset[bytes]:
-    """Keys of those who may follow at `endpoint`, of the folder of keys; without one: everyone.
-
-    Raises
-    ------
-    WireError
-        The endpoint is malformed, or open to other machines and there are no keys.
-    SettingError
-        A folder without keys.
-    """
-    host, _ = codec.address(endpoint)
-    if folder is not None:
-        return keys.known(folder)
-    if not codec.is_loopback(host):
-        raise WireError(
-            f"{endpoint} is open to other machines, which needs CURVE keys: make them with "
-            f"`livespt keys FOLDER NAME` and give --keys FOLDER, or publish on {codec.ENDPOINT}"
-        )
-    return frozenset()
 
 
 class Publisher:
@@ -132,8 +107,9 @@ class Publisher:
         self._zap = self._context.socket(zmq.REP) if own else None
         if self._zap is not None:
             self._zap.bind(keys.ZAP)  # before the others: libzmq asks it about each peer
-        self._pub, self._router = self._sockets(start, own)  # PUB under the lock
-        self.endpoint, self.router_endpoint = self._bind(host, port)
+        self._pub, self._router = publishing(self._context, start, own)  # PUB under the lock
+        ends = bind(self._context, self._pub, self._router, host, port)
+        self.endpoint, self.router_endpoint = ends
         self._thread = threading.Thread(target=self._serve, name="livespt-publisher", daemon=True)
         self._thread.start()
 
@@ -198,39 +174,6 @@ class Publisher:
         if self._zap is not None:  # after those for whom it judges
             self._zap.close(linger=0)
         self._context.term()
-
-    def _sockets(self, start: Start, own: keys.Pair | None) -> tuple[Broadcast, zmq.Socket[bytes]]:
-        image_bytes = int(np.prod(start.shape)) * np.dtype(start.dtype).itemsize
-        low, high = QUEUE_MESSAGES
-        queue = max(low, min(high, QUEUE_BYTES // max(image_bytes, 1)))
-        pub, router = Broadcast(self._context, queue, own), self._context.socket(zmq.ROUTER)
-        router.maxmsgsize = REQUEST_BYTES
-        router.handshake_ivl = HANDSHAKE_MS
-        router.tcp_keepalive = 1
-        router.rcvhwm, router.sndhwm = WAITING
-        router.router_mandatory = True  # a send to a dead peer is an error, which tells us
-        if own is not None:
-            keys.protect(router, own)
-        return pub, router
-
-    def _bind(self, host: str, port: int) -> tuple[str, str]:
-        """Bind PUB on `port` and ROUTER on the next one."""
-        for _ in range(20 if port == 0 else 1):
-            endpoint, wanted = "", f"tcp://{host}:{port or '*'}"
-            try:
-                endpoint = self._pub.bind(wanted)
-                wanted = f"tcp://{host}:{codec.address(endpoint)[1] + 1}"
-                self._router.bind(wanted)
-                return endpoint, wanted
-            except zmq.ZMQError as error:
-                why = zmq.strerror(error.errno or 0)
-            if endpoint:
-                self._pub.unbind(endpoint)
-        self._context.destroy(linger=0)
-        raise WireError(
-            f"cannot publish on {wanted}: {why}; end the run that publishes there, or give "
-            "another endpoint"
-        )
 
     def _publish(self, update: Update) -> int:
         if self._stop is not None:

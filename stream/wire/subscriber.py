@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import zmq
@@ -25,32 +25,18 @@ from livespt.stream.errors import SettingError, WireError
 from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
 from livespt.stream.wire import codec, keys, payloads
 from livespt.stream.wire.event_order import Sequence
+from livespt.stream.wire.losses import Losses, Lost, sent_before
 from livespt.stream.wire.payloads import Status
+from livespt.stream.wire.requests import ASK_S, SLOW_S, Requests
+from livespt.stream.wire.silence import Silence
+from livespt.stream.wire.sockets import following
 
-ASK_S, SLOW_S = 0.15, 2.0  # until an unanswered request is repeated: first, and at most
 QUIET_S = 0.5  # without a heartbeat, before it is asked whether there is a new publisher
 PATIENCE_S = 1.0  # of silence, before a word about it
 CONNECT_S = 0.02  # between looks for a connection
 BATCH = 200  # messages read at a time: fewer than are kept
 
-# of one array or header that comes in, and messages that wait: a hostile publisher fills no more
-LIMITS = {
-    "image": (codec.MAX_BYTES, 16),
-    "update": (1 << 26, 256),
-    "status": (codec.MAX_HEADER, 1000),
-    "event": (codec.MAX_HEADER, 1000),
-}
-ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
-SENT = ("update", "image", "status")  # topics of `Lost`
 FOLLOWED = ("event", "update", "image", "status")  # topics
-
-
-class Lost(NamedTuple):
-    """Messages that were published and never seen, or too old when they were wanted."""
-
-    updates: int = 0
-    images: int = 0
-    statuses: int = 0
 
 
 class Subscriber:
@@ -118,25 +104,22 @@ class Subscriber:
         self.joined: Update | None = None
         self.restarts = self.malformed = self.refetched = 0
         self._say = say or (lambda text: None)
-        self.lost = Lost()
+        self._losses = Losses()
         self._topics = frozenset(topics)
         self.sequence = Sequence(since or 0, [KINDS.index(name) for name in kinds or KINDS])
         self._updates: deque[Update] = deque(maxlen=256)
         self._images: deque[Frame] = deque(maxlen=1)
         self._statuses: deque[Status] = deque(maxlen=256)
-        self._next = dict.fromkeys(Lost._fields, -1)  # seq expected; -1: any
         self._joined = -1  # epoch of the newest snapshot
-        self._due: dict[str, float] = {}  # of each request: when it may be repeated
-        self._wait_s, self._requested = ASK_S, -1
-        self._quiet, self._read_at = 0.0, time.monotonic()
-        self._unheard = 0.0  # s that passed listening without a live message
+        self._silence = Silence()
         self._told = False  # all that was sent live until the stop came, or was lost on the way
         self._sent: tuple[int, ...] = (0, 0, 0)  # updates, images, notices when the run stopped
         self._said_bye = False
         self._fault = ""
-        self._key = None if key is None else keys.of_follower(key)
+        own = None if key is None else keys.of_follower(key)
         self._context = zmq.Context()
-        self._sub, self._dealer = self._connect(host, port)
+        self._sub, self._dealer = following(self._context, host, port, self._topics, own)
+        self._requests = Requests(self._dealer)
         try:
             snapshot = self._join(connect_s)
             self.start = payloads.read_start(snapshot.header.get("start"))
@@ -147,6 +130,11 @@ class Subscriber:
             raise
         if since is None:
             self.sequence.want = self.head
+
+    @property
+    def lost(self) -> Lost:
+        """What was published and not seen."""
+        return self._losses.lost
 
     @property
     def next_seq(self) -> int:
@@ -162,7 +150,11 @@ class Subscriber:
     def ended(self) -> bool:
         """Whether the run is over and every event followed was read from the sockets."""
         behind = "event" in self._topics and self.sequence.want < self.head
-        return self.stop is not None and (self._told or self._unheard > QUIET_S) and not behind
+        return (
+            self.stop is not None
+            and (self._told or self._silence.unheard_s > QUIET_S)
+            and not behind
+        )
 
     def events(self, timeout_s: float | None = None) -> Iterator[np.void]:
         """Yield each `EVENT` once and in order; ends with the run, or if none came in time."""
@@ -198,31 +190,12 @@ class Subscriber:
     ) -> None:
         self.close()
 
-    def _connect(self, host: str, port: int) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-        sub, dealer = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
-        largest = next((topic for topic in LIMITS if topic in self._topics), "status")
-        sub.maxmsgsize, sub.rcvhwm = LIMITS[largest]
-        dealer.maxmsgsize, dealer.rcvhwm = ANSWER_BYTES, ANSWERS
-        for socket, there in ((sub, port), (dealer, port + 1)):
-            socket.reconnect_ivl = 50
-            socket.handshake_ivl = 2000
-            if self._key is not None:
-                keys.protect(socket, self._key)
-            socket.tcp_keepalive = 1
-            if socket is dealer:
-                socket.immediate = True  # no requests pile up for a publisher that is away
-            else:
-                for topic in (*self._topics, "heartbeat", "stop"):
-                    socket.subscribe(topic)
-            socket.connect(f"tcp://{host}:{there}")
-        return sub, dealer
-
     def _join(self, connect_s: float) -> codec.Message:
         begin = time.monotonic()
         deadline, told, patient_s = begin + connect_s, False, ASK_S
         while (left := deadline - time.monotonic()) > 0:
             wait_s = CONNECT_S
-            if self._send(codec.Request("snapshot")):
+            if self._requests.send(codec.Request("snapshot")):
                 wait_s, patient_s = patient_s, min(2 * patient_s, SLOW_S)
             if not self._dealer.poll(round(1000 * min(wait_s, left))):
                 if not told and time.monotonic() - begin > PATIENCE_S:
@@ -266,7 +239,7 @@ class Subscriber:
             raise WireError(self._fault)
         self._fill()
         if self.ended:
-            self._count_tail(self._sent)
+            self._losses.count_tail(self._sent)
             self._bye()
 
     def _hear(self, parts: list[bytes], live: bool) -> None:
@@ -292,53 +265,33 @@ class Subscriber:
         if header["epoch"] > self.epoch:
             self.epoch, self.sequence.head = header["epoch"], header["head"]
             self.restarts += 1
-            self._due.clear()
-            self._wait_s = ASK_S
-            self._next = dict.fromkeys(Lost._fields, -1)
+            self._requests.restart()
+            self._losses.restart()
         if live or word.topic != "since":
             self.sequence.head = max(self.head, header["head"])
         if word.topic == "event" or word.topic == "since":
             self._take_events(word)
         elif word.topic == "update":
-            self._keep(self._updates, payloads.read_update(word), header["seq"], "updates")
+            self._losses.keep(self._updates, payloads.read_update(word), header["seq"], "updates")
         elif word.topic == "image":
-            self._keep(self._images, payloads.read_image(word), header["seq"], "images")
+            self._losses.keep(self._images, payloads.read_image(word), header["seq"], "images")
         elif word.topic == "status":
-            self._keep(self._statuses, payloads.read_status(word), header["seq"], "statuses")
+            self._losses.keep(self._statuses, payloads.read_status(word), header["seq"], "statuses")
         elif word.topic == "stop":
-            self._sent = _sent(word)
+            self._sent = sent_before(word)
             self.stop = payloads.read_stop(header.get("stop"))
         elif word.topic == "snapshot":
             self._joined = self.epoch
-            self._due.pop("snapshot", None)
+            self._requests.answered("snapshot")
             if header.get("stop") is not None:
                 self.stop = payloads.read_stop(header["stop"])
             if "frame" in header:
                 self.joined = payloads.read_update(word)
         if live and word.topic in ("heartbeat", "stop"):
-            sent = _sent(word)
-            self._count_tail(sent)
+            sent = sent_before(word)
+            self._losses.count_tail(sent)
             stopped = self.stop is not None
             self._told |= stopped and all(n >= m for n, m in zip(sent, self._sent, strict=True))
-
-    def _keep(self, queue: deque[Any], value: Any, seq: int, name: str) -> None:
-        self._count_lost(name, seq)
-        if len(queue) == queue.maxlen:  # the oldest makes room
-            self.lost = self.lost._replace(**{name: getattr(self.lost, name) + 1})
-        self._next[name] = seq + 1
-        queue.append(value)
-
-    def _count_lost(self, name: str, seq: int) -> None:
-        """`seq` is the message that comes now: those before it that did not come are lost."""
-        if 0 <= self._next[name] < seq:
-            missed = seq - self._next[name]
-            self.lost = self.lost._replace(**{name: getattr(self.lost, name) + missed})
-            self._next[name] = seq
-
-    def _count_tail(self, sent: tuple[int, ...]) -> None:
-        """Count what was sent before a heartbeat or stop, and did not come."""
-        for name, seq in zip(Lost._fields, sent, strict=True):
-            self._count_lost(name, seq)
 
     def _take_events(self, word: codec.Message) -> None:
         rows = payloads.table(word, "events", EVENT)
@@ -346,9 +299,10 @@ class Subscriber:
         if word.topic == "since":
             first = codec.integer(word.header, "first", 0, codec.MAX_SEQ)
             self.refetched += gained
-            if len(rows) and int(rows["seq"][0]) == self._requested:  # else one asked for before
-                self._due.pop("since", None)  # the next part at once
-                self._wait_s = max(ASK_S, self._wait_s / 2)
+            if (
+                len(rows) and int(rows["seq"][0]) == self._requests.since
+            ):  # else one asked for before
+                self._requests.answered("since")
             elif not len(rows) and (want := self.sequence.want) < first:
                 self._fault = (
                     f"{self.endpoint} holds no events before {first}: read those from {want} on "
@@ -359,56 +313,26 @@ class Subscriber:
         """Ask for the snapshot of a new publisher, or for events that are missing."""
         self.sequence.deliver()
         self.sequence.look()
-        if self._joined < self.epoch or self._quiet > QUIET_S:  # there is, or may be, a new one
-            self._ask(codec.Request("snapshot"))
+        if (
+            self._joined < self.epoch or self._silence.quiet_s > QUIET_S
+        ):  # there is, or may be, a new one
+            self._requests.ask(codec.Request("snapshot"))
         if "event" in self._topics and self.sequence.is_behind:
-            if self._ask(codec.Request("since", self.sequence.want, self.sequence.until)):
+            if self._requests.ask(codec.Request("since", self.sequence.want, self.sequence.until)):
                 self.sequence.asked()
-
-    def _ask(self, request: codec.Request) -> bool:
-        """Send a request, if there is a connection; False while one like it waits for an answer."""
-        now = time.monotonic()
-        if now < self._due.get(request.topic, 0.0):
-            return False
-        if self._send(request):
-            if request.topic in self._due:  # no answer: it may be busy
-                self._wait_s = min(2 * self._wait_s, SLOW_S)
-            self._due[request.topic] = now + self._wait_s
-            if request.topic == "since":
-                self._requested = request.seq
-        return True
-
-    def _send(self, request: codec.Request) -> bool:
-        try:
-            self._dealer.send_multipart(codec.encode_request(request), zmq.DONTWAIT)
-        except zmq.Again:
-            return False
-        return True
 
     def _bye(self) -> None:
         if not self._said_bye:
             self._said_bye = True
-            self._send(codec.Request("bye"))
+            self._requests.send(codec.Request("bye"))
 
     def _listen_for_silence(self, heard: bool, live: bool) -> None:
-        """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
-        now, before = time.monotonic(), self._quiet
-        listened = min(now - self._read_at, ASK_S)
-        self._quiet = 0.0 if heard else before + listened
-        self._unheard = 0.0 if live else self._unheard + listened
-        self._read_at = now
-        if before <= PATIENCE_S < self._quiet:
+        """Report a silence once, and give up after `silence_s`."""
+        before = self._silence.add(heard, live)
+        if before <= PATIENCE_S < self._silence.quiet_s:
             self._say(f"{self.endpoint} fell silent: waiting {self.silence_s:g} s for a word")
-        if self._quiet > self.silence_s:
+        if self._silence.quiet_s > self.silence_s:
             raise WireError(
                 f"run {self.start.run} at {self.endpoint} fell silent {self.silence_s:g} s ago "
                 f"without a stop: its publisher is gone; go on from event {self.next_seq}"
             )
-
-
-def _sent(word: codec.Message) -> tuple[int, ...]:
-    """How many updates, images and notices there were when this heartbeat or stop was sent."""
-    sent = word.header.get("sent")
-    if not isinstance(sent, dict):
-        raise WireError(f"{word.topic} does not say how much was sent")
-    return tuple(codec.integer(sent, topic, 0, codec.MAX_SEQ) for topic in SENT)

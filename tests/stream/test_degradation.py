@@ -17,7 +17,8 @@ from livespt.stream import pipeline, timing
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder
 from livespt.stream.notices import Notices
-from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.ring.reader import RingReader
+from livespt.stream.ring.writer import RingWriter
 from livespt.stream.settings import Settings
 from livespt.stream.sinks import StoredReplay
 from livespt.stream.sources import graded

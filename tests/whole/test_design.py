@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
+import graphlib
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,78 @@ TOP = {
     "pyproject.toml", "README.md", "stream", "models", "acquisition", "tests", "tools", "docs",
     "LICENSE", "CHANGELOG.md", "CITATION.cff",
 }  # fmt: skip
+LONGEST = 350  # lines of a file, which is one noun
+ROOM = range(3, 21)  # files of a room, its door aside
+# Rooms, and files beside them, and what each may import: a top folder stands for all that is in it.
+# What stands in FREE may be imported by everyone.
+ARROWS: dict[str, set[str]] = {
+    "stream/types": set(),
+    "stream/errors": set(),
+    "stream/compiled": set(),
+    "stream/settings": set(),
+    "stream/windows": set(),
+    "stream/frame_quality": set(),
+    "stream/degradation": set(),
+    "stream/states": {"stream/windows"},
+    "stream/decisions": {"stream/settings", "stream/states", "stream/windows"},
+    "stream/link": {"stream/settings", "stream/windows"},
+    "stream/analyzer": {
+        "stream/decisions", "stream/degradation", "stream/frame_quality", "stream/link",
+        "stream/settings", "stream/states",
+    },
+    "stream/timing": {"stream/analyzer", "stream/states"},
+    "stream/pipeline": {"stream/analyzer", "stream/states", "stream/timing"},
+    "stream/host": set(),
+    "stream/ring": {"stream/host"},
+    "stream/store": {"stream/host"},
+    "stream/wire": {"stream/degradation", "stream/store"},
+    "stream/recovery": {"stream/analyzer", "stream/link", "stream/store"},
+    "stream/notices": {"stream/degradation", "stream/frame_quality"},
+    "stream/sources": {"stream/degradation", "stream/recovery", "stream/timing"},
+    "stream/sinks": {"stream/notices", "stream/recovery", "stream/store", "stream/wire"},
+    "models/runtime": set(),
+    "models/optics": set(),
+    "models/simulate": {"models/optics"},
+    "models/render": {"models/optics", "models/simulate"},
+    "models/localize": {"models/optics", "models/runtime"},
+    "models/motion": {"models/runtime", "stream/windows"},
+    "models/fingerprint": {"models/motion", "models/runtime", "stream/windows"},
+    "models/networks": {"models/motion", "models/optics", "models/runtime"},
+    "models/infer": {"models/fingerprint", "models/motion"},
+    "acquisition/microscope": {"stream"},
+    "acquisition/recordings": {"stream/store"},
+    "acquisition/simulated": {"models/optics", "models/simulate"},
+    "tools/overlay": {"stream"},
+    "tools/listen": {"stream"},
+    "tools/score": {"acquisition/simulated", "models", "stream/link"},
+    "tools/runs": {"acquisition", "models", "stream"},
+    "tools/chaos": {"acquisition", "models", "stream", "tools/runs"},
+    "tools/tables": {"models", "stream", "tools/runs"},
+    "tools/train": {"models", "stream", "tools/runs", "tools/score", "tools/tables"},
+    "tools/train_localizer": {"acquisition/recordings", "models", "tools/score", "tools/train"},
+    "tools/evaluate": {"models", "stream", "tools/score", "tools/tables", "tools/train"},
+    "tools/evaluate_localizer": {
+        "acquisition/recordings", "models", "stream", "tools/score", "tools/train_localizer",
+    },
+    "tools/demo": {"acquisition", "models", "stream", "tools/overlay", "tools/runs", "tools/score"},
+    "tools/doctor": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
+    "tools/warm_up": {"stream", "tools/runs", "tools/tables"},
+    "tools/bench": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
+    "tools/cli": {"acquisition", "models", "stream", "tools"},
+}  # fmt: skip
+FREE = {"stream/types", "stream/errors", "stream/compiled"}
+# what the engine does between a frame and its update is pure: the same frames, the same bytes
+PURE = {
+    "stream/types", "stream/errors", "stream/windows", "stream/frame_quality",
+    "stream/degradation", "stream/states", "stream/decisions", "stream/settings", "stream/link",
+    "stream/analyzer", "stream/notices",
+}  # fmt: skip
+EFFECTS = {
+    "asyncio", "multiprocessing", "os", "pathlib", "random", "select", "shutil", "socket",
+    "subprocess", "tempfile", "threading", "time", "zarr", "zmq",
+}  # fmt: skip
+# libraries that one room alone imports
+OWNERS = {"click": "tools/cli", "vispy": "tools/overlay", "PySide6": "tools/overlay"}
 SOURCES = sorted(p for folder in ORDER for p in (ROOT / folder).rglob("*.py"))
 
 
@@ -37,10 +112,52 @@ def floor(path: Path) -> str:
     return path.relative_to(ROOT).parts[0]
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text())
+
+
+def module(path: Path) -> str:
+    """Return the dotted name of a file below livespt, as in "stream.types"."""
+    return name_of(path.with_suffix("")).replace("/", ".").removesuffix(".__init__")
+
+
+def room(name: str) -> str:
+    """Return the room of a module, or the file if it stands beside the rooms: "stream/link"."""
+    return "/".join(name.split(".")[:2])
+
+
+MODULES = {module(path): path for path in SOURCES}
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of livespt that a file imports anywhere, as `module` names them."""
+    names = {name.removeprefix("livespt.") for name in imports(path) if name[:8] == "livespt."}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names}
+
+
+def at_module_level(path: Path) -> set[str]:
+    """Packages that importing a file imports: neither in functions nor for the type checker."""
+    return {
+        name.split(".")[0]
+        for node in tree(path).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else
+                     [alias.name for alias in node.names])
+    }  # fmt: skip
+
+
+def classes(path: Path) -> list[str]:
+    """Public classes that a file defines."""
+    body = tree(path).body
+    return [n.name for n in body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
+
+
 def imports(path: Path) -> set[str]:
     """Dotted names that a file imports anywhere."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -64,9 +181,86 @@ def test_imports_point_down(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_file_says_what_it_owns(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    assert ast.get_docstring(tree), f"{path} has no docstring"
-    assert len(path.read_text().splitlines()) <= 400, f"{path} is more than one noun"
+    assert ast.get_docstring(tree(path)), f"{path} has no docstring"
+    assert len(path.read_text().splitlines()) <= LONGEST, f"{path} is more than one noun"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_rooms_import_along_the_arrows(path: Path) -> None:
+    here = room(module(path))
+    if here in ORDER:  # the door of a top folder
+        assert not imported(path)
+        return
+    assert here in ARROWS, f"{here} is new: add what it may import to ARROWS"
+    for name in imported(path):
+        there = room(name)
+        allowed = {here} | FREE | ARROWS[here]
+        assert allowed & {there, there.split("/")[0]}, f"{here} imports {there}: see ARROWS"
+
+
+def test_the_arrows_are_of_rooms_that_exist_and_turn_no_circle() -> None:
+    rooms = {room(name) for name in MODULES} - set(ORDER)
+    assert set(ARROWS) == rooms
+    graph = {
+        here: {there for there in rooms if allowed & {there, there.split("/")[0]}} - {here}
+        for here, allowed in ARROWS.items()
+        if here != "tools/cli"  # imports all, and nobody imports it
+    }
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_files_import_each_other_in_no_circle() -> None:
+    graph = {name: imported(path) - {name} for name, path in MODULES.items()}
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_effects_and_heavy_libraries_stand_where_they_belong(path: Path) -> None:
+    here = room(module(path))
+    packages = {name.split(".")[0] for name in imports(path)}
+    if here in PURE:
+        assert not packages & EFFECTS, f"{name_of(path)} is pure: {packages & EFFECTS}"
+    if here != "models/networks":
+        assert "torch" not in at_module_level(path), f"{name_of(path)} loads torch"
+    for package, owner in OWNERS.items():
+        assert package not in packages or here == owner, f"{name_of(path)} imports {package}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_names_are_imported_from_where_they_are_made(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("livespt."):
+            continue
+        source = MODULES[(node.module or "").removeprefix("livespt.")]
+        if source.stem == "__init__":
+            continue
+        others = [n for n in tree(source).body if isinstance(n, ast.ImportFrom)]
+        borrowed = {alias.asname or alias.name for other in others for alias in other.names}
+        again = borrowed & {alias.name for alias in node.names}
+        assert not again, f"{name_of(path)}: {again} of {node.module} are another's"
+
+
+def test_rooms_are_neither_closets_nor_halls() -> None:
+    counts = Counter(path.parent for path in SOURCES if path.stem not in ("__init__", "__main__"))
+    for folder, count in counts.items():
+        if folder.parent != ROOT:
+            assert count in ROOM, f"{name_of(folder)} has {count} files: split it by noun"
+
+
+def test_every_room_has_a_door() -> None:
+    for path in SOURCES:
+        if path.stem != "__init__" or path.parent.parent == ROOT:
+            continue
+        doors = [node for node in tree(path).body if isinstance(node, ast.Assign)]
+        (shown,) = [ast.literal_eval(node.value) for node in doors]
+        inside = {p.stem for p in path.parent.glob("*.py") if not p.stem.startswith("__")}
+        inside |= {p.parent.name for p in path.parent.glob("*/__init__.py")}
+        assert shown == sorted(shown) and inside <= set(shown), f"{name_of(path)}: {inside}"
+
+
+def test_a_class_has_one_meaning() -> None:
+    counts = Counter(name for path in SOURCES for name in classes(path))
+    assert [name for name, count in counts.items() if count > 1] == []
 
 
 def test_every_room_is_listed() -> None:

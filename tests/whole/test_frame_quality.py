@@ -22,7 +22,8 @@ from livespt.stream import frame_quality, pipeline, timing
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError
 from livespt.stream.notices import Notices
-from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.ring.reader import RingReader
+from livespt.stream.ring.writer import RingWriter
 from livespt.stream.settings import Settings
 from livespt.stream.sinks import StoredReplay
 from livespt.stream.store.movie import MovieWriter

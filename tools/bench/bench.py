@@ -17,7 +17,7 @@ from typing import Any
 from livespt.stream.errors import SettingError, StoreError
 from livespt.tools.bench import floor, holding, inputs, load, others, table, turns, worker
 from livespt.tools.bench.rows import Row, chosen
-from livespt.tools.bench.turns import Plan, Series, Side, Unable
+from livespt.tools.bench.turns import Series, Side, TurnPlan, Unable
 
 PAIRS, FRAMES, LAUNCHES = 10, 200, 5
 QUICK_PAIRS, QUICK_FRAMES, QUICK_LAUNCHES = 4, 40, 2
@@ -57,13 +57,13 @@ class Choices:
     others: bool = True
     holding: bool = False
 
-    def plan(self, row: Row) -> Plan:
+    def plan(self, row: Row) -> TurnPlan:
         """How much of a row is measured."""
         pairs = self.pairs or (QUICK_PAIRS if self.quick else PAIRS)
         frames = self.frames or (QUICK_FRAMES if self.quick else FRAMES)
         launches = min(QUICK_LAUNCHES if self.quick else LAUNCHES, pairs)
         chunk = max(1, round(frames * row.share))
-        return Plan(pairs, chunk, min(chunk, frames), launches)
+        return TurnPlan(pairs, chunk, min(chunk, frames), launches)
 
 
 def bench(
@@ -148,7 +148,7 @@ def _row(
 
 
 def _beside(
-    row: Row, ours: Side, job: dict[str, Any], folder: Path, plan: Plan
+    row: Row, ours: Side, job: dict[str, Any], folder: Path, plan: TurnPlan
 ) -> list[dict[str, Any]]:
     """Other programs at the same job, each in turns with this build."""
     frames = max(1, round(OTHERS_SHARE * plan.frames / row.share / others.BATCH)) * others.BATCH

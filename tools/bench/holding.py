@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livespt.tools.bench.turns import Side, Worker
+from livespt.tools.bench.turns import BuildWorker, Side
 
 FRAMES = 2000  # of a try
 MOST_BEHIND = 3
@@ -66,7 +66,7 @@ def _try(
     """Whether a paced run of `frames` held, and the rate of the unpaced ones before."""
     with (
         tempfile.TemporaryDirectory(dir=folder) as own,
-        Worker(side, {**job, "folder": own}) as worker,
+        BuildWorker(side, {**job, "folder": own}) as worker,
     ):
         worker.hear()
         worker.ask(frames=warm_up)

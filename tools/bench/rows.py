@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from livespt.stream.errors import SettingError
-from livespt.tools.cli.settings import nearest
+from livespt.stream.errors import SettingError, nearest
 
 
 class Row(NamedTuple):

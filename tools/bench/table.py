@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from livespt.tools.bench.holding import Bounds
-from livespt.tools.bench.turns import Plan, Series, differing, ratios, spread
+from livespt.tools.bench.turns import Series, TurnPlan, differing, ratios, spread
 
 # name, width and form of each column; those that need another build
 COLUMNS = (
@@ -25,7 +25,7 @@ COLUMNS = (
 COMPARED = ("other_ms", "ratio", "least", "greatest", "results")
 
 
-def row_result(name: str, plan: Plan, series: Sequence[Series]) -> dict[str, Any]:
+def row_result(name: str, plan: TurnPlan, series: Sequence[Series]) -> dict[str, Any]:
     """Values of a row.
 
     `ratio` is the median over the pairs of this build's CPU in units of the other's, `least` and

@@ -37,7 +37,7 @@ class Side(NamedTuple):
     frames: int = 0  # of a chunk; 0: as planned
 
 
-class Plan(NamedTuple):
+class TurnPlan(NamedTuple):
     """How much is measured."""
 
     pairs: int
@@ -55,7 +55,7 @@ class Series(NamedTuple):
     facts: dict[str, Any]  # where its code lies, versions
 
 
-class Worker:
+class BuildWorker:
     """One process that does a job as ordered; a context manager that ends it.
 
     Raises
@@ -131,7 +131,7 @@ def take_turns(
     sides: Sequence[Side],
     job: dict[str, Any],
     folder: Path,
-    plan: Plan,
+    plan: TurnPlan,
     passed: Callable[[int], object] = lambda pairs: None,
 ) -> list[Series]:
     """Let the sides do the same job in turns; what each did, in their order.
@@ -146,7 +146,7 @@ def take_turns(
     Raises
     ------
     Unable, LiveSptError
-        As `Worker`.
+        As `BuildWorker`.
     """
     series = [Series([], [], [], {}) for _ in sides]
     edges = [plan.pairs * launch // plan.launches for launch in range(plan.launches + 1)]
@@ -174,18 +174,18 @@ def _started(
     job: dict[str, Any],
     folder: Path,
     series: Sequence[Series],
-) -> list[Worker]:
+) -> list[BuildWorker]:
     """Start a process of each side, all at once, and wait until they are ready."""
     workers = []
     for side in sides:
         own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
-        workers.append(stack.enter_context(Worker(side, {**job, "folder": own})))
+        workers.append(stack.enter_context(BuildWorker(side, {**job, "folder": own})))
     for worker, one in zip(workers, series, strict=True):
         one.facts.update(worker.hear()["facts"])
     return workers
 
 
-def _all(workers: Sequence[Worker], **order: Any) -> list[dict[str, Any]]:
+def _all(workers: Sequence[BuildWorker], **order: Any) -> list[dict[str, Any]]:
     """Send all the same order at once; their answers. Nothing is measured meanwhile."""
     for worker in workers:
         worker.tell(**order)

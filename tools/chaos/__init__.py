@@ -7,6 +7,7 @@ __all__ = [
     "files",
     "good_files",
     "hostile_publisher",
+    "kill_checks",
     "kills",
     "latency",
     "messages",

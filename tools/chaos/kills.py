@@ -13,66 +13,37 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from livespt.acquisition.microscope.hook import Put
 from livespt.acquisition.microscope.microscope import Acquired
-from livespt.acquisition.simulated import Scenario, virus_entry
-from livespt.stream.errors import InputError, LiveSptError
+from livespt.stream.errors import LiveSptError
 from livespt.stream.host.shared_memory import free_bytes
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop
+from livespt.tools.chaos.kill_checks import FREE, HZ, Tally, camera, compare, facts, look, movie
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.live import record
-from livespt.tools.runs.options import Facts, Options
+from livespt.tools.runs.options import Options
 from livespt.tools.runs.replay import replay
 from livespt.tools.runs.resume import resume
 
-FREE = "tcp://127.0.0.1:0"  # any free port
-TABLES = ("spots", "states", "events")
-HZ = 50.0
-N_FRAMES = 100  # of the simulated movie, which begins anew when it is over
 A_RUN = 4  # kills of the analyzer in a run
 AT_WORK, AT_WORK_S = 0.7, 300.0  # share of kills at work, the others may hit a start; for so long
-OPEN_S = 2.0  # promised
 CHECKPOINT_S = 0.5
 END_S = 300.0  # for an orphaned run to end, on a machine that is very busy
 PRELOAD = [
     "livespt.tools.runs.live",
     "livespt.tools.runs.replay",
-    "livespt.models.motion.uncoating",
+    "livespt.models.infer",
     "onnxruntime",
 ]
-
-
-@dataclass
-class Tally:
-    """What came of the kills of one kind."""
-
-    kills: int = 0
-    opened_s: float = 0.0  # longest
-    lost: int = 0  # frames that were handed over, or rows that were committed, and are not there
-    changed: int = 0  # tables that are not those of an uninterrupted run
-    ghosts: int = 0  # frames that are not what was recorded
-    faults: int = 0  # that verify finds
-    wrong: list[str] = field(default_factory=list)
-
-    def figures(self) -> dict[str, Any]:
-        """For printing."""
-        bad = self.lost or self.changed or self.ghosts or self.faults or self.wrong
-        opened_s, wrong = round(self.opened_s, 3), "; ".join(self.wrong[:3])
-        late = [f"opened within {opened_s} s"] if self.opened_s > OPEN_S else []
-        return asdict(self) | {
-            "opened_s": opened_s, "wrong": wrong, "held": not bad, "late": late
-        }  # fmt: skip
 
 
 def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -101,56 +72,6 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         found[name] = tally.figures()
         say(f"{name}: {found[name]}")
     return found
-
-
-def movie() -> list[NDArray[Any]]:
-    """Images of the simulated camera."""
-    sample = Scenario(1, N_FRAMES, (96, 96), viruses=8, uncoating=4, visitors=6)
-    return [frame.image for frame in virus_entry(sample)]
-
-
-def facts(images: list[NDArray[Any]]) -> Facts:
-    """What is known of them."""
-    return Facts("chaos", "yx", images[0].shape, images[0].dtype.str, 0.1, 1 / HZ)
-
-
-def look(path: Path, images: list[NDArray[Any]], tally: Tally) -> RunReader:
-    """Open a run, cut as it is, and compare the frames and the tables that it has."""
-    begin = time.perf_counter()
-    reader = open_run(path)
-    rows = reader.frames
-    tally.opened_s = max(tally.opened_s, time.perf_counter() - begin)
-    for i in range(reader.n_frames):
-        try:
-            frame = reader.frame(i)
-            tally.ghosts += not np.array_equal(frame.image, images[frame.number % len(images)])
-        except InputError as error:
-            tally.wrong.append(str(error))
-    tally.lost += max(0, len(rows) - reader.n_frames)
-    analyzed = rows[rows["analyzed"] == 1]
-    seen, counts = np.unique(reader.spots["frame"], return_counts=True)
-    if not np.array_equal(analyzed["frame"][analyzed["spots"] > 0], seen) or not np.array_equal(
-        analyzed["spots"][analyzed["spots"] > 0], counts
-    ):
-        tally.wrong.append(f"frames and spots of {path} do not agree")
-    if not np.array_equal(reader.events["seq"], np.arange(len(reader.events))):
-        tally.wrong.append(f"events of {path} have a gap")
-    return reader
-
-
-def compare(path: Path, cuts: list[RunReader], folder: Path, tally: Tally) -> None:
-    """The whole run against what it held when it was cut, and against an uninterrupted replay."""
-    whole = open_run(path)
-    for cut in cuts:
-        for name in TABLES:
-            held = getattr(cut, name)
-            tally.lost += getattr(whole, name)[: len(held)].tobytes() != held.tobytes()
-    tally.faults += sum(1 for _ in verify(path))
-    again = folder / "again.zarr"
-    replay(path, again, Options(), endpoint=FREE, say=lambda text: None)
-    for name in TABLES:
-        tally.changed += getattr(open_run(again), name).tobytes() != getattr(whole, name).tobytes()
-    shutil.rmtree(again)
 
 
 def kill_analyzers(
@@ -231,21 +152,6 @@ def _until(
         return Acquired(count, 0, 0, "", False)
 
     return acquire
-
-
-def camera(
-    put: Put, images: list[NDArray[Any]], is_over: Callable[[], bool], hz: float = HZ
-) -> Iterator[int]:
-    """Put frames at this rate until it is over; yield how many were handed over."""
-    number, begin = 0, time.monotonic()
-    while not is_over():
-        time.sleep(max(0.0, begin + number / hz - time.monotonic()))
-        put(
-            images[number % len(images)], number=number, t=number, channel=0, position=0,
-            time_s=number / hz, clock=0, captured_ns=time.monotonic_ns(),
-        )  # fmt: skip
-        number += 1
-        yield number
 
 
 def kill_writers(

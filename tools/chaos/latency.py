@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import LiveSptError
-from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.ring.reader import RingReader
+from livespt.stream.ring.writer import RingWriter
 from livespt.stream.types import SPOT, STATE, Stop, Update
 from livespt.stream.wire.publisher import Publisher
 from livespt.tools.chaos.trial_publisher import ANSWER_S, EVENTS, START, context, made_up
-from livespt.tools.chaos.trial_subscriber import Follower
+from livespt.tools.chaos.trial_subscriber import TrialSubscriber
 
 SLOTS = 128
 FRAME_HZ = 50.0
@@ -34,7 +35,7 @@ SETTLE_S = 2.0  # at the beginning of a phase: processes start or end
 WORST = 2.0  # times as slow with subscribers, at p99
 
 
-class Published(NamedTuple):
+class PublisherFigures(NamedTuple):
     """What the publishing process measured."""
 
     latency_ms: NDArray[np.float64]  # (frames,), hook to published; NaN: never published
@@ -65,7 +66,7 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
                 follower.process.kill()
                 follower.process.join()
         ring.end()
-        published: Published = _hear(ours)
+        published: PublisherFigures = _hear(ours)
     finally:
         publisher.kill()
         ring.close()
@@ -91,9 +92,9 @@ class Camera:
             time.sleep(max(0.0, begin + self._period_s - time.monotonic()))
 
 
-def _one(endpoint: str, folder: Path, at: int, i: int) -> Follower:
+def _one(endpoint: str, folder: Path, at: int, i: int) -> TrialSubscriber:
     topics = ("event", "update", "image") if i == 1 else ("event", "update")
-    return Follower(endpoint, folder / f"{at} {i}.events", topics)
+    return TrialSubscriber(endpoint, folder / f"{at} {i}.events", topics)
 
 
 def _hear(pipe: Connection) -> Any:
@@ -103,7 +104,7 @@ def _hear(pipe: Connection) -> Any:
 
 
 def _judged(
-    published: Published,
+    published: PublisherFigures,
     phases: list[tuple[bool, int, int]],
     camera: Camera,
     say: Callable[[str], None],
@@ -148,7 +149,7 @@ def _publish(pipe: Connection, ring_name: str) -> None:
     lost = reader.lost
     reader.close()
     publisher.close(Stop(START.run, "complete"), linger_s=0.5)
-    pipe.send(Published(np.array(latency), lost))
+    pipe.send(PublisherFigures(np.array(latency), lost))
 
 
 if __name__ == "__main__":

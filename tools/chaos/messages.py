@@ -25,7 +25,7 @@ from livespt.stream.wire import codec, keys
 from livespt.stream.wire.publisher import BEAT_S
 from livespt.tools.chaos.hostile_publisher import hostile_publisher
 from livespt.tools.chaos.trial_publisher import Child, Health, Plan, made_up, publishing
-from livespt.tools.chaos.trial_subscriber import Follower
+from livespt.tools.chaos.trial_subscriber import TrialSubscriber
 
 HANG_S = 5.0  # promised: nobody waits longer
 GIVE_UP_S = 300.0  # for what a busy machine does late
@@ -63,7 +63,7 @@ OPENINGS = (
 )
 
 
-class Judged(NamedTuple):
+class Findings(NamedTuple):
     """What went wrong, and what took longer than is promised, in words."""
 
     failed: list[str]
@@ -172,7 +172,7 @@ def settled(child: Child, before: Health) -> Health:
 
 def listening(
     times: int, folder: Path, key: str, say: Callable[[str], None]
-) -> tuple[dict[str, Any], Judged]:
+) -> tuple[dict[str, Any], Findings]:
     """Attack the two sockets of a publisher; with `key`, one that wants keys."""
     where = "with keys" if key else "without keys"
     pair = keys.of_follower(Path(key)) if key else None
@@ -186,9 +186,9 @@ def listening(
     figures: dict[str, Any] = {}
     with publishing(Plan(keys=str(folder) if key else "")) as child:
         path = folder / f"honest {bool(key):d}.events"
-        honest = Follower(child.endpoint, path, key=key)
+        honest = TrialSubscriber(child.endpoint, path, key=key)
         if not honest.has_joined():
-            return figures, Judged([f"the honest follower {where} never joined"], late)
+            return figures, Findings([f"the honest follower {where} never joined"], late)
         before = child.health()
         for at, (name, attack) in enumerate(attacks.items()):
             begin = time.monotonic()
@@ -213,7 +213,7 @@ def listening(
         failed.append(f"{where}: memory grew by {now.rss_mb - before.rss_mb:.0f} MB")
     if not now.counts["malformed"]:
         failed.append(f"{where}: no malformed message was counted")
-    return figures, Judged(failed, late)
+    return figures, Findings(failed, late)
 
 
 def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -240,10 +240,10 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     late: list[str] = []
     for name, key in (("plain", ""), ("curve", str(folder / "mallory.key"))):
         try:
-            figures[name], judged = listening(times, folder, key, say)
+            figures[name], findings = listening(times, folder, key, say)
         except LiveSptError as error:
-            judged = Judged([f"{name}: {error}"], [])
-        failed, late = failed + judged.failed, late + judged.late
+            findings = Findings([f"{name}: {error}"], [])
+        failed, late = failed + findings.failed, late + findings.late
     suffered, wrong = hostile_publisher(times, spoilt, say)
     figures["hostile publisher"] = suffered._asdict()
     if suffered.memory_mb > MEMORY_MB:

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from livespt.stream.errors import LiveSptError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.store.frame_log import LogReader
-from livespt.stream.store.movie import MovieReader, MovieWriter
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.run import create_run, open_run
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.store.verify import verify

@@ -24,7 +24,7 @@ from livespt.acquisition.microscope.microscope import Acquired
 from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.stream.store.run import open_run
 from livespt.stream.store.verify import verify
-from livespt.tools.chaos.kills import FREE, camera
+from livespt.tools.chaos.kill_checks import FREE, camera
 from livespt.tools.runs.live import record
 from livespt.tools.runs.options import Facts, Options
 

@@ -22,7 +22,7 @@ from livespt.stream.types import EVENT
 from livespt.tools.chaos import latency
 from livespt.tools.chaos.cut_relay import Relay
 from livespt.tools.chaos.trial_publisher import Child, Plan, free_endpoint
-from livespt.tools.chaos.trial_subscriber import PATIENCE_S, Follower, Seen
+from livespt.tools.chaos.trial_subscriber import PATIENCE_S, Seen, TrialSubscriber
 
 HARDSHIPS = ("late", "stalled 10 s", "stalled 60 s", "killed", "cut off")
 TOGETHER = 50  # followers of one run
@@ -59,7 +59,7 @@ class Run:
         self._child = Child(self._plan)
         self._relay = Relay(self._child.endpoint)
         self.hardships = [HARDSHIPS[i % len(HARDSHIPS)] for i in range(n)]
-        self.followers: dict[int, Follower] = {}
+        self.followers: dict[int, TrialSubscriber] = {}
         self._deeds = [deed for i in range(n) for deed in self._deeds_to(i)]
         self._deeds += [Deed(at_s, self._restart) for at_s in KILLS_S]
 
@@ -112,7 +112,7 @@ class Run:
         cut_off = self.hardships[i] == "cut off"
         endpoint = self._relay.endpoint if cut_off else self._plan.endpoint
         topics = ("event",) if cut_off else ("event", "update")
-        self.followers[i] = Follower(endpoint, self._folder / f"{i}.events", topics)
+        self.followers[i] = TrialSubscriber(endpoint, self._folder / f"{i}.events", topics)
 
     def _stop(self, i: int) -> None:
         """Stop a follower that has joined: one that has not would give up when it wakes."""

@@ -33,7 +33,7 @@ class Seen(NamedTuple):
     longest_wait_s: float = 0.0  # from one event to the next
 
 
-class Follower:
+class TrialSubscriber:
     """One who follows a run into the file `path`."""
 
     def __init__(

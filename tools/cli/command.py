@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from livespt.stream.errors import SettingError
-from livespt.tools.cli.settings import ASSIGNMENT, nearest, read_toml
+from livespt.stream.errors import SettingError, nearest
+from livespt.tools.cli.settings import ASSIGNMENT, read_toml
 
 PATH = click.Path(path_type=Path)
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
-from livespt.stream.errors import SettingError
+from livespt.stream.errors import SettingError, nearest
 
 ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean X?)`, or nothing when no known word is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 def check(keys: Iterable[str], known: Iterable[str], where: str) -> None:

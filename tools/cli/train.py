@@ -219,10 +219,10 @@ def train_uncoating(
 @click.option("--overwrite", is_flag=True)
 def train_hologram(field: Path, **values: Any) -> None:
     """A localizer of height and polarizability from one particle of FIELD.npy ("simulated")."""
-    from livespt.models.optics.holograms import Microscope
+    from livespt.models.optics.holograms import HolographicMicroscope
     from livespt.tools.train_localizer.hologram import train
 
-    optics = Microscope(
+    optics = HolographicMicroscope(
         values.pop("wavelength_um"), values.pop("na"), values.pop("medium"), values.pop("pixel_um")
     )
     report(train(field, microscope=optics, **values))

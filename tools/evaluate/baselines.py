@@ -44,7 +44,7 @@ SORTED = 1.5  # lengths of a batch are within this factor: little padding, yet n
 READ = 60_000  # points that are read together
 
 
-class Plan(NamedTuple):
+class BaselinePlan(NamedTuple):
     """How one network is trained."""
 
     name: str  # in the table
@@ -54,8 +54,8 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "lstm": Plan("windowed LSTM", 3000, 120, 3e-3),
-    "unet": Plan("whole-track U-Net", 2000, 30, 2e-3),
+    "lstm": BaselinePlan("windowed LSTM", 3000, 120, 3e-3),
+    "unet": BaselinePlan("whole-track U-Net", 2000, 30, 2e-3),
 }
 
 

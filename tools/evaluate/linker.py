@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.simulate.crowds import DENSITIES, MOTION, Scene, scene, steps
+from livespt.models.simulate.crowds import DENSITIES, MOTION, CrowdScene, scene, steps
 from livespt.stream.errors import SettingError, StoreError
 from livespt.stream.link.offline import link_points
 from livespt.tools.evaluate import linker_checks as checks, other_linkers
 from livespt.tools.evaluate.other_linkers import Linked
-from livespt.tools.score.tracks import Table, mistakes, score, without_short
+from livespt.tools.score.tracks import TrackPoints, mistakes, score, without_short
 
 UNSEEN = 20_000  # evaluation's scenes have seeds from 100 times this on
 # missed frames that are bridged; with 3 trackpy and btrack are worse
@@ -92,18 +92,18 @@ def linkers(judges: bool = True) -> dict[str, Linked]:
     return {"livespt": ours, REFINED: refined} | (other_linkers.judges() if judges else {})
 
 
-def judged(name: str, linker: Linked, movie: Scene, search_range: float) -> dict[str, Any]:
+def judged(name: str, linker: Linked, movie: CrowdScene, search_range: float) -> dict[str, Any]:
     """Measures of one linker's tracks of one scene."""
     begin = time.process_time()
     track = linker(movie.frame, movie.point, search_range, MEMORY.get(name, 0))
     spent = time.process_time() - begin
     track = without_short(track)
-    true = Table(movie.true_frame, movie.true_point, movie.true_particle)
+    true = TrackPoints(movie.true_frame, movie.true_point, movie.true_particle)
     wrong = mistakes(movie.frame, movie.particle, track)
     return {
         "linker": name,
         "range_px": search_range,
-        **score(true, Table(movie.frame, movie.point, track))._asdict(),
+        **score(true, TrackPoints(movie.frame, movie.point, track))._asdict(),
         "switches": wrong.switches,
         "wrong_links": wrong.wrong,
         "tracks": wrong.tracks,
@@ -111,7 +111,7 @@ def judged(name: str, linker: Linked, movie: Scene, search_range: float) -> dict
     }
 
 
-def largest_step(movie: Scene) -> float:
+def largest_step(movie: CrowdScene) -> float:
     """The 99.9 % quantile of the steps of localized particles, px."""
     return float(np.quantile(np.linalg.norm(steps(movie), axis=1), 0.999))
 
@@ -136,7 +136,7 @@ def cell(
     return [where | _pooled(found) for found in rows.values()]
 
 
-def _truth(movie: Scene, *_: Any) -> NDArray[np.int64]:
+def _truth(movie: CrowdScene, *_: Any) -> NDArray[np.int64]:
     return movie.particle
 
 

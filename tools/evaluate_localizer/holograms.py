@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
 from livespt.models.optics import holograms
-from livespt.models.optics.holograms import Microscope, Sphere
+from livespt.models.optics.holograms import HolographicMicroscope, Sphere
 from livespt.models.optics.propagation import peak, refocus, tamura
 from livespt.models.runtime.card import add_metrics
 from livespt.stream.errors import ModelError
@@ -33,7 +33,7 @@ RADII_UM, INDICES = (0.15, 0.2, 0.25, 0.3), (1.45, 1.5, 1.55, 1.6, 1.65)
 Floats = NDArray[np.float64]
 
 
-class Case(NamedTuple):
+class HologramCase(NamedTuple):
     """Fields of one kind."""
 
     number: int  # of the seed
@@ -57,14 +57,15 @@ def evaluate(
     card = localizer.session.card
     if "reference" not in card or "z" not in card.get("extras", ()):
         raise ModelError(f"{model} measures no height: make one with `livespt train hologram`")
-    m = Microscope(**card["input"]["microscope"])
+    m = HolographicMicroscope(**card["input"]["microscope"])
     known = Reference(card["reference"]["radius_um"], card["reference"]["refractive_index"])
     metrics: dict[str, Any] = {
         "height": [
-            height(localizer, m, Case(k, noise, known), frames) for k, noise in enumerate(NOISES)
+            height(localizer, m, HologramCase(k, noise, known), frames)
+            for k, noise in enumerate(NOISES)
         ],
         "height_among_others": height(
-            localizer, m, Case(50, NOISES[0], known, 6, (256, 256)), max(frames // 6, 1)
+            localizer, m, HologramCase(50, NOISES[0], known, 6, (256, 256)), max(frames // 6, 1)
         ),
         "polarizability": [
             _polarizabilities(localizer, m, known, noise, max(frames // 20, 2)) for noise in NOISES
@@ -79,7 +80,9 @@ def evaluate(
     return metrics
 
 
-def height(localizer: Localizer, m: Microscope, case: Case, frames: int) -> dict[str, Any]:
+def height(
+    localizer: Localizer, m: HolographicMicroscope, case: HologramCase, frames: int
+) -> dict[str, Any]:
     """Errors along the axis (nm) and in the plane (nm), beside refocusing's; precision's truth."""
     errors, rivals = [], []
     for k in range(frames):
@@ -114,7 +117,7 @@ def height(localizer: Localizer, m: Microscope, case: Case, frames: int) -> dict
 
 
 def _polarizabilities(
-    localizer: Localizer, m: Microscope, known: Reference, noise: float, frames: int
+    localizer: Localizer, m: HolographicMicroscope, known: Reference, noise: float, frames: int
 ) -> dict[str, Any]:
     """Mean absolute errors (shares) over sizes and indices, the reference's own value taken out."""
     laws: dict[str, Callable[[float, float], float]] = {
@@ -126,7 +129,7 @@ def _polarizabilities(
     rows, found, cells = [], 0, []
     for a, radius in enumerate(RADII_UM):
         for b, index in enumerate(INDICES):
-            case = Case(100 + 10 * a + b, noise, Reference(radius, index))
+            case = HologramCase(100 + 10 * a + b, noise, Reference(radius, index))
             ratio = []
             for k in range(frames):
                 field, (sphere,) = _field(case, k, m)
@@ -153,7 +156,9 @@ def _polarizabilities(
     }
 
 
-def _field(case: Case, k: int, m: Microscope) -> tuple[NDArray[np.complex64], list[Sphere]]:
+def _field(
+    case: HologramCase, k: int, m: HolographicMicroscope
+) -> tuple[NDArray[np.complex64], list[Sphere]]:
     """Field `k` of a kind, and the spheres in it."""
     rng = np.random.default_rng((SEED, case.number, k))
     half = np.array(case.shape) / 2
@@ -171,7 +176,7 @@ def _field(case: Case, k: int, m: Microscope) -> tuple[NDArray[np.complex64], li
     return field + holograms.noise(case.shape, case.noise, rng, m), spheres
 
 
-def _error(found: NDArray[np.void], sphere: Sphere, m: Microscope) -> list[float]:
+def _error(found: NDArray[np.void], sphere: Sphere, m: HolographicMicroscope) -> list[float]:
     """y, x, z (nm) less the truth, claimed dz, dy (nm), polarizability; NaN: not found."""
     away = np.hypot(found["y"] - sphere.y, found["x"] - sphere.x)
     if not len(found) or away.min() > REACH_PX:
@@ -197,7 +202,7 @@ def _parts(field: NDArray[np.complex64]) -> NDArray[np.float32]:
     return np.stack([field.real, field.imag])
 
 
-def _false(localizer: Localizer, m: Microscope, frames: int) -> float:
+def _false(localizer: Localizer, m: HolographicMicroscope, frames: int) -> float:
     """Detections a million pixels where there is noise alone."""
     rng = np.random.default_rng((SEED, 999))
     fields = (holograms.noise((256, 256), NOISES[0], rng, m) for _ in range(frames))

@@ -14,35 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
-from livespt.models.render.spot_movies import Case, bound, movie, spot_frame
+from livespt.models.render.spot_movies import SpotCase, bound, movie, spot_frame
 from livespt.models.runtime.card import add_metrics
 from livespt.tools.evaluate_localizer import targets
 from livespt.tools.evaluate_localizer.other_localizers import Set, judges, skipped, tune
 from livespt.tools.evaluate_localizer.report import write_report
 from livespt.tools.evaluate_localizer.speed import speed
 from livespt.tools.score import spots as accuracy
-from livespt.tools.score.spots import Floats, Tally
+from livespt.tools.score.spots import Floats, SpotTally
 
 SEED = 20_000  # of evaluation frames: no training or tuning used it
 TUNING = 30_000  # of the movies that the judges' thresholds are chosen on
 TUNED_ON = 4  # frames
 WIDE = (512, 512)
 CASES = (
-    Case(snr=5), Case(snr=7), Case(snr=10), Case(snr=20),
-    Case(snr=5, sigma_px=1.0), Case(snr=20, sigma_px=1.0),
-    Case(snr=5, sigma_px=2.0), Case(snr=20, sigma_px=2.0),
-    Case(background=20.0), Case(background=1000.0), Case(snr=5, background=20.0),
-    Case(snr=5, uneven=True), Case(snr=10, uneven=True, background=300.0),
-    Case(offset=1000.0, gain_e_per_count=0.25), Case(offset=10.0, gain_e_per_count=4.0),
-    Case(spread=0.3), Case(n=100, apart_px=5.0), Case(snr=5, n=100, apart_px=5.0),
-    Case(n=100, apart_px=0.0), Case(snr=5, n=100, apart_px=0.0),
+    SpotCase(snr=5), SpotCase(snr=7), SpotCase(snr=10), SpotCase(snr=20),
+    SpotCase(snr=5, sigma_px=1.0), SpotCase(snr=20, sigma_px=1.0),
+    SpotCase(snr=5, sigma_px=2.0), SpotCase(snr=20, sigma_px=2.0),
+    SpotCase(background=20.0), SpotCase(background=1000.0), SpotCase(snr=5, background=20.0),
+    SpotCase(snr=5, uneven=True), SpotCase(snr=10, uneven=True, background=300.0),
+    SpotCase(offset=1000.0, gain_e_per_count=0.25), SpotCase(offset=10.0, gain_e_per_count=4.0),
+    SpotCase(spread=0.3), SpotCase(n=100, apart_px=5.0), SpotCase(snr=5, n=100, apart_px=5.0),
+    SpotCase(n=100, apart_px=0.0), SpotCase(snr=5, n=100, apart_px=0.0),
 )  # fmt: skip
 CROWD = {
-    f"{n} spots, SNR {snr}": Case(snr=snr, n=n, apart_px=0.0, shape=WIDE)
+    f"{n} spots, SNR {snr}": SpotCase(snr=snr, n=n, apart_px=0.0, shape=WIDE)
     for n in (100, 500)
     for snr in (3, 5, 10)
 }
-PLAIN = Case(snr=5, n=100, apart_px=0.0, shape=WIDE)
+PLAIN = SpotCase(snr=5, n=100, apart_px=0.0, shape=WIDE)
 ROBUST = {
     **{
         f"sigma {sigma}, SNR {snr}": PLAIN._replace(snr=snr, sigma_px=sigma)
@@ -64,11 +64,11 @@ ROBUST = {
     "20 cosmic rays": PLAIN._replace(cosmic=20),
 }
 EMPTY = {
-    "noise": Case(n=0, shape=WIDE),
-    "background 1000": Case(n=0, background=1000.0, shape=WIDE),
-    "uneven": Case(n=0, uneven=True, shape=WIDE),
-    "100 hot pixels": Case(n=0, hot=100, shape=WIDE),
-    "20 cosmic rays": Case(n=0, cosmic=20, shape=WIDE),
+    "noise": SpotCase(n=0, shape=WIDE),
+    "background 1000": SpotCase(n=0, background=1000.0, shape=WIDE),
+    "uneven": SpotCase(n=0, uneven=True, shape=WIDE),
+    "100 hot pixels": SpotCase(n=0, hot=100, shape=WIDE),
+    "20 cosmic rays": SpotCase(n=0, cosmic=20, shape=WIDE),
 }
 
 
@@ -130,14 +130,14 @@ def localize(localizer: Localizer, image: NDArray[Any]) -> Floats:
 
 
 def _movie(
-    case: Case, frames: int, seed: tuple[int, ...] = (SEED,)
+    case: SpotCase, frames: int, seed: tuple[int, ...] = (SEED,)
 ) -> tuple[list[NDArray[np.uint16]], list[Floats]]:
     return movie((*seed, case.n, round(10 * case.snr)), case, frames)
 
 
 def _table(
-    localizer: Localizer, scenes: dict[str, Case], frames: int, with_judges: bool, number: int
-) -> tuple[list[dict[str, Any]], dict[str, Tally]]:
+    localizer: Localizer, scenes: dict[str, SpotCase], frames: int, with_judges: bool, number: int
+) -> tuple[list[dict[str, Any]], dict[str, SpotTally]]:
     """Lines of all scenes and localizers; the tally of ours in each scene."""
     rows, ours = [], {}
     for k, (name, case) in enumerate(scenes.items()):
@@ -160,12 +160,12 @@ def _table(
     return rows, ours
 
 
-def _tuned(case: Case, seed: tuple[int, ...]) -> list[Set]:
+def _tuned(case: SpotCase, seed: tuple[int, ...]) -> list[Set]:
     images, truth = _movie(case, TUNED_ON, seed)
     return [tune(judge, images, truth) for judge in judges(case)]
 
 
-def _case(localizer: Localizer, number: int, case: Case, frames: int) -> dict[str, Any]:
+def _case(localizer: Localizer, number: int, case: SpotCase, frames: int) -> dict[str, Any]:
     tallies = []
     for k in range(frames):
         image, points = spot_frame(np.random.default_rng((SEED, number, k)), case)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.render.spot_movies import Case
+from livespt.models.render.spot_movies import SpotCase
 from livespt.tools.score import spots as accuracy
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ def skipped() -> list[str]:
     return [name for name, module in NEEDS.items() if importlib.util.find_spec(module) is None]
 
 
-def judges(case: Case) -> list[Judge]:
+def judges(case: SpotCase) -> list[Judge]:
     """Those that are installed, told of the spots' width and the camera."""
     missing = skipped()
     found = []
@@ -107,7 +107,7 @@ def find_trackpy(
     return _top(found.to_numpy(np.float64), most)
 
 
-def _picasso(case: Case, image: NDArray[Any], threshold: float, most: int | None) -> Floats:
+def _picasso(case: SpotCase, image: NDArray[Any], threshold: float, most: int | None) -> Floats:
     """Local maxima by net gradient, then a fit of a pixel-integrated round Gaussian, box of 7."""
     import matplotlib
     import pandas

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from livespt.models.localize.localizer import Localizer
-from livespt.models.render.spot_movies import Case, movie
-from livespt.tools.score.spots import Tally, pair, rmse
+from livespt.models.render.spot_movies import SpotCase, movie
+from livespt.tools.score.spots import SpotTally, pair, rmse
 
 PICTURE = (77,)  # seed of the frame that is shown
 BINS = 6
@@ -20,8 +20,8 @@ def write_report(
     folder: Path,
     localizer: Localizer,
     metrics: dict[str, Any],
-    tallies: dict[str, Tally],
-    scenes: dict[str, Case],
+    tallies: dict[str, SpotTally],
+    scenes: dict[str, SpotCase],
 ) -> None:
     """Write `report.md`, `crowd.png`, `error.png` and `precision.png` to `folder`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
-from livespt.models.render.spot_movies import Case, movie
+from livespt.models.render.spot_movies import SpotCase, movie
 from livespt.tools.evaluate_localizer.other_localizers import Judge, Set, judges, skipped
 
 ROUNDS = 3  # of all frames, each localizer in turn on each frame
@@ -34,7 +34,7 @@ def speed(
     if rival is not None:
         calls["trackpy"] = rival.__call__
     cpu, wall = _in_turn(calls, images, ROUNDS)
-    large = movie((SEED,), Case(n=1600, apart_px=0.0, shape=(2048, 2048)), 1)[0]
+    large = movie((SEED,), SpotCase(n=1600, apart_px=0.0, shape=(2048, 2048)), 1)[0]
     localizer.warm_up((2048, 2048))
     big = _in_turn({"large": localizer, "small": lambda _: localizer(images[0])}, large, 5)[0]
     facts: dict[str, Any] = {
@@ -53,7 +53,7 @@ def speed(
 
 
 def _rival() -> Set:
-    found: list[Judge] = judges(Case(n=100, apart_px=0.0, shape=(512, 512)))
+    found: list[Judge] = judges(SpotCase(n=100, apart_px=0.0, shape=(512, 512)))
     return Set(next(judge for judge in found if judge.name == "trackpy 7"), MASS)
 
 

@@ -28,7 +28,7 @@ ALONE, EDGE = 8.0, 6.0  # pixels
 COLUMNS = ("z", "y", "x")
 
 
-class Case(NamedTuple):
+class StackCase(NamedTuple):
     """One kind of stack."""
 
     snr: float = 5.0  # in the plane of focus, A / sqrt(A + background)
@@ -51,15 +51,15 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "few, SNR 3": Case(snr=3), "few, SNR 5": Case(), "few, SNR 10": Case(snr=10),
-    "many, SNR 3": Case(snr=3, n=40, apart_px=0), "many, SNR 5": Case(n=40, apart_px=0),
-    "many, SNR 10": Case(snr=10, n=40, apart_px=0),
-    "sigma_z 1.5, 9 planes": Case(sigma_z=1.5, planes=9),
-    "sigma_z 3, 30 planes": Case(sigma_z=3.0, planes=30),
-    "uneven, brightness varies": Case(snr=10, spread=0.4, uneven=True),
-    "pairs, 2 sigma_z apart": Case(snr=10, over=2.0),
-    "pairs, 3 sigma_z apart": Case(over=3.0),
-    "wide field, SNR 5": Case(depth=2.0), "wide field, SNR 10": Case(snr=10, depth=2.0),
+    "few, SNR 3": StackCase(snr=3), "few, SNR 5": StackCase(), "few, SNR 10": StackCase(snr=10),
+    "many, SNR 3": StackCase(snr=3, n=40, apart_px=0), "many, SNR 5": StackCase(n=40, apart_px=0),
+    "many, SNR 10": StackCase(snr=10, n=40, apart_px=0),
+    "sigma_z 1.5, 9 planes": StackCase(sigma_z=1.5, planes=9),
+    "sigma_z 3, 30 planes": StackCase(sigma_z=3.0, planes=30),
+    "uneven, brightness varies": StackCase(snr=10, spread=0.4, uneven=True),
+    "pairs, 2 sigma_z apart": StackCase(snr=10, over=2.0),
+    "pairs, 3 sigma_z apart": StackCase(over=3.0),
+    "wide field, SNR 5": StackCase(depth=2.0), "wide field, SNR 10": StackCase(snr=10, depth=2.0),
 }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def evaluate(model: str | Path, *, stacks: int = 20, provider: str = "cpu") -> d
     }
 
 
-def stack(rng: np.random.Generator, case: Case) -> tuple[NDArray[np.uint16], Floats, Floats]:
+def stack(rng: np.random.Generator, case: StackCase) -> tuple[NDArray[np.uint16], Floats, Floats]:
     """A stack (z, y, x), where its particles are (n, 3), and their photons in focus."""
     shape = (case.planes, SIDE, SIDE)
     points = np.empty((0, 3))
@@ -116,7 +116,7 @@ def matched(truth: Floats, found: Floats, sigma_z: float) -> tuple[NDArray[Any],
     return both[:, 0], both[:, 1]
 
 
-def _case(localizer: VolumeLocalizer, number: int, case: Case, stacks: int) -> dict[str, Any]:
+def _case(localizer: VolumeLocalizer, number: int, case: StackCase, stacks: int) -> dict[str, Any]:
     hits, missed, false = 0, 0, 0
     errors, claims, bounds = [], [], []
     for k in range(stacks):
@@ -149,7 +149,7 @@ def _case(localizer: VolumeLocalizer, number: int, case: Case, stacks: int) -> d
     return row
 
 
-def _bound(case: Case, z: Floats, photons: Floats) -> Floats:
+def _bound(case: StackCase, z: Floats, photons: Floats) -> Floats:
     """(n, 3) planes, pixels, pixels."""
     bound = optics3d.stack_bound(
         z,
@@ -187,7 +187,7 @@ def _alone(points: Floats) -> NDArray[np.bool_]:
 
 def _speed(localizer: VolumeLocalizer) -> float:
     """CPU milliseconds a stack of 16 x 256 x 256 with 48 particles (median of 5)."""
-    image = np.tile(stack(np.random.default_rng(SEED), Case(snr=10))[0], (1, 2, 2))
+    image = np.tile(stack(np.random.default_rng(SEED), StackCase(snr=10))[0], (1, 2, 2))
     localizer.warm_up(image.shape)
     times = []
     for _ in range(5):

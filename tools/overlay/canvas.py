@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from livespt.stream.store.run import open_run
 from livespt.tools.overlay import layers
-from livespt.tools.overlay.drawing import LAYERS, Look, make_drawing
+from livespt.tools.overlay.drawing import LAYERS, Visibility, make_drawing
 from livespt.tools.overlay.layers import Label, Marks
 from livespt.tools.overlay.opengl import PACKAGES, opengl
 from livespt.tools.overlay.picture import picture, write_png
 from livespt.tools.overlay.player import scene_at
-from livespt.tools.overlay.primitives import BACK, Place, Sheet, Text
+from livespt.tools.overlay.primitives import BACK, ImagePlace, Sheet, Text
 from livespt.tools.overlay.scene import Scene
 from livespt.tools.overlay.sheet import view
 from livespt.tools.overlay.visuals import corners, visuals
@@ -76,7 +76,7 @@ class Overlay:
         if show:
             self.canvas.native.setMinimumSize(*SMALLEST)
         self._fonts = FontManager()  # one for all texts: it draws every letter once, slowly
-        self.look = Look()
+        self.visibility = Visibility()
         self.view = vispy_scene.ViewBox(parent=self.canvas.scene)
         self.view.camera = vispy_scene.PanZoomCamera(aspect=1)
         self.view.camera.flip = (False, True, False)
@@ -108,7 +108,7 @@ class Overlay:
     def draw(self, scene: Scene) -> None:
         """Upload what changed; the picture follows at the canvas' next draw."""
         self._frame(scene)
-        drawing = make_drawing(scene, self.canvas.size, self.place(scene), self.look)
+        drawing = make_drawing(scene, self.canvas.size, self.place(scene), self.visibility)
         if drawing.image is not self._shown:
             self.image.set_data(_drawable(drawing.image))
             self._shown = drawing.image
@@ -125,29 +125,29 @@ class Overlay:
     def toggle(self, key: str) -> None:
         """Show or hide the layer that a key stands for."""
         if key == "p":
-            self.look = self.look._replace(panel=not self.look.panel)
+            self.visibility = self.visibility._replace(panel=not self.visibility.panel)
         elif key in LAYERS:
-            self.look = self.look._replace(hidden=self.look.hidden ^ {key})
+            self.visibility = self.visibility._replace(hidden=self.visibility.hidden ^ {key})
 
     def switch_key_map(self, shown: bool) -> None:
         """Show or hide the key map."""
-        self.look = self.look._replace(keys=shown)
+        self.visibility = self.visibility._replace(keys=shown)
 
     def shown(self) -> tuple[bool, ...]:
         """Return what can be switched: panel, key map and layers."""
-        look = self.look
-        return (look.panel, look.keys, *(key in look.hidden for key in LAYERS))
+        visibility = self.visibility
+        return (visibility.panel, visibility.keys, *(key in visibility.hidden for key in LAYERS))
 
     def fit(self, scene: Scene) -> None:
         """Show the whole image."""
         rows, columns = scene.image.shape
         self.view.camera.rect = (-0.5, -0.5, columns, rows)
 
-    def place(self, scene: Scene) -> Place:
+    def place(self, scene: Scene) -> ImagePlace:
         """Return where the image lies on the canvas."""
         transform = self.image.get_transform("visual", "canvas")
         (left, top), (right, _) = transform.map([(0, 0), (scene.image.shape[1], 0)])[:, :2]
-        return Place(float(left), float(top), float(right - left) / scene.image.shape[1])
+        return ImagePlace(float(left), float(top), float(right - left) / scene.image.shape[1])
 
     def picture(self) -> NDArray[np.uint8]:
         """Return the canvas as RGB (height, width, 3), physical pixels over `smooth`."""
@@ -164,7 +164,7 @@ class Overlay:
 
     def _frame(self, scene: Scene) -> None:
         """Place the view; fit an image of a new shape."""
-        x, y, width, height = view(scene, self.canvas.size, self.look.panel)
+        x, y, width, height = view(scene, self.canvas.size, self.visibility.panel)
         self.view.pos, self.view.size = (x, y), (width, height)
         if scene.image.shape != self._shape:
             self._shape = scene.image.shape

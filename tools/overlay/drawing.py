@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from livespt.tools.overlay import layers
 from livespt.tools.overlay.layers import Label, Marks
-from livespt.tools.overlay.primitives import BACK, Place, Sheet
+from livespt.tools.overlay.primitives import BACK, ImagePlace, Sheet
 from livespt.tools.overlay.scene import Scene
 from livespt.tools.overlay.sheet import make_sheet, view
 
 LAYERS = "tmul"  # keys of what can be hidden: tails, markers, uncoating, labels
 
 
-class Look(NamedTuple):
+class Visibility(NamedTuple):
     """What the user has switched on and off."""
 
     panel: bool = True
@@ -29,7 +29,7 @@ class Look(NamedTuple):
     note: str = ""  # more for the status line
 
 
-EVERYTHING = Look()
+EVERYTHING = Visibility()
 
 
 class Drawing(NamedTuple):
@@ -47,7 +47,7 @@ class Drawing(NamedTuple):
 
 
 def make_drawing(
-    scene: Scene, size: tuple[int, int], place: Place, look: Look = EVERYTHING
+    scene: Scene, size: tuple[int, int], place: ImagePlace, visibility: Visibility = EVERYTHING
 ) -> Drawing:
     """Lay out a scene.
 
@@ -56,20 +56,22 @@ def make_drawing(
     scene : Scene
     size : (int, int)
         Canvas width and height, pixels.
-    place : Place
+    place : ImagePlace
         Where the image lies on the canvas.
-    look : Look
+    visibility : Visibility
     """
-    shown = [] if "l" in look.hidden else layers.labels(scene, place.zoom)
+    shown = [] if "l" in visibility.hidden else layers.labels(scene, place.zoom)
     shift = 1 / place.zoom
     shadows = [Label(label.x + shift, label.y + shift, label.text, BACK) for label in shown]
     return Drawing(
-        view=view(scene, size, look.panel),
+        view=view(scene, size, visibility.panel),
         image=scene.image,
         levels=scene.levels or (0.0, 1.0),
-        tails=None if "t" in look.hidden else scene,
+        tails=None if "t" in visibility.hidden else scene,
         tail_width=layers.tail_width(place.zoom),
-        marks=layers.overlay(scene, place.zoom, "".join(look.hidden)),
+        marks=layers.overlay(scene, place.zoom, "".join(visibility.hidden)),
         labels=(shadows, shown),
-        sheet=make_sheet(scene, size, place, panel=look.panel, keys=look.keys, note=look.note),
+        sheet=make_sheet(
+            scene, size, place, panel=visibility.panel, keys=visibility.keys, note=visibility.note
+        ),
     )

@@ -153,7 +153,7 @@ class Player:
         return self.run.frame(int(self._rows[at])).image if self.run.has_movie else None
 
 
-class Live:
+class LivePlayer:
     """Follows a published run; shows an update together with its image.
 
     Parameters

@@ -42,7 +42,7 @@ class Path(NamedTuple):
     colour: Colour
 
 
-class Place(NamedTuple):
+class ImagePlace(NamedTuple):
     """Where the image lies on the canvas."""
 
     x: float  # of the outer corner of its first pixel

@@ -21,7 +21,7 @@ from livespt.tools.overlay.primitives import (
     STATUS,
     WIDE,
     Box,
-    Place,
+    ImagePlace,
     Sheet,
 )
 from livespt.tools.overlay.scene import Scene
@@ -37,18 +37,18 @@ def view(scene: Scene, size: tuple[int, int], panel: bool = True) -> tuple[int, 
     return 0, 0, max(width - int(np.clip(spare, NARROW, WIDE)), 1), max(height, 1)
 
 
-def fit(scene: Scene, size: tuple[int, int], panel: bool = True) -> Place:
+def fit(scene: Scene, size: tuple[int, int], panel: bool = True) -> ImagePlace:
     """Return the place of an image that fills its part of the canvas, centred."""
     x, y, width, height = view(scene, size, panel)
     rows, columns = scene.image.shape
     zoom = min(width / columns, height / rows)
-    return Place(x + (width - zoom * columns) / 2, y + (height - zoom * rows) / 2, zoom)
+    return ImagePlace(x + (width - zoom * columns) / 2, y + (height - zoom * rows) / 2, zoom)
 
 
 def make_sheet(
     scene: Scene,
     size: tuple[int, int],
-    place: Place,
+    place: ImagePlace,
     *,
     panel: bool = True,
     keys: bool = False,

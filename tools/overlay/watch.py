@@ -15,7 +15,7 @@ from livespt.stream.errors import InputError, MissingError, SettingError, StoreE
 from livespt.stream.store.run import open_run
 from livespt.tools.overlay.canvas import SIZE, drawer, render_scene
 from livespt.tools.overlay.opengl import no_screen, opengl
-from livespt.tools.overlay.player import Live, Player, play, scene_at, select
+from livespt.tools.overlay.player import LivePlayer, Player, play, scene_at, select
 from livespt.tools.overlay.scene import Scene
 
 FPS = 25.0  # of a movie whose frame interval is unknown
@@ -64,7 +64,7 @@ def watch(
     live = "://" in target
     if render is None:
         _refuse_window(target)
-        player: Player | Live = Live(target, key=key) if live else play(target)
+        player: Player | LivePlayer = LivePlayer(target, key=key) if live else play(target)
         if isinstance(player, Player):
             _place(player, frame)
         opengl(window=True).prepare()
@@ -123,7 +123,7 @@ def _place(player: Player, frame: int | None) -> None:
 
 def _live_scene(endpoint: str, key: Path | None) -> Scene:
     """Follow a published run until its tails are worth a picture."""
-    player = Live(endpoint, key=key)
+    player = LivePlayer(endpoint, key=key)
     try:
         deadline, seen = time.monotonic() + LIVE_WAIT_S, 0
         while time.monotonic() < deadline and not player.ended and seen < LIVE_FRAMES:

@@ -14,7 +14,7 @@ from typing import Any
 
 from livespt.tools.overlay import layers
 from livespt.tools.overlay.canvas import Overlay
-from livespt.tools.overlay.player import Live, Player, select
+from livespt.tools.overlay.player import LivePlayer, Player, select
 
 RATE_HZ = 30.0
 REST = 1.5  # of a draw's own time, left to everything else
@@ -38,7 +38,7 @@ class Window:
 
     def __init__(
         self,
-        player: Player | Live,
+        player: Player | LivePlayer,
         *,
         size: tuple[int, int] = (1280, 760),
         folder: Path = Path(),
@@ -76,7 +76,7 @@ class Window:
             return
         if self._moved or self._drawn != self._view():
             self._moved = False
-            self.overlay.look = self.overlay.look._replace(note=self._note())
+            self.overlay.visibility = self.overlay.visibility._replace(note=self._note())
             self.overlay.draw(self.scene)
             self._drawn = self._view()
 
@@ -97,7 +97,7 @@ class Window:
         words = []
         if not self.player.playing:
             words.append("paused")
-        if isinstance(self.player, Live) and self.player.ended:
+        if isinstance(self.player, LivePlayer) and self.player.ended:
             words.append("run over")
         if self.scene.lock_levels:
             words.append("contrast held")
@@ -130,7 +130,7 @@ class Window:
     def _key(self, event: Any) -> None:
         name = event.key.name if event.key is not None else ""
         if event.text == "?" or name.upper() == "H":
-            self.overlay.switch_key_map(not self.overlay.look.keys)
+            self.overlay.switch_key_map(not self.overlay.visibility.keys)
         elif name == "Escape":
             self.overlay.switch_key_map(False)
         elif name == "Space":
@@ -147,7 +147,7 @@ class Window:
             self.overlay.toggle(name.lower())
 
     def _scrub(self, name: str) -> None:
-        if isinstance(self.player, Live):
+        if isinstance(self.player, LivePlayer):
             return
         last = len(self.player) - 1
         here = self.player.at
@@ -163,7 +163,7 @@ class Window:
         self._say(f"screenshot: {path}")
 
 
-def show(player: Player | Live, say: Callable[[str], None] = print) -> None:
+def show(player: Player | LivePlayer, say: Callable[[str], None] = print) -> None:
     """Show a player in a window until it is closed."""
     if isinstance(player, Player):
         select(player.scene)

@@ -26,14 +26,14 @@ from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireEr
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.host.crash_log import crash_log
 from livespt.stream.recovery.checkpoints import EVERY_S
-from livespt.stream.ring.ring import RingWriter
+from livespt.stream.ring.writer import RingWriter
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.frame_log import LogReader
 from livespt.stream.store.run import create_run, open_run
 from livespt.stream.types import Start, Stop
 from livespt.stream.wire.codec import ENDPOINT, address
-from livespt.stream.wire.publisher import admitted
-from livespt.tools.runs.options import Facts, Live, Options, check_options
+from livespt.stream.wire.sockets import admitted
+from livespt.tools.runs.options import Facts, LiveOrders, Options, check_options
 from livespt.tools.runs.recorder import recording
 from livespt.tools.runs.supervisor import Worker
 from livespt.tools.runs.workers import analyzing
@@ -77,7 +77,7 @@ def record(
         raise StoreError(f"'{out}' exists already: choose another --out")
     ring_name = f"livespt-{uuid4().hex[:12]}"
     ring = RingWriter(ring_name, SLOTS, facts.shape, facts.dtype)
-    told = Live(ring_name, out, facts, options, endpoint, keys, durability, checkpoint_s)
+    told = LiveOrders(ring_name, out, facts, options, endpoint, keys, durability, checkpoint_s)
     workers: list[Worker] = []
     problems: list[str] = []
     acquired = None
@@ -121,7 +121,7 @@ def record(
     return stop, acquired
 
 
-def _begun(analyzer: Worker, told: Live) -> tuple[Start, Live]:
+def _begun(analyzer: Worker, told: LiveOrders) -> tuple[Start, LiveOrders]:
     """First word of the run, and what to tell from now on: where it is published."""
     start, endpoint = analyzer.hear(READY_S)
     return start, told._replace(endpoint=endpoint)

@@ -47,7 +47,7 @@ def check_options(options: Options) -> None:
         raise SettingError(f"threads must be 1 or more, not {options.threads}")
 
 
-class Live(NamedTuple):
+class LiveOrders(NamedTuple):
     """What the workers of a run are told."""
 
     ring: str

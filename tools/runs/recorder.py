@@ -11,12 +11,12 @@ import errno
 from multiprocessing.connection import Connection
 
 from livespt.stream.errors import StoreError
-from livespt.stream.ring.ring import RingReader
+from livespt.stream.ring.reader import RingReader
 from livespt.stream.sources import handed_over
 from livespt.stream.store.frame_log import LogReader
 from livespt.stream.store.movie import MovieWriter
 from livespt.stream.types import Start
-from livespt.tools.runs.options import Live
+from livespt.tools.runs.options import LiveOrders
 
 
 def store_frames(reader: RingReader, writer: MovieWriter) -> None:
@@ -45,7 +45,7 @@ def store_frames(reader: RingReader, writer: MovieWriter) -> None:
         raise StoreError(f"{reader.lost + refused} frames could not be recorded: {why}")
 
 
-def recording(pipe: Connection, live: Live, start: Start, restarts: int) -> None:
+def recording(pipe: Connection, live: LiveOrders, start: Start, restarts: int) -> None:
     """Recorder process: every frame into `movie`."""
     writer = MovieWriter(live.out, start, resume=restarts > 0, durability=live.durability)
     with RingReader(live.ring, lossless=True) as reader:

@@ -16,17 +16,17 @@ from livespt.stream.degradation import Ladder
 from livespt.stream.errors import WireError
 from livespt.stream.recovery.checkpoints import Checkpoints
 from livespt.stream.recovery.reanalysis import Recall
-from livespt.stream.ring.ring import RingReader
+from livespt.stream.ring.reader import RingReader
 from livespt.stream.sinks import Published, StoredTables
 from livespt.stream.sources import graded, handed_over, recalled
 from livespt.stream.store.attributes import read_attributes
-from livespt.stream.store.movie import MovieReader
+from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Start
 from livespt.stream.wire.event_history import StoredEvents
 from livespt.stream.wire.publisher import Publisher
 from livespt.tools.runs.compose import Chain, compose
-from livespt.tools.runs.options import Live
+from livespt.tools.runs.options import LiveOrders
 from livespt.tools.runs.resume import recomposed
 
 MAX_BEHIND = 64  # frames the analyzer may lag before it skips to the newest
@@ -70,7 +70,7 @@ class Ending:
             self._tell(first, t, second)
 
 
-def analyzing(pipe: Connection, live: Live, restarts: int) -> None:
+def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
     """Analyzer process: the loop."""
     if restarts:
         _go_on(pipe, live, restarts)
@@ -89,7 +89,7 @@ def analyzing(pipe: Connection, live: Live, restarts: int) -> None:
         _loop(pipe, live, chain, publisher, tables, reader, handed_over(graded(reader, Ladder())))
 
 
-def _go_on(pipe: Connection, live: Live, restarts: int) -> None:
+def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
     """Go on for an analyzer that died: its memory, the backlog, then the ring."""
     start = read_attributes(live.out).start
     tables = TableWriter(live.out, resume=True, durability=live.durability)
@@ -110,7 +110,7 @@ def _go_on(pipe: Connection, live: Live, restarts: int) -> None:
 
 def _loop(
     pipe: Connection,
-    live: Live,
+    live: LiveOrders,
     chain: Chain,
     publisher: Publisher,
     tables: TableWriter,
@@ -135,7 +135,7 @@ def _loop(
     pipe.send("done")
 
 
-def _publisher(live: Live, start: Start, restarts: int) -> Publisher:
+def _publisher(live: LiveOrders, start: Start, restarts: int) -> Publisher:
     """A publisher in place of the one that died."""
     deadline = time.monotonic() + PORT_S
     while True:

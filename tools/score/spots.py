@@ -23,7 +23,7 @@ APART = 8.0  # pixels without a neighbour: an isolated spot
 LONE = 1e6  # px^2, cost of a place without a partner: never worth a pair given up
 
 
-class Tally(NamedTuple):
+class SpotTally(NamedTuple):
     """What was found of the spots of one or many frames; (m, ...) over the matched ones."""
 
     which: Indices  # (m, 2) frame and row of the true place
@@ -58,7 +58,7 @@ def isolated(truth: Floats, apart: float = APART) -> NDArray[np.bool_]:
 
 def compare(
     truth: Floats, found: Floats, shape: tuple[int, int], *, frame: int = 0, radius: float = RADIUS
-) -> Tally:
+) -> SpotTally:
     """Tally of one frame.
 
     Parameters
@@ -77,7 +77,7 @@ def compare(
     kept = inside[i]
     i, j = i[kept], j[kept]
     which = np.column_stack([np.full(len(i), frame), i])
-    return Tally(
+    return SpotTally(
         which=which,
         error=found[j, :2] - truth[i],
         claimed=found[j, 2:4],
@@ -87,9 +87,9 @@ def compare(
     )
 
 
-def together(tallies: list[Tally]) -> Tally:
+def together(tallies: list[SpotTally]) -> SpotTally:
     """The tally of all frames."""
-    return Tally(
+    return SpotTally(
         which=np.concatenate([t.which for t in tallies]),
         error=np.concatenate([t.error for t in tallies]),
         claimed=np.concatenate([t.claimed for t in tallies]),
@@ -99,7 +99,7 @@ def together(tallies: list[Tally]) -> Tally:
     )
 
 
-def jaccard(tally: Tally) -> float:
+def jaccard(tally: SpotTally) -> float:
     """Found and true, over all that are found or true."""
     return _share(len(tally.error), tally.true + tally.false)
 
@@ -109,7 +109,7 @@ def rmse(error: Floats) -> float:
     return float(np.sqrt(np.mean(error**2))) if error.size else float("nan")
 
 
-def figures(tally: Tally, bound: float) -> dict[str, Any]:
+def figures(tally: SpotTally, bound: float) -> dict[str, Any]:
     """Figures of one line of a table.
 
     `rmse_px` and `isolated_px` are over the matched spots, all and isolated ones; `robust_px` is
@@ -134,7 +134,7 @@ def figures(tally: Tally, bound: float) -> dict[str, Any]:
     }
 
 
-def common(ours: Tally, theirs: Tally) -> tuple[float, float]:
+def common(ours: SpotTally, theirs: SpotTally) -> tuple[float, float]:
     """Both errors over the spots that both found."""
     keys = [{tuple(key): k for k, key in enumerate(t.which.tolist())} for t in (ours, theirs)]
     both = sorted(keys[0].keys() & keys[1].keys())

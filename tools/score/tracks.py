@@ -43,7 +43,7 @@ class Mistakes(NamedTuple):
     tracks: int
 
 
-class Table(NamedTuple):
+class TrackPoints(NamedTuple):
     """Points of tracks; at most one a frame of each."""
 
     frame: Ints  # (n,)
@@ -60,7 +60,7 @@ def without_short(track: Ints, shortest: int = 2) -> Ints:
     return kept
 
 
-def score(true: Table, found: Table, gate: float = GATE_PX) -> Score:
+def score(true: TrackPoints, found: TrackPoints, gate: float = GATE_PX) -> Score:
     """Challenge measures of found tracks.
 
     Parameters
@@ -90,19 +90,19 @@ def score(true: Table, found: Table, gate: float = GATE_PX) -> Score:
     )
 
 
-def _dense(table: Table) -> Table:
+def _dense(table: TrackPoints) -> TrackPoints:
     """Only points of tracks, by frame; tracks numbered from 0."""
     rows = np.flatnonzero(table.track >= 0)
     rows = rows[np.argsort(table.frame[rows], kind="stable")]
     track = np.unique(table.track[rows], return_inverse=True)[1].astype(np.int64)
-    return Table(table.frame[rows], table.point[rows], track)
+    return TrackPoints(table.frame[rows], table.point[rows], track)
 
 
-def _lengths(table: Table) -> Ints:
+def _lengths(table: TrackPoints) -> Ints:
     return np.bincount(table.track).astype(np.int64)
 
 
-def _near(true: Table, found: Table, gate: float) -> tuple[Ints, Ints, Floats, Ints]:
+def _near(true: TrackPoints, found: TrackPoints, gate: float) -> tuple[Ints, Ints, Floats, Ints]:
     """Pairs of tracks that come within the gate.
 
     Returns their numbers, the sum over frames of gate - distance, and how many frames that is.
@@ -126,7 +126,7 @@ def _near(true: Table, found: Table, gate: float) -> tuple[Ints, Ints, Floats, I
     return (key // width).astype(np.int64), (key % width).astype(np.int64), near, hits
 
 
-def _together(true: Table, found: Table, mine: Ints, theirs: Ints) -> Ints:
+def _together(true: TrackPoints, found: TrackPoints, mine: Ints, theirs: Ints) -> Ints:
     """Frames in which both tracks of each pair have a point."""
     if not len(mine):
         return np.empty(0, np.int64)

@@ -19,11 +19,10 @@ from livespt.models.motion.colocalization import (
     FIRST_LOOK,
     OUTCOMES,
     Limits,
-    Paths,
     chromatic_offset,
     label,
-    paths,
 )
+from livespt.models.motion.contacts import Paths, paths
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
@@ -32,7 +31,7 @@ from livespt.tools.tables.user_table import check_out, read_table, whole_file
 BESIDE = ("z", "intensity")  # of the points, where their source has them
 
 
-class Tracks(NamedTuple):
+class ChannelTracks(NamedTuple):
     """Points of one channel, one row each, in the order of their source."""
 
     frame: NDArray[np.int64]
@@ -138,7 +137,7 @@ def label_colocalization(
     }
 
 
-def _paths(*both: Tracks) -> list[tuple[Paths, NDArray[np.int64]]]:
+def _paths(*both: ChannelTracks) -> list[tuple[Paths, NDArray[np.int64]]]:
     """Both channels as paths; other stage positions are other times: nothing meets across them."""
     span = 2 * (1 + int(np.ptp(np.concatenate([some.frame for some in both]))))
     return [paths(some.frame + some.position * span, some.particle, some.point) for some in both]
@@ -158,7 +157,7 @@ def _offset(given: tuple[float, ...] | None) -> NDArray[np.float64] | None:
 
 def _of_run(
     source: Path, channels: tuple[int, int], pixel_size_um: float | None, z_step_um: float | None
-) -> tuple[Tracks, Tracks]:
+) -> tuple[ChannelTracks, ChannelTracks]:
     """Tracks of two channels, links corrected."""
     if channels[0] == channels[1]:
         raise SettingError(f"channel {channels[0]} cannot be its own partner: name two channels")
@@ -180,11 +179,11 @@ def _of_run(
         frame, position, track = (
             rows[name].astype(np.int64) for name in ("frame", "position", "track")
         )
-        both.append(Tracks(frame, position, track, place, _points(place, scale)))
+        both.append(ChannelTracks(frame, position, track, place, _points(place, scale)))
     return both[0], both[1]
 
 
-def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) -> Tracks:
+def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) -> ChannelTracks:
     if not pixel_size_um:
         raise SettingError("a table does not know its pixel size: give --pixel-size-um")
     values = read_table(path, ("frame", "particle", "y", "x"), optional=BESIDE).values
@@ -193,7 +192,7 @@ def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) 
     place = {name: column for name, column in values.items() if name in ("y", "x", *BESIDE)}
     point = _points(place, (z_step_um or pixel_size_um, pixel_size_um, pixel_size_um))
     nowhere = np.zeros(len(point), np.int64)
-    return Tracks(values["frame"], nowhere, values["particle"], place, point)
+    return ChannelTracks(values["frame"], nowhere, values["particle"], place, point)
 
 
 def _points(
@@ -208,7 +207,7 @@ def _points(
 
 
 def _write(
-    out: Path, mine: Tracks, uncoated: NDArray[Any], row: NDArray[np.bool_], overwrite: bool
+    out: Path, mine: ChannelTracks, uncoated: NDArray[Any], row: NDArray[np.bool_], overwrite: bool
 ) -> None:
     """The labelled rows as a table, in the order of the source."""
     import pandas as pd

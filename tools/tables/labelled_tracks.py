@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.types import MOTIONS
 from livespt.tools.tables.export import UNSURE
-from livespt.tools.tables.user_table import Table, read_table
+from livespt.tools.tables.user_table import UserTable, read_table
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.str_]
@@ -89,7 +89,7 @@ def read(
     return Labelled(value["frame"], particle, point, 3 if "z" in value else 2, told[0], of)
 
 
-def _rows_of(labels: Table, tracks: Path, particle: Ints) -> Ints:
+def _rows_of(labels: UserTable, tracks: Path, particle: Ints) -> Ints:
     """Row of `labels` for each particle (rows,); -1: it has none."""
     known, count = np.unique(labels.values["particle"], return_counts=True)
     if (count > 1).any():

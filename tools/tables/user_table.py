@@ -28,7 +28,7 @@ _EXACT = 2.0**53  # integers that a float64 holds exactly end here
 
 
 @dataclass(frozen=True)
-class Table:
+class UserTable:
     """A CSV file as read."""
 
     path: Path
@@ -49,7 +49,7 @@ def read_table(
     optional: Sequence[str] = (),
     adds: Sequence[str] = (),
     texts: Sequence[str] = (),
-) -> Table:
+) -> UserTable:
     """Read a CSV file with a line of column names.
 
     Parameters
@@ -95,7 +95,7 @@ def read_table(
     if "particle" in numbers and "frame" in numbers:
         _check_particles(path, numbers["frame"], numbers["particle"])
     end = "\r\n" if text[: text.find("\n") + 1].endswith("\r\n") else "\n"
-    return Table(path, columns, head, rows, end, numbers)
+    return UserTable(path, columns, head, rows, end, numbers)
 
 
 def _text(path: Path) -> str:
@@ -203,7 +203,11 @@ def _check_particles(path: Path, frames: NDArray[np.int64], particles: NDArray[n
 
 
 def write_table(
-    out: Path | str, table: Table, columns: Mapping[str, NDArray[Any]], *, overwrite: bool = False
+    out: Path | str,
+    table: UserTable,
+    columns: Mapping[str, NDArray[Any]],
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write `table` with `columns` behind its own; the file appears whole or not at all.
 

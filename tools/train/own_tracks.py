@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.motion import colocalization
+from livespt.models.motion import colocalization, contacts
 from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.tracks import Tracks
 from livespt.stream.errors import InputError, SettingError
@@ -132,7 +132,7 @@ def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.in
         raise InputError(f"{path}: row {row + 1}: uncoated is {flag[row]:g}; give 0 or 1")
     z = values.get("z", np.zeros(len(flag)))
     point = np.stack([z, values["y"], values["x"]], axis=1) * scale
-    paths, order = colocalization.paths(values["frame"], values["particle"], point)
+    paths, order = contacts.paths(values["frame"], values["particle"], point)
     uncoated = flag[order] == 1
     back = np.flatnonzero(uncoated[:-1] & ~uncoated[1:] & (np.diff(paths.track) == 0))
     if len(back):

@@ -20,7 +20,7 @@ from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.tools.train.loop import choose_device, plan
 from livespt.tools.train.track_batches import INPUT
-from livespt.tools.train.track_networks import MakeTracks, Recipe, learn
+from livespt.tools.train.track_networks import MakeTracks, TrackNetworkRecipe, learn
 
 if TYPE_CHECKING:
     from livespt.models.networks.motion import Follow, Whole
@@ -97,7 +97,7 @@ def train(
     judged = JUDGED[preset] if judged is None else judged
     metrics: dict[str, Any] = {}
     for kind, (path, begun) in todo.items():
-        recipe = Recipe(4, HIDDEN, RATE, lambda some: some.label, tracks, HELD_OUT)
+        recipe = TrackNetworkRecipe(4, HIDDEN, RATE, lambda some: some.label, tracks, HELD_OUT)
         net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=steps, resume=begun)
         facts = {"preset": preset, **facts}
         metrics[kind] = publish(net, path, seed, facts, judged)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from livespt.models.fingerprint.step_hmm import Chain, Floats, fit
+from livespt.models.fingerprint.step_hmm import Floats, StepModel, fit
 
 
-def learn(tracks: int = 300, points: int = 30, seed: int = 1) -> Chain:
+def learn(tracks: int = 300, points: int = 30, seed: int = 1) -> StepModel:
     """The model of CHAIN: from stretches of simulated tracks, 2-D and 3-D, both variants.
 
     Each stretch of `points` points is told in its own mean step; gaps end a stretch.
@@ -29,13 +29,13 @@ def learn(tracks: int = 300, points: int = 30, seed: int = 1) -> Chain:
     return fit(np.concatenate(steps), offset)
 
 
-def written(chain: Chain) -> str:
+def written(chain: StepModel) -> str:
     """The constants as they stand in models/fingerprint/step_hmm.py, to be put there."""
     lines = [
         f"    {name}=np.array({np.round(value, 4).tolist()}),"
         for name, value in zip(chain._fields, chain, strict=True)
     ]
-    return "\n".join(["CHAIN = Chain(", *lines, ")"])
+    return "\n".join(["CHAIN = StepModel(", *lines, ")"])
 
 
 if __name__ == "__main__":

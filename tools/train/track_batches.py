@@ -28,7 +28,7 @@ INPUT = {  # as the cards say it
 }
 
 
-class Batch(NamedTuple):
+class TrackBatch(NamedTuple):
     """Tracks side by side, T points the longest; padding follows the shorter ones."""
 
     ahead: Tensor  # (T, B, inputs) float32
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     truth: Tensor  # (T, B) int64, -1 in padding
 
 
-class Pools:
+class TrackBatches:
     """Batches of tracks that no other batch is made of.
 
     Parameters
@@ -65,7 +65,7 @@ class Pools:
         self._both, self._light = both, light
         self._number = -1
 
-    def __call__(self, step: int) -> Batch:
+    def __call__(self, step: int) -> TrackBatch:
         """The batch of step number `step`."""
         number, k = divmod(step, BATCHES)
         if number != self._number:
@@ -87,7 +87,7 @@ class Pools:
         groups = np.split(order, cuts)
         self._groups = [groups[k] for k in rng.permutation(BATCHES)]
 
-    def _batch(self, which: NDArray[np.int64]) -> Batch:
+    def _batch(self, which: NDArray[np.int64]) -> TrackBatch:
         return side_by_side(self._offset, self._ahead, self._back, self._told, which)
 
 
@@ -110,7 +110,7 @@ def side_by_side(
     back: NDArray[np.float32],
     truth: NDArray[Any],
     which: NDArray[np.int64],
-) -> Batch:
+) -> TrackBatch:
     """Tracks `which` of rows that hold one track after another."""
     import torch
 
@@ -121,7 +121,7 @@ def side_by_side(
     turn = np.where(there, count - 1 - k, 0)
     ends = np.where(there, offset[which] + turn, 0)
     told = np.where(there, truth[rows], -1).astype(np.int64)
-    return Batch(
+    return TrackBatch(
         torch.from_numpy(ahead[rows] * there[..., None]),
         torch.from_numpy(back[ends] * there[..., None]),
         torch.from_numpy(turn),

@@ -12,7 +12,7 @@ from livespt.models.motion import features, intensity_features
 from livespt.models.motion.calibration import ece, fit_temperature, log_softmax, nll
 from livespt.models.simulate.tracks import Tracks
 from livespt.tools.train.loop import THREADS, fit
-from livespt.tools.train.track_batches import POOL, Batch, Pools, ages
+from livespt.tools.train.track_batches import POOL, TrackBatch, TrackBatches, ages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ AGES = (0, 1, 2, 5, 10, 20, 30)  # points back at which a temperature is fitted
 JUDGED, CALIBRATED = range(6), range(6, 18)  # batches of held-out tracks
 
 
-class Recipe(NamedTuple):
+class TrackNetworkRecipe(NamedTuple):
     """What a network is to learn, and how."""
 
     outputs: int  # scores a point
@@ -37,7 +37,7 @@ class Recipe(NamedTuple):
 
 
 def learn(
-    recipe: Recipe,
+    recipe: TrackNetworkRecipe,
     kind: str,
     path: Path,
     *,
@@ -64,14 +64,16 @@ def learn(
     net.temperature.fill_(1.0)  # fitted anew at the end
     net.to(device)
 
-    def pools(series: int) -> Pools:
+    def pools(series: int) -> TrackBatches:
         make = recipe.tracks
-        return Pools(lambda k: make(series, k * POOL, POOL), seed, recipe.truth, both, recipe.light)
+        return TrackBatches(
+            lambda k: make(series, k * POOL, POOL), seed, recipe.truth, both, recipe.light
+        )
 
     held_out = recipe.held_out + seed
     learned, apart = pools(seed), pools(held_out)
 
-    def loss_at(some: Batch, series: int, step: int) -> Tensor:
+    def loss_at(some: TrackBatch, series: int, step: int) -> Tensor:
         age = torch.from_numpy(ages(series, step, tuple(some.truth.shape), LAG))
         return torch.nn.functional.cross_entropy(*answers(net, some, age, device))
 
@@ -102,7 +104,7 @@ def learn(
 
 
 def answers(
-    net: Follow | Whole, some: Batch, age: Tensor, device: str = "cpu"
+    net: Follow | Whole, some: TrackBatch, age: Tensor, device: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Scores (n, classes) of the points asked for, and the truth (n,) of each.
 
@@ -126,7 +128,7 @@ def answers(
     return scores, truth
 
 
-def calibrate(net: Follow | Whole, apart: Pools, seed: int) -> dict[str, Any]:
+def calibrate(net: Follow | Whole, apart: TrackBatches, seed: int) -> dict[str, Any]:
     """Set the temperatures of `net` on held-out tracks; say what that did.
 
     One for each age, fitted at `AGES` and interpolated between them.
@@ -153,7 +155,7 @@ def calibrate(net: Follow | Whole, apart: Pools, seed: int) -> dict[str, Any]:
     return told
 
 
-def _asked(net: Follow | Whole, apart: Pools, age: int) -> tuple[Any, Any]:
+def _asked(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any]:
     """Scores and truth of held-out points, each read when it was `age` points old."""
     import torch
 

@@ -25,7 +25,7 @@ from livespt.models.simulate.virus_entry import simulate_entry
 from livespt.tools.train.loop import choose_device, plan
 from livespt.tools.train.own_tracks import Own, mixed
 from livespt.tools.train.track_batches import INPUT
-from livespt.tools.train.track_networks import MakeTracks, Recipe, learn
+from livespt.tools.train.track_networks import MakeTracks, TrackNetworkRecipe, learn
 
 if TYPE_CHECKING:
     from livespt.models.networks.motion import Follow, Whole
@@ -110,7 +110,9 @@ def train(
     steps = default[preset] if steps is None else steps
     judged = JUDGED[preset] if judged is None else judged
     make = tracks or tracks_of
-    recipe = Recipe(1, HIDDEN, RATE, lambda some: some.uncoated, make, HELD_OUT, light=True)
+    recipe = TrackNetworkRecipe(
+        1, HIDDEN, RATE, lambda some: some.uncoated, make, HELD_OUT, light=True
+    )
     if begin is not None:
         recipe = recipe._replace(rate=RATE_FROM)
     if own is not None:

@@ -17,7 +17,7 @@ BATCH, STRANGE = 8, 4  # copies a step, and views of what is not the particle
 RATES = {"light": 1e-3, "wide": 3e-3, "paper": 1e-3}
 
 
-class Recipe(NamedTuple):
+class LocalizerRecipe(NamedTuple):
     """How a network is trained; all of it stands on the card."""
 
     net: str
@@ -31,7 +31,7 @@ class Recipe(NamedTuple):
 
 
 def fit(
-    crop: torch.Tensor, particle: measure.Particle, recipe: Recipe, seed: int
+    crop: torch.Tensor, particle: measure.Particle, recipe: LocalizerRecipe, seed: int
 ) -> tuple[nn.Sequential, list[dict[str, float]]]:
     """A trained network on the CPU, and its losses along the way.
 
@@ -74,7 +74,7 @@ def _losses(
     net: nn.Module,
     crop: torch.Tensor,
     particle: measure.Particle,
-    recipe: Recipe,
+    recipe: LocalizerRecipe,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Of one batch: between copies, within copies (pixels), of what is not the particle."""

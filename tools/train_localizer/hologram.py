@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.optics import holograms
-from livespt.models.optics.holograms import Microscope, Sphere
+from livespt.models.optics.holograms import HolographicMicroscope, Sphere
 from livespt.models.optics.propagation import propagate, refocus
 from livespt.models.runtime.card import write_card
 from livespt.stream.errors import InputError, MissingError, SettingError
@@ -61,7 +61,7 @@ def train(
     noise: float | None = None,
     radius_um: float = Reference().radius_um,
     refractive_index: float = Reference().refractive_index,
-    microscope: Microscope | None = None,
+    microscope: HolographicMicroscope | None = None,
     steps: int = STEPS,
     seed: int = 1,
     overwrite: bool = False,
@@ -86,7 +86,7 @@ def train(
     SettingError : a crop that leaves the field or is too small; `out` exists.
     MissingError : torch is not installed.
     """
-    m = microscope or Microscope()
+    m = microscope or HolographicMicroscope()
     out = Path(out)
     model_files.check(out, overwrite)
     nets = _nets()
@@ -140,7 +140,11 @@ def train(
 
 
 def cut(
-    whole: Complex, at: tuple[float, float], size: int, z_um: float | None, microscope: Microscope
+    whole: Complex,
+    at: tuple[float, float],
+    size: int,
+    z_um: float | None,
+    microscope: HolographicMicroscope,
 ) -> tuple[Tensor, float]:
     """The crop (2, size, size) in focus, 0 at its edges, and where its particle was (um).
 
@@ -164,7 +168,7 @@ def cut(
     return hologram_measure.as_parts(crop * fade), z_um
 
 
-def simulated(seed: int, reference: Reference, microscope: Microscope) -> Complex:
+def simulated(seed: int, reference: Reference, microscope: HolographicMicroscope) -> Complex:
     """The field that the shipped model learned from: one sphere in focus, in the middle."""
     rng = np.random.default_rng((seed, 5))
     middle = SIMULATED_SHAPE[0] // 2 - 0.5  # of a crop of even size
@@ -174,7 +178,7 @@ def simulated(seed: int, reference: Reference, microscope: Microscope) -> Comple
 
 
 def fit(
-    crop: Tensor, noise: float, steps: int, seed: int, microscope: Microscope
+    crop: Tensor, noise: float, steps: int, seed: int, microscope: HolographicMicroscope
 ) -> tuple[HologramNet, list[dict[str, float]]]:
     """A trained network, and its losses along the way.
 
@@ -218,7 +222,7 @@ def fit(
     return model.eval(), history
 
 
-def _check(size: int, steps: int, microscope: Microscope) -> None:
+def _check(size: int, steps: int, microscope: HolographicMicroscope) -> None:
     if size < SMALLEST or size % 2:
         raise SettingError(f"the crop must be even and at least {SMALLEST} pixels wide, not {size}")
     if steps < LEAST_STEPS:
@@ -231,7 +235,7 @@ def _check(size: int, steps: int, microscope: Microscope) -> None:
 
 
 def _field(
-    field: str | Path, seed: int, reference: Reference, microscope: Microscope
+    field: str | Path, seed: int, reference: Reference, microscope: HolographicMicroscope
 ) -> tuple[str, Complex]:
     """Where the field is from, and it."""
     if str(field) == SIMULATED:
@@ -287,7 +291,7 @@ def _command(
     z_um: float | None,
     noise: float | None,
     reference: Reference,
-    microscope: Microscope,
+    microscope: HolographicMicroscope,
     steps: int,
     seed: int,
     name: str,
@@ -298,7 +302,7 @@ def _command(
         given.append(f"--at {at[0]:g},{at[1]:g}")
         given += [f"--z-um {z_um:g}"] if z_um is not None else []
     given += [f"--noise {noise!r}"] if noise is not None else []
-    for values, usual in ((reference, Reference()), (microscope, Microscope())):
+    for values, usual in ((reference, Reference()), (microscope, HolographicMicroscope())):
         named = zip(values._fields, values, usual, strict=True)
         given += [f"--{k.replace('_', '-')} {v:g}" for k, v, own in named if v != own]
     return f"livespt train hologram {source} {' '.join(given)}"

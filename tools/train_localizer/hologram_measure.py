@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.localize.lodestar_peaks import detect
-from livespt.models.optics.holograms import Microscope, noise
+from livespt.models.optics.holograms import HolographicMicroscope, noise
 
 if TYPE_CHECKING:
     import torch
 
     from livespt.models.networks.hologram import HologramNet
-    from livespt.models.networks.hologram_graph import Scale
+    from livespt.models.networks.hologram_graph import HologramScale
 
 PLANES = 6  # on each side of the focal plane
 ALPHA, VARIANCE_PX2, BORDER = 0.5, 0.5, 2  # of the score; see `models.localize.lodestar_peaks`
@@ -27,7 +27,7 @@ COPIES, BATCH, CELLS = 128, 16, 40
 Floats = NDArray[np.float64]
 
 
-class Seen(NamedTuple):
+class HologramDetections(NamedTuple):
     """Best detections in copies of the crop, less what is known of them; NaN: none."""
 
     place: Floats  # (n, 2) pixels from the copy's middle, less its shift
@@ -40,14 +40,14 @@ class Seen(NamedTuple):
 
 def calibrate(
     model: HologramNet, crop: torch.Tensor, level: float, seed: int
-) -> tuple[Scale, dict[str, Any], dict[str, Any]]:
+) -> tuple[HologramScale, dict[str, Any], dict[str, Any]]:
     """What the graph corrects, keys of the card, and metrics of the copies.
 
     Parameters
     ----------
     crop, level : as in `hologram.fit`.
     """
-    from livespt.models.networks.hologram_graph import Scale
+    from livespt.models.networks.hologram_graph import HologramScale
 
     seen = look(model, crop, level, seed + 77)
     found = np.isfinite(seen.z_um)
@@ -57,7 +57,7 @@ def calibrate(
     plane = (seen.place - offset[0] - seen.matrix @ offset[1])[found]
     along = ((seen.z_um - z_um) / pixel)[found]
     ratio = seen.ratio[found]
-    scale = Scale(z_um, ln_s, _precision(along, ratio), _precision(plane, ratio))
+    scale = HologramScale(z_um, ln_s, _precision(along, ratio), _precision(plane, ratio))
     quiet = noise_score(model, level, seed)
     low = float(np.quantile(seen.score, 0.02))
     keys: dict[str, Any] = {
@@ -91,7 +91,7 @@ def has_converged(metrics: dict[str, Any]) -> bool:
     )
 
 
-def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> Seen:
+def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> HologramDetections:
     """Detect the particle in fresh copies of the crop, up to 5 um out of focus."""
     import torch
 
@@ -121,7 +121,7 @@ def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> See
                 other[:, here] = best[4:]
                 other[0, here] -= float(copies.z_um[k])
                 other[1, here] -= float(copies.log_s[k])
-    return Seen(place, matrix, other[0], other[1], score, ratio)
+    return HologramDetections(place, matrix, other[0], other[1], score, ratio)
 
 
 def noise_score(model: HologramNet, level: float, seed: int, frames: int = 4) -> float:
@@ -181,7 +181,7 @@ def _precision(error: Floats, ratio: Floats) -> tuple[float, float]:
     return float(np.sqrt(max(e[0] - slope * r[0], 1e-4))), float(np.sqrt(slope))
 
 
-def facts(microscope: Microscope) -> dict[str, Any]:
+def facts(microscope: HolographicMicroscope) -> dict[str, Any]:
     """What the card says before anything is measured."""
     from livespt.models.networks.hologram import SPACING_UM, STRIDE
     from livespt.models.networks.hologram_graph import EXTRAS

@@ -19,7 +19,7 @@ from livespt.tools.train_localizer import (
     measure,
 )
 from livespt.tools.train_localizer.crops import Click, Source
-from livespt.tools.train_localizer.fit import BATCH, RATES, Recipe, fit
+from livespt.tools.train_localizer.fit import BATCH, RATES, LocalizerRecipe, fit
 from livespt.tools.train_localizer.student import distil
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def train(
     frame, at : one frame and one or several places (y, x) in it, pixels.
     clicks : CSV file with the columns frame, y, x, instead of these or besides.
     gain, zoom, noise : brightness, size and noise to expect, times those of the crop.
-    neighbours, others : see `Recipe`.
+    neighbours, others : see `LocalizerRecipe`.
     centre : what the particle's centre is: see `centre.find`.
     alpha, cutoff, quantile : see `Detection`.
     fast : distil what was learned into a network of a tenth of the time.
@@ -100,7 +100,7 @@ def train(
         localizer_crops.corner(source.images[click.frame], (click.y, click.x), size)
     lodestar = _lodestar()
     steps = STEPS.get(net, 0) if steps is None else steps
-    recipe = Recipe(net, steps, gain, zoom, noise, _device(device), neighbours, others)
+    recipe = LocalizerRecipe(net, steps, gain, zoom, noise, _device(device), neighbours, others)
     _check(recipe, Detection(alpha, cutoff, quantile), lodestar.NETS)
     start = time.perf_counter()
     normalize = lodestar.Normalize(max(size, 24))
@@ -218,7 +218,7 @@ def _raw(source: Source, size: int) -> list[list[float]] | None:
 
 
 def _provenance(
-    source: Source, size: int, seed: int, recipe: Recipe, centre: str, name: str
+    source: Source, size: int, seed: int, recipe: LocalizerRecipe, centre: str, name: str
 ) -> dict[str, Any]:
     first = source.clicks[0]
     return {
@@ -232,7 +232,7 @@ def _provenance(
     }
 
 
-def _facts(recipe: Recipe, particle: measure.Particle) -> dict[str, Any]:
+def _facts(recipe: LocalizerRecipe, particle: measure.Particle) -> dict[str, Any]:
     """What the card says before anything is measured."""
     from livespt.models.networks import lodestar
 
@@ -252,7 +252,7 @@ def _facts(recipe: Recipe, particle: measure.Particle) -> dict[str, Any]:
     }
 
 
-def _check(recipe: Recipe, detection: Detection, nets: tuple[str, ...]) -> None:
+def _check(recipe: LocalizerRecipe, detection: Detection, nets: tuple[str, ...]) -> None:
     low, high = recipe.gain
     if recipe.net not in nets:
         raise SettingError(f"unknown net '{recipe.net}': one of {', '.join(nets)}")
@@ -299,7 +299,9 @@ def _serialize(network: nn.Sequential, normalize: Any) -> bytes:
     return serialize(network, normalize)
 
 
-def _command(source: Source, size: int, seed: int, recipe: Recipe, centre: str, name: str) -> str:
+def _command(
+    source: Source, size: int, seed: int, recipe: LocalizerRecipe, centre: str, name: str
+) -> str:
     """What makes this model again; particles of several frames need the card's clicks in a file."""
     if len(source.images) > 1:
         places = "--clicks CLICKS.csv"

@@ -37,7 +37,7 @@ class Particle(NamedTuple):
     level: float = 0.0  # of the background beside it, noise units: it counts as background itself
 
 
-class Seen(NamedTuple):
+class CopyDetections(NamedTuple):
     """Best detections in copies of the crop."""
 
     error: Floats  # (n, 2) pixels from where the particle should be
@@ -290,9 +290,9 @@ def _fit(copies: Any, points: Floats, middle: Floats, offset: Floats) -> tuple[F
     return solution[:2], solution[2:]
 
 
-def _judge(seen: Look, middle: Floats, offset: Floats) -> Seen:
+def _judge(seen: Look, middle: Floats, offset: Floats) -> CopyDetections:
     matrix, shift = seen.copies.matrix.numpy(), seen.copies.shift.numpy()
-    return Seen(seen.points - offset - matrix @ middle - shift, seen.score, seen.relative)
+    return CopyDetections(seen.points - offset - matrix @ middle - shift, seen.score, seen.relative)
 
 
 def _robust(error: Floats) -> float:
@@ -301,7 +301,7 @@ def _robust(error: Floats) -> float:
     return 1.4826 * float(np.median(np.abs(good))) if len(good) else 1e9
 
 
-def _precision(dim: Seen, bright: Seen) -> tuple[float, float]:
+def _precision(dim: CopyDetections, bright: CopyDetections) -> tuple[float, float]:
     """Floor (pixels) and slope (pixels per relative noise) of the precision."""
     d, b = _robust(dim.error) ** 2, _robust(bright.error) ** 2
     rd, rb = (float(np.nanmedian(seen.relative)) ** 2 for seen in (dim, bright))

@@ -29,7 +29,7 @@ CHECKPOINT = ".checkpoint"
 TEACHERS_OWN = ("alpha", "variance_px2", "border_px", "offset_px", "precision_px", "quantile")
 CROP_STEPS = 12_000  # of a student of one particle: within three minutes
 
-Draw = Callable[[np.random.Generator, int, int], training_frames.Batch]
+Draw = Callable[[np.random.Generator, int, int], training_frames.FrameBatch]
 
 
 class Preset(NamedTuple):
@@ -134,7 +134,7 @@ def fit(
     return net.cpu().eval(), history
 
 
-def _batch(batch: training_frames.Batch, stride: int) -> tuple[Tensor, Tensor]:
+def _batch(batch: training_frames.FrameBatch, stride: int) -> tuple[Tensor, Tensor]:
     """Flat frames (n, 1, side, side) and their truth, as tensors."""
     import torch
 
@@ -195,7 +195,7 @@ def train_from_crops(
     size = PRESETS["fast"]
     shape = student.Shape(size.channels, size.depth, size.split)
 
-    def draw(rng: np.random.Generator, n: int, side: int) -> training_frames.Batch:
+    def draw(rng: np.random.Generator, n: int, side: int) -> training_frames.FrameBatch:
         return composed_frames.composed(rng, n, side, ones[rng.integers(len(ones))], zoom=zoom)
 
     net, history = fit(shape, draw, steps, seed, device, checkpoint)

@@ -29,7 +29,8 @@ from livespt.acquisition.microscope.connect import (
 from livespt.acquisition.microscope.events import refusal, time_points
 from livespt.acquisition.microscope.hook import CAMERA_MS, Hook
 from livespt.stream.errors import InputError, MicroscopeError
-from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.ring.reader import RingReader
+from livespt.stream.ring.writer import RingWriter
 from livespt.stream.types import CLOCKS
 from livespt.stream.wire import codec
 from livespt.tools.chaos.trial_publisher import free_endpoint

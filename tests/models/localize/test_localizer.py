@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from livespt.models.localize.localizer import Localizer, measure
-from livespt.models.render.spot_movies import Case, spot_frame
+from livespt.models.render.spot_movies import SpotCase, spot_frame
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
@@ -34,7 +34,7 @@ def test_spots_are_found_where_they_are(spots_model: Localizer) -> None:
     rng = np.random.default_rng(11)
     error, missed, false = [], 0, 0
     for snr in (6, 10, 20):
-        image, points = spot_frame(rng, Case(snr=snr))
+        image, points = spot_frame(rng, SpotCase(snr=snr))
         spots = spots_model(image)
         gap = np.hypot(
             np.subtract.outer(points[:, 0], spots["y"]), np.subtract.outer(points[:, 1], spots["x"])
@@ -51,7 +51,7 @@ def test_spots_are_found_where_they_are(spots_model: Localizer) -> None:
 
 
 def test_rows_are_complete_and_in_order(spots_model: Localizer) -> None:
-    image, _ = spot_frame(np.random.default_rng(2), Case(snr=10))
+    image, _ = spot_frame(np.random.default_rng(2), SpotCase(snr=10))
     spots = spots_model(image)
     assert spots.dtype == SPOT and len(spots) > 20
     assert (np.lexsort((spots["x"], spots["y"])) == np.arange(len(spots))).all()
@@ -63,7 +63,7 @@ def test_rows_are_complete_and_in_order(spots_model: Localizer) -> None:
 
 
 def test_the_same_frame_gives_the_same_bytes(spots_model: Localizer) -> None:
-    image, _ = spot_frame(np.random.default_rng(3), Case(snr=7, n=60, apart_px=0))
+    image, _ = spot_frame(np.random.default_rng(3), SpotCase(snr=7, n=60, apart_px=0))
     once = spots_model(image).tobytes()
     assert once == spots_model(image).tobytes()
     assert once == Localizer(shipped("spots"), provider="cpu")(image).tobytes()
@@ -72,7 +72,7 @@ def test_the_same_frame_gives_the_same_bytes(spots_model: Localizer) -> None:
 
 
 def test_gain_offset_and_bit_depth_do_not_matter(spots_model: Localizer) -> None:
-    image, _ = spot_frame(np.random.default_rng(4), Case(snr=10))
+    image, _ = spot_frame(np.random.default_rng(4), SpotCase(snr=10))
     plain = spots_model(image)
     for other in (image.astype(np.float32) * 0.1 - 50, image * np.uint16(7) + np.uint16(3000)):
         spots = spots_model(other)
@@ -85,7 +85,7 @@ def test_gain_offset_and_bit_depth_do_not_matter(spots_model: Localizer) -> None
 
 
 def test_a_shifted_frame_gives_shifted_spots(spots_model: Localizer) -> None:
-    image, _ = spot_frame(np.random.default_rng(5), Case(snr=15))
+    image, _ = spot_frame(np.random.default_rng(5), SpotCase(snr=15))
     for down, right in ((4, 8), (3, 5)):  # whole coarse cells, and none
         here, there = spots_model(image), spots_model(np.roll(image, (down, right), (0, 1)))
         gap = np.hypot(
@@ -114,7 +114,7 @@ def test_frames_without_anything_give_nothing(spots_model: Localizer, case: str)
 
 
 def test_bad_pixels_do_not_hide_the_others(spots_model: Localizer) -> None:
-    image, _ = spot_frame(np.random.default_rng(6), Case(snr=10))
+    image, _ = spot_frame(np.random.default_rng(6), SpotCase(snr=10))
     plain = spots_model(image)
     hurt = image.astype(np.float32)
     hurt[100, 100], hurt[101, 100], hurt[30, 200] = np.nan, np.inf, -np.inf
@@ -153,7 +153,7 @@ def test_what_it_can_do_is_not_refused(spots_model: Localizer) -> None:
 
 
 def test_cutoff_and_quantile_choose_how_many() -> None:
-    image, points = spot_frame(np.random.default_rng(8), Case(snr=7))
+    image, points = spot_frame(np.random.default_rng(8), SpotCase(snr=7))
     counts = [
         len(Localizer(shipped("spots"), provider="cpu", cutoff=c)(image)) for c in (0.1, 0.5, 0.99)
     ]
@@ -185,7 +185,7 @@ def test_a_student_finds_nothing_where_nothing_is(fast_model: Localizer, case: s
 
 
 def test_a_student_takes_any_memory_layout_and_number(fast_model: Localizer) -> None:
-    image, points = spot_frame(np.random.default_rng(31), Case(snr=15))
+    image, points = spot_frame(np.random.default_rng(31), SpotCase(snr=15))
     plain = fast_model(image)
     assert len(plain) >= len(points) - 3 and np.isfinite(plain["sigma"]).mean() > 0.9
     turned = np.stack([image, image], 2)[:, :, 1]
@@ -211,7 +211,7 @@ def test_a_student_takes_any_memory_layout_and_number(fast_model: Localizer) -> 
 @given(st.integers(0, 2**32 - 1), st.integers(-6, 6), st.integers(-6, 6))
 def test_a_shift_by_whole_cells_shifts_a_students_spots(seed: int, down: int, right: int) -> None:
     localizer = Localizer(shipped("fast"), provider="cpu")
-    image, _ = spot_frame(np.random.default_rng(seed), Case(snr=12))
+    image, _ = spot_frame(np.random.default_rng(seed), SpotCase(snr=12))
     here = localizer(image)
     for step in (4, 1):  # whole cells, and any pixels
         there = localizer(np.roll(image, (step * down, step * right), (0, 1)))
@@ -230,11 +230,11 @@ def test_a_shift_by_whole_cells_shifts_a_students_spots(seed: int, down: int, ri
 def test_hot_pixels_and_cosmic_rays_are_no_particles(fast_model: Localizer) -> None:
     rng = np.random.default_rng(33)
     for share, most in ((1e-4, 0), (1e-3, 2), (1e-2, 16)):  # of many, some lie side by side
-        image, _ = spot_frame(rng, Case(n=0))
+        image, _ = spot_frame(rng, SpotCase(n=0))
         hot = rng.choice(image.size, int(share * image.size), replace=False)
         image.flat[hot] = np.clip(image.flat[hot] + rng.exponential(1500, len(hot)), 0, 65535)
         assert len(fast_model(image)) <= most
-    image, _ = spot_frame(rng, Case(n=0))
+    image, _ = spot_frame(rng, SpotCase(n=0))
     for k in range(8):
         y = np.arange(20, 40)
         image[y + 25 * k, 20 + 25 * k + (y * k) // 20] += np.uint16(2000)
@@ -243,7 +243,7 @@ def test_hot_pixels_and_cosmic_rays_are_no_particles(fast_model: Localizer) -> N
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_none_hide_nothing_else(fast_model: Localizer, bad: float) -> None:
-    image, _ = spot_frame(np.random.default_rng(34), Case(snr=15))
+    image, _ = spot_frame(np.random.default_rng(34), SpotCase(snr=15))
     plain = fast_model(image.astype(np.float32))
     hurt = image.astype(np.float32)
     hurt[::40, ::40] = bad
@@ -256,7 +256,7 @@ def test_a_user_chooses_how_positions_are_refined(refine: str) -> None:
     localizer = Localizer(shipped("spots"), provider="cpu", refine=refine)
     error = []
     for seed in range(4):
-        image, points = spot_frame(np.random.default_rng(40 + seed), Case(snr=10))
+        image, points = spot_frame(np.random.default_rng(40 + seed), SpotCase(snr=10))
         spots = localizer(image)
         gap = np.hypot(
             np.subtract.outer(points[:, 0], spots["y"]), np.subtract.outer(points[:, 1], spots["x"])

@@ -19,7 +19,7 @@ from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.store.run import RunReader, open_run
 from livespt.stream.types import SPOT
-from livespt.tools.evaluate_localizer.stacks import Case, matched, stack
+from livespt.tools.evaluate_localizer.stacks import StackCase, matched, stack
 from livespt.tools.overlay.watch import watch
 from livespt.tools.runs.live import record
 from livespt.tools.runs.options import Facts, Options
@@ -54,7 +54,7 @@ def places(spots: np.ndarray) -> np.ndarray:
 def test_particles_are_where_they_are_as_surely_as_claimed(
     volumes: VolumeLocalizer, depth: float
 ) -> None:
-    case = Case(snr=8, n=14, apart_px=16, planes=12, depth=depth, spread=0.3)
+    case = StackCase(snr=8, n=14, apart_px=16, planes=12, depth=depth, spread=0.3)
     error, claim, bound, missed = [], [], [], 0
     for seed in range(7):
         image, truth, photons = stack(np.random.default_rng((5, seed)), case)

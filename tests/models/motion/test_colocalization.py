@@ -9,14 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.models.motion import colocalization
-from livespt.models.motion.colocalization import (
-    CHANGES,
-    CONTROL,
-    HANDED_OVER,
-    OUTCOMES,
-    Limits,
-    Paths,
-)
+from livespt.models.motion.colocalization import CHANGES, CONTROL, HANDED_OVER, OUTCOMES, Limits
+from livespt.models.motion.contacts import Paths, contacts, paths
 from livespt.models.simulate.two_colours import two_colours
 
 LOOSE = Limits(correlation=-1.0)
@@ -31,7 +25,7 @@ def walk(seed: int, n: int, begin: int = 0) -> tuple[NDArray[np.int64], NDArray[
 def joined(*tracks: tuple[Any, Any]) -> Paths:
     frame = np.concatenate([track[0] for track in tracks])
     name = np.repeat(np.arange(len(tracks)), [len(track[0]) for track in tracks])
-    return colocalization.paths(frame, name, np.concatenate([track[1] for track in tracks]))[0]
+    return paths(frame, name, np.concatenate([track[1] for track in tracks]))[0]
 
 
 def cut(track: tuple[Any, Any], *frames: int | tuple[int, int]) -> tuple[Any, Any]:
@@ -103,12 +97,12 @@ def test_limits_refuse(limits: Limits) -> None:
 def test_contacts_are_those_of_a_slow_search() -> None:
     rng = np.random.default_rng(0)
     a, b = (
-        colocalization.paths(rng.integers(-3, 9, n), np.arange(n), rng.uniform(-2, 2, (n, 3)))[0]
+        paths(rng.integers(-3, 9, n), np.arange(n), rng.uniform(-2, 2, (n, 3)))[0]
         for n in (80, 120)
     )
     near = np.linalg.norm(a.point[:, None] - b.point, axis=2) < 0.9
     expected = np.argwhere(near & (a.frame[:, None] == b.frame))
-    got = np.stack(colocalization.contacts(a, b, 0.9), axis=1)
+    got = np.stack(contacts(a, b, 0.9), axis=1)
     assert len(expected) > 20
     assert sorted(map(tuple, got)) == sorted(map(tuple, expected))
 
@@ -146,7 +140,7 @@ def test_changes_are_found_and_dated(name: str) -> None:
     true = false = controls = missed = 0
     for seed in (0, 100, 200):
         scene = two_colours(seed, **how)
-        (a, _), (b, _) = (colocalization.paths(*some) for some in (scene.first, scene.second))
+        (a, _), (b, _) = (paths(*some) for some in (scene.first, scene.second))
         offset, pairs = colocalization.chromatic_offset(a, b)
         flat = how.get("ndim") == 2
         assert offset == pytest.approx([0 if flat else 0.2, -0.05, 0.1], abs=0.02) and pairs > 20
@@ -182,7 +176,7 @@ def test_tracks_that_are_nearly_one_are_one_group() -> None:
 
 
 def test_nothing_comes_of_nothing() -> None:
-    empty = colocalization.paths(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)))[0]
+    empty = paths(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)))[0]
     some = joined(T)
     for a, b in ((empty, some), (some, empty), (empty, empty)):
         found = colocalization.label(a, b, Limits())
@@ -193,14 +187,14 @@ def test_nothing_comes_of_nothing() -> None:
 
 def test_order_of_rows_does_not_matter() -> None:
     scene = two_colours(7)
-    b = colocalization.paths(*scene.second)[0]
+    b = paths(*scene.second)[0]
     rng = np.random.default_rng(0)
     order = rng.permutation(len(scene.first[0]))
     one, two = (
         colocalization.label(a, b, Limits(contact_um=0.75))
         for a in (
-            colocalization.paths(*scene.first)[0],
-            colocalization.paths(*(column[order] for column in scene.first))[0],
+            paths(*scene.first)[0],
+            paths(*(column[order] for column in scene.first))[0],
         )
     )
     assert all(np.array_equal(x, y) for x, y in zip(one, two, strict=True))

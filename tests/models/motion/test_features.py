@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from livespt.models.motion import features
-from livespt.models.motion.features import COUNT, QUIET, STUCK, Memory, of_tracks
+from livespt.models.motion.features import COUNT, QUIET, STUCK, FeatureState, of_tracks
 
 Floats = NDArray[np.float64]
 
@@ -178,7 +178,7 @@ def test_point_by_point_is_bit_for_bit_the_same(seen: list[set[int]], seed: int)
     """Whatever the slots, their order and who else is pushed."""
     rng = np.random.default_rng(seed)
     names = rng.permutation(20)[:6]  # the slot of each track
-    memory = Memory(capacity=1)
+    memory = FeatureState(capacity=1)
     rows: dict[int, list[tuple[int, Floats, Floats]]] = {track: [] for track in range(6)}
     for t, some in enumerate(seen):
         order = rng.permutation(sorted(some)).astype(np.int64)
@@ -194,7 +194,7 @@ def test_point_by_point_is_bit_for_bit_the_same(seen: list[set[int]], seed: int)
 
 
 def test_a_cleared_slot_is_as_new() -> None:
-    memory, slot = Memory(2), np.array([1], np.int32)
+    memory, slot = FeatureState(2), np.array([1], np.int32)
     frame, first, second = gappy(200), walk(200, 1), walk(200, 2, ndim=2)
 
     def live(point: Floats) -> Floats:

@@ -16,7 +16,7 @@ from livespt.models.motion.intensity_features import (
     LEAST,
     MEMORIES,
     SHARE,
-    Memory,
+    IntensityState,
     of_tracks,
 )
 from livespt.models.simulate import tracking_errors
@@ -81,7 +81,7 @@ def test_gain_does_not_matter_and_a_third_less_light_is_about_minus_one() -> Non
 def test_live_is_as_over_whole_tracks_whatever_else_lives() -> None:
     tracks = [glow(n, n) for n in (40, 25, 40)]
     tracks[1][7] = np.nan
-    memory = Memory(capacity=2)
+    memory = IntensityState(capacity=2)
     memory.reserve(9)
     live: list[list[NDArray[np.float32]]] = [[], [], []]
     for t in range(40):
@@ -105,7 +105,7 @@ def test_what_nobody_knows_is_as_if_it_were_not_there(bad: float) -> None:
     assert not told(spoilt)[12].any()
     assert np.delete(told(spoilt), 12, axis=0).tobytes() == told(intensity).tobytes()
     assert not told(np.full(4, bad)).any() and not told(np.array([-1.0, 0.0])).any()
-    assert not Memory().push(np.arange(3, dtype=np.int32), None).any()
+    assert not IntensityState().push(np.arange(3, dtype=np.int32), None).any()
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from livespt.models.optics import holograms
-from livespt.models.optics.holograms import Microscope, Sphere
+from livespt.models.optics.holograms import HolographicMicroscope, Sphere
 
-M = Microscope()
+M = HolographicMicroscope()
 SPHERES = {
     "far below the wavelength": (0.01, 1.58),
     "150 nm, weak": (0.15, 1.45),

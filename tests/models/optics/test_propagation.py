@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from livespt.models.optics import holograms
-from livespt.models.optics.holograms import Microscope, Sphere
+from livespt.models.optics.holograms import HolographicMicroscope, Sphere
 from livespt.models.optics.propagation import peak, propagate, refocus, tamura, transfer
 
 SHAPE = (128, 128)
@@ -55,6 +55,6 @@ def test_an_empty_field_has_no_contrast() -> None:
 
 
 def test_light_beyond_the_medium_does_not_travel() -> None:
-    m = Microscope(na=1.45)  # more than water holds
+    m = HolographicMicroscope(na=1.45)  # more than water holds
     assert m.k_pupil == pytest.approx(m.k)
     assert np.isfinite(holograms.render([sphere(1.0)], SHAPE, m)).all()

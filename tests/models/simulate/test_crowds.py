@@ -13,7 +13,7 @@ from livespt.models.simulate.crowds import (
     FIELD_PX,
     LIFE,
     MOTION,
-    Scene,
+    CrowdScene,
     scene,
     steps,
 )
@@ -62,7 +62,7 @@ def test_lives_are_exponential_where_nobody_leaves() -> None:
     assert frames / deaths == pytest.approx(LIFE, rel=0.1)
 
 
-def _of(made: Scene) -> np.ndarray:
+def _of(made: CrowdScene) -> np.ndarray:
     return np.linalg.norm(steps(made), axis=1)
 
 

@@ -16,7 +16,7 @@ from livespt.stream.errors import SettingError
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.offline import link_points
 from livespt.stream.settings import MOTION_MODELS
-from livespt.tools.score.tracks import Table, mistakes, score, without_short
+from livespt.tools.score.tracks import TrackPoints, mistakes, score, without_short
 
 Points = NDArray[np.float64]
 MOVING = MOTION_MODELS[1:]
@@ -193,11 +193,11 @@ def test_bad_settings_are_refused(bad: dict[str, Any]) -> None:
 def test_better_than_no_model(scenario: str) -> None:
     movie = scene(scenario, 300, 77, missed=0.1, false=0.1, frames=30)
     reach = 1.25 * float(np.quantile(np.linalg.norm(steps(movie), axis=1), 0.999))
-    true = Table(movie.true_frame, movie.true_point, movie.true_particle)
+    true = TrackPoints(movie.true_frame, movie.true_point, movie.true_particle)
     found, switches = {}, {}
     for motion in ("none", "auto"):
         track = without_short(link_points(movie.frame, movie.point, reach, 2, motion=motion))
-        found[motion] = score(true, Table(movie.frame, movie.point, track)).jsc_theta
+        found[motion] = score(true, TrackPoints(movie.frame, movie.point, track)).jsc_theta
         switches[motion] = mistakes(movie.frame, movie.particle, track).switches
     assert found["auto"] > found["none"] + 0.03
     assert switches["auto"] < switches["none"]

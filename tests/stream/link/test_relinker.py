@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.simulate.crowds import Scene, scene
+from livespt.models.simulate.crowds import CrowdScene, scene
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import SettingError
 from livespt.stream.link.corrections import corrected
@@ -24,7 +24,7 @@ REACH = {"receptors": 6.0, "viruses": 7.0}
 RELINKED = KINDS.index("relinked")
 
 
-def crowd(scenario: str, seed: int = 1) -> Scene:
+def crowd(scenario: str, seed: int = 1) -> CrowdScene:
     return scene(scenario, 600, seed, missed=0.1, false=0.1, frames=16)
 
 
@@ -176,7 +176,7 @@ class Sums:
             self.sum.pop(slot, None)
 
 
-def _run(movie: Scene, scenario: str, refine: int) -> list[Update]:
+def _run(movie: CrowdScene, scenario: str, refine: int) -> list[Update]:
     """The analyzer on a scene's points; every motion is as likely as any other."""
     at = iter(range(int(movie.frame.max()) + 1))
 

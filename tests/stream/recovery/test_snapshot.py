@@ -210,7 +210,7 @@ def test_nothing_that_hangs_on_an_analyzer_is_left_out(
 
 
 # of tables that are longer than what is in them: how much is
-USED = {"_free": "_n_free", "_ints": "_n", "_reals": "_n", "_state": "_n"}
+USED = {"free": "n_free", "_ints": "_n", "_reals": "_n", "_state": "_n"}
 
 
 def differences(one: Any, two: Any, path: str) -> Iterator[str]:
@@ -244,9 +244,10 @@ def differences(one: Any, two: Any, path: str) -> Iterator[str]:
 ANOTHER = """
 import hashlib, sys
 from pathlib import Path
-from livespt.stream import snapshot
+from livespt.stream.recovery import snapshot
 from livespt.acquisition.simulated import Scenario, virus_entry
-from livespt.tools.runs.compose import Facts, Options, compose
+from livespt.tools.runs.compose import compose
+from livespt.tools.runs.options import Facts, Options
 movie = virus_entry(Scenario(seed=3, n_frames=40, shape=(128, 128), viruses=12, uncoating=8))
 facts = Facts("simulated", "yx", movie.shape, movie.dtype, 0.1, 0.05)
 options = Options(settings={"lineage": True, "motion": "auto", "refine": 4})

@@ -19,7 +19,8 @@ from hypothesis import given, settings, strategies as st
 
 from livespt.stream.errors import InputError, MicroscopeError, StoreError
 from livespt.stream.host import shared_memory
-from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.ring.reader import RingReader
+from livespt.stream.ring.writer import RingWriter
 
 SHAPE = (24, 32)
 

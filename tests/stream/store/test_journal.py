@@ -13,7 +13,8 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.store.journal import JournalReader, JournalWriter
+from livespt.stream.store.journal import JournalWriter
+from livespt.stream.store.journal_reader import JournalReader
 from livespt.stream.store.journal_records import CHECKPOINT, COMMIT, decode, encode
 
 DTYPES = [np.dtype([("a", "<i8"), ("b", "<f4")]), np.dtype([("name", "<U3"), ("n", "u1")])]

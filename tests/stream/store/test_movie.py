@@ -20,7 +20,8 @@ from livespt.stream.host.atomic_files import DURABILITIES, Durability
 from livespt.stream.store import movie
 from livespt.stream.store.attributes import Attributes
 from livespt.stream.store.frame_log import LOG, sealed
-from livespt.stream.store.movie import MovieReader, MovieWriter
+from livespt.stream.store.movie import MovieWriter
+from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.ome_image import create_movie
 from livespt.stream.store.shards import FRAMES, MAX_BYTES, decode, encode, frames_a_shard
 from livespt.stream.store.verify import _movie as check

@@ -25,7 +25,7 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, StoreError
-from livespt.stream.store.columns import Table
+from livespt.stream.store.columns import TableColumns
 from livespt.stream.store.movie import MovieWriter
 from livespt.stream.store.run import RunReader, RunWriter, create_run, open_run
 from livespt.stream.store.table_writer import TableWriter
@@ -675,15 +675,15 @@ def test_a_column_that_cannot_be_written_repeats_and_loses_nothing(
     movie: bool, repeat: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, failed = tmp_path / "a.zarr", []
-    write_column = Table._write
+    write_column = TableColumns._write
 
-    def full_once(self: Table, field: str, values: NDArray[np.generic]) -> list[Path]:
+    def full_once(self: TableColumns, field: str, values: NDArray[np.generic]) -> list[Path]:
         if not failed:
             failed.append(field)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write_column(self, field, values)
 
-    monkeypatch.setattr(Table, "_write", full_once)
+    monkeypatch.setattr(TableColumns, "_write", full_once)
     create_run(path, make_start(), movie=movie, chunk_rows=32)
     recorder = MovieWriter(path, make_start()) if movie else None
     tables, errors = TableWriter(path, segment_bytes=4000), 0
@@ -711,18 +711,18 @@ def test_a_column_that_cannot_be_written_repeats_and_loses_nothing(
 def test_a_column_that_fails_last_is_written_by_close(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, write_column = tmp_path / "a.zarr", Table._write
+    path, write_column = tmp_path / "a.zarr", TableColumns._write
 
-    def full(self: Table, field: str, values: NDArray[np.generic]) -> list[Path]:
+    def full(self: TableColumns, field: str, values: NDArray[np.generic]) -> list[Path]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     create_run(path, make_start(), movie=False, chunk_rows=32)
     tables, n = TableWriter(path, segment_bytes=4000), 0
-    monkeypatch.setattr(Table, "_write", full)
+    monkeypatch.setattr(TableColumns, "_write", full)
     with pytest.raises(StoreError, match=r"writing columns .* disk is full"):
         for n in range(60):
             tables.commit(make_frame(n), make_update(n))
-    monkeypatch.setattr(Table, "_write", write_column)
+    monkeypatch.setattr(TableColumns, "_write", write_column)
     tables.close(replace(STOP, status="failed"))
     check_tables(open_run(path), list(range(n + 1)))
 

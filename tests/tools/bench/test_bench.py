@@ -16,7 +16,7 @@ from livespt.stream.errors import LiveSptError, SettingError
 from livespt.tools.bench import floor, inputs, load, rows, table, turns, worker
 from livespt.tools.bench.bench import Choices, bench
 from livespt.tools.bench.holding import Bounds, holding_rates, holds
-from livespt.tools.bench.turns import Plan, Side, Unable, Worker, take_turns
+from livespt.tools.bench.turns import BuildWorker, Side, TurnPlan, Unable, take_turns
 from livespt.tools.cli import main
 from livespt.tools.overlay.opengl import opengl
 
@@ -65,7 +65,7 @@ def worked(folder: Path) -> list[tuple[str, int]]:
 
 
 def test_builds_take_turns_and_the_order_turns_round(tmp_path: Path, sides: list[Side]) -> None:
-    plan = Plan(pairs=5, frames=3, warm_up=2, launches=2)
+    plan = TurnPlan(pairs=5, frames=3, warm_up=2, launches=2)
     series = take_turns(sides, {"job": "count"}, tmp_path, plan)
     log = worked(tmp_path)
     # a process begins at frame 0; who worked from the end of the warm-up to the tail
@@ -85,7 +85,7 @@ def test_builds_take_turns_and_the_order_turns_round(tmp_path: Path, sides: list
 def test_results_are_compared_by_the_fields_that_both_have(
     tmp_path: Path, sides: list[Side]
 ) -> None:
-    plan = Plan(pairs=1, frames=2, warm_up=2)
+    plan = TurnPlan(pairs=1, frames=2, warm_up=2)
     alike = take_turns([sides[0], sides[0]], {"job": "count"}, tmp_path, plan)
     assert turns.differing(*alike) == []
     ours, theirs = take_turns(sides, {"job": "count"}, tmp_path, plan)
@@ -97,7 +97,7 @@ def test_results_are_compared_by_the_fields_that_both_have(
 
 
 def test_a_side_that_cannot_or_dies_is_told_by_name(tmp_path: Path, sides: list[Side]) -> None:
-    plan = Plan(pairs=1, frames=1, warm_up=1)
+    plan = TurnPlan(pairs=1, frames=1, warm_up=1)
     with pytest.raises(Unable, match="nothing to draw with"):
         take_turns(sides, {"job": "skip"}, tmp_path, plan)
     with pytest.raises(LiveSptError, match=r"build a ended with code 1: ValueError: bad luck"):
@@ -255,7 +255,7 @@ def test_frames_are_paced_and_the_run_goes_on(tmp_path: Path) -> None:
     inputs.make(row._replace(side=64, n=3), tmp_path / "inputs.npy")
     job = {"job": "replay", "inputs": str(tmp_path / "inputs.npy"), "folder": str(tmp_path)}
     side = Side("this build", (sys.executable, "-P", str(worker.__file__)))
-    with Worker(side, job) as one:
+    with BuildWorker(side, job) as one:
         one.hear()
         paced = one.ask(frames=4, rate_hz=200.0, most_behind=1000)
         assert paced["passed"] == 4

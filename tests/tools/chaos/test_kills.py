@@ -10,6 +10,7 @@ import pytest
 
 from livespt.stream.errors import LiveSptError, StoreError
 from livespt.tools.chaos import kills
+from livespt.tools.chaos.kill_checks import Tally, movie
 from livespt.tools.chaos.suite import PARTS, chaos, check_held
 
 
@@ -18,8 +19,8 @@ from livespt.tools.chaos.suite import PARTS, chaos, check_held
     [kills.kill_writers, pytest.param(kills.kill_captures, marks=pytest.mark.slow)],
 )
 def test_a_killed_process_loses_nothing(kill: Callable[..., None], tmp_path: Path) -> None:
-    tally = kills.Tally()
-    kill(1, tmp_path, kills.movie(), tally, random.Random(3), str)
+    tally = Tally()
+    kill(1, tmp_path, movie(), tally, random.Random(3), str)
     assert tally.figures()["held"], tally
 
 

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from livespt.models.localize.localizer import Localizer
-from livespt.models.render.spot_movies import Case, bound, movie, spot_frame
+from livespt.models.render.spot_movies import SpotCase, bound, movie, spot_frame
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError
 from livespt.tools.evaluate_localizer import (
@@ -23,7 +23,7 @@ from livespt.tools.evaluate_localizer.other_localizers import Judge
 from livespt.tools.evaluate_localizer.report import table, write_report
 from livespt.tools.score.spots import figures
 
-SMALL = Case(snr=10, n=12, apart_px=14.0, shape=(128, 128))
+SMALL = SpotCase(snr=10, n=12, apart_px=14.0, shape=(128, 128))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_movie_walks_within_its_frame_and_comes_out_alike() -> None:
 
 
 def test_a_defocused_spot_is_dark_in_the_middle_and_where_it_should_be() -> None:
-    case = Case(snr=400, n=1, defocus=1.0, background=10.0)
+    case = SpotCase(snr=400, n=1, defocus=1.0, background=10.0)
     light, at = spot_frame(np.random.default_rng(0), case, np.array([[120.3, 130.6]]))
     frame = light.astype(float) - np.median(light)
     y, x = np.indices(frame.shape)
@@ -58,7 +58,7 @@ def test_a_defocused_spot_is_dark_in_the_middle_and_where_it_should_be() -> None
 
 
 def test_bounds_are_those_of_the_published_formula() -> None:
-    values = [bound(Case(snr=snr)) for snr in (3, 5, 10)]
+    values = [bound(SpotCase(snr=snr)) for snr in (3, 5, 10)]
     assert values == pytest.approx([0.260, 0.148, 0.066], abs=1e-3)
 
 
@@ -95,7 +95,7 @@ def test_a_small_evaluation_judges_against_the_bound(
     rows, tallies = localizer._table(spots_model, scenes, 3, False, 1)
     assert [row["scene"] for row in rows] == list(scenes)
     assert all(row["jaccard"] > 0.95 and 0.6 < row["ratio"] < 2 for row in rows)
-    cases = [localizer._case(spots_model, k, Case(snr=snr), 1) for k, snr in enumerate((5, 20))]
+    cases = [localizer._case(spots_model, k, SpotCase(snr=snr), 1) for k, snr in enumerate((5, 20))]
     assert min(row["recall"] for row in cases) > 0.9
     timing = {"milliseconds_512": 3.0, "larger_frame_ratio": 15.0, "trackpy_over_ours": 9.5}
     crowd = [row | {"n": 100, "snr": 5.0} for row in rows]

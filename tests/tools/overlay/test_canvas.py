@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from livespt.stream.types import EVENT, KINDS, MOTIONS, SPOT, STATE, Start, Update
 from livespt.tools.overlay import layers, sheet
 from livespt.tools.overlay.canvas import Overlay, render_scene
-from livespt.tools.overlay.drawing import Look
+from livespt.tools.overlay.drawing import Visibility
 from livespt.tools.overlay.opengl import (
     FORCE,
     PACKAGES,
@@ -159,7 +159,7 @@ def test_layers_can_be_hidden(overlay: Overlay) -> None:
         overlay.draw(scene)
         assert overlay.picture().shape == (SIZE[1], SIZE[0], 3)
     finally:
-        overlay.look = Look()
+        overlay.visibility = Visibility()
     assert np.array_equal(drawn(overlay, scene), full)
 
 

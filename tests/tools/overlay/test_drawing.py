@@ -9,7 +9,7 @@ import pytest
 
 import livespt.tools.overlay.drawing as drawing
 from livespt.stream.types import Start
-from livespt.tools.overlay.drawing import LAYERS, Look, make_drawing
+from livespt.tools.overlay.drawing import LAYERS, Visibility, make_drawing
 from livespt.tools.overlay.scene import Scene
 from livespt.tools.overlay.sheet import fit
 
@@ -28,12 +28,12 @@ def test_what_is_hidden_is_not_in_the_drawing(scene: Scene) -> None:
     place = fit(scene, SIZE)
     full = make_drawing(scene, SIZE, place)
     assert full.tails is scene and full.sheet.boxes and full.image is scene.image
-    bare = make_drawing(scene, SIZE, place, Look(panel=False, hidden=frozenset(LAYERS)))
+    bare = make_drawing(scene, SIZE, place, Visibility(panel=False, hidden=frozenset(LAYERS)))
     assert bare.tails is None and bare.labels == ([], []) and not len(bare.marks.xy)
     assert bare.view[2] == SIZE[0] > full.view[2]
-    noted = make_drawing(scene, SIZE, place, Look(note="no signal"))
+    noted = make_drawing(scene, SIZE, place, Visibility(note="no signal"))
     assert any("no signal" in text.text for text in noted.sheet.texts)
-    assert len(make_drawing(scene, SIZE, place, Look(keys=True)).sheet.texts) > len(
+    assert len(make_drawing(scene, SIZE, place, Visibility(keys=True)).sheet.texts) > len(
         full.sheet.texts
     )
 

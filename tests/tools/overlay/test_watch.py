@@ -23,7 +23,7 @@ from livespt.stream.wire.publisher import Publisher
 from livespt.tools.overlay import layers
 from livespt.tools.overlay.canvas import render_run
 from livespt.tools.overlay.opengl import FORCE, opengl
-from livespt.tools.overlay.player import Live, Player, play, scene_at
+from livespt.tools.overlay.player import LivePlayer, Player, play, scene_at
 from livespt.tools.overlay.scene import UNCOATING, Scene
 from livespt.tools.overlay.watch import watch
 
@@ -254,7 +254,7 @@ def published() -> Iterator[str]:
 
 
 def test_a_published_run_is_followed(published: str) -> None:
-    live = Live(published)
+    live = LivePlayer(published)
     try:
         seen: list[int] = []
         deadline = time.monotonic() + GIVE_UP_S
@@ -272,7 +272,7 @@ def test_a_published_run_is_followed(published: str) -> None:
 
 
 def test_a_paused_overlay_stands_still_and_catches_up(published: str) -> None:
-    live = Live(published)
+    live = LivePlayer(published)
     try:
         deadline = time.monotonic() + GIVE_UP_S
         while not live.step() and time.monotonic() < deadline:
@@ -302,7 +302,7 @@ def test_a_picture_of_a_published_run(
 
 def test_nothing_published(tmp_path: Path) -> None:
     with pytest.raises(WireError, match="nothing publishes"):
-        Live("tcp://127.0.0.1:9", connect_s=0.2)
+        LivePlayer("tcp://127.0.0.1:9", connect_s=0.2)
 
 
 WINDOW = """
@@ -321,9 +321,9 @@ window.canvas.native.move(0, 0)
 def tell(event):
     # one JSON line a tick: what the test looks at
     place = window.overlay.place(window.scene)
-    look = window.overlay.look
-    state = dict(frame=window.scene.frame, selected=window.scene.selected, keys=look.keys,
-        playing=player.playing, place=list(place), hidden=sorted(look.hidden), panel=look.panel,
+    shown = window.overlay.visibility
+    state = dict(frame=window.scene.frame, selected=window.scene.selected, keys=shown.keys,
+        playing=player.playing, place=list(place), hidden=sorted(shown.hidden), panel=shown.panel,
         drawn=window._drawn is not None)
     print(json.dumps(state), flush=True)
 

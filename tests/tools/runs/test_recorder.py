@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from livespt.stream.errors import StoreError
-from livespt.stream.ring.ring import RingReader, RingWriter
+from livespt.stream.ring.reader import RingReader
+from livespt.stream.ring.writer import RingWriter
 from livespt.stream.sinks import REASONS, StoredTables
 from livespt.stream.store import table_writer as table_store
 from livespt.stream.store.movie import MovieWriter

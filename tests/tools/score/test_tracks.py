@@ -7,12 +7,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from livespt.tools.score.tracks import Mistakes, Score, Table, mistakes, score, without_short
+from livespt.tools.score.tracks import Mistakes, Score, TrackPoints, mistakes, score, without_short
 
 GATE = 5.0
 
 
-def table(*tracks: tuple[int, list[float]]) -> Table:
+def table(*tracks: tuple[int, list[float]]) -> TrackPoints:
     """Tracks along x from a first frame on; NaN leaves a frame out."""
     frame, x, name = [], [], []
     for number, (start, places) in enumerate(tracks):
@@ -22,12 +22,12 @@ def table(*tracks: tuple[int, list[float]]) -> Table:
                 x.append(place)
                 name.append(number)
     point = np.column_stack([np.zeros(len(x)), np.array(x, float)])
-    return Table(np.array(frame, np.int64), point, np.array(name, np.int64))
+    return TrackPoints(np.array(frame, np.int64), point, np.array(name, np.int64))
 
 
 TWO = ((0, [0.0] * 10), (0, [100.0] * 10))
 NAN = float("nan")
-CASES: dict[str, tuple[Table, Table, Score]] = {
+CASES: dict[str, tuple[TrackPoints, TrackPoints, Score]] = {
     "perfect": (table(*TWO), table(*TWO), Score(1, 1, 1, 1)),
     "nothing found": (table(*TWO), table(), Score(0, 0, 0, 0)),
     "half a pixel off": (
@@ -79,8 +79,9 @@ CASES: dict[str, tuple[Table, Table, Score]] = {
     ),
     "points of no track are left out": (
         table(*TWO),
-        Table(*(np.concatenate([a, b]) for a, b in zip(
-            table(*TWO), Table(np.array([2]), np.array([[0.0, 1.0]]), np.array([-1])), strict=True
+        TrackPoints(*(np.concatenate([a, b]) for a, b in zip(
+            table(*TWO), TrackPoints(np.array([2]), np.array([[0.0, 1.0]]), np.array([-1])),
+            strict=True,
         ))),
         Score(1, 1, 1, 1),
     ),
@@ -93,10 +94,10 @@ def test_known_answers(name: str) -> None:
     assert score(true, found, GATE) == pytest.approx(expected)
 
 
-def by_trying(true: Table, found: Table) -> float:
+def by_trying(true: TrackPoints, found: TrackPoints) -> float:
     """Least d(X, Y) over all pairings."""
 
-    def path(of: Table, track: int) -> dict[int, float]:
+    def path(of: TrackPoints, track: int) -> dict[int, float]:
         rows = of.track == track
         return dict(zip(of.frame[rows].tolist(), of.point[rows, 1].tolist(), strict=True))
 
@@ -118,7 +119,7 @@ def by_trying(true: Table, found: Table) -> float:
 def test_no_pairing_is_better(seed: int) -> None:
     rng = np.random.default_rng(seed)
 
-    def some(n: int) -> Table:
+    def some(n: int) -> TrackPoints:
         return table(
             *(
                 (int(rng.integers(4)), list(rng.uniform(0, 12, rng.integers(1, 6))))
@@ -160,8 +161,8 @@ def test_a_whole_movie_against_itself() -> None:
     frame = np.repeat(np.arange(40), 300)
     point = rng.uniform(0, 200, (len(frame), 3))
     track = np.tile(np.arange(300), 40)
-    true = Table(frame, point, track)
-    assert score(true, Table(frame, point, track * 3 + 5)) == pytest.approx((1, 1, 1, 1))
+    true = TrackPoints(frame, point, track)
+    assert score(true, TrackPoints(frame, point, track * 3 + 5)) == pytest.approx((1, 1, 1, 1))
     shuffled = rng.permutation(len(frame))
-    mixed = Table(*(column[shuffled] for column in true))
+    mixed = TrackPoints(*(column[shuffled] for column in true))
     assert score(true, mixed) == pytest.approx((1, 1, 1, 1))

@@ -11,16 +11,16 @@ import tifffile
 
 from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.models.motion.colocalization import Limits, label
-from livespt.models.simulate.two_colours import Seen, TwoColours, two_colours
+from livespt.models.simulate.two_colours import ChannelSpots, TwoColours, two_colours
 from livespt.stream.errors import InputError, SettingError, StoreError
 from livespt.tools.cli import main
-from livespt.tools.tables.label import Tracks, _paths, label_colocalization
+from livespt.tools.tables.label import ChannelTracks, _paths, label_colocalization
 from livespt.tools.tables.user_table import read_table
 
 PIXEL_UM = 0.1
 
 
-def write(path: Path, seen: Seen, z: bool = True) -> Path:
+def write(path: Path, seen: ChannelSpots, z: bool = True) -> Path:
     place = {axis: seen.point[:, k] / PIXEL_UM for k, axis in enumerate("zyx")}
     columns = {"frame": seen.frame, "particle": seen.particle, **place}
     pd.DataFrame(columns).drop(columns=[] if z else ["z"]).to_csv(path, index=False)
@@ -146,7 +146,7 @@ def test_the_command_refuses_bad_words(capsys: pytest.CaptureFixture[str]) -> No
 def test_nothing_meets_across_stage_positions(scene: TwoColours) -> None:
     """Partners at another position are none, wherever they are."""
     first, second = (
-        Tracks(some.frame, np.full(len(some.frame), position), some.particle, {}, some.point)
+        ChannelTracks(some.frame, np.full(len(some.frame), position), some.particle, {}, some.point)
         for some, position in ((scene.first, 0), (scene.second, 1))
     )
     (a, _), (b, _) = _paths(first, second)

@@ -16,7 +16,7 @@ from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.tools.train import loop
 from livespt.tools.train.loop import fit, plan
-from livespt.tools.train.track_batches import BATCHES, Pools, ages, side_by_side
+from livespt.tools.train.track_batches import BATCHES, TrackBatches, ages, side_by_side
 
 POOL = 150  # tracks
 
@@ -25,9 +25,9 @@ def some_tracks(number: int) -> Tracks:
     return simulate_tracks(POOL, 3, first=number * POOL, lengths=(5, 60), ndim=3)
 
 
-def pools(both: bool = True) -> Pools:
+def pools(both: bool = True) -> TrackBatches:
     """The truth of a point is its row in the pool."""
-    return Pools(some_tracks, 1, lambda some: np.arange(len(some.frame)), both)
+    return TrackBatches(some_tracks, 1, lambda some: np.arange(len(some.frame)), both)
 
 
 def test_every_point_of_a_pool_is_in_one_batch() -> None:

@@ -26,8 +26,14 @@ from livespt.tools.train import (
     track_networks,
     uncoating as train_uncoating,
 )
-from livespt.tools.train.track_batches import Batch
-from livespt.tools.train.track_networks import Recipe, answers, calibrate, learn, threshold
+from livespt.tools.train.track_batches import TrackBatch
+from livespt.tools.train.track_networks import (
+    TrackNetworkRecipe,
+    answers,
+    calibrate,
+    learn,
+    threshold,
+)
 
 RECIPES = {"segment": train_segmenter, "uncoating": train_uncoating}
 
@@ -77,12 +83,12 @@ def of_ages(age: int, length: int, n: int) -> torch.Tensor:
     return torch.arange(length)[:, None].expand(length, n).clamp(max=age)
 
 
-def batch(outputs: int = 4, length: int = 20) -> Batch:
+def batch(outputs: int = 4, length: int = 20) -> TrackBatch:
     """Two tracks, of 20 and 12 points, each point with a truth of its own."""
     x = torch.randn(length, 2, features.COUNT, generator=torch.Generator().manual_seed(0))
     truth = torch.arange(length)[:, None].repeat(1, 2) % max(outputs, 2)
     truth[12:, 1] = -1
-    return Batch(x, x.flip(0), torch.arange(length).flip(0)[:, None].repeat(1, 2), truth)
+    return TrackBatch(x, x.flip(0), torch.arange(length).flip(0)[:, None].repeat(1, 2), truth)
 
 
 @torch.no_grad()
@@ -118,12 +124,12 @@ class Told(Follow):
 
 
 def test_calibration_finds_how_sure_the_network_may_be() -> None:
-    def make(k: int) -> Batch:
+    def make(k: int) -> TrackBatch:
         rng = torch.Generator().manual_seed(k)
         hint = torch.randn(60, 20, features.COUNT, generator=rng)
         scores = torch.stack([-hint[..., 0], hint[..., 0], -hint[..., 0], -hint[..., 0]], -1)
         drawn = torch.multinomial(scores.softmax(-1).reshape(-1, 4), 1, generator=rng)
-        return Batch(hint, hint, torch.zeros(60, 20, dtype=torch.int64), drawn.reshape(60, 20))
+        return TrackBatch(hint, hint, torch.zeros(60, 20, dtype=torch.int64), drawn.reshape(60, 20))
 
     net = Told(4, hidden=4)
     told = calibrate(net, make, 5)  # type: ignore[arg-type]
@@ -166,7 +172,7 @@ def test_a_recipe_learns_and_resumes_as_if_never_stopped(
 
     def run(folder: str, resume: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
         (tmp_path / folder).mkdir(exist_ok=True)
-        recipe = Recipe(outputs, 8, 0.01, truth, tracks, 700)
+        recipe = TrackNetworkRecipe(outputs, 8, 0.01, truth, tracks, 700)
         path = tmp_path / folder / "net.onnx"
         net, facts = learn(recipe, kind, path, seed=2, device="cpu", steps=26, resume=resume)
         return net.state_dict(), facts

@@ -13,9 +13,9 @@ import torch
 
 from livespt.models.localize.localizer import Localizer
 from livespt.models.networks import hologram as nets, lodestar
-from livespt.models.networks.hologram_graph import Scale, serialize
+from livespt.models.networks.hologram_graph import HologramScale, serialize
 from livespt.models.optics import holograms
-from livespt.models.optics.holograms import Microscope, Sphere
+from livespt.models.optics.holograms import HolographicMicroscope, Sphere
 from livespt.models.optics.propagation import refocus
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, SettingError
@@ -23,7 +23,7 @@ from livespt.tools.evaluate_localizer import holograms as evaluate_hologram
 from livespt.tools.train_localizer import hologram_measure
 from livespt.tools.train_localizer.hologram import cut, train
 
-M = Microscope()
+M = HolographicMicroscope()
 
 
 def field(*spheres: Sphere, shape: tuple[int, int] = (128, 128), level: float = 0.02) -> Any:
@@ -39,7 +39,7 @@ def network(seed: int = 0) -> nets.HologramNet:
 
 @pytest.mark.parametrize("shape", [(64, 64), (51, 90)])
 def test_the_graph_says_what_the_network_says(shape: tuple[int, int]) -> None:
-    model, scale = network(), Scale(0.1, 0.2, (0.3, 4.0), (0.05, 2.0))
+    model, scale = network(), HologramScale(0.1, 0.2, (0.3, 4.0), (0.05, 2.0))
     content = serialize(model, 4, scale)
     assert content == serialize(model, 4, scale)
     session = onnxruntime.InferenceSession(content)
@@ -97,7 +97,7 @@ def test_copies_are_as_far_and_as_strong_as_they_say() -> None:
 
 
 def test_an_answer_that_follows_every_copy_loses_nothing() -> None:
-    copies = nets.Copies(
+    copies = nets.FieldCopies(
         torch.zeros(8, 2, 16, 16),
         lodestar.draw_copies(8, 3.0, 1.0, torch.Generator().manual_seed(1)),
         torch.linspace(-2, 2, 8),
@@ -168,7 +168,7 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
 def test_the_shipped_model_holds_its_figures() -> None:
     """On few fields; `livespt evaluate holograms` has the many."""
     localizer = Localizer(shipped("hologram"), provider="cpu")
-    seen = evaluate_hologram.height(localizer, M, evaluate_hologram.Case(0, 0.02), 6)
+    seen = evaluate_hologram.height(localizer, M, evaluate_hologram.HologramCase(0, 0.02), 6)
     assert seen["found"] == 1.0
     assert seen["sigma_z_nm"] <= 105
     assert seen["rmse_plane_nm"] <= 40

@@ -13,13 +13,13 @@ import torch
 
 from livespt.models.localize.localizer import Localizer
 from livespt.models.networks import lodestar
-from livespt.models.render.spot_movies import Case, spot_frame, training_frame
+from livespt.models.render.spot_movies import SpotCase, spot_frame, training_frame
 from livespt.models.runtime.card import read_card
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, LiveSptError, ModelError, SettingError
 from livespt.tools.evaluate_localizer import bulk_water
 from livespt.tools.train_localizer import measure
-from livespt.tools.train_localizer.fit import Recipe, fit
+from livespt.tools.train_localizer.fit import LocalizerRecipe, fit
 from livespt.tools.train_localizer.localizer import train
 
 
@@ -28,7 +28,7 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three frames; a dark particle at (60, 80) in the last."""
     rng = np.random.default_rng(0)
     points = np.array([[60.0, 80.0], [200.0, 200.0], [130.0, 40.0], [30.0, 180.0]])
-    frames = [spot_frame(rng, Case(snr=15), points)[0] for _ in range(3)]
+    frames = [spot_frame(rng, SpotCase(snr=15), points)[0] for _ in range(3)]
     path = tmp_path_factory.mktemp("movie") / "dark.tif"
     dark = 3000 - np.stack(frames)
     tifffile.imwrite(path, dark.astype(np.uint16), imagej=True, metadata={"axes": "TYX"})
@@ -60,7 +60,7 @@ def test_one_particle_teaches_to_find_the_others(quick: tuple[Path, dict[str, An
     out, report = quick
     assert report["found_itself"] and report["converged"] and "warning" not in report
     rng = np.random.default_rng(5)
-    image, points = spot_frame(rng, Case(snr=12))
+    image, points = spot_frame(rng, SpotCase(snr=12))
     spots = Localizer(out, provider="cpu")(np.uint16(3000) - image)
     gap = np.hypot(
         np.subtract.outer(points[:, 0], spots["y"]), np.subtract.outer(points[:, 1], spots["x"])
@@ -153,7 +153,7 @@ def test_crops_of_several_channels_are_learned_from() -> None:
     spot = 25 * torch.exp(-(line[:, None] ** 2 + line**2) / 6)
     crops = torch.stack([spot, -spot])[None] + torch.randn(2, 2, 21, 21, generator=generator)
     particle = measure.Particle(4.0, 25.0)
-    recipe = Recipe("wide", 60, (0.5, 2.0), 1.1, 0.5, "cpu")
+    recipe = LocalizerRecipe("wide", 60, (0.5, 2.0), 1.1, 0.5, "cpu")
     net, history = fit(crops, particle, recipe, 1)
     assert net[0].in_channels == 2 and history[-1]["within_px"] < 0.7 * history[0]["within_px"]
 
