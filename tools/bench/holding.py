@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livespt.tools.bench.turns import BuildWorker, Side
+from livespt.tools.bench.turns import BuildWorker, Side, turn
 
 FRAMES = 2000  # of a try
 MOST_BEHIND = 3
@@ -52,8 +52,7 @@ def holding_rates(
     unpaced = [_try(side, job, folder, warm_up, 0, 0.0)[1] for side in sides]
     bounds = [Bounds(0.0, HIGH * rate) for rate in unpaced]
     for at in range(tries):
-        turn = range(len(sides)) if at % 2 == 0 else range(len(sides) - 1, -1, -1)
-        for i in turn:
+        for i in turn(len(sides), at):
             rate = bounds[i].next_rate(unpaced[i])
             held, _ = _try(sides[i], job, folder, warm_up, frames, rate)
             bounds[i] = bounds[i]._replace(**{"held" if held else "missed": rate})

@@ -11,15 +11,18 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-
+from typing import Any
+from typing import NamedTuple
+from typing import Self
 import numpy as np
+from livespt.stream.errors import LiveSptError
+from livespt.stream.errors import SettingError
 
-from livespt.stream.errors import LiveSptError, SettingError
 
 TAIL = 20  # frames at the end whose results are compared, too
 
@@ -150,13 +153,15 @@ def take_turns(
     """
     series = [Series([], [], [], {}) for _ in sides]
     edges = [plan.pairs * launch // plan.launches for launch in range(plan.launches + 1)]
-    for first, end in pairwise(edges):
+    for launch, (first, end) in enumerate(pairwise(edges)):
         with ExitStack() as stack:
-            workers = _started(stack, sides, job, folder, series)
+            started = {i: _start(stack, sides[i], job, folder) for i in turn(len(sides), launch)}
+            workers = [started[i] for i in range(len(sides))]
+            for worker, one in zip(workers, series, strict=True):
+                one.facts.update(worker.hear()["facts"])
             _all(workers, frames=plan.warm_up, keep=True)
             for pair in range(first, end):
-                turn = range(len(sides)) if pair % 2 == 0 else range(len(sides) - 1, -1, -1)
-                for place, i in enumerate(turn):
+                for place, i in enumerate(turn(len(sides), pair)):
                     frames = sides[i].frames or plan.frames
                     answer = workers[i].ask(frames=frames)
                     series[i].cpu_ms.append(1e3 * answer["cpu_s"] / frames)
@@ -168,6 +173,7 @@ def take_turns(
     return series
 
 
+<<<<<<< ours
 def _started(
     stack: ExitStack,
     sides: Sequence[Side],
@@ -183,6 +189,33 @@ def _started(
     for worker, one in zip(workers, series, strict=True):
         one.facts.update(worker.hear()["facts"])
     return workers
+||||||| base
+def _started(
+    stack: ExitStack,
+    sides: Sequence[Side],
+    job: dict[str, Any],
+    folder: Path,
+    series: Sequence[Series],
+) -> list[Worker]:
+    """Start a process of each side, all at once, and wait until they are ready."""
+    workers = []
+    for side in sides:
+        own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
+        workers.append(stack.enter_context(Worker(side, {**job, "folder": own})))
+    for worker, one in zip(workers, series, strict=True):
+        one.facts.update(worker.hear()["facts"])
+    return workers
+=======
+def turn(sides: int, at: int) -> range:
+    """Who works when in turn number `at`: forwards and backwards, by turns."""
+    return range(sides) if at % 2 == 0 else range(sides - 1, -1, -1)
+
+
+def _start(stack: ExitStack, side: Side, job: dict[str, Any], folder: Path) -> Worker:
+    """Start a process in a folder of its own."""
+    own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
+    return stack.enter_context(Worker(side, {**job, "folder": own}))
+>>>>>>> theirs
 
 
 def _all(workers: Sequence[BuildWorker], **order: Any) -> list[dict[str, Any]]:
