@@ -14,8 +14,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from operator import ge
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -41,7 +41,6 @@ LIMITS = {
     "event": (wire.MAX_HEADER, 1000),
 }
 ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
-SENT = ("update", "image", "status")  # topics of `Lost`
 FOLLOWED = ("event", "update", "image", "status")  # topics
 
 
@@ -128,12 +127,11 @@ class Subscriber:
         self._joined = -1  # epoch of the newest snapshot
         self._due: dict[str, float] = {}  # of each request: when it may be repeated
         self._wait_s, self._requested = ASK_S, -1
-        self._quiet, self._read_at = 0.0, time.monotonic()
-        self._unheard = 0.0  # s that passed listening without a live message
+        self._quiet = self._unheard = 0.0  # s of listening without a word, without a live one
+        self._read_at = time.monotonic()
         self._told = False  # all that was sent live until the stop came, or was lost on the way
         self._sent: tuple[int, ...] = (0, 0, 0)  # updates, images, notices when the run stopped
-        self._said_bye = False
-        self._fault = ""
+        self._said_bye, self._fault = False, ""
         self._key = None if key is None else keys.of_follower(key)
         self._context = zmq.Context()
         self._sub, self._dealer = self._connect(host, port)
@@ -190,12 +188,7 @@ class Subscriber:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def _connect(self, host: str, port: int) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
@@ -306,7 +299,7 @@ class Subscriber:
         elif word.topic == "status":
             self._keep(self._statuses, message.read_status(word), header["seq"], "statuses")
         elif word.topic == "stop":
-            self._sent = _sent(word)
+            self._sent = message.read_sent(word)
             self.stop = message.read_stop(header.get("stop"))
         elif word.topic == "snapshot":
             self._joined = self.epoch
@@ -316,10 +309,9 @@ class Subscriber:
             if "frame" in header:
                 self.joined = message.read_update(word)
         if live and word.topic in ("heartbeat", "stop"):
-            sent = _sent(word)
+            sent = message.read_sent(word)
             self._count_tail(sent)
-            stopped = self.stop is not None
-            self._told |= stopped and all(n >= m for n, m in zip(sent, self._sent, strict=True))
+            self._told |= self.stop is not None and all(map(ge, sent, self._sent))
 
     def _keep(self, queue: deque[Any], value: Any, seq: int, name: str) -> None:
         self._count_lost(name, seq)
@@ -393,10 +385,9 @@ class Subscriber:
     def _listen_for_silence(self, heard: bool, live: bool) -> None:
         """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
         now, before = time.monotonic(), self._quiet
-        listened = min(now - self._read_at, ASK_S)
+        listened, self._read_at = min(now - self._read_at, ASK_S), now
         self._quiet = 0.0 if heard else before + listened
         self._unheard = 0.0 if live else self._unheard + listened
-        self._read_at = now
         if before <= PATIENCE_S < self._quiet:
             self._say(f"{self.endpoint} fell silent: waiting {self.silence_s:g} s for a word")
         if self._quiet > self.silence_s:
@@ -404,11 +395,3 @@ class Subscriber:
                 f"run {self.start.run} at {self.endpoint} fell silent {self.silence_s:g} s ago "
                 f"without a stop: its publisher is gone; go on from event {self.next_seq}"
             )
-
-
-def _sent(word: wire.Message) -> tuple[int, ...]:
-    """How many updates, images and notices there were when this heartbeat or stop was sent."""
-    sent = word.header.get("sent")
-    if not isinstance(sent, dict):
-        raise WireError(f"{word.topic} does not say how much was sent")
-    return tuple(wire.integer(sent, topic, 0, wire.MAX_SEQ) for topic in SENT)
