@@ -141,6 +141,14 @@ def read_stop(value: object) -> Stop:
     return Stop(**_record(Stop, value))
 
 
+def read_sent(message: Message) -> tuple[int, ...]:
+    """How many updates, images and notices there were when a heartbeat or stop was sent."""
+    sent = message.header.get("sent")
+    if not isinstance(sent, dict):
+        raise WireError(f"{message.topic} does not say how much was sent")
+    return tuple(integer(sent, topic, 0, MAX_SEQ) for topic in ("update", "image", "status"))
+
+
 def _real(header: Mapping[str, Any], key: str) -> float:
     value = header.get(key)
     if value is None:

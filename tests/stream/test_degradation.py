@@ -7,15 +7,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
 from livespt.acquisition.recordings.open_movie import open_movie
-from livespt.stream import pipeline, timing
+from livespt.stream import pipeline
+from livespt.stream import timing
 from livespt.stream.analyzer import Analyzer
-from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder
+from livespt.stream.degradation import BEHIND
+from livespt.stream.degradation import CALM
+from livespt.stream.degradation import DETECT_EVERY
+from livespt.stream.degradation import STATE_EVERY
+from livespt.stream.degradation import Ladder
 from livespt.stream.notices import Notices
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.ring.writer import RingWriter
@@ -23,11 +26,18 @@ from livespt.stream.settings import Settings
 from livespt.stream.sinks import StoredReplay
 from livespt.stream.sources import graded
 from livespt.stream.store.movie import MovieWriter
-from livespt.stream.store.run import RunReader, RunWriter, create_run, open_run
+from livespt.stream.store.run import RunReader
+from livespt.stream.store.run import RunWriter
+from livespt.stream.store.run import create_run
+from livespt.stream.store.run import open_run
 from livespt.stream.store.table_writer import TableWriter
-from livespt.stream.types import SPOT, Frame, Start, Update
+from livespt.stream.types import SPOT
+from livespt.stream.types import Frame
+from livespt.stream.types import Start
+from livespt.stream.types import Update
 from livespt.tools.runs.replay import chosen
 from livespt.tools.runs.workers import MAX_BEHIND
+
 
 START = Start("r", "live", "camera", "yx", (8, 8), "<u2", 0.1, 0.05)
 TABLES = ("spots", "states", "events")
@@ -166,33 +176,43 @@ def replayed(run: RunReader, path: Path, all_frames: bool = False) -> RunReader:
 
 
 def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Path) -> None:
-    """The camera gives a frame in 2 ms, later in 12; their analysis takes 5."""
+    """The camera is far ahead when the analysis begins, later it waits for it."""
     create_run(tmp_path / "run.zarr", START)
     movie, tables = MovieWriter(tmp_path / "run.zarr", START), TableWriter(tmp_path / "run.zarr")
-    count = 220
+    count, at_once = 200, MAX_BEHIND  # more would be skipped
     with RingWriter("ladder", 512, (8, 8), "<u2") as ring:
         reader = RingReader("ladder", max_behind=MAX_BEHIND)
 
         def film() -> None:
-            begun = time.monotonic()
             for i in range(count):
+                while i >= at_once and reader.behind > 1:
+                    time.sleep(0.0002)
                 one = frame(i)
                 movie.add_frame(one)
                 ring.put(one.image, number=i, t=i, time_s=one.time_s)
-                due = 0.002 if i < 120 else 0.012
-                begun += due
-                time.sleep(max(0.0, begun - time.monotonic()))
             movie.close()
             ring.end()
 
+<<<<<<< ours
         def slow(image: NDArray[Any]) -> NDArray[np.void]:
             time.sleep(0.005)
             return localize(image)
 
         stages = timing.Stages(timing.Timed(slow), timing.TimedInfer(Read))
+||||||| base
+        def slow(image: NDArray[Any]) -> NDArray[np.void]:
+            time.sleep(0.005)
+            return localize(image)
+
+        stages = pipeline.Stages(pipeline.Timed(slow), pipeline.TimedInfer(Read))
+=======
+        stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Read))
+>>>>>>> theirs
         analyzer = Analyzer(stages.localize, stages.infer, Settings(lag=3))
         filming = threading.Thread(target=film, name="film")
         filming.start()
+        while ring.count < at_once:
+            time.sleep(0.001)
         source = graded(reader, Ladder())
         stop = pipeline.run(source, analyzer, [Tables(tables)], START, stages)
         filming.join()
@@ -200,7 +220,7 @@ def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Pat
     run = open_run(tmp_path / "run.zarr")
     assert stop.status == "complete" and run.n_frames == count
     levels, analyzed = run.frames["level"], run.frames["analyzed"] == 1
-    assert levels.max() == 3 and analyzed.sum() + run.stop.lost == count  # type: ignore[union-attr]
+    assert levels.max() == 3 and levels[-1] == 0 and analyzed.sum() + run.stop.lost == count  # type: ignore[union-attr]
     told = [str(text) for text in run.status["text"][run.status["kind"] == "level"]]
     assert len(told) == np.count_nonzero(np.diff(levels[analyzed].astype(int), prepend=0))
     spots, states = run.spots, run.states

@@ -66,7 +66,7 @@ CHILDREN = {
 def test_children_may_crash_and_hang(case: str) -> None:
     code, error = CHILDREN[case]
     if error is None:
-        assert doctor._ask(code, 20) == {"a": 1}
+        assert doctor._ask(code) == {"a": 1}
     else:
         with pytest.raises(LiveSptError, match=error):
-            doctor._ask(code, 1 if case == "hangs" else 20)
+            doctor._ask(code, 1 if case == "hangs" else doctor.CHILD_S)

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from random import SystemRandom
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from livespt.acquisition.microscope.connect import simulated_microscope
 from livespt.acquisition.microscope.hook import Put
@@ -24,6 +25,7 @@ from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame
 from livespt.stream.wire.subscriber import Subscriber
+from livespt.tools.chaos.trial_publisher import free_endpoint
 from livespt.tools.demo import judge
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.live import record
@@ -32,6 +34,9 @@ from livespt.tools.runs.replay import replay
 from livespt.tools.runs.resume import resume
 
 FREE = "tcp://127.0.0.1:0"  # any free port
+GIVE_UP_S = 300.0  # for a machine that is very busy
+AHEAD = 5  # frames; the analysis gives up something when 8 wait (stream/degradation.py)
+INTERVAL_S = 0.02
 TABLES = ("spots", "states", "events")
 
 
@@ -41,7 +46,16 @@ def movie() -> SimulatedMovie:
 
 
 def facts(movie: SimulatedMovie) -> Facts:
-    return Facts("simulated", "yx", movie.shape, movie.dtype, movie.pixel_size_um, 0.05)
+    return Facts("simulated", "yx", movie.shape, movie.dtype, movie.pixel_size_um, INTERVAL_S)
+
+
+def await_analysis(out: Path, i: int) -> None:
+    """Let a camera wait, before frame i, for an analysis that is too far behind."""
+    deadline, run = time.monotonic() + GIVE_UP_S, open_run(out)
+    while len(run.frames) < i - AHEAD:
+        assert time.monotonic() < deadline, f"the analysis hangs at frame {len(run.frames)}"
+        time.sleep(0.005)
+        run.refresh()
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +63,13 @@ def recorded(movie: SimulatedMovie, tmp_path_factory: pytest.TempPathFactory) ->
     """A live run: MMCore -> pycromanager -> hook -> ring -> recorder and analyzer processes."""
     out = tmp_path_factory.mktemp("live") / "run.zarr"
     images = [movie.frame(i) for i in range(len(movie))]
+
+    def image(i: int) -> NDArray[Any]:
+        await_analysis(out, i)
+        return images[i]
+
     with simulated_microscope(
-        images.__getitem__, len(images), movie.shape, movie.dtype, 0.05
+        image, len(images), movie.shape, movie.dtype, INTERVAL_S
     ) as microscope:
         acquire = partial(microscope.acquire, n_frames=len(images))
         stop, acquired = record(acquire, out, facts(movie), Options(), endpoint=FREE, say=str)
@@ -73,9 +92,8 @@ def test_every_frame_that_was_sent_is_stored(recorded: RunReader, movie: Simulat
     assert recorded.n_frames == len(movie)
     for i in (0, 77, len(movie) - 1):
         np.testing.assert_array_equal(recorded.frame(i).image, movie.frame(i))
-    # each has its row; on a machine that is too busy some may say that they were not analyzed
-    assert len(recorded.frames) == len(movie) and recorded.frames["analyzed"].mean() > 0.5
-    assert np.isfinite(recorded.frames["latency_ms"][recorded.frames["analyzed"] == 1]).all()
+    assert len(recorded.frames) == len(movie) and recorded.frames["analyzed"].all()
+    assert np.isfinite(recorded.frames["latency_ms"]).all()
 
 
 def test_what_was_found_is_true(recorded: RunReader, movie: SimulatedMovie) -> None:
@@ -90,11 +108,8 @@ def test_every_spot_has_one_settled_state(recorded: RunReader) -> None:
     settled = states[states["settled"] == 1]
     keys = ["frame", "track"]
     assert np.array_equal(np.sort(spots[keys]), np.sort(settled[keys]))
-    # on a machine that falls behind, some provisional ones are left out (stream/degradation.py)
-    plain = recorded.frames["frame"][recorded.frames["level"] < 2]
-    told, seen = states[states["settled"] == 0], spots[np.isin(spots["frame"], plain)]
-    told = told[np.isin(told["frame"], plain)]
-    assert np.array_equal(np.sort(seen[keys]), np.sort(told[keys]))
+    told = states[states["settled"] == 0]
+    assert np.array_equal(np.sort(spots[keys]), np.sort(told[keys]))
     total = sum(settled[n] for n in ("p_normal", "p_directed", "p_confined", "p_subdiffusive"))
     np.testing.assert_allclose(total, 1, atol=1e-5)
     assert np.array_equal(recorded.events["seq"], np.arange(len(recorded.events)))
@@ -136,13 +151,22 @@ def played(movie: SimulatedMovie, put: Put, then: Callable[[int], None]) -> Acqu
     """A capture that calls `then` before each of 40 frames."""
     for i in range(40):
         then(i)
-        time.sleep(0.03)
-        put(movie.frame(i), number=i, t=i, time_s=i * 0.05, captured_ns=time.monotonic_ns())
+        put(movie.frame(i), number=i, t=i, time_s=i * INTERVAL_S, captured_ns=time.monotonic_ns())
     return Acquired(40, 0, 0, "", False)
+
+
+def kill(name: str) -> None:
+    """Kill this worker of the run, as soon as there is one."""
+    deadline, workers = time.monotonic() + GIVE_UP_S, []
+    while not workers:
+        assert time.monotonic() < deadline, f"there is no {name}"
+        workers = [p for p in multiprocessing.active_children() if p.name == f"livespt-{name}"]
+    workers[0].kill()
 
 
 def test_a_capture_that_breaks_leaves_a_whole_run(movie: SimulatedMovie, tmp_path: Path) -> None:
     def broken(i: int) -> None:
+        await_analysis(out, i)
         if i == 25:
             raise MicroscopeError("the cable is out")
 
@@ -159,10 +183,11 @@ def test_a_capture_that_breaks_leaves_a_whole_run(movie: SimulatedMovie, tmp_pat
 def test_a_worker_that_dies_is_begun_again(
     name: str, movie: SimulatedMovie, tmp_path: Path
 ) -> None:
-    waits, heard, epochs = [], [], []
+    heard, epochs = [], []
+    patience = {"connect_s": GIVE_UP_S, "silence_s": GIVE_UP_S}
 
     def listen(endpoint: str) -> None:
-        with Subscriber(endpoint, since=0, silence_s=60) as subscriber:
+        with Subscriber(endpoint, since=0, **patience) as subscriber:
             heard.extend(np.array(event) for event in subscriber.events())
             epochs.append(subscriber.epoch)
 
@@ -173,12 +198,12 @@ def test_a_worker_that_dies_is_begun_again(
     threads: list[Thread] = []
 
     def killing(i: int) -> None:
-        waits.append(time.monotonic())
+        if name == "analyzer":
+            await_analysis(out, i)
+        else:
+            time.sleep(0.03)  # what was analyzed without a recorder waits for the next frame
         if i in (15, 30):
-            (worker,) = (
-                p for p in multiprocessing.active_children() if p.name == f"livespt-{name}"
-            )
-            worker.kill()
+            kill(name)
 
     out = tmp_path / "run.zarr"
     stop, _ = record(
@@ -186,8 +211,7 @@ def test_a_worker_that_dies_is_begun_again(
         out,
         facts(movie),
         Options(),
-        # not of the ports that the system gives to sockets that connect, lest one take it
-        endpoint=f"tcp://127.0.0.1:{SystemRandom().randrange(20_000, 30_000, 2)}",
+        endpoint=free_endpoint(),
         say=follow,
     )
     run = open_run(out)
@@ -195,7 +219,6 @@ def test_a_worker_that_dies_is_begun_again(
     assert epochs == [2 if name == "analyzer" else 0]
     assert np.array(heard).tobytes() == run.events.tobytes(), "each once and in order"
     assert (stop.status, stop.frames, stop.analyzed) == ("complete", 40, 40)
-    assert np.diff(waits).max() < 1, "capture never waits"
     assert set(run.status["kind"]) == {"restarted"} and not list(verify(out))
     replay(out, tmp_path / "again.zarr", Options(), endpoint=FREE, say=str)
     same_bytes(run, open_run(tmp_path / "again.zarr"))
@@ -208,11 +231,10 @@ def test_an_analyzer_that_dies_for_good_leaves_a_run_to_resume(
     monkeypatch.setattr("livespt.tools.runs.supervisor.RESTARTS", 0)
 
     def killing(i: int) -> None:
+        if i <= 15:
+            await_analysis(out, i)
         if i == 15:
-            (worker,) = (
-                p for p in multiprocessing.active_children() if p.name == "livespt-analyzer"
-            )
-            worker.kill()
+            kill("analyzer")
 
     out = tmp_path / "run.zarr"
     with pytest.raises(LiveSptError, match="livespt resume"):

@@ -32,7 +32,7 @@ from livespt.tools.runs.resume import recomposed
 MAX_BEHIND = 64  # frames the analyzer may lag before it skips to the newest
 GAINED = 0.9  # a backlog that does not shrink by this factor is not made up for
 ORDERS_S = 0.25  # between looks for orders
-PORT_S = 5.0  # for the system to give back the port of a process that died
+PORT_S = 60.0  # for the system to give back the port of a process that died
 
 
 class Ending:
