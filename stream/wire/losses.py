@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
-from livespt.stream.errors import WireError
-from livespt.stream.wire import codec
-
-SENT = ("update", "image", "status")  # topics of the fields of `Lost`
-
 
 class Lost(NamedTuple):
     """Messages that were published and never seen, or too old when they were wanted."""
@@ -54,17 +49,3 @@ class Losses:
             missed = seq - self._next[name]
             self.lost = self.lost._replace(**{name: getattr(self.lost, name) + missed})
             self._next[name] = seq
-
-
-def sent_before(word: codec.Message) -> tuple[int, ...]:
-    """Return how many updates, images and notices were sent before a heartbeat or stop.
-
-    Raises
-    ------
-    WireError
-        The message does not say it.
-    """
-    sent = word.header.get("sent")
-    if not isinstance(sent, dict):
-        raise WireError(f"{word.topic} does not say how much was sent")
-    return tuple(codec.integer(sent, topic, 0, codec.MAX_SEQ) for topic in SENT)

@@ -13,63 +13,28 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
-from typing import Self
+from typing import Any, Self
+
 import numpy as np
 import zmq
-from livespt.stream.errors import SettingError
-from livespt.stream.errors import WireError
-from livespt.stream.types import EVENT
-from livespt.stream.types import KINDS
-from livespt.stream.types import Frame
-from livespt.stream.types import Stop
-from livespt.stream.types import Update
-from livespt.stream.wire import codec
-from livespt.stream.wire import keys
-from livespt.stream.wire import payloads
+
+from livespt.stream.errors import SettingError, WireError
+from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
+from livespt.stream.wire import codec, keys, payloads
 from livespt.stream.wire.event_order import Sequence
-from livespt.stream.wire.losses import Losses
-from livespt.stream.wire.losses import Lost
-from livespt.stream.wire.losses import sent_before
+from livespt.stream.wire.losses import Losses, Lost
 from livespt.stream.wire.payloads import Status
-from livespt.stream.wire.requests import ASK_S
-from livespt.stream.wire.requests import SLOW_S
-from livespt.stream.wire.requests import Requests
+from livespt.stream.wire.requests import ASK_S, SLOW_S, Requests
 from livespt.stream.wire.silence import Silence
 from livespt.stream.wire.sockets import following
-from operator import ge
-
 
 QUIET_S = 0.5  # without a heartbeat, before it is asked whether there is a new publisher
 PATIENCE_S = 1.0  # of silence, before a word about it
 CONNECT_S = 0.02  # between looks for a connection
 BATCH = 200  # messages read at a time: fewer than are kept
 
-<<<<<<< ours
-||||||| base
-# of one array or header that comes in, and messages that wait: a hostile publisher fills no more
-LIMITS = {
-    "image": (codec.MAX_BYTES, 16),
-    "update": (1 << 26, 256),
-    "status": (codec.MAX_HEADER, 1000),
-    "event": (codec.MAX_HEADER, 1000),
-}
-ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
-SENT = ("update", "image", "status")  # topics of `Lost`
-=======
-# of one array or header that comes in, and messages that wait: a hostile publisher fills no more
-LIMITS = {
-    "image": (codec.MAX_BYTES, 16),
-    "update": (1 << 26, 256),
-    "status": (codec.MAX_HEADER, 1000),
-    "event": (codec.MAX_HEADER, 1000),
-}
-ANSWER_BYTES, ANSWERS = 1 << 26, 16  # a snapshot of 20 000 tracks has 3 MB
->>>>>>> theirs
 FOLLOWED = ("event", "update", "image", "status")  # topics
 
 
@@ -145,33 +110,12 @@ class Subscriber:
         self._images: deque[Frame] = deque(maxlen=1)
         self._statuses: deque[Status] = deque(maxlen=256)
         self._joined = -1  # epoch of the newest snapshot
-<<<<<<< ours
         self._silence = Silence()
-||||||| base
-        self._due: dict[str, float] = {}  # of each request: when it may be repeated
-        self._wait_s, self._requested = ASK_S, -1
-        self._quiet, self._read_at = 0.0, time.monotonic()
-        self._unheard = 0.0  # s that passed listening without a live message
-=======
-        self._due: dict[str, float] = {}  # of each request: when it may be repeated
-        self._wait_s, self._requested = ASK_S, -1
-        self._quiet = self._unheard = 0.0  # s of listening without a word, without a live one
-        self._read_at = time.monotonic()
->>>>>>> theirs
         self._told = False  # all that was sent live until the stop came, or was lost on the way
         self._sent: tuple[int, ...] = (0, 0, 0)  # updates, images, notices when the run stopped
-<<<<<<< ours
         self._said_bye = False
         self._fault = ""
         own = None if key is None else keys.of_follower(key)
-||||||| base
-        self._said_bye = False
-        self._fault = ""
-        self._key = None if key is None else keys.of_follower(key)
-=======
-        self._said_bye, self._fault = False, ""
-        self._key = None if key is None else keys.of_follower(key)
->>>>>>> theirs
         self._context = zmq.Context()
         self._sub, self._dealer = following(self._context, host, port, self._topics, own)
         self._requests = Requests(self._dealer)
@@ -328,13 +272,7 @@ class Subscriber:
         elif word.topic == "status":
             self._losses.keep(self._statuses, payloads.read_status(word), header["seq"], "statuses")
         elif word.topic == "stop":
-<<<<<<< ours
-            self._sent = sent_before(word)
-||||||| base
-            self._sent = _sent(word)
-=======
             self._sent = payloads.read_sent(word)
->>>>>>> theirs
             self.stop = payloads.read_stop(header.get("stop"))
         elif word.topic == "snapshot":
             self._joined = self.epoch
@@ -344,21 +282,10 @@ class Subscriber:
             if "frame" in header:
                 self.joined = payloads.read_update(word)
         if live and word.topic in ("heartbeat", "stop"):
-<<<<<<< ours
-            sent = sent_before(word)
+            sent = payloads.read_sent(word)
             self._losses.count_tail(sent)
             stopped = self.stop is not None
             self._told |= stopped and all(n >= m for n, m in zip(sent, self._sent, strict=True))
-||||||| base
-            sent = _sent(word)
-            self._count_tail(sent)
-            stopped = self.stop is not None
-            self._told |= stopped and all(n >= m for n, m in zip(sent, self._sent, strict=True))
-=======
-            sent = payloads.read_sent(word)
-            self._count_tail(sent)
-            self._told |= self.stop is not None and all(map(ge, sent, self._sent))
->>>>>>> theirs
 
     def _take_events(self, word: codec.Message) -> None:
         rows = payloads.table(word, "events", EVENT)
@@ -394,26 +321,9 @@ class Subscriber:
             self._requests.send(codec.Request("bye"))
 
     def _listen_for_silence(self, heard: bool, live: bool) -> None:
-<<<<<<< ours
         """Report a silence once, and give up after `silence_s`."""
         before = self._silence.add(heard, live)
         if before <= PATIENCE_S < self._silence.quiet_s:
-||||||| base
-        """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
-        now, before = time.monotonic(), self._quiet
-        listened = min(now - self._read_at, ASK_S)
-        self._quiet = 0.0 if heard else before + listened
-        self._unheard = 0.0 if live else self._unheard + listened
-        self._read_at = now
-        if before <= PATIENCE_S < self._quiet:
-=======
-        """Add up the time spent listening: a consumer that stalls is not a silent publisher."""
-        now, before = time.monotonic(), self._quiet
-        listened, self._read_at = min(now - self._read_at, ASK_S), now
-        self._quiet = 0.0 if heard else before + listened
-        self._unheard = 0.0 if live else self._unheard + listened
-        if before <= PATIENCE_S < self._quiet:
->>>>>>> theirs
             self._say(f"{self.endpoint} fell silent: waiting {self.silence_s:g} s for a word")
         if self._silence.quiet_s > self.silence_s:
             raise WireError(

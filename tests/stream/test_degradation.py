@@ -7,18 +7,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from livespt.acquisition.recordings.open_movie import open_movie
-from livespt.stream import pipeline
-from livespt.stream import timing
+from livespt.stream import pipeline, timing
 from livespt.stream.analyzer import Analyzer
-from livespt.stream.degradation import BEHIND
-from livespt.stream.degradation import CALM
-from livespt.stream.degradation import DETECT_EVERY
-from livespt.stream.degradation import STATE_EVERY
-from livespt.stream.degradation import Ladder
+from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder
 from livespt.stream.notices import Notices
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.ring.writer import RingWriter
@@ -26,18 +23,11 @@ from livespt.stream.settings import Settings
 from livespt.stream.sinks import StoredReplay
 from livespt.stream.sources import graded
 from livespt.stream.store.movie import MovieWriter
-from livespt.stream.store.run import RunReader
-from livespt.stream.store.run import RunWriter
-from livespt.stream.store.run import create_run
-from livespt.stream.store.run import open_run
+from livespt.stream.store.run import RunReader, RunWriter, create_run, open_run
 from livespt.stream.store.table_writer import TableWriter
-from livespt.stream.types import SPOT
-from livespt.stream.types import Frame
-from livespt.stream.types import Start
-from livespt.stream.types import Update
+from livespt.stream.types import SPOT, Frame, Start, Update
 from livespt.tools.runs.replay import chosen
 from livespt.tools.runs.workers import MAX_BEHIND
-
 
 START = Start("r", "live", "camera", "yx", (8, 8), "<u2", 0.1, 0.05)
 TABLES = ("spots", "states", "events")
@@ -193,21 +183,7 @@ def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Pat
             movie.close()
             ring.end()
 
-<<<<<<< ours
-        def slow(image: NDArray[Any]) -> NDArray[np.void]:
-            time.sleep(0.005)
-            return localize(image)
-
-        stages = timing.Stages(timing.Timed(slow), timing.TimedInfer(Read))
-||||||| base
-        def slow(image: NDArray[Any]) -> NDArray[np.void]:
-            time.sleep(0.005)
-            return localize(image)
-
-        stages = pipeline.Stages(pipeline.Timed(slow), pipeline.TimedInfer(Read))
-=======
-        stages = pipeline.Stages(pipeline.Timed(localize), pipeline.TimedInfer(Read))
->>>>>>> theirs
+        stages = timing.Stages(timing.Timed(localize), timing.TimedInfer(Read))
         analyzer = Analyzer(stages.localize, stages.infer, Settings(lag=3))
         filming = threading.Thread(target=film, name="film")
         filming.start()

@@ -11,18 +11,15 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-from typing import NamedTuple
-from typing import Self
-import numpy as np
-from livespt.stream.errors import LiveSptError
-from livespt.stream.errors import SettingError
+from typing import Any, NamedTuple, Self
 
+import numpy as np
+
+from livespt.stream.errors import LiveSptError, SettingError
 
 TAIL = 20  # frames at the end whose results are compared, too
 
@@ -173,49 +170,15 @@ def take_turns(
     return series
 
 
-<<<<<<< ours
-def _started(
-    stack: ExitStack,
-    sides: Sequence[Side],
-    job: dict[str, Any],
-    folder: Path,
-    series: Sequence[Series],
-) -> list[BuildWorker]:
-    """Start a process of each side, all at once, and wait until they are ready."""
-    workers = []
-    for side in sides:
-        own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
-        workers.append(stack.enter_context(BuildWorker(side, {**job, "folder": own})))
-    for worker, one in zip(workers, series, strict=True):
-        one.facts.update(worker.hear()["facts"])
-    return workers
-||||||| base
-def _started(
-    stack: ExitStack,
-    sides: Sequence[Side],
-    job: dict[str, Any],
-    folder: Path,
-    series: Sequence[Series],
-) -> list[Worker]:
-    """Start a process of each side, all at once, and wait until they are ready."""
-    workers = []
-    for side in sides:
-        own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
-        workers.append(stack.enter_context(Worker(side, {**job, "folder": own})))
-    for worker, one in zip(workers, series, strict=True):
-        one.facts.update(worker.hear()["facts"])
-    return workers
-=======
 def turn(sides: int, at: int) -> range:
     """Who works when in turn number `at`: forwards and backwards, by turns."""
     return range(sides) if at % 2 == 0 else range(sides - 1, -1, -1)
 
 
-def _start(stack: ExitStack, side: Side, job: dict[str, Any], folder: Path) -> Worker:
+def _start(stack: ExitStack, side: Side, job: dict[str, Any], folder: Path) -> BuildWorker:
     """Start a process in a folder of its own."""
     own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
-    return stack.enter_context(Worker(side, {**job, "folder": own}))
->>>>>>> theirs
+    return stack.enter_context(BuildWorker(side, {**job, "folder": own}))
 
 
 def _all(workers: Sequence[BuildWorker], **order: Any) -> list[dict[str, Any]]:

@@ -92,7 +92,7 @@ def await_live(subscriber: Subscriber) -> None:
 
     def hears() -> bool:
         list(subscriber.statuses(0))
-        return subscriber._unheard == 0
+        return subscriber._silence.unheard_s == 0
 
     until(hears)
 
