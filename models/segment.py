@@ -1,4 +1,4 @@
-"""Segment: the networks that `train segmenter` made, opened: how a track moves at every point."""
+"""Open a trained segmenter, and predict with it how a track moves at every point."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from livespt.models.session import Session, open_session, shipped
 from livespt.stream.errors import ModelError
 from livespt.stream.types import MOTIONS
 
-TOGETHER = 16  # tracks a run of the network that reads whole tracks
-STRIDE = 32  # points: their lengths are rounded up to it, so that similar ones run together
+TOGETHER = 16  # tracks in one batch of the network for whole tracks
+STRIDE = 32  # points to whose multiple lengths are padded, so that similar ones share a batch
 
 
 class Reader:
-    """A network that follows tracks, and what its card says of using it.
+    """A network that follows tracks, with the settings of its card.
 
     Attributes
     ----------
     network : Network
     lag : int
-        Frames of look-ahead after which a reading is settled.
+        Look-ahead after which a prediction is settled, frames.
     farthest : int
-        Points back that it can be asked about.
+        Greatest age of a point that it can predict, in points before the newest.
     card : dict
     path : Path
     provider : str
@@ -51,23 +51,23 @@ class Reader:
         self.farthest: int = self.card["farthest"]
         if not 0 <= self.lag <= self.farthest:
             raise ModelError(
-                f"the card of {self.path} settles states {self.lag} frames later and reads at most "
-                f"{self.farthest} back: train the model again"
+                f"the card of {self.path} settles states after {self.lag} frames, but the network "
+                f"predicts at most {self.farthest} points back: train the model again"
             )
         self.network = Network(self.session)
         if self.network.outputs != self.outputs:
             raise ModelError(
-                f"{self.path} answers with {self.network.outputs} numbers a point where "
-                f"{self.outputs} are meant: name another model"
+                f"{self.path} has {self.network.outputs} outputs where {self.outputs} are "
+                "needed: name another model"
             )
 
     def check_intensity(self) -> None:
-        """Refuse (ModelError) to read intensities with a network that was not made for them."""
+        """Raise ModelError if this network does not use intensities."""
         _check_intensity(self.network.reads_intensity, self.path)
 
 
 class Segmenter(Reader):
-    """Probabilities of the four motions, in the order of `types.MOTIONS`."""
+    """Network that predicts the probabilities of the four motions, in the order of `MOTIONS`."""
 
     task, default, outputs = "segment", "segmenter", len(MOTIONS)
 
@@ -78,7 +78,7 @@ class Segmenter(Reader):
 
 
 class Whole:
-    """A network that reads finished tracks both ways.
+    """A bidirectional network for finished tracks.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Whole:
             self.outputs = self.session.width("probabilities")
             self.reads_intensity = self.session.width("ahead") > traits.COUNT
         except KeyError as error:
-            raise ModelError(f"{path} reads no whole tracks: train it again") from error
+            raise ModelError(f"{path} is not a network for whole tracks: train it again") from error
 
     @property
     def abstain_below(self) -> float:
@@ -99,7 +99,7 @@ class Whole:
         return float(self.session.card.get("abstain_below", 0.0))
 
     def check_intensity(self) -> None:
-        """As `Reader.check_intensity`."""
+        """Raise ModelError if this network does not use intensities."""
         _check_intensity(self.reads_intensity, self.session.path)
 
     def __call__(
@@ -110,20 +110,20 @@ class Whole:
         pixel_size_um: float | None = None,
         intensity: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Probabilities (total, outputs) of whole tracks.
+        """Predict the probabilities (total, outputs) of every point of whole tracks.
 
         Parameters
         ----------
         offset : (n + 1,)
-            Track i is rows `offset[i]:offset[i + 1]`, in the order of their frames.
+            Track i is rows `offset[i]:offset[i + 1]`, sorted by frame.
         frame : (total,)
         point : (total, 3)
-            z, y, x in pixels. A place that is NaN, infinite or beyond 1e9 pixels is left out of
-            its track; its own reading is that of someone who knows nothing.
+            z, y, x in pixels. A position that is NaN, infinite or beyond 1e9 pixels is left out of
+            its track; its prediction is that for a track without points.
         pixel_size_um : float, optional
-            None: nobody knows.
+            None if it is unknown.
         intensity : (total,), optional
-            Of the points, for a network that reads it; NaN, or None for all: nobody knows.
+            Intensities, for a network that uses them; NaN, or None for all, if they are unknown.
         """
         if intensity is None:
             intensity = np.full(len(frame), np.nan)
@@ -155,12 +155,12 @@ class Whole:
 def _check_intensity(reads: bool, path: Path) -> None:
     if not reads:
         raise ModelError(
-            f"{path} does not read intensities: leave out --read-intensity, or train it again"
+            f"{path} does not use intensities: leave out --read-intensity, or train it again"
         )
 
 
 class _Rows:
-    """Rows of tracks side by side, (T, TOGETHER); -1 is padding."""
+    """Row indices (T, TOGETHER) of the tracks of a batch; -1 is padding."""
 
     def __init__(self, row: NDArray[Any], end: NDArray[Any], turn: NDArray[Any]) -> None:
         self.row, self.end, self.turn = row, end, turn
@@ -176,12 +176,12 @@ def _rows(offset: NDArray[np.int64]) -> _Rows:
 
 
 def _laid(told: NDArray[np.float32], row: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Traits (T, n, COUNT) of the rows (T, n), zeros for padding."""
+    """Features (T, n, COUNT) of the rows (T, n), with zeros for padding."""
     return np.where(row[..., None] >= 0, told[row], np.float32(0))
 
 
 def _alike(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Tracks that have points, up to TOGETHER at a time, of the same length when rounded up."""
+    """Batches of up to TOGETHER tracks of equal padded length, without empty tracks."""
     length = -(-count // STRIDE)
     for one in np.unique(length[count > 0]):
         group = np.flatnonzero(length == one)

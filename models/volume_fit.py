@@ -1,13 +1,13 @@
-"""Volume fit: where in a stack the light of each particle comes from, and how well that is known.
+"""Fit the particles of a stack, and their precision.
 
-A particle is what `optics3d` draws, of one of two kinds: a Gaussian that fades out of focus
-(confocal, light sheet), or one that spreads there (wide field), pixel-integrated in y and x and
-sampled by the planes in z, on a sloping background of its own. Light adds up: a particle is fitted
-to what the others leave, in turns, until none moves. A voxel weighs by the variance of its
-expected counts, noise^2 + gain (counts above the level at which the noise was measured), evaluated
-anew in each step: Fisher scoring, which reaches the Cramer-Rao bound `optics3d.stack_bound` but
-for what the slopes cost (4% in y and x). A particle's precision is that of a fit together with its
-neighbours.
+The model of a particle is that of optics/stacks.py: a Gaussian that fades out of focus (confocal,
+light sheet) or spreads out of focus (wide field), integrated over pixels in y and x and sampled by
+the planes in z, on a background with a slope. Intensities add up: each particle in turn is fitted
+to the stack minus the other particles, until none moves. The weight of a voxel is the inverse
+variance of its expected counts, noise^2 + gain (counts above the level at which the noise was
+measured), updated in each step. This is Fisher scoring, which reaches the Cramer-Rao bound
+`stack_bound` except for the cost of fitting slopes (4 % in y and x). The precision of a particle is
+that of a joint fit with its neighbours.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from livespt.stream.compiled import njit
 
 Stack = NDArray[np.float32]
 Indices = NDArray[np.int64]
-# columns of a table of particles: planes, pixels, pixels, counts in its plane, counts, counts per
-# pixel, counts per pixel, pixels, planes (of a wide field the depth of `optics3d`)
+# columns of a table of particles, with their units: planes, pixels, pixels, counts in its plane,
+# counts, counts per pixel, counts per pixel, pixels, planes (in wide field: the depth)
 Z, Y, X, LIGHT, LEVEL, SLOPE_Y, SLOPE_X, SIGMA, SIGMA_Z = range(9)
 POSITION, WIDTHS = 7, 9  # how many columns are fitted: up to the slopes, or the widths too
-REACH = 3.0  # widths: half the side of the box that a particle is fitted in
-FAR = 4.0  # widths: where its light ends
-NEAR = 5.0  # widths: particles closer than that know of each other
-MOST = 16  # neighbours followed
-TOGETHER = 6  # of them, fitted with a particle to tell its precision
-STILL = 2e-3  # widths: who moves less has come to rest
+REACH = 3.0  # half the side of the box in which a particle is fitted, in widths
+FAR = 4.0  # distance beyond which a particle has no light, in widths
+NEAR = 5.0  # distance below which particles are neighbours, in widths
+MOST = 16  # most neighbours of a particle that are considered
+TOGETHER = 6  # most neighbours fitted jointly with a particle for its precision
+STILL = 2e-3  # movement in one iteration below which a fit has converged, in widths
 
 
 class Model(NamedTuple):
-    """What a stack's counts are, particles aside, and what they scatter by."""
+    """Background and noise of a stack."""
 
-    levels: Floats  # counts, the usual background of each plane
-    variance: float  # counts^2, of a voxel at the level `reference`
+    levels: Floats  # typical background of each plane, counts
+    variance: float  # variance of a voxel at the level `reference`, counts^2
     reference: float  # counts
     gain: float = 0.0  # counts per photo-electron
-    wide: bool = False  # a wide field: light spreads out of focus
+    wide: bool = False  # whether light spreads out of focus (wide field)
 
 
 @njit()
 def _box(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
-    """First and end (3, 2) of the voxels within `reach` widths of a particle."""
+    """Range (3, 2) of the voxels within `reach` widths of a particle: first, and end."""
     out = np.empty((3, 2), np.int64)
     for axis in range(3):
         half = max(math.ceil(reach * (spot[SIGMA_Z] if axis == 0 else spot[SIGMA])), 2)
@@ -61,8 +61,9 @@ def _box(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
 def _lines(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floats]:
     """Axial (planes, 6), vertical and horizontal (planes, 3, n) factors of a particle.
 
-    Axial: light and lateral width of a plane, each with derivatives to z and to the axial width;
-    at 2 and 5. The others: share of each pixel, its derivatives to centre and to lateral width.
+    The axial factors are intensity and lateral width of a plane, each followed by its derivatives
+    by z and by the axial width. The others are the share of each pixel, and its derivatives by the
+    centre and by the lateral width.
     """
     planes = box[0, 1] - box[0, 0]
     axial = np.zeros((planes, 6))
@@ -86,7 +87,7 @@ def _lines(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floa
 
 @njit()
 def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew: bool) -> None:
-    """Shares of a plane, the first plane's unless `anew`; slices would take seconds to compile."""
+    """Write the shares of a plane, or copy those of the first plane unless `anew`."""
     line = shares(centre, width, first, out.shape[2]) if anew else out[0]
     for row in range(3):
         for i in range(out.shape[2]):
@@ -95,7 +96,7 @@ def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew
 
 @njit()
 def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
-    """Add `times` a particle's expected counts to `light`."""
+    """Add the expected counts of a particle, multiplied by `times`, to `light`."""
     box = _box(spot, light.shape, FAR)
     axial, down, across = _lines(spot, box, wide)
     for k in range(down.shape[0]):
@@ -116,7 +117,7 @@ def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
 
 @njit()
 def _solve(matrix: Floats, right: Floats) -> bool:
-    """Solve by Cholesky, in place: `right` (n, m) becomes the answer. False: not definite."""
+    """Solve by Cholesky in place: `right` (n, m) becomes the solution. False if not definite."""
     n = len(matrix)
     for j in range(n):
         whole = matrix[j, j]
@@ -143,16 +144,16 @@ def _solve(matrix: Floats, right: Floats) -> bool:
 
 @njit()
 def _weight(mean: float, model: Model) -> float:
-    """One over the variance of a voxel that expects `mean` counts."""
+    """Inverse variance of a voxel with `mean` expected counts."""
     variance: float = model.variance + model.gain * (mean - model.reference)
     return 1.0 / max(variance, 0.1 * model.variance)
 
 
 @njit()
 def _slopes(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: Floats) -> None:
-    """Derivatives of a voxel's counts to z, y, x and light of a particle, and to its widths.
+    """Derivatives of the counts of a voxel by z, y, x, intensity and widths of a particle.
 
-    `axial` (6,) of the plane, `down` (3,) of the row, `across` (3,) of the column.
+    `axial` (6,) are the factors of the plane, `down` (3,) of the row, `across` (3,) of the column.
     """
     share = down[0] * across[0]
     wider = spot[LIGHT] * axial[0] * (down[2] * across[0] + down[0] * across[2])
@@ -224,7 +225,7 @@ def _step(stack: Stack, others: Stack, spot: Floats, free: int, model: Model) ->
 
 @njit()
 def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
-    """Who lies within `near` widths of whom: first entry of each (n + 1,), entries by distance."""
+    """Neighbours within `near` widths, by distance; also the index (n + 1,) of each first entry."""
     n = len(spots)
     first, entries = np.zeros(n + 1, np.int64), np.empty(MOST * n, np.int64)
     apart = np.empty(MOST)
@@ -240,7 +241,7 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
             square = dy * dy + dx * dx + ((spots[a, Z] - spots[b, Z]) / tall) ** 2
             if not square < 1.0 or (end - begin == MOST and square >= apart[MOST - 1]):
                 continue
-            place = min(end, begin + MOST - 1)  # the furthest makes room
+            place = min(end, begin + MOST - 1)  # if the list is full, it replaces the farthest
             end = place + 1
             while place > begin and apart[place - begin - 1] > square:
                 entries[place], apart[place - begin] = entries[place - 1], apart[place - begin - 1]
@@ -256,11 +257,11 @@ def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turn
 
     Parameters
     ----------
-    stack : (planes, y, x), counts; NaN: not seen
-    light : (planes, y, x), of all `spots` together; follows them
+    stack : (planes, y, x), counts; NaN where unknown
+    light : (planes, y, x), expected counts of all `spots`, which is updated
     spots : (n, 9)
     free : POSITION or WIDTHS
-    turns : at most
+    turns : most iterations
     """
     first, entries = neighbors(spots, 2 * REACH)
     moved = np.full(len(spots), np.inf)
@@ -280,7 +281,7 @@ def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turn
 
 @njit()
 def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
-    """Variances (n, 5) of z, y, x, light, level of each particle, its neighbours fitted too."""
+    """Variances (n, 5) of z, y, x, intensity, level of each particle, fitted with neighbours."""
     first, entries = neighbors(spots, NEAR)
     out = np.empty((len(spots), 5))
     for s in range(len(spots)):
@@ -298,7 +299,7 @@ def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats
 
 @njit()
 def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) -> Floats:
-    """Variances (5,) of the first of a group that shares one background; infinite: not told."""
+    """Variances (5,) of the first of a group with a common background; infinite if unknown."""
     members = len(group)
     n = 4 * members + 3
     box = _box(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
@@ -325,7 +326,7 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
                         information[a, b] += part * slope[b]
     right, out = np.zeros((n, 5)), np.full(5, np.inf)
     for c in range(5):
-        right[c if c < LEVEL else n - 3, c] = 1.0  # the level stands behind all members
+        right[c if c < LEVEL else n - 3, c] = 1.0  # the level comes after all members
     if _solve(information, right):
         for c in range(5):
             out[c] = right[c if c < LEVEL else n - 3, c]
@@ -334,7 +335,7 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
 
 @njit()
 def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
-    """Variances (n, 2) of the two widths of particles that were fitted with free widths."""
+    """Variances (n, 2) of both widths of particles that were fitted with free widths."""
     out = np.full((len(spots), 2), np.inf)
     for s in range(len(spots)):
         add_light(light, spots[s], -1.0, model.wide)
@@ -349,7 +350,7 @@ def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> 
 
 @njit()
 def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
-    """How squared residuals grow with the light: gain that each particle tells, and its weight."""
+    """Gain estimated from the squared residuals of each particle, and its weight: (n, 2)."""
     out = np.zeros((len(spots), 2))
     for s in range(len(spots)):
         box = _box(spots[s], stack.shape, REACH)
@@ -360,7 +361,7 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
                     mean = _expected(light, spots[s], model, k, j, i)
                     bright = mean - model.reference
                     gap = stack[k, j, i] - mean
-                    # dimmer voxels tell of the noise alone
+                    # the residuals of dimmer voxels depend on the noise alone
                     if math.isfinite(gap) and bright > 0.5 * math.sqrt(model.variance):
                         weight = bright * _weight(mean, model) ** 2
                         top += weight * (gap * gap - model.variance)
@@ -372,7 +373,7 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
 
 @njit()
 def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Model) -> Floats:
-    """Sum (n,) of squared residuals of each particle over the box of `places`, in noises."""
+    """Sum (n,) of squared normalized residuals of each particle over the box of `places`."""
     out = np.zeros(len(spots))
     for s in range(len(spots)):
         box = _box(places[s], stack.shape, REACH)
@@ -387,6 +388,6 @@ def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Mo
 
 @njit()
 def _expected(light: Stack, spot: Floats, model: Model, k: int, j: int, i: int) -> float:
-    """Counts that a voxel near a particle expects, `light` that of all."""
+    """Expected counts of a voxel near a particle; `light` is that of all particles."""
     mean: float = model.levels[k] + spot[LEVEL] + light[k, j, i]
     return mean + float(spot[SLOPE_Y] * (j - spot[Y]) + spot[SLOPE_X] * (i - spot[X]))
