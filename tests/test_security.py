@@ -164,7 +164,7 @@ def test_graphs_inside_graphs_have_an_end() -> None:
 
 CARDS: dict[str, tuple[str, str]] = {
     "nested": ("[" * 200_000, "is not JSON"),
-    "no number": ('{"seed": NaN}', "no number of JSON"),
+    "no number": ('{"seed": NaN}', "not a number in JSON"),
     "huge": (" " * (MAX_BYTES + 1), "larger than"),
     "a long number": ('{"seed": ' + "9" * 5000 + "}", "is not JSON"),
     "null": ("null", "lacks name"),
