@@ -190,7 +190,7 @@ def test_other_tracks_than_those_of_training_are_refused(tmp_path: Path) -> None
     train(source, out=tmp_path / "m.onnx", **UNITS)
     model = {"classifier": tmp_path / "m.onnx"}
     out = tmp_path / "out.csv"
-    with pytest.raises(ModelError, match=r"0\.5 s a frame, these tracks have 2 s"):
+    with pytest.raises(ModelError, match=r"0\.5 s per frame, these tracks have 2 s"):
         analyze_table(source, out, pixel_size_um=0.1, frame_interval_s=2.0, **model)
     with pytest.raises(SettingError, match="leave out --lag and --offline"):
         analyze_table(source, out, lag=0, **UNITS, **model)
