@@ -1,4 +1,4 @@
-"""`livespt link`: the linker alone, on anyone's table of localizations."""
+"""`livespt link`: the linker alone, for a table of localizations from any program."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def link_table(
 ) -> dict[str, Any]:
     """Add `particle` to a CSV of localizations (frame, y, x[, z]; other columns are kept).
 
-    Rows may come in any order and stay in it; frames may be missing. Ids count from 0 by frame,
-    then by row.
+    Rows may have any order and keep it; frames may be missing. Ids count from 0, by frame and then
+    by row.
 
     Parameters
     ----------
     src, out : Path
     search_range : float
-        Largest distance of a link, in the unit of the coordinates; `z` counts like the others.
+        Largest distance of a link, in the unit of the coordinates, which `z` has as well.
     memory : int
-        Frames that a particle may be missing and still keep its id.
+        Frames for which a particle may be missed and keep its id (gap closing).
     motion : str
-        "none": the least squared distances within the range, as trackpy; "brownian", "velocity" or
-        "auto": what each track is foreseen to do, see `stream.predict`.
+        "none" minimizes squared distances within the range, as trackpy does. "brownian", "velocity"
+        and "auto" predict the motion of each track (stream/link/motion_model.py).
     refine : int
-        Frames after which links are judged once more, see `stream.refine`; 0: never.
+        Frames after which each link is reconsidered (stream/link/relinker.py); 0: never.
 
     Returns
     -------
@@ -51,15 +51,15 @@ def link_table(
     Raises
     ------
     InputError
-        A table that cannot be used.
+        The table cannot be used.
     SettingError
-        A value out of range.
+        A value is out of range.
     StoreError
         `out` exists or cannot be written.
     """
     Linker(
         search_range, memory, motion=motion, refine=refine
-    )  # refuses bad values before a large file is read
+    )  # checks the values before a large file is read
     check_out(Path(out), overwrite=overwrite)
     table = read_table(src, ("frame", "y", "x"), optional=("z",), adds=("particle",))
     axes = [name for name in ("z", "y", "x") if name in table.values]
@@ -82,9 +82,9 @@ def link_points(
     memory: int = 0,
     **settings: Any,
 ) -> NDArray[np.int64]:
-    """Track id, (n,), of points in any order: (n,) frame numbers, (n, 2 or 3) coordinates.
+    """Track ids (n,) of points in any order, from frame numbers (n,) and coordinates (n, 2 or 3).
 
-    `settings` are further ones of `Linker`.
+    `settings` are further arguments of `Linker`.
     """
     linker = Linker(search_range, memory, points.shape[1], **settings)
     order = np.argsort(frames, kind="stable")
@@ -102,7 +102,7 @@ def link_points(
 
 
 def _correct(track: NDArray[np.int64], frames: NDArray[np.int64], moves: Iterable[Moves]) -> None:
-    """Rename the points so far as corrections of their links have it."""
+    """Apply corrections of links to the ids of the points so far."""
     for move in moves:
         tail = track[np.searchsorted(frames, move.frame) :]
         tail[:] = rename(tail, move.track, move.other)
