@@ -1,4 +1,4 @@
-"""Composition: from options and the facts of a movie to the chain that analyzes it."""
+"""Build the analyzer of a run from its options and the properties of its frames."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose for an analysis; None: as the replayed run, or the default."""
+    """Options of a user for an analysis; None: as in the replayed run, or the default."""
 
     localizer: Path | None = None
     segmenter: Path | None = None
     uncoating: Path | None = None
-    classifier: Path | None = None  # a user's, of models/task; none otherwise
+    classifier: Path | None = None  # classifier of a user (models/fingerprint/classifier.py)
     search_range: float | None = None  # pixels
     memory: int | None = None  # frames
-    motion: str | None = None  # one of `stream.predict.MODELS`
-    read_intensity: bool | None = None  # the label is lost with the coat
-    lineage: bool | None = None  # tell tracks that merge and split
-    refine: int | None = None  # frames after which links are judged once more
+    motion: str | None = None  # motion model of the linker (stream/link/motion_model.py)
+    read_intensity: bool | None = None  # use intensities for uncoating
+    lineage: bool | None = None  # report tracks that merge and split
+    refine: int | None = None  # frames after which each link is reconsidered
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
     threads: int = 1
 
 
 class Facts(NamedTuple):
-    """What is known of the frames to come."""
+    """Properties of the frames of a run."""
 
     source: str
     axes: str  # "yx" or "zyx"
@@ -66,7 +66,7 @@ class Facts(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """An analyzer ready to run, and the first word of its run."""
+    """An analyzer that is ready to run, and the description of its run (`Start`)."""
 
     analyzer: Analyzer
     stages: Stages
@@ -83,15 +83,15 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     mode : str
         "live" or "replay".
     origin : Start, optional
-        First word of the run that is replayed: models and settings come from there unless `options`
-        say otherwise.
+        `Start` of the run that is replayed: its models and settings are used unless `options`
+        give others.
 
     Raises
     ------
     ModelError
         A model is missing, corrupt, or refuses these frames.
     SettingError
-        A setting out of its range.
+        A setting is out of range.
     """
     check_options(options)
     localizer = load_localizer(options, origin, stack=facts.axes == "zyx")
@@ -135,22 +135,22 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
 
 
 def check_options(options: Options) -> None:
-    """Refuse values that no run can use."""
+    """Raise SettingError for values out of range."""
     if options.search_range is not None and not 0 < options.search_range < 1000:
         raise SettingError(
-            f"search_range must lie between 0 and 1000 px, not {options.search_range}"
+            f"search_range must be between 0 and 1000 px, not {options.search_range}"
         )
     if options.memory is not None and not 0 <= options.memory < 1000:
-        raise SettingError(f"memory must lie from 0 to 999 frames, not {options.memory}")
+        raise SettingError(f"memory must be from 0 to 999 frames, not {options.memory}")
     if options.threads < 1:
         raise SettingError(f"threads must be 1 or more, not {options.threads}")
 
 
 def warm_up(infer: Infer, settings: Settings) -> None:
-    """Compile and allocate everything behind the localizer, so that the first frame is not late."""
+    """Compile and allocate all stages after the localizer, so that the first frame is not late."""
     spots = np.zeros(2, SPOT)
     spots["y"] = 0, 100
-    # long enough for a track to be lost, and another to be born
+    # long enough for a track to be lost and for another to be born
     gone = settings.memory + 2 + (settings.refine + 1 if settings.refine else 0)
     seen = [2, 2, *[1] * gone, 2, 2]
     rehearsal = Analyzer(lambda image: spots[: int(image[0, 0])].copy(), infer, settings)
@@ -164,7 +164,7 @@ def warm_up(infer: Infer, settings: Settings) -> None:
 def load_localizer(
     options: Options, origin: Start | None = None, *, stack: bool = False
 ) -> Localizer | VolumeLocalizer:
-    """Open the localizer that was asked for, or the replayed run's, or the shipped one."""
+    """Open the localizer of the options, of the replayed run, or the shipped one, in this order."""
     from livespt.models.localize import Localizer
     from livespt.models.session import shipped
     from livespt.models.volume import VolumeLocalizer
@@ -175,7 +175,7 @@ def load_localizer(
 
 
 def load_infer(options: Options, origin: Start | None = None) -> Infer:
-    """Open segmenter and uncoating classifier likewise, and a user's classifier if there is one."""
+    """Open segmenter and uncoating classifier in the same way, and a user's classifier, if any."""
     from livespt.models.classify import Infer, Uncoating
     from livespt.models.segment import Segmenter
     from livespt.models.session import shipped
@@ -190,9 +190,9 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
 
 
 def load_whole(options: Options) -> tuple[Whole, Whole]:
-    """Open what reads finished tracks both ways: motion and uncoating.
+    """Open the networks for finished tracks, for motion and for uncoating.
 
-    They lie beside the networks that follow tracks, as NAME_whole.onnx.
+    They are next to the networks that follow tracks, with the name NAME_whole.onnx.
     """
     from livespt.models.segment import Whole
     from livespt.models.session import shipped
@@ -208,7 +208,7 @@ def load_whole(options: Options) -> tuple[Whole, Whole]:
 
 
 def _original(role: str, origin: Start | None) -> Path | None:
-    """Find the very file that the replayed run used."""
+    """Find the model file that the replayed run used."""
     if origin is None or role not in origin.models:
         return None
     from livespt.models.session import shipped
@@ -221,15 +221,15 @@ def _original(role: str, origin: Start | None) -> Path | None:
         if _is_file_of(path, used["sha256"]):
             return path
     raise InputError(
-        f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]}), which is not here: "
-        f"name its file with --{role}"
+        f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]}), which was not "
+        f"found: name its file with --{role}"
     )
 
 
 def _is_file_of(path: Path, sha256: str) -> bool:
-    """Whether this is that file, and one that a run may name: not one that came with a run.
+    """Whether the file has this SHA-256, and is not part of a run.
 
-    Who made the run chose it then; a person who trusts it names it.
+    A model that came with a run from somebody else is not used unless the user names it.
     """
     places = path.resolve().parents
     if any((place / name).exists() for place in places for name in METADATA):
@@ -240,7 +240,7 @@ def _is_file_of(path: Path, sha256: str) -> bool:
 
 
 def _settings_of(origin: Start, farthest: int) -> Settings:
-    """Settings of the run that is replayed; InputError where no run can have them."""
+    """Settings of the run that is replayed; InputError if they are invalid."""
     known = {field.name for field in fields(Settings)}  # older runs have more
     kept = {name: value for name, value in origin.settings.items() if name in known}
     try:
@@ -262,14 +262,14 @@ def _settings_of(origin: Start, farthest: int) -> Settings:
             raise ValueError("out of range")
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(
-            f"run {origin.run!r:.40} has settings that no analysis can have ({error}): replay its "
-            "movie with settings of your own"
+            f"run {origin.run!r:.40} has invalid settings ({error}): replay its movie with your "
+            "own settings"
         ) from error
     return settings
 
 
 def _check_like(name: str, value: object, model: object) -> None:
-    """Raise TypeError unless `value` is of the kind of `model`, numbers being finite."""
+    """Raise TypeError unless `value` has the type of `model`, and numbers are finite."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(model, float):
         good = number and isfinite(value)  # type: ignore[arg-type]
@@ -298,7 +298,7 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
 
 
 def _opened(origin: Start | None) -> str:
-    """UTC at which a live run was opened; a replay has that of the run it replays."""
+    """Time (UTC) at which the run was opened; that of the live run for a replay of it."""
     return origin.time_zero_utc if origin else datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -310,7 +310,7 @@ def _software() -> dict[str, str]:
 
 
 def differences(start: Start, origin: Start) -> list[str]:
-    """What may make a replay's bytes differ from the run's: machine and software, in words."""
+    """Differences of machine and software, because of which the bytes of a replay may differ."""
     told = []
     for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
         for name in sorted(ours.keys() | theirs.keys()):
@@ -320,9 +320,9 @@ def differences(start: Start, origin: Start) -> list[str]:
 
 
 def _hardware() -> str:
-    """Hardware class: networks may round differently on another."""
+    """Hardware class; on another one, networks may round differently."""
     model = platform.processor()
-    with suppress(OSError):  # Linux says it here
+    with suppress(OSError):  # the source on Linux
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         model = names[0] if names else model

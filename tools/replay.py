@@ -1,4 +1,4 @@
-"""Replay: a recorded movie through the same path as the microscope's frames."""
+"""`livespt replay`: analyze a recorded movie in the same way as a live run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Published:
-    """Sink that publishes, and measures from hook to published."""
+    """Sink that publishes, and measures the latency from hook to published."""
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
@@ -46,13 +46,13 @@ class Published:
         return update._replace(timings=update.timings._replace(latency_ms=latency))
 
     def leave_out(self, frame: Frame, why: str) -> None:
-        """Tell of a frame that is not analyzed."""
+        """Publish a notice about a frame that is not analyzed."""
         for kind, text in self.notices.left_out(frame, why):
             self.publisher.status(kind, text)
 
 
 class Notices:
-    """What to tell of each update: exposures lost; odd frames; crowds, once for frames in a row."""
+    """Notices about each update: lost exposures, unusual frames, degradation, dense regions."""
 
     def __init__(self) -> None:
         self._crowded, self._level = False, 0
@@ -79,7 +79,7 @@ class Notices:
 
 
 class Interrupt:
-    """Ctrl-C as a clean end: the frame in work is finished, the run is closed."""
+    """Ctrl-C as a clean end: the current frame is finished, and the run is closed."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -92,12 +92,12 @@ class Interrupt:
         signal.signal(signal.SIGINT, self._before)
 
     def _note(self, number: int, frame: object) -> None:
-        if self.seen:  # asked twice
+        if self.seen:  # the second time
             raise KeyboardInterrupt
         self.seen = True
 
     def until(self, frames: Iterator[Frame], passed: Callable[[int], object]) -> Iterator[Frame]:
-        """Yield frames until interrupted; tell how many passed."""
+        """Yield frames until interrupted; call `passed` after each."""
         for frame in frames:
             if self.seen:
                 return
@@ -110,7 +110,7 @@ class Interrupt:
 
 
 class StoredReplay:
-    """Sink that stores frame and tables of a replay."""
+    """Sink that stores frames and tables of a replay."""
 
     def __init__(self, writer: RunWriter) -> None:
         self.writer = writer
@@ -157,35 +157,36 @@ def replay(
         The run to write; must not exist.
     options : Options
     pixel_size_um, frame_interval_s : float, optional
-        In place of what the movie's metadata say.
+        Override those in the metadata of the movie.
     rate : {"max", "realtime"}
-        "realtime" paces the frames by their interval; no frame is ever skipped for being late.
+        "realtime" waits for the time of each frame; no frame is skipped for being late.
     endpoint : str
-        Where to publish; a busy port is said, and the replay goes on unpublished.
+        Endpoint at which to publish. If the default port is in use, this is reported, and the
+        replay is not published.
     keys : Path, optional
-        Folder of keys (stream/keys.py): only those who have one may follow.
+        Folder of keys (stream/wire/keys.py): only subscribers with one of them are admitted.
     keep_movie : bool
-        Store the frames too, so that the run is complete in itself.
+        Store the frames as well, so that the run is complete in itself.
     all_frames : bool
-        Of a live run, also analyze the frames that it had to skip.
+        Also analyze the frames that the live run had to skip.
     durability : {"frame", "second", "end"}
-        When frames and commits are safe from a power cut (stream/files.py).
+        When frames and commits are safe from a power cut (stream/host/atomic_files.py).
     checkpoint_s : float
-        Least time between two checkpoints, from which `resume` goes on.
+        Least time between two checkpoints, from which `resume` continues.
     say : callable
-        Takes lines meant for a person.
+        Is called with each line of text for the user.
 
     Returns
     -------
     dict
-        What was done, for printing and `--json`.
+        Summary, for printing and `--json`.
 
     Raises
     ------
     KeyboardInterrupt
-        After an interrupt, when the run is closed with what was analyzed.
+        The user interrupted; the run was closed with what was analyzed.
     LiveSptError
-        Movie, model, setting or output that cannot be used; nothing is written then.
+        Movie, model, setting or output cannot be used; nothing was written.
     """
     from livespt.acquisition.replay import open_movie
 
@@ -209,13 +210,13 @@ def replay(
     interval = facts.frame_interval_s
     if rate == "realtime" and not interval:
         raise SettingError(
-            f"'{movie_path}' does not say its frame interval: "
+            f"the frame interval of '{movie_path}' is unknown: "
             "--rate realtime needs --frame-interval-s"
         )
     chain = compose(facts, options, "replay", origin)
     chain = chain._replace(start=replace(chain.start, all_frames=all_frames))
     if origin is not None and (told := differences(chain.start, origin)):
-        say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
+        say(f"note: the bytes may differ from those of the run: {'; '.join(told)}")
     publisher = publish(endpoint, chain.start, out, say, keys)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
@@ -264,7 +265,7 @@ def replay(
 def publish(
     endpoint: str, start: Start, out: Path, say: Callable[[str], None], keys: Path | None = None
 ) -> Publisher | None:
-    """Open the publisher; where the default port is busy, say so and go on without."""
+    """Open the publisher; if the default port is in use, report it and return None."""
     try:
         return Publisher(endpoint, start, events=StoredEvents(out), folder=keys)
     except WireError as error:
@@ -275,10 +276,10 @@ def publish(
 
 
 def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]:
-    """Yield the frames to analyze; store those that the recorded run skipped."""
+    """Yield the frames to analyze; only store those that the recorded run skipped."""
     for frame, analyzed in zip(movie, movie.analyzed, strict=True):
         if all_frames:
-            yield frame._replace(level=0)  # nothing is given up
+            yield frame._replace(level=0)  # without degradation
         elif analyzed:
             yield frame
         else:
@@ -286,7 +287,7 @@ def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]
 
 
 def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:
-    """Yield each frame when its time point is due; late frames at once."""
+    """Yield each frame at its time, and late frames at once."""
     begin = time.monotonic()
     for frame in frames:
         wait = begin + frame.t * interval_s - time.monotonic()

@@ -1,8 +1,8 @@
-"""Storage of a live run where the disk does not take what there is: it stops, says so, goes on.
+"""Storage of a live run, also while the disk is full or broken.
 
-The recorder drops the frames it cannot store, and tells why in the ring. The tables keep their
-commits in memory and go on with the first that is taken. Capture, analysis and publishing go on,
-and everybody is told once, "storage stopped: disk full", and once more, "storage resumed".
+The recorder drops the frames that it cannot store, and writes the reason into the ring. The tables
+keep their commits in memory, and store them when the disk accepts data again. Capture, analysis and
+publishing go on. Two notices are sent: "storage stopped: disk full", and "storage resumed".
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ REASONS = {
 
 
 def handed_over(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Yield the frames of a ring, until its writer ends it, or has died and all is read."""
+    """Yield the frames of a ring until its writer ends it, or has died and all frames are read."""
     with suppress(MicroscopeError):
         yield from frames
 
 
 def store_frames(reader: RingReader, writer: MovieWriter) -> None:
-    """Store every frame that comes through the ring, until it ends.
+    """Store every frame of the ring, until it ends.
 
     Raises
     ------
     StoreError
-        At the end: some were lost.
+        Some frames were lost; it is raised at the end.
     """
-    refused, why = 0, "they came faster than the disk takes them"
+    refused, why = 0, "they came faster than the disk can store them"
     for frame in handed_over(reader):
         try:
             writer.add_frame(frame)
@@ -69,11 +69,11 @@ class StoredTables:
     ----------
     writer
     publisher
-        Whom to tell too.
+        Publishes the notices as well.
     refused
-        Why the recorder cannot store frames: an error number, 0 where it can.
+        Returns why the recorder cannot store frames: an error number, or 0 if it can.
     recall
-        Of a run that is gone on with.
+        For a run that is continued.
     """
 
     def __init__(
@@ -94,30 +94,30 @@ class StoredTables:
         error = self._noted(update.t, self.notices(update))
         try:
             self.writer.commit(frame, update)
-        except StoreError as failed:  # what was given waits, and goes with the next
+        except StoreError as failed:  # the update waits, and is stored with the next one
             error = failed.errno or errno.EIO
         self._tell(error or self._refused(), update.t)
 
     def leave_out(self, frame: Frame, why: str) -> None:
-        """Tell of a frame that is not analyzed; the recorder stores it."""
+        """Store a notice about a frame that is not analyzed; the recorder stores the frame."""
         self._noted(frame.t, self.notices.left_out(frame, why))
 
     def finish(self, update: Update) -> None:
-        """Take the rows that the end of the run settles, if they are not in it already."""
+        """Store the rows that the end of the run settles, if it does not hold them already."""
         if self._recall is not None and self._recall.finish(update):
             return
         with suppress(StoreError):  # they wait for `close`
             self.writer.finish(update)
 
     def close(self, stop: Stop) -> Stop:
-        """End the run; StoreError where that, or an update before it, could not be stored."""
+        """End the run; raise StoreError if this, or an update before it, could not be stored."""
         stop = self.writer.close(stop)
         if self.writer.dropped:
             raise StoreError(f"{self.writer.dropped} analyzed frames could not be stored")
         return stop
 
     def _noted(self, t: int, notices: Iterable[tuple[str, str]]) -> int:
-        """Store notices; the error number of one that must wait, 0 where none must."""
+        """Store notices; return the error number if one must wait, otherwise 0."""
         error = 0
         for kind, text in notices:
             try:
