@@ -1,4 +1,4 @@
-"""Learning: what the recipes of the motion networks share: batches, the loop, checkpoints."""
+"""Parts that the recipes of the motion networks share: batches, training loop, checkpoints."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from livespt.stream.errors import MissingError, SettingError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-POOL = 1536  # tracks made at a time; each is learned from once
-BATCHES = 24  # of a pool, tracks of similar length together, as many points in each
-KNOWN = 0.5  # share of tracks whose pixel size is told
-NOW, LATE = 0.25, 0.15  # shares of questions about the newest point and about the oldest
-WARM_UP = 0.05  # of the steps: the rate rises
-CLIP = 1.0  # norm of the gradient: one odd batch must not undo a thousand
-KEEP_EVERY = 250  # steps between checkpoints and looks at held-out tracks
-PATIENCE = 12  # such looks without a better one: learning has ended
-THREADS = 1  # sums in another order learn other weights
+POOL = 1536  # tracks simulated at a time; each is used once
+BATCHES = 24  # batches of a pool, each of tracks of similar length, with equal numbers of points
+KNOWN = 0.5  # share of tracks with a known pixel size
+NOW, LATE = 0.25, 0.15  # shares of predictions for the newest point and for the oldest one
+WARM_UP = 0.05  # share of the steps in which the learning rate rises
+CLIP = 1.0  # greatest norm of the gradient, so that a single batch cannot spoil the weights
+KEEP_EVERY = 250  # steps between checkpoints, and between evaluations on held-out tracks
+PATIENCE = 12  # evaluations without improvement after which training ends
+THREADS = 1  # with several threads, the order of sums, and so the weights, would vary
 
-INPUT = {  # as the cards say it
+INPUT = {  # description of the input, for the cards
     "dtype": "float32",
     "axes": "track, trait",
     "traits": "models/traits.py; models/brightness.py behind them where intensities are read",
@@ -38,28 +38,28 @@ INPUT = {  # as the cards say it
 
 
 class Batch(NamedTuple):
-    """Tracks side by side, T points the longest; padding follows the shorter ones."""
+    """B tracks in parallel, T points the longest; shorter ones are padded at the end."""
 
-    ahead: Tensor  # (T, B, inputs) float32
-    back: Tensor  # likewise, each track from its last point on
-    turn: Tensor  # (T, B) int64: row of `back` that tells of the point in that row of `ahead`
+    ahead: Tensor  # (T, B, inputs) float32, features of the points
+    back: Tensor  # (T, B, inputs) float32, the same for the reversed tracks
+    turn: Tensor  # (T, B) int64, for each row of `ahead` the row of `back` with the same point
     truth: Tensor  # (T, B) int64, -1 in padding
 
 
 class Pools:
-    """Batches of tracks that no other batch is made of.
+    """Batches of tracks; no track is in two batches.
 
     Parameters
     ----------
     make : callable
-        Number of a pool to its tracks.
+        Returns the tracks of a pool, from its number.
     seed : int
     truth : callable
-        Tracks to what the network is to learn of every point.
+        Returns the target of every point, from tracks.
     both : bool
-        Tell of the tracks backwards, too.
+        Also compute the features of the reversed tracks.
     light : bool
-        Tell of their intensities, too.
+        Also compute the intensity features.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Pools:
 def told_of(
     tracks: Tracks, um: NDArray[np.float64], light: bool, backwards: bool = False
 ) -> NDArray[np.float32]:
-    """What a network is told of every point (total, inputs); `um` (tracks,) as in `traits`."""
+    """Features of every point (total, inputs); `um` (tracks,) is the pixel size of each track."""
     told = traits.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
     if not light:
         return told
@@ -118,7 +118,7 @@ def side_by_side(
     truth: NDArray[Any],
     which: NDArray[np.int64],
 ) -> Batch:
-    """Tracks `which` of rows that hold one track after another."""
+    """Pad the tracks `which` of concatenated rows to a batch."""
     import torch
 
     count = offset[which + 1] - offset[which]
@@ -137,7 +137,7 @@ def side_by_side(
 
 
 def ages(seed: int, step: int, shape: tuple[int, ...], lag: int) -> NDArray[np.int64]:
-    """How many points back each moment of a batch is asked, (T, B), never beyond the first."""
+    """Ages (T, B) of the points to predict at each time of a batch, limited by the first point."""
     rng = np.random.default_rng((seed, step, lag))
     kind, age = rng.random(shape), rng.integers(0, lag + 1, shape)
     age[kind < NOW] = 0
@@ -161,20 +161,20 @@ def fit(
     Parameters
     ----------
     loss_of : callable
-        Loss of step number k; it must depend on k and the weights alone, so that a run which is
-        resumed ends as one that never stopped.
+        Returns the loss of step k. It must depend only on k and the weights, so that a resumed
+        training gives the same result as an uninterrupted one.
     rate : float
-        Highest learning rate; it falls to zero along a cosine.
+        Greatest learning rate; it decreases to zero along a cosine.
     checkpoint : Path
-        Written now and then, removed at the end; `resume` goes on from there.
+        File that is written at intervals and removed at the end; `resume` continues from it.
     judge : callable
-        Loss on tracks held out: the weights that were best there are kept, and training ends
-        early when `PATIENCE` looks found nothing better.
+        Returns the loss on held-out tracks. The weights with the least such loss are kept, and
+        training ends early after `PATIENCE` evaluations without improvement.
 
     Raises
     ------
     SettingError
-        `resume` without a checkpoint.
+        `resume` is given but there is no checkpoint.
     """
     import torch
     from tqdm import tqdm
@@ -212,14 +212,14 @@ def fit(
 
 
 class Best:
-    """The weights that did best on held-out tracks so far."""
+    """The weights with the least loss on held-out tracks so far."""
 
     def __init__(self, net: nn.Module) -> None:
         self.loss, self.since = math.inf, 0
         self.weights = copy.deepcopy(net.state_dict())
 
     def look(self, net: nn.Module, loss: float) -> bool:
-        """Take note of a held-out loss; True if patience has run out."""
+        """Compare a held-out loss with the best; return True if training should end."""
         if loss < self.loss:
             self.loss, self.since, self.weights = loss, 0, copy.deepcopy(net.state_dict())
         else:
@@ -264,7 +264,7 @@ def _restore(
 
     if not path.is_file():
         raise SettingError(f"nothing to resume: no checkpoint {path}; start without --resume")
-    state = torch.load(path, weights_only=True)  # plain tensors and numbers: runs no code
+    state = torch.load(path, weights_only=True)  # only tensors and numbers, which cannot run code
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])  # type: ignore[attr-defined]
     best.loss, best.since = state["best"]["loss"], state["best"]["since"]
@@ -278,7 +278,7 @@ def choose_device(device: str) -> str:
     Raises
     ------
     MissingError
-        Torch is not installed, or CUDA was asked for and does not work.
+        torch is not installed, or CUDA was requested but does not work.
     """
     try:
         import torch
@@ -286,19 +286,19 @@ def choose_device(device: str) -> str:
         raise MissingError("training needs torch: pip install 'livespt[train]'") from error
     works = torch.cuda.is_available()
     if device == "cuda" and not works:
-        raise MissingError("CUDA was asked for and torch finds none here: use --device cpu")
+        raise MissingError("CUDA was requested but torch does not find it: use --device cpu")
     return "cuda" if works and device != "cpu" else "cpu"
 
 
 def plan(out: Path, only: str = "both", resume: bool = False) -> dict[str, tuple[Path, bool]]:
-    """Networks to train, "follow" and "whole": the file of each, and whether it was begun.
+    """Networks to train, "follow" and "whole": the file of each, and whether it is resumed.
 
-    Resumed, one that is finished stays as it is, and one that was not begun starts.
+    With `resume`, a finished network is kept, and one that was not started is started.
 
     Raises
     ------
     SettingError
-        A file that cannot be written, or nothing to resume; said before hours of work.
+        A file cannot be written, or there is nothing to resume.
     """
     files = {"follow": out, "whole": out.with_name(f"{out.stem}_whole.onnx")}
     files = {kind: path for kind, path in files.items() if only in ("both", kind)}
