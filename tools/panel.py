@@ -1,7 +1,7 @@
-"""Panel: everything drawn in canvas pixels: legend, inspector, events, scale bar, status line.
+"""The panel: everything drawn in canvas pixels: legend, inspector, events, scale bar, status line.
 
-`sheet` turns a scene into boxes, paths, marks and texts; a renderer only has to place them. The
-origin is the canvas' upper left corner, y points down, a text's y is its base line.
+`sheet` turns a scene into boxes, paths, marks and texts, which a renderer only has to draw. The
+origin is the upper left corner of the canvas, y points down, and the y of a text is its base line.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from livespt.tools.scene import UNCOATING, UNSURE, Scene
 
 Colour = tuple[float, float, float, float]
 
-STATUS = 30  # pixels high
-NARROW, WIDE = 300, 470  # pixels, the panel
+STATUS = 30  # height of the status line, pixels
+NARROW, WIDE = 300, 470  # width of the panel, pixels
 PAD = 18
 BACK, PLATE, LINE = "#0C0F12", "#1B2128", "#39434E"
 INK, DIM = "#F1F3F5", "#A3AEB9"
 CURVE = 200  # points of a track that the inspector shows
-EM = 0.56  # mean width of a character, of its size
+EM = 0.56  # mean width of a character, in units of its size
 
 KEYS = (
     ("space", "pause, go on"),
@@ -66,11 +66,11 @@ class Path(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the image lies on the canvas."""
+    """Position and zoom of the image on the canvas."""
 
-    x: float  # of the outer corner of its first pixel
+    x: float  # x and y of the outer corner of its first pixel
     y: float
-    zoom: float  # canvas pixels an image pixel
+    zoom: float  # canvas pixels per image pixel
 
 
 class Sheet(NamedTuple):
@@ -83,7 +83,7 @@ class Sheet(NamedTuple):
 
 
 def view(scene: Scene, size: tuple[int, int], panel: bool = True) -> tuple[int, int, int, int]:
-    """Return x, y, width, height of the image's part of the canvas."""
+    """Return x, y, width and height of the part of the canvas for the image."""
     width, height = size[0], size[1] - STATUS
     if not panel:
         return 0, 0, max(width, 1), max(height, 1)
@@ -116,11 +116,11 @@ def sheet(
     size : (int, int)
         Canvas width and height, pixels.
     place : Place
-        Where the image lies.
+        Position and zoom of the image.
     panel, keys : bool
-        Whether to show the panel, the key map.
+        Whether to show the panel, and the key map.
     note : str
-        More for the status line.
+        Additional text for the status line.
     """
     out = Sheet([], [], [], [])
     _, _, width, height = view(scene, size, panel)
@@ -156,13 +156,13 @@ def clip(text: str, pixels: float, size: float) -> str:
 
 
 def round_length(most: float) -> float:
-    """Return the largest 1, 2 or 5 times a power of ten that is not above `most`."""
+    """Return the greatest 1, 2 or 5 times a power of ten that is not above `most`."""
     power = 10.0 ** math.floor(math.log10(most))
     return max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))
 
 
 def clock(scene: Scene) -> str:
-    """Return the frame's time, or its number where the movie knows no time."""
+    """Return the time of the frame, or its number if the time is unknown."""
     if not scene.start.frame_interval_s and not scene.time_s:
         return f"frame {scene.frame}"
     minutes, seconds = divmod(scene.time_s, 60)
@@ -230,7 +230,7 @@ def _header(out: Sheet, scene: Scene, x: float, span: float) -> float:
 
 
 def _motions(out: Sheet, scene: Scene, x: float, y: float, span: float, _: float) -> float:
-    """The legend: line, marker, name, and how many tracks move like that now."""
+    """The legend: line, marker, name, and the number of tracks with each motion."""
     _title(out, x, y, "Motion")
     out.texts.append(Text(x + span, y, "tracks", 12, DIM, "right"))
     counts = np.bincount(scene.heads["state"], minlength=len(NAMES))
@@ -271,7 +271,7 @@ def _probability(out: Sheet, scene: Scene, x: float, y: float, span: float, _: f
 
 
 def _track(out: Sheet, scene: Scene, x: float, y: float, span: float, _: float) -> float:
-    """The inspector of the selected track: probabilities now, and p_uncoated so far."""
+    """The inspector of the selected track: current probabilities, and p_uncoated by frame."""
     if scene.selected is None:
         _title(out, x, y, "Track")
         out.texts.append(Text(x, y + 22, "click a track", 12, DIM))
