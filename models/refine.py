@@ -239,8 +239,8 @@ def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
     if len(t) == 0:
         return prior
     middle = np.median(t)
-    # the scatter that the fits' own errors leave unexplained (a median: a few pairs that pass for
-    # single spots do not count), beside 0.4 of the prior's as if seen once
+    # the scatter that the errors of the fits do not explain (a median, so that a few unresolved
+    # pairs have no effect), combined with 0.4 of that of the prior, with the weight of one spot
     scatter = max(np.median((t - middle) ** 2) / MEDIAN - np.median(v), 0.0)
     telling = (1.0 / (1.0 + v / 0.02) ** 2).sum()
     known = (0.4 * prior[1]) ** 2

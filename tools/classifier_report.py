@@ -50,6 +50,6 @@ def _confusion(axis: Any, count: Any, names: Sequence[str]) -> None:
         axis.text(
             j, i, f"{share[i, j]:.2f}\n{count[i, j]:.0f}", ha="center", va="center", color=ink
         )
-    axis.set(xlabel="said", ylabel="labelled")
+    axis.set(xlabel="predicted", ylabel="labelled")
     axis.set_xticks(range(len(names)), names, rotation=30)
     axis.set_yticks(range(len(names)), names)
