@@ -12,17 +12,18 @@ from livespt.stream.errors import ModelError, SettingError
 
 
 class Infer:
-    """What reads tracks: called once for each channel and position, it returns their memory.
+    """The networks that classify tracks. A call returns a follower for one channel and position.
 
-    A reading is five numbers: the probabilities of four motions, and of having uncoated; a sixth
-    where a user's classifier is asked too. Both networks must have been made for the same lag.
+    A prediction has five numbers: the probabilities of four motions and of uncoating. A sixth is
+    the probability of a user's classifier, if there is one. Both networks must have been trained
+    for the same lag.
 
     Attributes
     ----------
     pixel_size_um : float or None
-        None: nobody knows.
+        None if it is unknown.
     units : Units or None
-        Of a user's classifier, once `measure` was told them.
+        Units for a user's classifier, set by `measure`.
     """
 
     def __init__(
@@ -53,14 +54,14 @@ class Infer:
     def measure(
         self, pixel_size_um: float | None, frame_interval_s: float | None, ndim: int
     ) -> None:
-        """Take note of the sizes of pixels and frames.
+        """Set pixel size, frame interval and number of dimensions.
 
         Raises
         ------
         SettingError
-            A user's classifier needs them and they are not known.
+            A user's classifier needs the pixel size or the interval, and it is unknown.
         ModelError
-            It was trained at others.
+            The classifier was trained with others.
         """
         self.pixel_size_um = pixel_size_um
         if self.task is None:
@@ -74,7 +75,7 @@ class Infer:
         self.units = self.task.units(pixel_size_um, frame_interval_s, ndim)
 
     def __call__(self) -> Following | Tasked:
-        """Memory of tracks, empty."""
+        """Return a follower that knows no tracks yet."""
         networks = self.segmenter.network, self.uncoating.network
         following = Following(networks, self.farthest, self.pixel_size_um)
         if self.task is None or self.units is None:

@@ -42,6 +42,6 @@ class MissingError(LiveSptError, ImportError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean X?)`, or nothing when no known word is near."""
+    """Return ` (did you mean X?)`, or an empty text if no known word is similar."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{close[0]}'?)" if close else ""

@@ -53,7 +53,7 @@ class QualityNotices:
 
 
 class Notices:
-    """What to tell of each update: exposures lost; odd frames; crowds, once for frames in a row."""
+    """Notices about each update: lost exposures, unusual frames, degradation, dense regions."""
 
     def __init__(self) -> None:
         self._crowded, self._level = False, 0

@@ -16,7 +16,7 @@ from livespt.stream.wire.publisher import Publisher
 
 
 class Published:
-    """Sink that publishes, and measures from hook to published."""
+    """Sink that publishes, and measures the latency from hook to published."""
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
@@ -34,13 +34,13 @@ class Published:
         return update._replace(timings=update.timings._replace(latency_ms=latency))
 
     def leave_out(self, frame: Frame, why: str) -> None:
-        """Tell of a frame that is not analyzed."""
+        """Publish a notice about a frame that is not analyzed."""
         for kind, text in self.notices.left_out(frame, why):
             self.publisher.status(kind, text)
 
 
 class StoredReplay:
-    """Sink that stores frame and tables of a replay."""
+    """Sink that stores frames and tables of a replay."""
 
     def __init__(self, writer: RunWriter) -> None:
         self.writer = writer
@@ -78,11 +78,11 @@ class StoredTables:
     ----------
     writer
     publisher
-        Whom to tell too.
+        Publishes the notices as well.
     refused
-        Why the recorder cannot store frames: an error number, 0 where it can.
+        Returns why the recorder cannot store frames: an error number, or 0 if it can.
     recall
-        Of a run that is gone on with.
+        For a run that is continued.
     """
 
     def __init__(
@@ -108,25 +108,25 @@ class StoredTables:
         self._tell(error or self._refused(), update.t)
 
     def leave_out(self, frame: Frame, why: str) -> None:
-        """Tell of a frame that is not analyzed; the recorder stores it."""
+        """Store a notice about a frame that is not analyzed; the recorder stores the frame."""
         self._noted(frame.t, self.notices.left_out(frame, why))
 
     def finish(self, update: Update) -> None:
-        """Take the rows that the end of the run settles, if they are not in it already."""
+        """Store the rows that the end of the run settles, if it does not hold them already."""
         if self._recall is not None and self._recall.finish(update):
             return
         with suppress(StoreError):  # they wait for `close`
             self.writer.finish(update)
 
     def close(self, stop: Stop) -> Stop:
-        """End the run; StoreError where that, or an update before it, could not be stored."""
+        """End the run; raise StoreError if this, or an update before it, could not be stored."""
         stop = self.writer.close(stop)
         if self.writer.dropped:
             raise StoreError(f"{self.writer.dropped} analyzed frames could not be stored")
         return stop
 
     def _noted(self, t: int, notices: Iterable[tuple[str, str]]) -> int:
-        """Store notices; the error number of one that must wait, 0 where none must."""
+        """Store notices; return the error number if one must wait, otherwise 0."""
         error = 0
         for kind, text in notices:
             try:

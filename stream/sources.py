@@ -37,7 +37,7 @@ def graded(waiting: Waiting, ladder: Ladder) -> Iterator[Frame]:
 
 
 def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:
-    """Yield each frame when its time point is due; late frames at once."""
+    """Yield each frame at its time, and late frames at once."""
     begin = time.monotonic()
     for frame in frames:
         wait = begin + frame.t * interval_s - time.monotonic()
@@ -47,13 +47,13 @@ def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:
 
 
 def handed_over(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Yield the frames of a ring, until its writer ends it, or has died and all is read."""
+    """Yield the frames of a ring until its writer ends it, or has died and all frames are read."""
     with suppress(MicroscopeError):
         yield from frames
 
 
 def recalled(stages: Stages, recall: Recall, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Bring the memory back, then yield the frames that are new; what it took is not theirs."""
+    """Restore the state by re-analysis, then yield the new frames, whose timings start at 0."""
     for frame in recall(frames):
         stages.localize.take_ms()
         stages.infer.take_ms()

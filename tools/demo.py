@@ -1,7 +1,7 @@
-"""The demo: simulated virus entry, played as a camera through the real Micro-Manager core.
+"""`livespt demo`: simulated virus entry, played by a camera in the real Micro-Manager core.
 
-The truth never reaches the analyzer: it sees what came out of core, pycromanager and hook. What it
-found is then scored against the truth and printed.
+The truth never reaches the analyzer, which receives only the frames from core, pycromanager and
+hook. Its results are then compared with the truth and printed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def demo(
     durability: Durability = "second",
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Run the demo into the folder `out`; return the summary that `out/summary.json` holds."""
+    """Run the demo into the folder `out`; return the content of `out/summary.json`."""
     from livespt.acquisition.microscope.connect import simulated_microscope
     from livespt.acquisition.simulated import Scenario, virus_entry
     from livespt.tools.overlay.canvas import render_run
@@ -85,7 +85,7 @@ def demo(
 
 
 def judge(movie: SimulatedMovie, run: Path) -> dict[str, Any]:
-    """Score a stored run against the truth of the simulated movie it came from."""
+    """Compare a stored run with the truth of its simulated movie."""
     from livespt.tools.score import movie as score
 
     found = open_run(run)
@@ -104,7 +104,7 @@ def judge(movie: SimulatedMovie, run: Path) -> dict[str, Any]:
 
 
 def lines(summary: dict[str, Any]) -> list[str]:
-    """The summary for a person."""
+    """Lines of text for the summary."""
     f, d, u, s = (summary[k] for k in ("frames", "detection", "uncoating", "speed"))
     return [
         f"frames      {f['sent']} sent, {f['analyzed']} analyzed, {f['lost']} lost",
@@ -121,7 +121,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _show(run: Path, say: Callable[[str], None]) -> None:
-    """Open the stored run in a window where there is a screen."""
+    """Open the stored run in a window if there is a screen."""
     from livespt.stream.errors import LiveSptError
     from livespt.tools.overlay.watch import watch
 

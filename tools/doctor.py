@@ -1,7 +1,7 @@
-"""Doctor: what this machine can do, each answer tried rather than looked up.
+"""`livespt doctor`: tests what this computer can do.
 
-What could crash or hang (drivers, device libraries) is tried in a child process with a time limit,
-and no check stops another.
+Tests that may crash or hang (drivers, device libraries) run in a child process with a time limit. A
+failing test does not stop the others.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ PARTS = {
 
 
 def examine(folder: Path | None = None) -> list[Finding]:
-    """Try everything; takes about half a minute.
+    """Run all tests, which takes about half a minute.
 
     Parameters
     ----------
     folder : Path, optional
-        Where runs will be stored; the current folder.
+        Folder in which runs will be stored. Default: the current folder.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def examine(folder: Path | None = None) -> list[Finding]:
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """Findings as text, advice below what needs it."""
+    """Findings as lines of text, with advice below those that need it."""
     text = []
     for finding in findings:
         text.append(f"{finding['state']:<8}{finding['name']:<15}{finding['value']}")
@@ -87,7 +87,7 @@ def _safely(check: Callable[[], Finding]) -> Finding:
         return check()
     except Exception as error:  # one check that fails must not hide the others
         reason = " ".join(str(error).split()) or type(error).__name__
-        return _warn(f"could not be checked: {reason}", "report this if it stays")
+        return _warn(f"could not be tested: {reason}", "report this if it persists")
 
 
 def _ok(value: str) -> Finding:
@@ -112,7 +112,7 @@ def _system() -> Finding:
         f"{platform.machine()}, {cores} cores"
     )
     if cores < 4:
-        return _warn(value, "capture, recorder, analyzer and overlay like a core each")
+        return _warn(value, "capture, recorder, analyzer and overlay need one core each")
     return _ok(value)
 
 
@@ -120,8 +120,8 @@ def _packages() -> Finding:
     absent = {name: use for name, use in PARTS.items() if importlib.util.find_spec(name) is None}
     if absent:
         parts = ", ".join(f"{name} ({use})" for name, use in absent.items())
-        return _missing(f"not installed: {parts}", "install what you need with pip")
-    return _ok(f"all {len(PARTS)} that are looked for")
+        return _missing(f"not installed: {parts}", "install those that you need with pip")
+    return _ok(f"all {len(PARTS)} are installed")
 
 
 def _gpu() -> Finding:
@@ -139,7 +139,7 @@ def _gpu() -> Finding:
     cards = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     if done.returncode or not cards:
         said = " ".join((done.stdout + done.stderr).split())
-        return _warn(f"nvidia-smi fails: {said}", "reinstall the driver; the CPU is used meanwhile")
+        return _warn(f"nvidia-smi fails: {said}", "reinstall the driver; until then, CPU is used")
     return _ok("; ".join(cards))
 
 
@@ -152,7 +152,7 @@ def _opengl() -> Finding:
     if picture.backend:
         return _warn(
             f"pictures by {picture.backend}, no window: {window.reason}",
-            "the overlay draws into files (watch --render); start it on a desktop for a window",
+            "`watch --render` draws into files; for a window, start livespt on a desktop",
         )
     return _missing(
         f"none: {picture.reason}", f"pictures come from matplotlib; Debian: apt install {PACKAGES}"
@@ -170,12 +170,12 @@ def _shared_memory() -> Finding:
             ring.put(image, number=number, t=number)
             frame = reader.get(1.0)
             if frame is None or frame.number != number or not np.array_equal(frame.image, image):
-                return _warn(f"frame {number} came out wrong; {rooms}", "report this")
+                return _warn(f"frame {number} was damaged in the ring; {rooms}", "report this")
         rate = n / (time.perf_counter() - began)
     value = f"ring passes {rate:.0f} frames/s of {SHAPE[0]} x {SHAPE[1]}; {rooms}"
     first = next(iter(free))
     if free[first] < 256 << 20:
-        return _warn(value, f"give {first} 256 MB or more (docker: --shm-size), disk is used else")
+        return _warn(value, f"give {first} 256 MB or more (docker: --shm-size); else disk is used")
     return _ok(value)
 
 
@@ -191,7 +191,7 @@ def _micro_manager() -> Finding:
 
 
 def _disk(folder: Path, seconds: float = 2.0) -> Finding:
-    """Write until 256 MB or the time is up, synced to the disk."""
+    """Write up to 256 MB, or for `seconds`, and sync it to the disk."""
     block, written = os.urandom(8 << 20), 0
     with tempfile.NamedTemporaryFile(dir=folder, prefix="livespt-doctor-") as file:
         began = time.perf_counter()
@@ -208,7 +208,7 @@ def _disk(folder: Path, seconds: float = 2.0) -> Finding:
         f"{speed / frame:.0f} frames/s of {SHAPE[0]} x {SHAPE[1]}"
     )
     if speed < 100e6:
-        return _warn(value, "store runs on a faster disk, or lower the frame rate or size")
+        return _warn(value, "store runs on a faster disk, or lower frame rate or frame size")
     return _ok(value)
 
 
@@ -216,14 +216,14 @@ def _disk(folder: Path, seconds: float = 2.0) -> Finding:
 
 
 def _ask(code: str, limit_s: float = CHILD_S) -> dict[str, Any]:
-    """JSON that a child prints last; LiveSptError with the reason if it prints none."""
+    """JSON from the last line that a child process prints; LiveSptError if there is none."""
     command = [sys.executable, "-c", code]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise LiveSptError(f"no answer in {limit_s:g} s") from error
+        raise LiveSptError(f"no result within {limit_s:g} s") from error
     last = (done.stdout.splitlines() or [""])[-1]
     with contextlib.suppress(ValueError):
         answer = json.loads(last)
@@ -247,7 +247,7 @@ def _providers() -> Finding:
 
 
 def try_providers() -> None:
-    """Child: providers of ONNX Runtime, and which one really runs the shipped localizer."""
+    """In the child: providers of ONNX Runtime, and the one that runs the shipped localizer."""
     import onnxruntime
 
     from livespt.models.runtime.session import open_session, shipped
@@ -262,7 +262,7 @@ def try_providers() -> None:
     try:
         open_session(path, "cuda")
     except ModelError as error:
-        runs, cuda = "cpu", str(error) if shutil.which("nvidia-smi") else ""  # no GPU, no fault
+        runs, cuda = "cpu", str(error) if shutil.which("nvidia-smi") else ""  # no error without GPU
     available = onnxruntime.get_available_providers()
     answer = {"version": onnxruntime.__version__, "available": available}
     print(json.dumps({**answer, "runs": runs, "cuda": cuda}))
@@ -273,13 +273,13 @@ def _python_core() -> Finding:
     value = f"demo camera gives {answer['frames_per_s']:.0f} of {answer['asked']:.0f} frames/s"
     if answer["frames"] < answer["wanted"] or answer["errors"]:
         return _warn(
-            f"{value}, {answer['frames']} of {answer['wanted']} frames came", "report this"
+            f"{value}, {answer['frames']} of {answer['wanted']} frames arrived", "report this"
         )
     return _ok(value)
 
 
 def try_core() -> None:
-    """Child: frames of the demo camera through core, engine, hook."""
+    """In the child: pass frames of the demo camera through core, engine and hook."""
     from livespt.acquisition.microscope.connect import demo_microscope
 
     exposure_ms, wanted, times = 10.0, 100, []
@@ -304,12 +304,12 @@ def _frame_rate() -> Finding:
         f"p99 {answer['p99_ms']:.1f} ms, localizing {answer['localize_ms']:.1f} ms"
     )
     if answer["frames_per_s"] < 20:
-        return _warn(value, "faster cameras: frames are skipped; use a region, or a GPU")
+        return _warn(value, "with a faster camera, frames are skipped: use a region, or a GPU")
     return _ok(value)
 
 
 def try_analysis(n_frames: int = 70, first: int = 30) -> None:
-    """Child: the whole analysis, shipped models, on simulated frames; the first ones warm it up."""
+    """In the child: analyze simulated frames with the shipped models, without timing the first."""
     from livespt.acquisition.simulated import Scenario, virus_entry
     from livespt.tools.runs.compose import compose
     from livespt.tools.runs.options import Facts, Options

@@ -1,4 +1,4 @@
-"""Listen: events as JSON lines, from a run that is published or stored."""
+"""`livespt listen`: events as lines of JSON, from a run that is published or stored."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ def listen(
     out: TextIO | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> int:
-    """Write one JSON line an event, complete from `since` on, until the run ends.
+    """Write one line of JSON for each event, without gaps from `since` on, until the run ends.
 
     Parameters
     ----------
     target : str
-        Endpoint of a running `live`, `replay` or `demo`, or the folder of a stored run (whose
-        events so far are written).
+        Endpoint of a running `live`, `replay` or `demo`, or the folder of a stored run, whose
+        events so far are written.
     kinds : collection of str
-        Names in `types.KINDS`; none: all.
+        Names in `types.KINDS`; empty: all kinds.
     since : int, optional
-        First event wanted; None: from now on (of a stored run: all).
+        Number of the first event; None: new events only (of a stored run: all).
     wait_s : float
-        How long to wait for a publisher.
+        Time to wait for a publisher.
     silence_s : float
-        How long to wait for a word from it later on: a run may come back after a crash.
+        Time to wait for a message from it later on, because a run may return after a crash.
     key : Path, optional
-        One's own key file, where the publisher lets in only whom it knows.
+        Key file of this subscriber, if the publisher requires one.
     out : text file
         Default: standard output.
     say : callable
-        Told when there is something to wait for, and how many messages made no sense.
+        Is called with a text when it waits for a publisher, and when invalid messages were ignored.
 
     Returns
     -------
@@ -62,9 +62,9 @@ def listen(
     Raises
     ------
     WireError
-        Nothing publishes at the endpoint, or the run fell silent without a stop.
+        Nothing publishes at the endpoint, or messages stopped before the end of the run.
     InputError, SettingError
-        The folder is not a run; a kind does not exist.
+        The folder is not a run; the kind does not exist.
     """
     for kind in kinds:
         if kind not in KINDS:
@@ -96,7 +96,7 @@ def _published(subscriber: Subscriber, say: Callable[[str], None]) -> Iterator[n
     with subscriber:
         yield from subscriber.events()
         if subscriber.malformed:
-            say(f"{subscriber.malformed} messages made no sense and were left out")
+            say(f"{subscriber.malformed} messages were invalid and were ignored")
 
 
 def _stored(run: Path, kinds: Collection[str], since: int | None) -> Iterator[np.void]:

@@ -1,4 +1,4 @@
-"""Warm-up: compile what runs need ahead of the first run, and say where the time goes."""
+"""`livespt warm-up`: compile ahead of the first run, and report where the time goes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELLED = {"motion": "auto", "refine": 4, "lineage": True}
 
 
 class CompileTimes(compiler.Listener):
-    """Listener of numba's compiler: seconds per module, without what a function calls."""
+    """Listener of the numba compiler: seconds per module, without called functions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,21 +30,21 @@ class CompileTimes(compiler.Listener):
         self._running: list[tuple[str, float]] = []
 
     def on_start(self, event: Any) -> None:
-        """Note that a function is compiled; what it interrupts waits."""
+        """Note that the compilation of a function starts, which interrupts that of its caller."""
         now = self._add()
         module = event.data["dispatcher"].py_func.__module__.removeprefix("livespt.")
         self._running.append((module, now))
         self.functions += 1
 
     def on_end(self, event: Any) -> None:
-        """Note that a function is compiled; the one that called for it goes on."""
+        """Note that the compilation of a function ends, and that of its caller continues."""
         now = self._add()
         self._running.pop()
         if self._running:
             self._running[-1] = self._running[-1][0], now
 
     def _add(self) -> float:
-        """Add what the function now compiled has taken; return the time."""
+        """Add the time since the last call to the current function; return the current time."""
         now = time.perf_counter()
         if self._running:
             module, since = self._running[-1]
@@ -54,7 +54,7 @@ class CompileTimes(compiler.Listener):
 
 @contextmanager
 def compile_times() -> Iterator[CompileTimes]:
-    """Count what numba compiles within the context; functions from the cache do not count."""
+    """Measure what numba compiles within the context, without functions from the cache."""
     times = CompileTimes()
     with compiler.install_listener("numba:compile", times):
         yield times
@@ -66,13 +66,13 @@ def warm_up(say: Callable[[str], None] = print) -> dict[str, Any]:
     Parameters
     ----------
     say : callable
-        Takes one line for each part that is done.
+        Is called with a line of text for each part that is done.
 
     Returns
     -------
     dict
-        `folder`; `seconds` in all; `parts`, seconds of each; `compiled`, how many functions were
-        not in the cache; `compile_s`, what the compiler took, and the modules that took longest.
+        `folder`; total `seconds`; `parts`, seconds of each; `compiled`, number of functions that
+        were not in the cache; `compile_s`, time of the compiler, and of the slowest modules.
     """
     parts: dict[str, Callable[[], object]] = {
         "frames": lambda: _compose("yx", Options()),
@@ -101,7 +101,7 @@ def warm_up(say: Callable[[str], None] = print) -> dict[str, Any]:
 
 
 def _compose(axes: str, options: Options) -> None:
-    """Build the chain of a run, which rehearses all that its frames will need."""
+    """Build the chain of a run, which compiles everything that its frames need."""
     shape = (64, 64) if axes == "yx" else (9, 64, 64)
     compose(Facts("warm-up", axes, shape, "<u2", 0.1, 0.05), options, "live")
 

@@ -1,8 +1,8 @@
-"""Task: a classifier of what a user labelled (identity, place, ...), from fingerprints of tracks.
+"""A classifier of tracks that a user has labelled, from their fingerprints.
 
-The model is an `.onnx` file with its card (task "classifier"), as `train classifier` makes it from
-the forty numbers of models/fingerprint. All that is learned, scales and temperature included, lies
-in the file: features go in as they are, probabilities come out.
+The model is an `.onnx` file with its card (task "classifier"), made by `train classifier`. The file
+contains everything that is learned, including scales and temperature: its input are unscaled
+features, its output are probabilities.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from livespt.models.motion.follower import BATCH, padded
 from livespt.models.runtime.session import Session, open_session
 from livespt.stream.errors import InputError, ModelError, SettingError
 
-UNSURE = -1  # what `decide` answers below `abstain_below`
-SAME = 0.01  # share by which the frame interval may be off: cameras round it
+UNSURE = -1  # result of `decide` below `abstain_below`
+SAME = 0.01  # relative tolerance of the frame interval, which cameras round
 
 
 class Task:
@@ -32,17 +32,17 @@ class Task:
     classes : tuple of str
         Names, in the order of the probabilities.
     positive : int
-        Index of the class to tell of where there is room for one probability.
+        Index of the class whose probability is reported where there is room for one.
     window : int
-        Points that a question is about, the newest last; 0: the whole track.
+        Number of last points that are classified; 0: the whole track.
     shortest : int
-        Points; what is shorter gets `prior`.
+        Least number of points; shorter tracks get `prior`.
     prior : (K,) float32
-        Shares of the classes in training: the answer of one who knows nothing.
+        Shares of the classes in training, the probabilities without any information.
     abstain_below : float
-        Largest probabilities below it are no answer.
+        If the largest probability is below this, the class is undecided.
     segmenter : str
-        SHA-256 of the segmenter whose readings the features are made with.
+        SHA-256 of the segmenter from whose probabilities the features were made.
     card : dict
     path : Path
     """
@@ -65,23 +65,24 @@ class Task:
             width = self.session.width("features"), self.session.width("probabilities")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
-                f"the card or graph of {self.path} is no task classifier's ({error!r}): train it "
-                "again"
+                f"the card or graph of {self.path} is not that of a classifier ({error!r}): train "
+                "it again"
             ) from error
         if width != (COUNT, len(self.classes)):
             raise ModelError(
-                f"{self.path} makes {width[1]} probabilities of {width[0]} features, where its "
-                f"card has {len(self.classes)} classes and a fingerprint {COUNT}: train it again"
+                f"{self.path} computes {width[1]} probabilities from {width[0]} features, but its "
+                f"card has {len(self.classes)} classes and a fingerprint {COUNT} features: train "
+                "it again"
             )
 
     def units(self, pixel_size_um: float, frame_interval_s: float, ndim: int) -> Units:
-        """Units of fingerprints that this model reads, for tracks of such pixels and frames.
+        """Units of the fingerprints for this model, for tracks with these pixels and frames.
 
         Raises
         ------
         ModelError
-            Trained in another number of dimensions, or at another frame interval: steps, and what
-            lies in them, would mean something else.
+            The model was trained in another number of dimensions, or at another frame interval, at
+            which features of steps have other values.
         """
         mine = self._units
         if ndim != mine.ndim:
@@ -91,23 +92,24 @@ class Task:
             )
         if not math.isclose(frame_interval_s, mine.frame_interval_s, rel_tol=SAME):
             raise ModelError(
-                f"{self.path} was trained at {mine.frame_interval_s:g} s a frame, these tracks "
-                f"have {frame_interval_s:g} s: train it on such tracks"
+                f"{self.path} was trained at {mine.frame_interval_s:g} s per frame, these tracks "
+                f"have {frame_interval_s:g} s: train it on tracks with this interval"
             )
         if not (pixel_size_um > 0 and math.isfinite(pixel_size_um)):
             raise SettingError(f"pixel_size_um must be above 0, not {pixel_size_um}")
         return mine._replace(pixel_size_um=pixel_size_um)
 
     def check_segmenter(self, sha256: str) -> None:
-        """Refuse readings of another segmenter than that of training.
+        """Check that the segmenter is the one used in training.
 
         Raises
         ------
         ModelError
+            It is another one.
         """
         if sha256 != self.segmenter:
             raise ModelError(
-                f"{self.path} was trained with readings of another segmenter (SHA-256 "
+                f"{self.path} was trained with another segmenter (SHA-256 "
                 f"{self.segmenter[:12]}..., here {sha256[:12]}...): name that one with "
                 "--segmenter, or train the classifier again"
             )
@@ -117,16 +119,16 @@ class Task:
     ) -> NDArray[np.float32]:
         """Probabilities (n, K) of the classes.
 
-        A row depends on nothing but its features: batches are padded to multiples of 16 rows, as
-        in models/follow, so that the same kernels run however many there are.
+        A row of the result depends only on the features of this row: batches are padded to a
+        multiple of 16 rows, so that the same kernels run for any number of rows.
 
         Parameters
         ----------
         features : (n, 40)
-            As of models/fingerprint, in the units that `units` gives.
+            Fingerprints, in the units given by `units`.
         count : (n,), optional
-            Points behind each row. Below `shortest`, and where a feature is not finite, the
-            answer is `prior`.
+            Number of points of each row. Below `shortest`, or if a feature is not finite, the
+            result is `prior`.
         """
         if features.ndim != 2 or features.shape[1] != COUNT:
             raise InputError(f"features must be (n, {COUNT}), not {features.shape}")
@@ -141,6 +143,6 @@ class Task:
         return answer
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Index of the likeliest class of each row (n, K); UNSURE below `abstain_below`."""
+        """Index of the most probable class of each row (n, K); UNSURE below `abstain_below`."""
         best = probabilities.argmax(axis=1)
         return np.where(probabilities.max(axis=1) >= self.abstain_below, best, UNSURE)

@@ -1,8 +1,8 @@
-"""Task graph: what a task classifier computes, in NumPy for training and as the nodes of its file.
+"""Computation of a user's classifier, in NumPy for training and as an ONNX graph for its file.
 
-Features that hold a length go through asinh (a logarithm above their scale, a line below, odd, so
-that signs stay), all are standardized and cut at LIMIT deviations; then come linear layers with
-ReLU between, the temperature, and softmax.
+Features with a unit of length are transformed by asinh (logarithmic above their scale, linear
+below, and odd, so that the sign is kept). All features are standardized and clipped at LIMIT
+standard deviations. Linear layers with ReLU, the temperature and softmax follow.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from livespt.models.runtime.onnx_graph import IR, OPSET, Graph
 Floats = NDArray[np.float64]
 Layer = tuple[Floats, Floats]  # weight (in, out), bias (out,)
 
-LIMIT = 6.0  # standard deviations: nothing farther out was learned from
+LIMIT = 6.0  # standard deviations at which features are clipped, also in training
 LENGTHS = np.array(["um" in feature.unit for feature in FEATURES])
 
 
 class Scaling(NamedTuple):
-    """What turns features into numbers of size one."""
+    """Parameters that standardize the features."""
 
-    scale: Floats  # (COUNT,) of asinh, in the unit of the feature; 1 where there is no length
-    mean: Floats  # (COUNT,) of what comes out
-    deviation: Floats  # (COUNT,); 1 where all are equal
+    scale: Floats  # (COUNT,) scale of asinh, in the unit of the feature; 1 without a length
+    mean: Floats  # (COUNT,) mean after asinh
+    deviation: Floats  # (COUNT,) standard deviation after asinh; 1 if all values are equal
 
 
 def fit_scaling(features: NDArray[np.float32]) -> Scaling:
-    """Scaling of features (n, COUNT).
+    """Determine the scaling from features (n, COUNT).
 
-    The scale of lengths is low among those seen, so that asinh is their logarithm; of signed ones
-    their median size, lest small values of either sign lie apart.
+    The scale of a positive length is a low quantile, so that asinh is close to its logarithm. The
+    scale of a signed feature is its median magnitude, so that small values of either sign stay
+    close together.
     """
     scale = np.ones(COUNT)
     for j in np.flatnonzero(LENGTHS):
@@ -52,7 +53,7 @@ def fit_scaling(features: NDArray[np.float32]) -> Scaling:
 
 
 def scaled(features: NDArray[np.float32], by: Scaling) -> Floats:
-    """What the first layer sees (n, COUNT) of features (n, COUNT)."""
+    """Input of the first layer (n, COUNT), from features (n, COUNT)."""
     even = (_even(features, by.scale) - by.mean) / by.deviation
     return np.asarray(np.clip(even, -LIMIT, LIMIT))
 
@@ -71,7 +72,7 @@ def scores(seen: Floats, layers: Sequence[Layer]) -> Floats:
 
 
 def save(path: str | Path, by: Scaling, layers: Sequence[Layer], temperature: float) -> Path:
-    """Write the classifier as the file `path`, whole or not at all."""
+    """Write the classifier to the file `path` in one step, so that no partial file is left."""
     path = Path(path)
     partial = path.with_suffix(".partial")
     partial.write_bytes(graph(by, layers, temperature))
@@ -80,7 +81,7 @@ def save(path: str | Path, by: Scaling, layers: Sequence[Layer], temperature: fl
 
 
 def graph(by: Scaling, layers: Sequence[Layer], temperature: float) -> bytes:
-    """The `.onnx` file: `features` (n, COUNT) to `probabilities` (n, K), both float32."""
+    """The `.onnx` file, from `features` (n, COUNT) to `probabilities` (n, K), both float32."""
     g = Graph()
 
     def number(name: str, value: Any) -> str:

@@ -1,7 +1,8 @@
-"""Rolling: what a user's classifier says of every living track, from its last points.
+"""A user's classifier applied to the last points of every living track.
 
-Beside the readings of the motion networks: at each new point the window of a track's last points,
-with what was known of their motion at once, becomes a fingerprint, and that a probability.
+It is used in addition to the motion networks. At each new point, the window of the last points of
+the track, with their provisional motion probabilities, gives a fingerprint, and the fingerprint
+gives the probability of the user's class.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from livespt.stream.types import MOTIONS
 from livespt.stream.windows import grown
 
 Ints = NDArray[np.int64]
-WIDTH = 3 + len(MOTIONS)  # kept of a point: z, y, x, and probabilities of the motions
+WIDTH = 3 + len(MOTIONS)  # numbers kept of a point: z, y, x, and probabilities of the motions
 
 
 class Rolling:
-    """Fingerprints of the last points of the tracks of one lane, by slot.
+    """Fingerprints of the last points of tracks of one channel and position, by slot.
 
     Parameters
     ----------
     window : int
-        Points of a track that are described, the last ones; fewer while it is young.
+        Number of last points that a fingerprint describes; fewer while a track is shorter.
     units : Units
     """
 
@@ -49,10 +50,10 @@ class Rolling:
         points: NDArray[np.float64],
         states: NDArray[np.float32],
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Fingerprints (n, 40) after one more point (n, 3) z, y, x in pixels of each of `slots`.
+        """Add a point (n, 3) z, y, x in pixels to each of `slots`; return fingerprints (n, 40).
 
-        `states` (n, 4): probabilities of its motion, in the order of `types.MOTIONS`. Also how many
-        points (n,) each window has.
+        `states` (n, 4) are the probabilities of its motion, in the order of `types.MOTIONS`. The
+        number of points (n,) of each window is returned as well.
         """
         self.reserve(int(slots.max(initial=-1)) + 1)
         column = self._count[slots] % self.window
@@ -71,10 +72,11 @@ class Rolling:
 
 
 class Tasked:
-    """Readings of the motion networks, and a user's classifier's as the sixth number.
+    """Adds the probability of a user's classifier, as the sixth number, to the motion networks.
 
-    It is asked about the window that ends with a point as soon as that comes. Of an older point the
-    window tells that has it in its middle, or as near to it as points have come since.
+    For the newest point, the classifier uses the window that ends with it. For an older point, it
+    uses the window that has this point at its centre, or the newest window if there are too few
+    later points.
     """
 
     GIVEN = ("task", "_prior")
@@ -83,7 +85,7 @@ class Tasked:
         self.following, self.task = following, task
         self.rolling = Rolling(task.window, units)
         self._prior = task.prior[task.positive]
-        # of the windows that end with the newest points, each in the place of its number modulo
+        # a ring buffer of the results for the windows that end with the newest points
         self._told = np.full((256, following.lag + 1), self._prior)
         self._count = np.zeros(256, np.int64)  # points taken
 
@@ -94,9 +96,9 @@ class Tasked:
         points: NDArray[np.float64],
         intensity: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Take one more point (n, 3) of each of `slots` (n,); read it, (n, 6).
+        """Add a point (n, 3) to each of `slots` (n,); return its predictions (n, 6).
 
-        A place that `Following.push` cannot use leaves the classifier's answer as it was.
+        A position that `Following.push` cannot use leaves the result of the classifier unchanged.
         """
         readings = self.following.push(slots, frames, points, intensity)
         need = int(slots.max(initial=-1)) + 1
@@ -111,7 +113,7 @@ class Tasked:
         return self._joined(readings, slots, 0)
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Readings (n, 6) of the points that lie `ages` (n,) points back in `slots` (n,)."""
+        """Predictions (n, 6) for the points `ages` (n,) before the newest ones of `slots` (n,)."""
         beyond = np.maximum(ages - self.task.window // 2, 0)
         return self._joined(self.following.read(slots, ages), slots, beyond)
 
@@ -141,7 +143,7 @@ def _unrolled(
     count: NDArray[np.int64],
     slots: NDArray[np.int32],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Rings of `slots` (n,), oldest point first; what fills them before the first is empty."""
+    """Ring buffers of `slots` (n,), with the oldest point first; unused entries are empty."""
     _, window, width = ring.shape
     rows = np.zeros((len(slots), window, width))
     times = np.zeros((len(slots), window), np.int64)

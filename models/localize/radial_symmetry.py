@@ -1,7 +1,7 @@
-"""Radial: the centre of radial symmetry of a particle, of whatever profile.
+"""The centre of radial symmetry of a particle, which may have any radial profile.
 
-Parthasarathy 2012, Nat. Methods 9:724: in a noiseless image of a radially symmetric particle every
-gradient points through its centre.
+In an image without noise of a radially symmetric particle, every gradient points through its centre
+(Parthasarathy 2012, Nat. Methods 9:724).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ Floats = NDArray[np.float64]
 
 @njit(error_model="numpy")
 def radial_symmetry(frame: NDArray[Any], points: Floats, radius: float) -> Floats:
-    """(n, 2) y, x: the point nearest to all gradient lines of the pixels around each point.
+    """Refined positions (n, 2) y, x: the point nearest to all gradient lines around each point.
 
-    Gradients at pixel corners, smoothed over 3 x 3; a line's weight is its squared gradient over
-    its distance to the gradients' centroid (Parthasarathy 2012, equations 1 to 7). A point whose
-    window leaves the frame, or whose answer leaves its window, is returned unchanged.
+    Gradients are taken at pixel corners and smoothed over 3 x 3. The weight of a line is its
+    squared gradient divided by its distance to the centroid of the gradients (Parthasarathy 2012,
+    equations 1 to 7). A point is returned unchanged if its window extends beyond the frame, or if
+    the result lies outside the window.
     """
     half = max(math.ceil(radius), 2)
     n = 2 * half  # corners along a side of 2 half + 1 pixels
@@ -46,7 +47,7 @@ def radial_symmetry(frame: NDArray[Any], points: Floats, radius: float) -> Float
 
 @njit(error_model="numpy")
 def _smooth(field: Floats) -> Floats:
-    """Means over 3 x 3, of fewer at the edges."""
+    """Means over 3 x 3 values, or fewer at the edges."""
     n = len(field)
     out = np.empty((n, n))
     for i in range(n):
@@ -57,7 +58,7 @@ def _smooth(field: Floats) -> Floats:
 
 @njit(error_model="numpy")
 def _crossing(down: Floats, right: Floats) -> tuple[float, float]:
-    """Where lines along the gradients cross, least squares, from the middle; NaN: nowhere."""
+    """Least-squares crossing of gradient lines, relative to the middle; NaN if there is none."""
     n = len(down)
     middle = (n - 1) / 2
     total, my, mx = 0.0, 0.0, 0.0

@@ -1,14 +1,16 @@
-"""Refine: where a spot is, to a fraction of a pixel, from its own pixels, and how sure that is.
+"""Sub-pixel refinement: the position of a spot and its precision, from a fit to its pixels.
 
-`gaussian` fits a Gaussian, integrated over pixels, by Fisher scoring with the variance that a
-camera gives a pixel (noise of the background plus photon noise of the spot): the estimate of
-maximum likelihood for all but a few photons, at the Cramer-Rao bound (Smith et al. 2010, Nat.
-Methods 7:373; Mortensen et al. 2010, Nat. Methods 7:377). A pixel widens a Gaussian of variance
-sigma^2 to sigma^2 + 1/12 and leaves its shape within 0.2 % down to sigma = 0.8 pixels.
+`gaussian` fits a Gaussian, integrated over pixels, by Fisher scoring. The variance of a pixel is
+the noise of the background plus the photon noise of the spot. Except for very few photons, this is
+the maximum-likelihood estimate and reaches the Cramer-Rao bound (Smith et al. 2010, Nat. Methods
+7:373; Mortensen et al. 2010, Nat. Methods 7:377). Integration over pixels increases the variance of
+a Gaussian from sigma^2 to sigma^2 + 1/12, and changes its shape by less than 0.2 % down to sigma =
+0.8 pixels.
 
-What a frame's spots have in common is learned from them: counts per photo-electron from the
-squared residuals, the width from all fits (empirical Bayes: as much as they really agree). Nothing
-is kept between frames, so the same frame gives the same answer.
+Properties that the spots of a frame have in common are estimated from them: the counts per
+photo-electron from the squared residuals, and the width from all fits (empirical Bayes, with a
+prior as narrow as the widths agree). Nothing is kept between frames, so the same frame always gives
+the same result.
 """
 
 from __future__ import annotations
@@ -33,15 +35,15 @@ from livespt.models.localize.gaussian_fit import (
 from livespt.models.localize.overlap_fit import clusters, fit_together
 from livespt.stream.compiled import njit
 
-APART = 3.75  # widths to the nearest neighbour from which on a spot is fitted (5 px at 1.3)
-FAR = 12.0  # pixels: a neighbour that is further does not matter
-ASKED = 64  # spots, at most, that are asked for the gain and the width
-FIRST, SECOND = 6, 6  # steps, at most, before and after the frame's width and gain are known
-AWAY = 2.0  # pixels: a fit that goes further has left its spot
-SHARPEST = 0.6  # pixels: no objective makes a spot narrower on a camera that samples it
-CLEAR = 2.6  # widths around a neighbour that are left out of a fit
-WIDER = 3.0  # standard deviations of the frame's widths: what is wider is no single spot
-MEDIAN = 0.455  # of the square of a normal deviate
+APART = 3.75  # least distance, in widths, of a spot that is fitted alone (5 px at sigma 1.3)
+FAR = 12.0  # pixels beyond which neighbours are ignored
+ASKED = 64  # most spots from which gain and width are estimated
+FIRST, SECOND = 6, 6  # most steps before and after width and gain of the frame are known
+AWAY = 2.0  # pixels; a fit that moves further has lost its spot
+SHARPEST = 0.6  # least width in pixels of a spot that a camera samples properly
+CLEAR = 2.6  # radius, in widths, around a neighbour that is excluded from a fit
+WIDER = 3.0  # standard deviations of the widths; a wider spot is not a single one
+MEDIAN = 0.455  # median of the square of a normal deviate
 PIXEL = 1 / 12  # variance of a pixel, pixels^2
 
 Floats = NDArray[np.float64]
@@ -49,18 +51,18 @@ Singles = NDArray[np.float32]
 
 
 class Fits(NamedTuple):
-    """Spots as fitted; where `good` is false the rest of a row means nothing."""
+    """Fitted spots; if `good` is false, the other fields of a row are meaningless."""
 
     good: NDArray[np.bool_]  # (n,)
     points: Floats  # (n, 2) y, x, pixels
     spread: Floats  # (n, 2) standard deviation of y and of x, pixels
-    sigma: Floats  # (n,) width, pixels; NaN: fitted with the width of the others
+    sigma: Floats  # (n,) width, pixels; NaN: fitted with the common width
     intensity: Floats  # (n,) counts above background
     background: Floats  # (n,) counts per pixel
-    speck: NDArray[np.bool_]  # (n,) too sharp for any optics: a hot pixel or a cosmic ray
-    misfit: Floats  # (n,) mean squared residual over the expected variance: 1 is a Gaussian
+    speck: NDArray[np.bool_]  # (n,) narrower than any optics allow: a hot pixel or a cosmic ray
+    misfit: Floats  # (n,) mean squared residual over expected variance: 1 for a Gaussian
     gain: float  # counts per photo-electron, of the frame
-    width: float  # most spots have, with what a pixel adds, pixels
+    width: float  # common width including the extent of a pixel, pixels
 
 
 def gaussian(
@@ -71,15 +73,15 @@ def gaussian(
     sigma_px: tuple[float, float] = (0.8, 2.5),
     gain: float | None = None,
 ) -> Fits:
-    """Fit every spot: alone if it stands alone, else together with its neighbours.
+    """Fit every spot: isolated spots alone, others together with their neighbours.
 
     Parameters
     ----------
-    frame : (y, x), counts, numbers all of them.
-    points : (n, 2) where they are within a pixel or so.
+    frame : (y, x), counts, all finite.
+    points : (n, 2) positions, correct within about a pixel.
     noise : standard deviation of a background pixel, counts.
-    sigma_px : widths to expect; a spot may well be outside.
-    gain : counts per photo-electron; from the frame's own fits unless given.
+    sigma_px : expected range of widths; a spot may be outside of it.
+    gain : counts per photo-electron; by default estimated from the fits.
     """
     low, high = (math.log(s * s + PIXEL) for s in sigma_px)
     prior = np.array([(low + high) / 2, max(high - low, 0.2) / 2])
@@ -122,7 +124,7 @@ def gaussian(
 
 @njit(error_model="numpy")
 def nearest(points: Floats, reach: float) -> Floats:
-    """(n,) distance to the nearest other point; `reach` where it is not nearer."""
+    """Distance (n,) to the nearest other point, but at most `reach`."""
     n = len(points)
     order = np.argsort(points[:, 0])
     distance = np.full(n, reach)
@@ -143,12 +145,12 @@ def nearest(points: Floats, reach: float) -> Floats:
 def _fit(
     boxes: Boxes, points: Floats, gap: Floats, noise: float, prior: Floats, gain: float
 ) -> tuple[Floats, Floats, float]:
-    """Fit what stands alone of `points`, in order of y.
+    """Fit the isolated ones of `points`, which are sorted by y.
 
-    Returns the camera (variance of a background pixel, counts per photo-electron, counts of the
-    background), the middle and the standard deviation of t, the height of most spots.
+    Return the camera (variance of a background pixel, counts per photo-electron, counts of the
+    background), the mean and the standard deviation of t, and the typical amplitude.
     """
-    lonely = np.argsort(-gap, kind="mergesort")[:ASKED]  # what stands freest is asked first
+    lonely = np.argsort(-gap, kind="mergesort")[:ASKED]  # the most isolated ones
     whole = boxes.inside.copy()
     leave_out(boxes, points, CLEAR * math.exp(0.5 * prior[0]))
     start(boxes, lonely, points, prior[0])
@@ -178,7 +180,7 @@ def _fit(
 
 @njit(error_model="numpy")
 def _middle(values: Floats, which: NDArray[np.int64]) -> float:
-    """Median of the numbers among some values; 0 without any."""
+    """Median of those of the values that are not NaN; 0 if there is none."""
     some = values[which]
     some = some[np.isfinite(some)]
     return float(np.median(some)) if len(some) else 0.0
@@ -188,8 +190,8 @@ def _middle(values: Floats, which: NDArray[np.int64]) -> float:
 def _gain(boxes: Boxes, which: NDArray[np.int64], camera: Floats, likely: float) -> float:
     """Counts per photo-electron: the slope of the variance over the signal, near `likely`.
 
-    A fit takes part of the noise with it: what is left of a pixel's variance is 1 - slopes'
-    inverse slopes / variance, with the slopes of its model and the inverse of the information.
+    A fit also follows part of the noise. The share of the variance of a pixel that is left is
+    1 - d' I^-1 d / variance, with the derivatives d of the model and the information matrix I.
     """
     # as if `likely` had been seen, to within itself
     above, below = 1.0 / max(likely, 1e-30), 1.0 / max(likely, 1e-30) ** 2
@@ -201,7 +203,7 @@ def _gain(boxes: Boxes, which: NDArray[np.int64], camera: Floats, likely: float)
     asked = np.flatnonzero(weight > 0)
     asked = asked[np.argsort(slope[asked])]
     half = np.searchsorted(np.cumsum(weight[asked]), 0.5 * weight.sum())
-    for p in asked:  # but those far from the (weighted) median: two spots that pass for one
+    for p in asked:  # without those far from the weighted median: two spots that look like one
         if weight[p] * (slope[p] - slope[asked[half]]) ** 2 < 16.0:
             above += weight[p] * slope[p]
             below += weight[p]
@@ -210,7 +212,7 @@ def _gain(boxes: Boxes, which: NDArray[np.int64], camera: Floats, likely: float)
 
 @njit(error_model="numpy")
 def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
-    """What one spot says of the gain, and the inverse of its variance."""
+    """Gain estimated from one spot, and the inverse of its variance."""
     theta, inverse = boxes.theta[p], boxes.inverse[p]
     shape, slope = np.empty(SIDE * SIDE, np.float32), np.empty(5)
     above, below = 0.0, 0.0
@@ -218,7 +220,7 @@ def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
     a, w = theta[2], math.exp(-theta[4])
     for k in range(SIDE * SIDE):
         m = shape[k]
-        if boxes.inside[p, k] == 0.0 or m < 0.1:  # nothing to see of the gain
+        if boxes.inside[p, k] == 0.0 or m < 0.1:  # too little signal to estimate the gain
             continue
         u, v = ROW[k] - theta[0], COLUMN[k] - theta[1]
         slope[0], slope[1], slope[2], slope[3] = a * w * m * u, a * w * m * v, m, 1.0
@@ -240,15 +242,15 @@ def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
 
 @njit(error_model="numpy")
 def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
-    """Middle and standard deviation of t = ln(width^2) of the frame's spots."""
+    """Mean and standard deviation of t = ln(width^2) over the spots of the frame."""
     widths, variances = boxes.theta[:, 4][which], boxes.inverse[:, 4, 4][which]
     good = np.isfinite(widths)
     t, v = widths[good], variances[good]
     if len(t) == 0:
         return prior
     middle = np.median(t)
-    # the scatter that the fits' own errors leave unexplained (a median: a few pairs that pass for
-    # single spots do not count), beside 0.4 of the prior's as if seen once
+    # the scatter that the errors of the fits do not explain (a median, so that a few unresolved
+    # pairs have no effect), combined with 0.4 of that of the prior, with the weight of one spot
     scatter = max(np.median((t - middle) ** 2) / MEDIAN - np.median(v), 0.0)
     telling = (1.0 / (1.0 + v / 0.02) ** 2).sum()
     known = (0.4 * prior[1]) ** 2

@@ -1,13 +1,13 @@
-"""Volume fit: where in a stack the light of each particle comes from, and how well that is known.
+"""Fit the particles of a stack, and their precision.
 
-A particle is what `optics3d` draws, of one of two kinds: a Gaussian that fades out of focus
-(confocal, light sheet), or one that spreads there (wide field), pixel-integrated in y and x and
-sampled by the planes in z, on a sloping background of its own. Light adds up: a particle is fitted
-to what the others leave, in turns, until none moves. A voxel weighs by the variance of its
-expected counts, noise^2 + gain (counts above the level at which the noise was measured), evaluated
-anew in each step: Fisher scoring, which reaches the Cramer-Rao bound `stacks.stack_bound` but
-for what the slopes cost (4% in y and x). A particle's precision is that of a fit together with its
-neighbours.
+The model of a particle is that of optics/stacks.py: a Gaussian that fades out of focus (confocal,
+light sheet) or spreads out of focus (wide field), integrated over pixels in y and x and sampled by
+the planes in z, on a background with a slope. Intensities add up: each particle in turn is fitted
+to the stack minus the other particles, until none moves. The weight of a voxel is the inverse
+variance of its expected counts, noise^2 + gain (counts above the level at which the noise was
+measured), updated in each step. This is Fisher scoring, which reaches the Cramer-Rao bound
+`stack_bound` except for the cost of fitting slopes (4 % in y and x). The precision of a particle is
+that of a joint fit with its neighbours.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from livespt.models.localize.stack_model import (
 from livespt.models.optics.spots import Floats
 from livespt.stream.compiled import njit
 
-NEAR = 5.0  # widths: particles closer than that know of each other
-MOST = 16  # neighbours followed
-TOGETHER = 6  # of them, fitted with a particle to tell its precision
-STILL = 2e-3  # widths: who moves less has come to rest
+NEAR = 5.0  # distance below which particles are neighbours, in widths
+MOST = 16  # most neighbours of a particle that are considered
+TOGETHER = 6  # most neighbours fitted jointly with a particle for its precision
+STILL = 2e-3  # movement in one iteration below which a fit has converged, in widths
 
 
 @njit()
 def _solve(matrix: Floats, right: Floats) -> bool:
-    """Solve by Cholesky, in place: `right` (n, m) becomes the answer. False: not definite."""
+    """Solve by Cholesky in place: `right` (n, m) becomes the solution. False if not definite."""
     n = len(matrix)
     for j in range(n):
         whole = matrix[j, j]
@@ -134,7 +134,7 @@ def _step(stack: Stack, others: Stack, spot: Floats, free: int, model: Model) ->
 
 @njit()
 def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
-    """Who lies within `near` widths of whom: first entry of each (n + 1,), entries by distance."""
+    """Neighbours within `near` widths, by distance; also the index (n + 1,) of each first entry."""
     n = len(spots)
     first, entries = np.zeros(n + 1, np.int64), np.empty(MOST * n, np.int64)
     apart = np.empty(MOST)
@@ -150,7 +150,7 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
             square = dy * dy + dx * dx + ((spots[a, Z] - spots[b, Z]) / tall) ** 2
             if not square < 1.0 or (end - begin == MOST and square >= apart[MOST - 1]):
                 continue
-            place = min(end, begin + MOST - 1)  # the furthest makes room
+            place = min(end, begin + MOST - 1)  # if the list is full, it replaces the farthest
             end = place + 1
             while place > begin and apart[place - begin - 1] > square:
                 entries[place], apart[place - begin] = entries[place - 1], apart[place - begin - 1]
@@ -166,11 +166,11 @@ def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turn
 
     Parameters
     ----------
-    stack : (planes, y, x), counts; NaN: not seen
-    light : (planes, y, x), of all `spots` together; follows them
+    stack : (planes, y, x), counts; NaN where unknown
+    light : (planes, y, x), expected counts of all `spots`, which is updated
     spots : (n, 9)
     free : POSITION or WIDTHS
-    turns : at most
+    turns : most iterations
     """
     first, entries = neighbors(spots, 2 * REACH)
     moved = np.full(len(spots), np.inf)
@@ -190,7 +190,7 @@ def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turn
 
 @njit()
 def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
-    """Variances (n, 5) of z, y, x, light, level of each particle, its neighbours fitted too."""
+    """Variances (n, 5) of z, y, x, intensity, level of each particle, fitted with neighbours."""
     first, entries = neighbors(spots, NEAR)
     out = np.empty((len(spots), 5))
     for s in range(len(spots)):
@@ -208,7 +208,7 @@ def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats
 
 @njit()
 def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) -> Floats:
-    """Variances (5,) of the first of a group that shares one background; infinite: not told."""
+    """Variances (5,) of the first of a group with a common background; infinite if unknown."""
     members = len(group)
     n = 4 * members + 3
     box = box_of(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
@@ -235,7 +235,7 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
                         information[a, b] += part * slope[b]
     right, out = np.zeros((n, 5)), np.full(5, np.inf)
     for c in range(5):
-        right[c if c < LEVEL else n - 3, c] = 1.0  # the level stands behind all members
+        right[c if c < LEVEL else n - 3, c] = 1.0  # the level comes after all members
     if _solve(information, right):
         for c in range(5):
             out[c] = right[c if c < LEVEL else n - 3, c]
@@ -244,7 +244,7 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
 
 @njit()
 def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
-    """Variances (n, 2) of the two widths of particles that were fitted with free widths."""
+    """Variances (n, 2) of both widths of particles that were fitted with free widths."""
     out = np.full((len(spots), 2), np.inf)
     for s in range(len(spots)):
         add_light(light, spots[s], -1.0, model.wide)
@@ -259,7 +259,7 @@ def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> 
 
 @njit()
 def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
-    """How squared residuals grow with the light: gain that each particle tells, and its weight."""
+    """Gain estimated from the squared residuals of each particle, and its weight: (n, 2)."""
     out = np.zeros((len(spots), 2))
     for s in range(len(spots)):
         box = box_of(spots[s], stack.shape, REACH)
@@ -270,7 +270,7 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
                     mean = expected_at(light, spots[s], model, k, j, i)
                     bright = mean - model.reference
                     gap = stack[k, j, i] - mean
-                    # dimmer voxels tell of the noise alone
+                    # the residuals of dimmer voxels depend on the noise alone
                     if math.isfinite(gap) and bright > 0.5 * math.sqrt(model.variance):
                         weight = bright * weight_of(mean, model) ** 2
                         top += weight * (gap * gap - model.variance)
@@ -282,7 +282,7 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
 
 @njit()
 def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Model) -> Floats:
-    """Sum (n,) of squared residuals of each particle over the box of `places`, in noises."""
+    """Sum (n,) of squared normalized residuals of each particle over the box of `places`."""
     out = np.zeros(len(spots))
     for s in range(len(spots)):
         box = box_of(places[s], stack.shape, REACH)

@@ -1,10 +1,10 @@
-"""Volume: the particles of a stack (z, y, x), by a localizer of planes and a fit in z, y, x.
+"""The localizer of stacks (z, y, x): detection plane by plane, and a fit in z, y and x.
 
-The localizer sees each plane, smoothed over its neighbours; detections above one another are one
-particle where they are brightest; the fit (`volume_fit`) places it in the stack as measured. The
-widths are the same for all particles of a stack and taken from its brightest; what is too narrow
-to have come through the optics (a hot pixel, a cosmic ray) is left out, what is taller than one
-particle is tried as two.
+The localizer of planes processes each plane, smoothed over its neighbours. Detections above one
+another are one particle, which lies where they are brightest. The fit (stack_fit.py) then finds its
+position in the unsmoothed stack. All particles of a stack have the same widths, which are estimated
+from the brightest. A particle that is narrower than the optics allow (a hot pixel, a cosmic ray) is
+left out; one that is too long along z is fitted as two.
 """
 
 from __future__ import annotations
@@ -44,43 +44,44 @@ from livespt.models.runtime.session import Session
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.types import SPOT
 
-LEAST_PLANES = 3  # two have the same ratio for many places and widths
-TURNS, FREE_TURNS = 30, 8  # of the fit, at most; with free widths
-POOL = 64  # particles, the brightest, that tell the widths of all
-NARROW, TALL = 0.6, 1.15  # of the usual width: none, more than one
+LEAST_PLANES = 3  # with two, the same ratio belongs to many positions and widths
+TURNS, FREE_TURNS = 30, 8  # most iterations of the fit, with common and with free widths
+POOL = 64  # brightest particles, from which the widths are estimated
+NARROW, TALL = 0.6, 1.15  # width, in units of the common one, of no particle, and of two
 SURE = 3.0  # standard deviations
 
 
 class _Found(NamedTuple):
-    """Particles of a stack in work."""
+    """Particles of a stack during the fit."""
 
-    spots: Floats  # (n, 9), columns of volume_fit
-    score: Floats  # (n,), the localizer's
-    sigma: Floats  # (n,), a particle's own width, pixels; NaN: not fitted
-    light: Stack  # of all of them
+    spots: Floats  # (n, 9) columns of stack_fit.py
+    score: Floats  # (n,) score of the localizer
+    sigma: Floats  # (n,) individual width, pixels; NaN: not fitted
+    light: Stack  # expected counts of all particles
 
     def take(self, rows: NDArray[Any], wide: bool) -> _Found:
-        """Keep the particles of these rows alone."""
+        """Keep only the particles of these rows."""
         spots = self.spots[rows]
         light = light_of(spots, self.light.shape, wide)
         return _Found(spots, self.score[rows], self.sigma[rows], light)
 
 
 class VolumeLocalizer:
-    """Stack in, SPOT rows out, by `y` then `x`; frame, channel, position 0 and track -1.
+    """Returns the SPOT rows of a stack, sorted by `y` then `x`, with frame 0 and track -1.
 
-    `z` and `dz` are in planes. Intensity is that in the plane of focus, sigma a particle's own.
+    `z` and `dz` are in planes. The intensity is that in the focal plane; sigma is the individual
+    width of a particle.
 
     Parameters
     ----------
-    localizer : Localizer of planes, or what one is made from.
-    provider, threads : as in `open_session`, where `localizer` is a path.
-    significance : a particle's light over its standard deviation, at least.
+    localizer : Localizer of planes, or the model to make one of.
+    provider, threads : as in `open_session`, if `localizer` is a path.
+    significance : least intensity of a particle, in standard deviations of the intensity.
 
     Raises
     ------
-    ModelError : as Localizer.
-    SettingError : a significance that is not above 0.
+    ModelError : as for Localizer.
+    SettingError : the significance is not above 0.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class VolumeLocalizer:
         if not isinstance(localizer, Localizer):
             localizer = Localizer(localizer, provider=provider, threads=threads)
         self.localizer = localizer
-        # the fit is in three dimensions: none in a plane
+        # the positions are fitted in three dimensions, so planes are not refined
         self._planes = Localizer(localizer.session, cutoff=localizer.cutoff, refine="none")
         self.significance = significance
 
@@ -107,15 +108,15 @@ class VolumeLocalizer:
 
     @property
     def provider(self) -> str:
-        """Execution provider that runs: "cpu" or "cuda"."""
+        """Execution provider in use: "cpu" or "cuda"."""
         return self.localizer.provider
 
     def refuses(self, axes: str, shape: tuple[int, ...], dtype: str) -> str | None:
-        """Why frames of that kind cannot be localized; None: they can."""
+        """Why frames of this kind cannot be analyzed; None if they can."""
         if axes != "zyx" or len(shape) != 3:
             return f"a stack is (z, y, x), not {axes} {list(shape)}"
         if 1 < shape[0] < LEAST_PLANES or shape[0] == 0:
-            return f"{shape[0]} planes do not tell z: a stack needs {LEAST_PLANES} or more, or one"
+            return f"{shape[0]} planes do not determine z: give one, or {LEAST_PLANES} or more"
         return self.localizer.refuses("yx", shape[1:], dtype)
 
     def warm_up(self, shape: tuple[int, ...], dtype: str = "uint16") -> None:
@@ -123,7 +124,7 @@ class VolumeLocalizer:
         if shape[0] == 1:
             self.localizer.warm_up(shape[1:], dtype)
             return
-        self._planes.warm_up(shape[1:], "float32")  # what smoothed planes are
+        self._planes.warm_up(shape[1:], "float32")  # the type of smoothed planes
         stack = np.random.default_rng(0).normal(100.0, 3.0, (9, 24, 24)).astype(np.float32)
         two = np.array([[4.0, y, 12.0, 900.0, 0.0, 0.0, 0.0, 1.3, 1.5] for y in (8.0, 15.0)])
         stack += light_of(two, stack.shape, False)
@@ -131,9 +132,9 @@ class VolumeLocalizer:
         self._particles(stack, search.smoothed(stack), points)
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.void]:
-        """SPOT rows (n,) of one stack (z, y, x).
+        """Return the SPOT rows (n,) of one stack (z, y, x).
 
-        Voxels that are no numbers count as not seen; a stack without particles gives no row.
+        Voxels that are NaN or infinite are ignored.
         """
         reason = self.refuses("zyx", image.shape, image.dtype.name)
         if reason is not None:
@@ -145,7 +146,7 @@ class VolumeLocalizer:
         return self._particles(stack, smooth, self._detections(smooth))
 
     def _particles(self, stack: Stack, smooth: Stack, points: Floats) -> NDArray[np.void]:
-        """SPOT rows of a stack from `points` (n, 4), z, y, x, score of what planes show."""
+        """SPOT rows of a stack, from detections in planes: `points` (n, 4) z, y, x, score."""
         sigma = self._sigma()
         model = search.background(stack)
         merge, scatter = max(2.0, 1.5 * sigma), math.sqrt(model.variance)
@@ -166,7 +167,7 @@ class VolumeLocalizer:
         return _rows(*self._certain(stack, checked, model), model, len(stack))
 
     def _certain(self, stack: Stack, found: _Found, model: Model) -> tuple[_Found, Floats]:
-        """Fit, and drop who has no light of its own, of neighbours the weakest first."""
+        """Fit, and remove particles of insignificant intensity, of neighbours the weakest first."""
         while True:
             fit(stack, found.light, found.spots, POSITION, model, TURNS)
             variance = variances(stack, found.light, found.spots, model)
@@ -187,7 +188,7 @@ class VolumeLocalizer:
             found = found.take(kept, model.wide)
 
     def _detections(self, smooth: Stack) -> Floats:
-        """What the localizer finds plane by plane: (n, 4) z, y, x, score."""
+        """Detections of the localizer in all planes: (n, 4) z, y, x, score."""
         parts = [np.empty((0, 4))]
         for plane, image in enumerate(smooth):
             rows = self._planes(image)
@@ -196,7 +197,7 @@ class VolumeLocalizer:
         return np.concatenate(parts)
 
     def _sigma(self) -> float:
-        """Width of the particles that the localizer was made for, pixels, roughly."""
+        """Approximate width of the particles that the localizer was trained for, pixels."""
         card = self.session.card
         if "sigma_px" in card:
             return float(np.mean(card["sigma_px"]))
@@ -204,9 +205,9 @@ class VolumeLocalizer:
 
 
 def _start(stack: Stack, seeds: Floats, sigma: float, model: Model) -> tuple[_Found, Model]:
-    """Fit each seed with widths of its own, then give all the usual ones; specks are left out.
+    """Fit each seed with individual widths, then give all the common widths; specks are left out.
 
-    Whether light out of focus fades or spreads is what fits the brightest better.
+    The model of out-of-focus light, fading or spreading, is the one that fits the brightest better.
     """
     spots = np.zeros((len(seeds), WIDTHS))
     spots[:, :3] = seeds[:, :3]
@@ -226,7 +227,7 @@ def _start(stack: Stack, seeds: Floats, sigma: float, model: Model) -> tuple[_Fo
 
 
 def _kind(stack: Stack, probes: Floats, model: Model) -> tuple[Model, Floats]:
-    """Whether light out of focus fades or spreads: what fits `probes` better; their widths."""
+    """Choose the model of out-of-focus light that fits `probes` better; return it and widths."""
     misfit, widths = [], []
     for wide in (False, True):
         kind = model._replace(wide=wide)
@@ -238,7 +239,7 @@ def _kind(stack: Stack, probes: Floats, model: Model) -> tuple[Model, Floats]:
 
 
 def _fit_widths(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Stack]:
-    """Fit each particle with widths of its own; and the light of all."""
+    """Fit each particle with individual widths; also return the expected counts of all."""
     own = spots.copy()
     light = light_of(own, stack.shape, model.wide)
     fit(stack, light, own, WIDTHS, model, FREE_TURNS)
@@ -246,19 +247,19 @@ def _fit_widths(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Stac
 
 
 def _own(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Floats]:
-    """Particles with widths of their own; SURE standard deviations of these (n, 2)."""
+    """Particles with individual widths, and SURE standard deviations of these widths (n, 2)."""
     own, light = _fit_widths(stack, spots, model)
     return own, SURE * np.sqrt(width_variances(stack, light, own, model))
 
 
 def _narrow(own: Floats, deviation: Floats, usual: Floats) -> NDArray[np.bool_]:
-    """Which of them are too narrow to have come through the optics."""
-    told = np.where(np.isfinite(deviation), deviation, 0.0)  # not told: of a single voxel
+    """Which of them are narrower than the optics allow."""
+    told = np.where(np.isfinite(deviation), deviation, 0.0)  # unknown for a single voxel
     return np.asarray((own[:, SIGMA:] + told < NARROW * usual).any(axis=1))
 
 
 def _checked(stack: Stack, found: _Found, model: Model) -> _Found:
-    """Particles with their own widths told: without the narrow, the tall as two."""
+    """Use individual widths: remove too narrow particles, split those that are too tall."""
     usual = found.spots[0, SIGMA:]
     own, deviation = _own(stack, found.spots, model)
     narrow = _narrow(own, deviation, usual)

@@ -23,7 +23,7 @@ FAR = 4.0  # widths: where its light ends
 
 
 class Model(NamedTuple):
-    """What a stack's counts are, particles aside, and what they scatter by."""
+    """Background and noise of a stack."""
 
     levels: Floats  # counts, the usual background of each plane
     variance: float  # counts^2, of a voxel at the level `reference`
@@ -73,7 +73,7 @@ def lines_of(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Fl
 
 @njit(cache=True)
 def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew: bool) -> None:
-    """Shares of a plane, the first plane's unless `anew`; slices would take seconds to compile."""
+    """Write the shares of a plane, or copy those of the first plane unless `anew`."""
     line = shares(centre, width, first, out.shape[2]) if anew else out[0]
     for row in range(3):
         for i in range(out.shape[2]):
@@ -82,7 +82,7 @@ def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew
 
 @njit(cache=True)
 def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
-    """Add `times` a particle's expected counts to `light`."""
+    """Add the expected counts of a particle, multiplied by `times`, to `light`."""
     box = box_of(spot, light.shape, FAR)
     axial, down, across = lines_of(spot, box, wide)
     for k in range(down.shape[0]):

@@ -1,4 +1,4 @@
-"""Volume search: where in a stack particles may be, from what is found plane by plane."""
+"""Candidate particles in a stack, from detections in its planes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from livespt.models.optics.spots import Floats
 from livespt.stream.compiled import njit
 
 KERNEL = (0.375, 0.25, 0.0625)  # binomial, over five planes
-APART = 2  # planes: of detections this near above each other the brightest counts
-SPECK = 0.4  # of the share that the pixels beside the brightest have of it
-TALL = 2.0  # planes, the axial width where nothing tells it
-PROBES = 64  # particles that tell it
+APART = 2  # planes within which only the brightest of several detections counts
+SPECK = 0.4  # of the share that the pixels next to the brightest have of a spot
+TALL = 2.0  # axial width in planes if it cannot be estimated
+PROBES = 64  # most particles from which it is estimated
 
 
 @njit()
 def smoothed(stack: Stack) -> Stack:
-    """Mean over neighbouring planes by KERNEL, of what is a number; NaN where nothing is.
+    """Average neighbouring planes by KERNEL, ignoring NaN; NaN where all are.
 
-    A particle is in several planes: together they show what each alone does not.
+    A dim particle extends over several planes, and becomes visible in their average.
     """
     planes, height, width = stack.shape
     out = np.empty_like(stack)
@@ -40,25 +40,25 @@ def smoothed(stack: Stack) -> Stack:
 
 
 def seeds(points: Floats, smooth: Stack, sigma: float, merge: float, noise: float) -> Floats:
-    """Detections that outshine those above and below them; single bright pixels are left out.
+    """Detections that are brighter than those above and below; single bright pixels are left out.
 
     Parameters
     ----------
     points : (n, 4)
-        z, y, x, score of the detections of all planes, by plane.
+        z, y, x, score of the detections of all planes, sorted by plane.
     smooth : (planes, y, x)
-        What they were found in.
+        Smoothed stack in which they were found.
     sigma : float
-        Width of a particle, pixels, roughly.
+        Approximate width of a particle, pixels.
     merge : float
-        Pixels: detections of neighbouring planes closer than that are of one particle.
+        Detections in neighbouring planes that are closer than this (pixels) are one particle.
     noise : float
-        Of a voxel of the stack before it was smoothed, counts.
+        Noise of a voxel of the stack before smoothing, counts.
 
     Returns
     -------
     array (m, 5)
-        z, y, x, score, peak counts; the brightest first.
+        z, y, x, score, peak counts, with the brightest first.
     """
     least = SPECK * math.exp(-0.5 / sigma**2)
     specks = [_is_speck(smooth[int(z)], y, x, least, noise) for z, y, x in points[:, :3]]
@@ -90,9 +90,10 @@ def amplitude(plane: Stack, y: float, x: float, sigma: float) -> float:
 
 @njit()
 def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> bool:
-    """Whether the four pixels beside the brightest at (y, x) have surely less of it than `least`.
+    """Whether the four neighbours of the brightest pixel at (y, x) have significantly less light.
 
-    Counted above the mean of the square around, three pixels away.
+    They must have less than the share `least` of it. Counts are relative to the mean of the square
+    around, three pixels away.
     """
     height, width = plane.shape
     j0 = min(max(math.floor(y + 0.5), 1), height - 2)
@@ -120,7 +121,7 @@ def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> b
 
 @njit()
 def _outshine(points: Floats, bright: Floats, merge: float) -> NDArray[np.bool_]:
-    """Which detections no other within APART planes and `merge` pixels outshines."""
+    """Which detections have no brighter one within APART planes and `merge` pixels."""
     kept = np.ones(len(points), np.bool_)
     begin = 0
     for a in range(len(points)):
@@ -139,7 +140,7 @@ def _outshine(points: Floats, bright: Floats, merge: float) -> NDArray[np.bool_]
 
 
 def axial_width(stack: Stack, found: Floats, sigma: float) -> float:
-    """Axial width of particles, planes, roughly: from how the brightest seeds fade."""
+    """Approximate axial width of particles (planes), from the decay of the brightest seeds."""
     told = []
     for z, y, x in found[:PROBES, :3]:
         here = amplitude(stack[int(z)], y, x, sigma)
@@ -153,10 +154,10 @@ def axial_width(stack: Stack, found: Floats, sigma: float) -> float:
 
 
 def background(stack: Stack) -> Model:
-    """Level of each plane and the noise of a voxel of it, counts; particles left out.
+    """Background level of each plane and noise of a voxel, counts, without particles.
 
-    From every third line and second column; the noise from second differences along a line, so
-    that a slope is no noise.
+    They are measured on every third line and second column. The noise comes from second differences
+    along a line, so that a gradient does not count as noise.
     """
     levels, noises = np.full(len(stack), np.nan), [0.0]
     for k, plane in enumerate(stack):
@@ -181,19 +182,20 @@ def background(stack: Stack) -> Model:
 
 
 def _clipped_scatter(values: NDArray[Any]) -> float:
-    """Standard deviation of the normal part of `values` about 0."""
+    """Standard deviation of the normally distributed part of `values` about 0."""
     scatter = 1.4826 * float(np.median(np.abs(values)))
     for _ in range(4):
         near = np.abs(values) <= 3 * scatter
-        if near.any():  # a normal one keeps 0.9866 of its scatter within three times it
+        if near.any():  # clipping at three standard deviations reduces that of a normal by 0.9866
             scatter = float(np.sqrt(np.mean(values[near] ** 2))) / 0.98658
     return scatter
 
 
 def usual_gain(told: Floats) -> float:
-    """Counts per photo-electron from what particles tell (n, 2: gain, weight), outliers left out.
+    """Counts per photo-electron, from estimates of particles (n, 2: gain, weight).
 
-    The mean of the inner four fifths by weight; 0 where nothing is told.
+    It is the mean of the inner four fifths by weight, so that outliers are left out; 0 without
+    estimates.
     """
     value, weight = told[np.argsort(told[:, 0], kind="stable")].T
     total = weight.sum()

@@ -13,7 +13,7 @@ Ints = NDArray[np.int64]
 
 
 class Paths(NamedTuple):
-    """Tracks one after another: track i is rows `offset[i]:offset[i + 1]` of the row fields."""
+    """Concatenated tracks: track i is rows `offset[i]:offset[i + 1]` of the fields by row."""
 
     name: Ints  # (n,) ids
     offset: Ints  # (n + 1,)
@@ -23,7 +23,7 @@ class Paths(NamedTuple):
 
 
 def paths(frame: Ints, particle: Ints, point: Floats) -> tuple[Paths, Ints]:
-    """Tracks from rows in any order, and the order in which `Paths` has these rows."""
+    """Make tracks of rows in any order; also return the order in which `Paths` has these rows."""
     order = np.lexsort((frame, particle))
     name, track, count = np.unique(particle[order], return_inverse=True, return_counts=True)
     offset = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
@@ -31,7 +31,7 @@ def paths(frame: Ints, particle: Ints, point: Floats) -> tuple[Paths, Ints]:
 
 
 def contacts(a: Paths, b: Paths, within_um: float) -> tuple[Ints, Ints]:
-    """Rows of `a` and `b`, (n,) each: all pairs in one frame nearer than `within_um`."""
+    """Rows of `a` and `b`, (n,) each, of all pairs in one frame nearer than `within_um`."""
     rows = np.lexsort((b.point[:, 1], b.frame))
     # y within its frame and the frame in one number, so that one search finds a strip of y
     low = min(a.point[:, 1].min(initial=0), b.point[:, 1].min(initial=0)) - within_um
@@ -60,7 +60,10 @@ def _near(
     row_a: Ints,
     row_b: Ints,
 ) -> int:
-    """Count pairs of a row of `a` and one of its `rows[begin:end]` of `b`; note them if asked."""
+    """Count pairs of row i of `a` and a near row of `b` among `rows[begin[i]:end[i]]`.
+
+    The rows of each pair are written to `row_a` and `row_b` unless these are empty.
+    """
     n = 0
     for i in range(len(a)):
         for k in range(begin[i], end[i]):

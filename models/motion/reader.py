@@ -11,15 +11,15 @@ from livespt.stream.errors import ModelError
 
 
 class Reader:
-    """A network that follows tracks, and what its card says of using it.
+    """A network that follows tracks, with the settings of its card.
 
     Attributes
     ----------
     network : Network
     lag : int
-        Frames of look-ahead after which a reading is settled.
+        Look-ahead after which a prediction is settled, frames.
     farthest : int
-        Points back that it can be asked about.
+        Greatest age of a point that it can predict, in points before the newest.
     card : dict
     path : Path
     provider : str
@@ -53,7 +53,7 @@ class Reader:
             )
 
     def check_intensity(self) -> None:
-        """Refuse (ModelError) to read intensities with a network that was not made for them."""
+        """Raise ModelError if this network does not use intensities."""
         check_intensity(self.network.reads_intensity, self.path)
 
 

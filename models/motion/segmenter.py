@@ -1,4 +1,4 @@
-"""Segmenter: the network that follows tracks and says how each one moves, opened."""
+"""Open a trained segmenter, and predict with it how a track moves at every point."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from livespt.stream.types import MOTIONS
 
 
 class Segmenter(Reader):
-    """Probabilities of the four motions, in the order of `types.MOTIONS`."""
+    """Network that predicts the probabilities of the four motions, in the order of `MOTIONS`."""
 
     task, default, outputs = "segment", "segmenter", len(MOTIONS)
 

@@ -41,7 +41,7 @@ class WholeReader:
         return float(self.session.card.get("abstain_below", 0.0))
 
     def check_intensity(self) -> None:
-        """As `Reader.check_intensity`."""
+        """Raise ModelError if this network does not use intensities."""
         check_intensity(self.reads_intensity, self.session.path)
 
     def __call__(
@@ -52,20 +52,20 @@ class WholeReader:
         pixel_size_um: float | None = None,
         intensity: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Probabilities (total, outputs) of whole tracks.
+        """Predict the probabilities (total, outputs) of every point of whole tracks.
 
         Parameters
         ----------
         offset : (n + 1,)
-            Track i is rows `offset[i]:offset[i + 1]`, in the order of their frames.
+            Track i is rows `offset[i]:offset[i + 1]`, sorted by frame.
         frame : (total,)
         point : (total, 3)
-            z, y, x in pixels. A place that is NaN, infinite or beyond 1e9 pixels is left out of
-            its track; its own reading is that of someone who knows nothing.
+            z, y, x in pixels. A position that is NaN, infinite or beyond 1e9 pixels is left out of
+            its track; its prediction is that for a track without points.
         pixel_size_um : float, optional
-            None: nobody knows.
+            None if it is unknown.
         intensity : (total,), optional
-            Of the points, for a network that reads it; NaN, or None for all: nobody knows.
+            Intensities, for a network that uses them; NaN, or None for all, if they are unknown.
         """
         if intensity is None:
             intensity = np.full(len(frame), np.nan)
@@ -97,7 +97,7 @@ class WholeReader:
 
 
 class _Rows:
-    """Rows of tracks side by side, (T, TOGETHER); -1 is padding."""
+    """Row indices (T, TOGETHER) of the tracks of a batch; -1 is padding."""
 
     def __init__(self, row: NDArray[Any], end: NDArray[Any], turn: NDArray[Any]) -> None:
         self.row, self.end, self.turn = row, end, turn
@@ -113,12 +113,12 @@ def _rows(offset: NDArray[np.int64]) -> _Rows:
 
 
 def _laid(told: NDArray[np.float32], row: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Traits (T, n, COUNT) of the rows (T, n), zeros for padding."""
+    """Features (T, n, COUNT) of the rows (T, n), with zeros for padding."""
     return np.where(row[..., None] >= 0, told[row], np.float32(0))
 
 
 def _alike(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Tracks that have points, up to TOGETHER at a time, of the same length when rounded up."""
+    """Batches of up to TOGETHER tracks of equal padded length, without empty tracks."""
     length = -(-count // STRIDE)
     for one in np.unique(length[count > 0]):
         group = np.flatnonzero(length == one)

@@ -1,13 +1,13 @@
-"""Rivals: small networks as the literature has them, for `evaluate segmenter` to be judged beside.
+"""Baselines: small networks from the literature, with which `evaluate segmenter` compares.
 
-Both read raw micrometres, as their models do, not `models.motion.features`. They are ours in code
-and in size, trained for minutes; nothing of them is shipped.
+Their input is in micrometres, as in the literature, not the motion features of this project. They
+are reimplemented here at a small size and trained for minutes; they are not shipped.
 
-- `WindowLSTM`: a bidirectional LSTM on short windows, as in the comparison of the DeepSPT paper
+- `WindowLSTM` is a bidirectional LSTM on short windows, as in the comparison of the DeepSPT paper
   (Kaestel-Hansen et al., Nat. Methods 2025), without its attention.
-- `UNet`: that paper's own kind of network, whole tracks in view, with few channels.
+- `UNet` is a network for whole tracks of the kind of that paper, with few channels.
 
-Importing this module imports torch: import it where a network is trained or judged.
+Importing this module imports torch: import it where a network is trained or evaluated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from livespt.stream.types import MOTIONS
 
 
 class WindowLSTM(nn.Module):
-    """Scores (T, B, 4) of windows side by side, from `inputs` numbers (T, B, inputs) a point."""
+    """Scores (T, B, 4) of B windows, from `inputs` numbers for each point (T, B, inputs)."""
 
     def __init__(self, inputs: int, hidden: int = 64) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class WindowLSTM(nn.Module):
         self.leave = nn.Linear(2 * hidden, len(MOTIONS))
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
-        """`there` (T, B) bool: False in the padding that follows short windows, never read."""
+        """Scores; `there` (T, B) is False in the padding behind short windows, which is ignored."""
         count = there.sum(0)
         if int(count.min()) == len(x):
             return torch.as_tensor(self.leave(self.carry(x)[0]))
@@ -39,7 +39,7 @@ class WindowLSTM(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """Two times convolution, LayerNorm, ReLU, of channels (B, C, T); padding stays zero."""
+    """Twice convolution, LayerNorm and ReLU, on channels (B, C, T); padding stays zero."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -51,22 +51,24 @@ class Convolutions(nn.Module):
         self.norm = nn.ModuleList(nn.LayerNorm(outputs) for _ in widths)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
-        """`there` (B, 1, T) float, 0 in padding."""
+        """Output channels; `there` (B, 1, T) is 1, or 0 in padding."""
         for convolve, norm in zip(self.convolve, self.norm, strict=True):
             x = torch.relu(norm(convolve(x).mT).mT) * there
         return x
 
 
 class UNet(nn.Module):
-    """Scores (T, B, 4) of whole tracks side by side, from `inputs` numbers (T, B, inputs) a point.
+    """Scores (T, B, 4) of B whole tracks, from `inputs` numbers for each point (T, B, inputs).
 
-    Encoder and bottom: kernel 5, dilation 2, halved by max-pooling; decoder: doubled to the
-    nearest, one convolution, joined with what the encoder had, dilation 1.
+    Encoder and bottleneck have kernel 5 and dilation 2, and halve the length by max-pooling. The
+    decoder doubles the length by nearest-neighbour interpolation, applies a convolution, joins the
+    result with that of the encoder, and has dilation 1.
 
-    Padding follows the tracks and is set to zero after every convolution, as what lies beyond a
-    track's end is: no answer depends on how much there is (DeepSPT's do). DeepSPT's BatchNorm is
-    a LayerNorm over the channels of a point here: 30 tracks whose D spans four decades share no
-    variance, and with BatchNorm the same training ended at 0.60 of the points right, not 0.75.
+    Padding follows the tracks and is set to zero after every convolution, like the values beyond
+    the end of a track, so that scores do not depend on the amount of padding (those of DeepSPT do).
+    In place of the BatchNorm of DeepSPT there is a LayerNorm over the channels of a point: 30
+    tracks with D over four decades have no common variance, and with BatchNorm the same training
+    reached an accuracy of 0.60 instead of 0.75.
     """
 
     def __init__(self, inputs: int, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
@@ -82,7 +84,7 @@ class UNet(nn.Module):
         self.leave = nn.Conv1d(widths[0], len(MOTIONS), 1)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
-        """`there` (T, B) bool: False in the padding that follows short tracks."""
+        """Scores; `there` (T, B) is False in the padding behind short tracks."""
         more = -len(x) % 2**self.halvings
         level = functional.pad(x.permute(1, 2, 0), (0, more))
         valid = [functional.pad(there.T[:, None].float(), (0, more))]

@@ -1,9 +1,9 @@
-"""Strangers: what is not the particle, made from its one crop.
+"""Negative examples: images of other particles, made from the crop of one particle.
 
-The paper's losses ask only that copies of the particle are answered alike; whether other things
-are, too, is left to chance, and its authors name negative examples as the way on ("Discussion").
-Turns, mirrorings and small scalings leave a particle what it is; everything else makes another
-one: strongly scaled, stretched, smeared out, cut in two, piled up on a turned one.
+The losses of the LodeSTAR paper require only that predictions agree on copies of the particle. Its
+authors propose negative examples, so that the network rejects other particles ("Discussion").
+Rotations, reflections and small scalings do not change a particle. Here, other particles are made
+by strong scaling, stretching, smearing, cutting in two, or superposing it with a rotated copy.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch import Tensor
 
 from livespt.models.networks.lodestar import Copies, draw_copies, smooth, transform
 
-STRETCH = (1.5, 2.5)  # one way against the other
-SCALE = (1.5, 3.0)  # and its inverse
-ROUND = 1.25  # long over short axis, up to which a particle counts as round
-BLURS = (0.25, 0.4, 0.6)  # of the diameter
+STRETCH = (1.5, 2.5)  # ratio of the scalings along two axes
+SCALE = (1.5, 3.0)  # scaling, or its inverse
+ROUND = 1.25  # ratio of long and short axis up to which a particle counts as round
+BLURS = (0.25, 0.4, 0.6)  # width of the blur, in diameters
 KINDS = ("stretched", "stretched", "scaled", "smeared", "halved", "piled")
 
 
 def axes(crop: Tensor) -> tuple[float, float]:
-    """Long over short axis of the particle (s, s), and the direction of the short one.
+    """Ratio of long and short axis of the particle (s, s), and the direction of the short axis.
 
-    By the second moments of its brighter part; the direction is the angle from y towards x.
+    They come from the second moments of its brighter part. The direction is the angle from y to x.
     """
     size = crop.shape[-1]
     bright = smooth(crop[None, None], 1.0)[0, 0].abs()
@@ -43,17 +43,17 @@ def axes(crop: Tensor) -> tuple[float, float]:
 def draw(
     crop: Tensor, n: int, fwhm_px: float, shift_px: float, size: int, generator: torch.Generator
 ) -> Tensor:
-    """(n, c, size, size): other particles, as bright at their peaks as the crop's.
+    """Draw images (n, c, size, size) of other particles with the peak brightness of the crop.
 
     Parameters
     ----------
     crop : (s, s) or (c, s, s)
-        The particle alone in its middle, noise units.
+        The particle alone, in the middle, in noise units.
     fwhm_px, shift_px : float
-        Its diameter; how far others lie from the middle, at most.
+        Diameter of the particle; greatest distance of other particles from the middle.
     """
     long, short_way = axes(crop.reshape(-1, *crop.shape[-2:])[0])
-    kinds = KINDS if long > ROUND else KINDS[:-1]  # a round one on itself is a round one
+    kinds = KINDS if long > ROUND else KINDS[:-1]  # superposing a round particle does not change it
     which = torch.randint(0, len(kinds), (n,), generator=generator).tolist()
     is_kind = {kind: torch.tensor([kinds[k] == kind for k in which]) for kind in kinds}
     copies = draw_copies(n, shift_px, 1.0, generator)
@@ -83,10 +83,10 @@ def _turns(angle: Tensor) -> Tensor:
 def _distortions(
     n: int, long: float, short_way: float, is_kind: dict[str, Tensor], generator: torch.Generator
 ) -> Tensor:
-    """(n, 2, 2) stretches and scalings; what is neither keeps its size."""
+    """Draw stretches and scalings (n, 2, 2); the other kinds keep their size."""
     ratio = torch.exp(_uniform(math.log(STRETCH[0]), math.log(STRETCH[1]), n, generator))
     angle = _uniform(0, 2 * math.pi, n, generator)
-    if long > ROUND:  # often: so that it is as long as wide
+    if long > ROUND:  # often stretched so that the particle becomes round
         aimed = _uniform(0, 1, n, generator) < 0.6
         angle = torch.where(aimed, short_way, angle)
         ratio = torch.where(aimed, long ** _uniform(0.7, 1.2, n, generator), ratio)
@@ -115,7 +115,7 @@ def _smeared(views: Tensor, which: Tensor, fwhm_px: float, generator: torch.Gene
 def _halved(
     views: Tensor, which: Tensor, place: Tensor, fwhm_px: float, generator: torch.Generator
 ) -> Tensor:
-    """Views with one side of a line near the particle's middle gone."""
+    """Views from which one side of a line near the middle of the particle is removed."""
     n, size = len(views), views.shape[-1]
     angle = _uniform(0, 2 * math.pi, n, generator)[:, None, None]
     edge = _uniform(-0.15, 0.15, n, generator)[:, None, None] * fwhm_px

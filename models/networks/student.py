@@ -1,12 +1,13 @@
-"""Student: small supervised networks that find particles in one or two milliseconds a frame.
+"""Student networks: small supervised networks that find particles in one or two ms per frame.
 
-Where LodeSTAR learns from symmetry alone, a student learns from frames whose particles are known:
-simulated spots, or copies of a user's own particle that a LodeSTAR teacher has centred. It answers
-for every cell of 2 x 2 or 4 x 4 pixels with where the particle is (dy, dx in pixels from the
-cell's centre) and the logit of the probability that a particle's centre lies in that cell.
+LodeSTAR is trained by symmetry alone. A student is trained on frames with known particles, which
+are simulated spots, or copies of a user's particle whose centre a LodeSTAR network (the teacher)
+has found. For every cell of 2 x 2 or 4 x 4 pixels, it predicts the position of a particle (dy, dx
+in pixels from the centre of the cell), and the logit of the probability that the centre of a
+particle lies in the cell.
 
-No background is estimated: the weights of each filter of the first layer sum to zero over its
-8 x 8 pixels, so it sees what stands out from its surroundings and nothing else.
+The background need not be estimated: the weights of each filter of the first layer sum to zero over
+its 8 x 8 pixels, so the network responds only to contrast with the surroundings.
 """
 
 from __future__ import annotations
@@ -27,36 +28,36 @@ from livespt.models.networks.lodestar import (
     ROUNDS,
 )
 
-STRIDE = 4  # pixels a cell of the layers
+STRIDE = 4  # pixels per cell of the layers
 KERNEL, PADDING = 8, 2  # of the first layer: a cell and two pixels around it
-APART = 4  # pixels between the places where the noise is measured
-UNIT = 5.0  # noise units that the network sees as 1
-TOP = 12.0  # the first layer's answers end here: no brightness runs out of what was trained
-POSITIVE = 2.0  # weight of cells that hold a particle
+APART = 4  # distance of the pixels at which the noise is measured
+UNIT = 5.0  # noise units that correspond to an input of 1
+TOP = 12.0  # upper limit of the output of the first layer, so that bright spots stay in range
+POSITIVE = 2.0  # weight of cells that contain a particle
 PROBABILITY = 4.0  # weight of the loss on logits
 
 
 class Shape(NamedTuple):
-    """A network's size."""
+    """Size of a network."""
 
-    channels: int  # multiples of 16: ONNX Runtime computes in blocks of 16
-    depth: int  # 3x3 layers after the first
-    split: int  # answers per axis of a layer's cell: 1 or 2
+    channels: int  # a multiple of 16, because ONNX Runtime computes in blocks of 16
+    depth: int  # number of 3x3 layers after the first layer
+    split: int  # outputs per axis of a cell of the layers: 1 or 2
 
     @property
     def stride(self) -> int:
-        """Pixels a cell of the answer."""
+        """Pixels per cell of the output."""
         return STRIDE // self.split
 
 
 class Contrast(nn.Conv2d):
-    """The first layer: filters of zero sum; beyond its edges a frame goes on as it ends."""
+    """The first layer: filters with zero sum; frames are padded with the values at their edges."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(1, channels, KERNEL, STRIDE, PADDING, padding_mode="replicate")
 
     def filters(self) -> Tensor:
-        """(channels, 1, KERNEL, KERNEL), each of zero sum."""
+        """Filters (channels, 1, KERNEL, KERNEL), each with zero sum."""
         return self.weight - self.weight.mean(dim=(2, 3), keepdim=True)
 
     def forward(self, flat: Tensor) -> Tensor:
@@ -65,10 +66,10 @@ class Contrast(nn.Conv2d):
 
 
 def build(shape: Shape) -> nn.Sequential:
-    """Layers from (n, 1, h, w) to (n, 3, h / stride, w / stride), h and w multiples of 4.
+    """Network from (n, 1, h, w) to (n, 3, h / stride, w / stride), for h and w multiples of 4.
 
-    One 8x8 layer of stride 4, `depth` 3x3 layers, one 1x1 layer whose 3 split^2 answers spread
-    over the cell. The first layer's answers are clipped.
+    It has one 8x8 layer of stride 4 with clipped output, `depth` 3x3 layers, and one 1x1 layer
+    whose 3 split^2 outputs are distributed over the cell.
     """
     width = shape.channels
     layers: list[nn.Module] = [Contrast(width), nn.Hardtanh(0.0, TOP)]
@@ -81,9 +82,9 @@ def build(shape: Shape) -> nn.Sequential:
 
 
 def normalize(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames (n, 1, h, w) less their mean in UNIT noise, and the noise (n,), counts.
+    """Normalize frames (n, 1, h, w): mean subtracted, divided by UNIT noise. Also the noise (n,).
 
-    The noise is that of `lodestar.Normalize`, measured every APART pixels, frame by frame.
+    The noise, in counts, is measured as in LodeSTAR's normalization, every APART pixels.
     """
     laplace = torch.tensor(LAPLACE, device=frames.device)[None, None] / 6.0
     level = functional.conv2d(frames, laplace, stride=APART).abs()
@@ -102,7 +103,8 @@ def loss(out: Tensor, truth: Tensor) -> Tensor:
     ----------
     out : (n, 3, h', w')
     truth : (n, 5, h', w')
-        As `training_frames.truth` gives it: dy, dx, weight of these, holds, weight of that.
+        From `truth` of training_frames.py: dy, dx, their weight, 1 if a particle is in the cell,
+        and the weight of this.
     """
     offset, trust, holds, counts = truth[:, :2], truth[:, 2], truth[:, 3], truth[:, 4]
     weight = counts * (1 + (POSITIVE - 1) * holds)

@@ -1,8 +1,8 @@
-"""The ONNX graph of a student: raw uint16 frame in, every cell's answer and the noise out.
+"""The ONNX graph of a student network: from a raw uint16 frame to the outputs of all cells.
 
-Written node by node, as `lodestar_graph`, and held to the same numbers as `student.normalize` and
-the layers of `student.build`. Every pixel is scaled in one pass: to subtract a level and to divide
-by a scale is to dequantize.
+It is written node by node, like lodestar_graph.py, and computes the same as `normalize` and the
+layers of `build` in student.py, which a test compares with it. Every pixel is scaled in one pass by
+a dequantization, which subtracts a level and divides by a scale.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from livespt.models.runtime.onnx_graph import Graph
 if TYPE_CHECKING:
     from torch import nn
 
+
 OPSET, IR = 21, 10  # ONNX Runtime 1.18 and later: the first to dequantize 16 bits
-FLOAT, UINT16 = 1, 4  # as ONNX numbers types
+FLOAT, UINT16 = 1, 4  # of onnx.TensorProto
 
 
 def serialize(net: nn.Sequential) -> bytes:
     """The `.onnx` file's content.
 
-    Input `frame` uint16 (y, x) counts; outputs `field` (1, 3 split^2, h', w') = dy, dx (pixels
-    from the cell's centre) and the logit, each for all parts of a cell
-    (`student_peaks.interleave` sorts them), and `noise` (), counts.
+    The input is `frame`, uint16 (y, x), counts. The outputs are `field` (1, 3 split^2, h', w'),
+    which holds dy, dx (pixels from the centre of the cell) and the logit, each for all parts of
+    a cell (`interleave` of student_peaks.py rearranges them), and `noise` (), counts.
     """
     from onnx import TensorProto, checker, helper
 
@@ -63,7 +64,7 @@ def serialize(net: nn.Sequential) -> bytes:
 
 
 def _normalize(g: Graph) -> None:
-    """`student.normalize` with the edges of `student.Contrast`: "scaled"; and "noise"."""
+    """`normalize` with the padding of `Contrast`: gives "scaled" and "noise"."""
     g.add("Unsqueeze", ["frame", g.constant("front", np.array([0, 1]))], "counts")
     g.add("Cast", ["counts"], "x", to=FLOAT)
     g.add("ReduceMean", ["x"], "mean", keepdims=0)
@@ -85,7 +86,7 @@ def _normalize(g: Graph) -> None:
     g.add("Reciprocal", ["whole"], "step")
     g.add("Cast", ["mean"], "zero", to=UINT16)
     g.add("DequantizeLinear", ["counts", "step", "zero"], "contrast")
-    # a frame that ends within a cell: the cell goes on as the frame ends
+    # a frame that ends within a cell is padded with the values at its edge
     pads = [0, 0, student.PADDING, student.PADDING]
     pads += [0, 0, student.PADDING + student.STRIDE - 1, student.PADDING + student.STRIDE - 1]
     g.add("Pad", ["contrast", g.constant("pads", np.array(pads))], "scaled", mode="edge")
@@ -117,10 +118,9 @@ def _array(tensor: Any) -> NDArray[np.float32]:
 
 
 def quantize(content: bytes, frames: list[NDArray[np.uint16]]) -> bytes:
-    """The same graph with its 3x3 layers in 8-bit integers, scaled by what `frames` make of them.
+    """The same graph with its 3x3 layers in 8-bit integers, with scales calibrated on `frames`.
 
-    The first layer and the last stay in floating point: quantizing these costs precision, the
-    others not.
+    The first and the last layer stay in floating point, because quantizing them reduces precision.
     """
     import tempfile
     from pathlib import Path

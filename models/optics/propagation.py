@@ -1,8 +1,9 @@
 """Propagate fields to other planes, and find the plane where a particle is in focus.
 
-Angular spectrum (Goodman, Introduction to Fourier Optics, 3rd ed., 2005, section 3.10): each plane
-wave of the field gains its own phase, here on the illumination's, so that a field less its
-background stays one. Waves that the objective does not let through are dropped.
+This uses the angular spectrum (Goodman, Introduction to Fourier Optics, 3rd ed., 2005, section
+3.10): each plane wave of the field gains a phase. Phases are relative to that of the illumination,
+so that the propagated field is again one without its background. Waves that the objective does not
+transmit are removed.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ from livespt.models.optics.holograms import HolographicMicroscope, defocus
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 Criterion = Callable[[NDArray[Any]], float]
 GOLDEN = (5**0.5 - 1) / 2
 
 
 class Transfer(NamedTuple):
-    """What propagation over a distance does to the discrete Fourier transform of a field."""
+    """Effect of propagation on the discrete Fourier transform of a field."""
 
-    slow: NDArray[np.float64]  # (h, w) kz - k, radians a micrometre
+    slow: NDArray[np.float64]  # (h, w) kz - k, radians per micrometre
     pupil: NDArray[np.bool_]  # (h, w)
 
     def __call__(self, dz_um: float) -> NDArray[np.complex128]:
-        """(h, w) factors."""
+        """Factors (h, w) for propagation over `dz_um`."""
         return np.where(self.pupil, np.exp(1j * self.slow * dz_um), 0)
 
     def batch(self, dz_um: Tensor) -> Tensor:
-        """(n, h, w) complex64 factors, a distance each."""
+        """Factors (n, h, w), complex64, for propagation over each of the distances `dz_um` (n,)."""
         import torch
 
         slow = torch.from_numpy(self.slow.astype(np.float32)).to(dz_um.device)
@@ -43,7 +45,7 @@ class Transfer(NamedTuple):
 
 
 def transfer(shape: tuple[int, int], microscope: HolographicMicroscope | None = None) -> Transfer:
-    """Of fields of that shape."""
+    """Transfer function for fields of this shape."""
     m = microscope or HolographicMicroscope()
     return Transfer(defocus(shape, m), m.pupil(shape))
 
@@ -54,9 +56,10 @@ def propagate(
     microscope: HolographicMicroscope | None = None,
     margin: int = 64,
 ) -> NDArray[np.complex64]:
-    """Field (y, x) less its background, `dz_um` further along the light; z of particles falls so.
+    """Propagate a field (y, x), without its background, by `dz_um` along the light.
 
-    `margin` pixels of no field around it keep light from coming in again at the other side.
+    The z of particles decreases by `dz_um`. A `margin` of pixels without field keeps light that
+    leaves on one side from entering on the other.
     """
     wide = np.pad(field, margin)
     spectrum = np.fft.fft2(wide) * transfer(wide.shape, microscope)(dz_um)
@@ -65,7 +68,7 @@ def propagate(
 
 
 def peak(field: NDArray[Any]) -> float:
-    """Largest intensity: light that a small particle scatters is concentrated in its own plane."""
+    """Greatest intensity: the light of a small particle is concentrated in its own plane."""
     return float((np.abs(field) ** 2).max())
 
 
@@ -85,15 +88,15 @@ def refocus(
     step_um: float = 0.5,
     tolerance_um: float = 0.002,
 ) -> float:
-    """z (um) of the particle in `field`, found by refocusing until `criterion` is largest.
+    """z (um) of the particle in `field`, where the refocused field has the largest `criterion`.
 
-    A scan in steps finds the neighbourhood of the maximum, golden sections (Kiefer, Proc. Am.
-    Math. Soc. 4, 502, 1953) the maximum in it.
+    A scan finds the neighbourhood of the maximum, and a golden-section search (Kiefer, Proc. Am.
+    Math. Soc. 4, 502, 1953) the maximum.
 
     Parameters
     ----------
-    field : (y, x) complex, less its background, one particle in it.
-    within_um : lowest and highest z to look at.
+    field : (y, x) complex, without its background, with one particle.
+    within_um : least and greatest z to search.
     """
     factors = transfer(field.shape, microscope)
     spectrum = np.fft.fft2(field)

@@ -1,8 +1,8 @@
-"""Optics: what a camera sees of point-like particles, and how well that tells where they are.
+"""Images of point-like particles, and the Cramer-Rao bound of their positions.
 
-Photons are detected ones (photo-electrons). Signal-to-noise ratio means A / sqrt(A + b) with A
-the peak photons per pixel of a spot above the background b, at its middle, before pixels
-integrate it: A = N / (2 pi sigma^2) for N photons. Other definitions give other numbers.
+Photons are detected photons (photo-electrons). The signal-to-noise ratio is A / sqrt(A + b), where
+A is the peak of a spot above the background b in photons per pixel, at its centre and before the
+integration by pixels: A = N / (2 pi sigma^2) for N photons. Other definitions give other numbers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from livespt.stream.compiled import njit
 from livespt.stream.errors import SettingError
 
 Floats = NDArray[np.float64]
-REACH = 4.0  # a spot is drawn within so many sigma: 1.3e-4 of it is lost at most
+REACH = 4.0  # radius in sigma within which a spot is drawn; at most 1.3e-4 of it is lost
 
 
 @njit()
 def shares(centre: float, sigma: float, first: int, count: int) -> Floats:
-    """Share of a Gaussian on each pixel of a line; its derivatives to centre and sigma."""
+    """Share of a Gaussian on each pixel of a line, and its derivatives by centre and sigma."""
     edge = np.empty((3, count + 1))
     for i in range(count + 1):
         u = (first + i - 0.5 - centre) / sigma
@@ -54,7 +54,7 @@ def _add_spots(
 
 
 def as_columns(*parts: ArrayLike) -> list[Floats]:
-    """Arrays (n,) of their own, where one value may stand for all."""
+    """Copy each of the values to an array (n,); a single value is repeated."""
     each = np.broadcast_arrays(*(np.atleast_1d(np.asarray(part, np.float64)) for part in parts))
     return [np.array(part) for part in each]
 
@@ -72,13 +72,13 @@ def render(
     Parameters
     ----------
     y, x : (n,)
-        Pixels, pixel centres at integers; spots may lie outside.
+        Positions in pixels, with pixel centres at integers; spots may lie outside the image.
     photons : (n,) or one for all
-        Of a whole spot.
+        Photons of a whole spot.
     shape : (int, int)
-        Pixels, y and x.
+        Size of the image (y, x), pixels.
     sigma : (n,) or one for all
-        Of the point spread function, pixels.
+        Width of the point spread function, pixels.
     background : shape or one for all
         Photons per pixel.
 
@@ -105,12 +105,12 @@ def camera(
     Parameters
     ----------
     photons : array
-        Expected, per pixel.
+        Expected photons per pixel.
     rng : Generator
     offset : float
-        Counts of a pixel in the dark.
+        Counts of a dark pixel.
     gain_e_per_count, read_noise_e : float
-        Electrons per count, and the standard deviation of the read noise in electrons.
+        Electrons per count; standard deviation of the read noise in electrons.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def camera(
         electrons += rng.standard_normal(photons.shape, np.float32) * np.float32(read_noise_e)
     if gain_e_per_count != 1:
         electrons /= np.float32(gain_e_per_count)
-    electrons += np.float32(offset + 0.5)  # rounds, as the cast goes down
+    electrons += np.float32(offset + 0.5)  # the cast truncates, so this rounds
     return np.clip(electrons, 0, 65535).astype(np.uint16)
 
 
@@ -134,19 +134,19 @@ def uneven(
     blobs: int = 6,
     height: float = 0.4,
 ) -> NDArray[np.float32]:
-    """An uneven background: a slope across the field and broad blobs, as of cells out of focus.
+    """Simulate an uneven background: a gradient and broad blobs, like cells out of focus.
 
     Parameters
     ----------
     shape : (int, int)
-        Pixels.
+        Size of the image (y, x), pixels.
     level : float
         Mean, photons per pixel.
     rng : Generator
     gradient : float
-        Difference between opposite sides over the mean.
+        Difference between opposite sides, divided by the mean.
     blobs, height : int, float
-        How many, and how high the highest over the mean.
+        Number of blobs; height of the highest, divided by the mean.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def uneven(
 
 
 def photons_for_snr(snr: ArrayLike, background: ArrayLike, sigma: ArrayLike) -> Floats:
-    """Photons of a spot that has this signal-to-noise ratio: N = 2 pi sigma^2 A."""
+    """Photons of a spot with this signal-to-noise ratio: N = 2 pi sigma^2 A."""
     ratio, level = np.asarray(snr, np.float64), np.asarray(background, np.float64)
     peak = (ratio**2 + np.sqrt(ratio**4 + 4 * ratio**2 * level)) / 2
     return np.asarray(2 * math.pi * np.asarray(sigma, np.float64) ** 2 * peak)
@@ -203,29 +203,30 @@ def precision_bound(
     read_noise_e: float = 0.0,
     window: int = 15,
 ) -> Floats:
-    """Cramer-Rao bound: the least standard deviation of any unbiased fit of y, x, N and b.
+    """Cramer-Rao bound: least standard deviation of any unbiased estimate of y, x, N and b.
 
-    Fisher information of independent Poisson pixels, sum (dmu/dtheta)^2 / mu, pixel-integrated
-    Gaussian in the middle of a pixel; read noise is added to the variance mu (Smith et al. 2010,
-    Nat. Methods 7:373; Huang et al. 2013, Nat. Methods 10:653).
+    The Fisher information is that of independent Poisson pixels, sum (dmu/dtheta)^2 / mu, for a
+    pixel-integrated Gaussian at the centre of a pixel. Read noise is added to the variance mu
+    (Smith et al. 2010, Nat. Methods 7:373; Huang et al. 2013, Nat. Methods 10:653).
 
     Parameters
     ----------
     photons, background, sigma : (n,) or one for all
-        Of the spot; per pixel; pixels.
+        Photons of the spot; photons per pixel of the background; width in pixels.
     read_noise_e : float
         Standard deviation, electrons.
     window : int
-        Side of the fitted square, pixels, odd.
+        Side of the fitted square in pixels, an odd number.
 
     Returns
     -------
-    array (n, 4): pixels, pixels, photons, photons per pixel
+    array (n, 4)
+        Bounds of y and x (pixels), N (photons) and b (photons per pixel).
 
     Raises
     ------
     SettingError
-        An even window, or a spot without photons or background.
+        The window is even, or photons, background or sigma are not above 0.
     """
     if window % 2 == 0:
         raise SettingError(f"a window of {window} pixels has no middle: give an odd number")

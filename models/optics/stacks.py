@@ -1,14 +1,14 @@
-"""Optics in three dimensions: stacks of point-like particles, and how well they tell where each is.
+"""Image stacks of point-like particles, and the Cramer-Rao bound of their positions.
 
-A stack is a plane for each position of the focus: pixels integrate light in y and x, a plane
-samples it in z. A spot of N photons at z (in planes) puts N f(k - z) on plane k, spread over the
-pixels by a Gaussian of width s(k - z):
+A stack has one plane for each position of the focus. Pixels integrate light in y and x; planes
+sample it in z. A spot of N photons at z (in planes) has N f(k - z) photons in plane k, spread over
+the pixels by a Gaussian of width s(k - z):
 
     f(d) = exp(-d^2 / (2 sigma_z^2)),   s(d) = sigma sqrt(1 + (d / depth)^2)
 
-A confocal or light sheet has a finite sigma_z and an endless depth; a wide field loses no light
-out of focus (sigma_z endless) but spreads it (depth: where the area has doubled). The signal-to-
-noise ratio of a spot is that of `optics`, in the plane of its focus.
+A confocal or light-sheet microscope has a finite sigma_z and infinite depth. A wide-field
+microscope loses no light out of focus (infinite sigma_z) but spreads it; at a distance of `depth`
+the area has doubled. The signal-to-noise ratio of a spot is that of spots.py, in its focal plane.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def render_stack(
     at : (n, 3)
         z, y, x: planes, pixels, pixels; centres at integers; spots may lie outside.
     photons : (n,) or one for all
-        Of a spot in the plane of its focus.
+        Photons of a spot in its focal plane.
     shape : (int, int, int)
-        Planes, pixels in y and in x.
+        Number of planes, and of pixels in y and x.
     sigma, sigma_z, depth : (n,) or one for all
-        Pixels, planes, planes, as in the head of this module.
+        Widths in pixels, planes and planes, as defined at the top of this module.
     background : shape or one for all
         Photons per voxel.
 
@@ -105,7 +105,7 @@ def _information(
             axial = photons[i] * math.exp(-0.5 * (off / sigma_z) ** 2)
             wide = sigma * math.sqrt(1.0 + (off / depth) ** 2)
             line = shares(0.0, wide, -(window // 2), window)
-            grows = -off * (sigma / depth) ** 2 / wide  # of the width, to z
+            grows = -off * (sigma / depth) ** 2 / wide  # derivative of the width by z
             for j in range(window):
                 for k in range(window):
                     share = line[0, j] * line[0, k]
@@ -136,37 +136,40 @@ def stack_bound(
 ) -> Floats:
     """Cramer-Rao bound in a stack: least standard deviation of z, y, x, N and b of a spot.
 
-    Fisher information of independent Poisson voxels, sum (dmu/dtheta)^2 / mu over all planes and
-    `window` pixels a side, mu = N f(k - z) E_y E_x + b with E the share of the pixel-integrated
-    Gaussian of width s(k - z) (optics.precision_bound, with the f and s of this module); read
-    noise is added to the variance mu; the widths are known.
+    The Fisher information is that of independent Poisson voxels, sum (dmu/dtheta)^2 / mu over all
+    planes and `window` pixels a side, with mu = N f(k - z) E_y E_x + b. E is the share of the
+    pixel-integrated Gaussian of width s(k - z), as in `precision_bound`. Read noise is added to the
+    variance mu. The widths are taken as known.
 
     Parameters
     ----------
     z : (n,) or one for all
-        Planes; y and x are in the middle of a pixel.
+        Position in planes; y and x are at the centre of a pixel.
     photons, background, sigma, sigma_z, depth : (n,) or one for all
-        Of the spot in its plane; per voxel; pixels; planes; planes.
+        Photons of the spot in its focal plane; photons per voxel of the background; width in
+        pixels; axial width and depth in planes.
     planes : int
-        Of the stack.
+        Planes of the stack.
     read_noise_e : float
         Standard deviation, electrons.
     window : int
-        Side of the fitted square, pixels, odd.
+        Side of the fitted square in pixels, an odd number.
 
     Returns
     -------
-    array (n, 5): planes, pixels, pixels, photons, photons per voxel
+    array (n, 5)
+        Bounds of z (planes), y and x (pixels), N (photons) and b (photons per voxel).
 
     Raises
     ------
     SettingError
-        An even window, fewer than 2 planes, or a spot without photons, background or width.
+        The window is even, there are fewer than 2 planes, or photons, background or a width are
+        not above 0.
     """
     if window % 2 == 0:
         raise SettingError(f"a window of {window} pixels has no middle: give an odd number")
     if planes < 2:
-        raise SettingError(f"{planes} planes tell no z: give 2 or more")
+        raise SettingError(f"{planes} planes do not determine z: give 2 or more")
     place, counts, level, *given = as_columns(z, photons, background, sigma, sigma_z, depth)
     if min(part.min(initial=1.0) for part in (counts, level, *given)) <= 0:
         raise SettingError("photons, background and widths of a spot must be above 0")

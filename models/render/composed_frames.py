@@ -1,10 +1,10 @@
-"""Pasted: training frames composed of copies of one particle, put where we know.
+"""Training frames composed of copies of one particle at known positions.
 
-A crop of a user's own particle and the place of its centre make any number of frames whose truth
-is known: copies turned, mirrored, moved by fractions of a pixel, brighter and dimmer, overlapping.
-The crop's own noise must not be pasted along, for a copy made brighter would carry more of it than
-frames have: what turning the particle does not change is averaged over turns, the rest is
-filtered, and white noise with its share of shot noise is added to the composed frame.
+A crop of a user's particle and the position of its centre give any number of frames with known
+truth. The copies are rotated, mirrored, shifted by fractions of a pixel, brighter or dimmer, and
+may overlap. The noise of the crop must not be copied, because a brighter copy would have more noise
+than the frames. Therefore the particle is averaged over the rotations that do not change it,
+otherwise filtered, and white noise with a share of shot noise is added to the composed frame.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from livespt.models.render.training_frames import EMPTY, OUTSIDE, FrameBatch, Sp
 from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
-FINE = 4  # points of a pattern a pixel
-FOLDS = (32, 2)  # turns under which a particle may look the same: all, or half a turn
-ALIKE = 0.04  # of the signal's energy that a turn may change beside noise
-SNR = (2.5, 20.0)  # peak over noise, shot noise included, of the copies
+FINE = 4  # points of a pattern per pixel
+FOLDS = (32, 2)  # rotational symmetries that are tried: any angle (32 angles), or half a turn
+ALIKE = 0.04  # share of the energy of the signal that a rotation may change, in addition to noise
+SNR = (2.5, 20.0)  # peak of the copies over noise, including shot noise
 
 
 class Pattern(NamedTuple):
-    """A particle without noise, its centre in the middle."""
+    """A particle without noise, with its centre in the middle."""
 
-    image: NDArray[np.float32]  # (m, m), m odd, FINE points a pixel, noise units above background
+    image: NDArray[np.float32]  # (m, m), m odd, FINE points a pixel; noise units over background
     peak: float  # noise units; negative: darker than the background
     fwhm_px: float
-    fold: int  # turns it was averaged over; 1: none
+    fold: int  # number of rotations it was averaged over; 1: none
 
 
 def pattern(crop: NDArray[Any], centre: tuple[float, float], fwhm_px: float) -> Pattern:
-    """The particle of a crop (s, s) that holds nothing else, in noise units above background.
+    """Pattern of the particle in a crop (s, s) that contains nothing else.
 
     Parameters
     ----------
     crop : array
-        Noise of standard deviation 1, zero far from the particle.
+        Crop in noise units above the background, which is 0 far from the particle.
     centre : (float, float)
-        y, x of the particle, pixels from the crop's middle.
+        y and x of the particle, in pixels from the middle of the crop.
     fwhm_px : float
     """
     for fold in (*FOLDS, 1):
@@ -66,7 +66,7 @@ def pattern(crop: NDArray[Any], centre: tuple[float, float], fwhm_px: float) -> 
 
 
 def _average(crop: NDArray[Any], centre: tuple[float, float], fold: int) -> NDArray[np.float32]:
-    """Mean of `crop` turned about `centre` by 1 / fold, 2 / fold, ... of a turn, FINE."""
+    """Mean of `crop` rotated about `centre` by multiples of 1 / fold of a turn, at FINE points."""
     import torch
     from torch.nn import functional
 
@@ -84,7 +84,7 @@ def _average(crop: NDArray[Any], centre: tuple[float, float], fold: int) -> NDAr
 
 
 def _filtered(crop: NDArray[Any]) -> NDArray[np.float32]:
-    """Wiener's filter with the noise that the highest frequencies hold."""
+    """Wiener filter, with the noise estimated from the highest frequencies."""
     power = np.abs(np.fft.fft2(crop)) ** 2
     f = np.fft.fftfreq(len(crop))
     ring = np.round(np.hypot(f[:, None], f) * len(crop)).astype(np.int64)
@@ -97,10 +97,10 @@ def _filtered(crop: NDArray[Any]) -> NDArray[np.float32]:
 def _is_like(
     crop: NDArray[Any], image: NDArray[np.float32], centre: tuple[float, float], fwhm_px: float
 ) -> bool:
-    """Whether the averaged `image` differs from the particle by no more than noise."""
+    """Whether the averaged `image` differs from the particle only by noise."""
     own = _average(crop, centre, 1)
     middle = len(own) // 2
-    grid = np.arange(middle % FINE, len(own), FINE)  # one point a pixel
+    grid = np.arange(middle % FINE, len(own), FINE)  # one point per pixel
     line = (grid - middle) / FINE
     core = np.hypot(line[:, None], line) <= fwhm_px
     one, mean = own[np.ix_(grid, grid)][core], image[np.ix_(grid, grid)][core]
@@ -155,13 +155,13 @@ def composed(
     Parameters
     ----------
     zoom : float
-        Sizes, times and over that of the particle.
+        Sizes of the copies are between 1 / zoom and zoom times that of the particle.
     snr : (float, float), optional
-        Peak over the noise under it; by default SNR, and brighter if the particle is.
+        Range of peak over noise; by default SNR, extended if the particle is brighter.
     most : float
-        Particles in 64 x 64 pixels at most, fewer of large ones.
+        Greatest number of particles in 64 x 64 pixels; fewer if they are large.
     """
-    shot = np.exp(rng.uniform(math.log(0.01), math.log(0.3), n))  # variance a unit of signal
+    shot = np.exp(rng.uniform(math.log(0.01), math.log(0.3), n))  # variance per unit of signal
     low, high = snr or (SNR[0], max(SNR[1], 2 * abs(one.peak)))
     level = np.exp(rng.uniform(math.log(low), math.log(high), n))
     area = ((side + 2 * OUTSIDE) / 64) ** 2 * min(1.0, (6 / one.fwhm_px) ** 2)
@@ -189,7 +189,7 @@ def composed(
 
 
 def _slope(rng: Generator, frames: NDArray[np.float32]) -> None:
-    """Add an uneven background to a third of the frames: a slope of a few noise units."""
+    """Add an uneven background to a third of the frames: a gradient of a few noise units."""
     line = np.arange(frames.shape[-1]) / frames.shape[-1] - 0.5
     for k in np.flatnonzero(rng.random(len(frames)) < 1 / 3):
         steep = rng.normal(0, 3, 2)

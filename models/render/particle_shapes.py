@@ -1,10 +1,11 @@
-"""Shapes: images of one particle each, in the five shapes of the LodeSTAR paper's Fig. 1.
+"""Images of single particles, in the five shapes of Fig. 1 of the LodeSTAR paper.
 
-The figure's image model: 64 x 64 pixels, one particle somewhere in the middle, seen in fluorescence
-(every point of it emits, the microscope blurs), scaled to 0..1, 0.1 added, and scaled so that
-Poisson counts have the wanted signal-to-noise ratio: lambda = (image + 0.1) (snr / 1.1)^2, that
-is a peak of snr^2 / 1.1 on a background of 0.083 snr^2. It is another ratio than that of `optics`,
-and there is no camera offset and no read noise.
+The image model is that of the figure: 64 x 64 pixels with one particle near the middle, in
+fluorescence (every point of it emits, and the microscope blurs). The image is scaled to 0..1, 0.1
+is added, and it is scaled again so that Poisson counts have the wanted signal-to-noise ratio:
+lambda = (image + 0.1) (snr / 1.1)^2, which is a peak of snr^2 / 1.1 on a background of 0.083 snr^2.
+This definition of the ratio differs from that of spots.py. There is no camera offset and no read
+noise.
 """
 
 from __future__ import annotations
@@ -22,32 +23,32 @@ from livespt.stream.errors import SettingError
 Floats = NDArray[np.float64]
 KINDS = ("point", "sphere", "annulus", "ellipse", "crescent")
 SIDE = 64  # pixels
-PLACE = (27.0, 37.0)  # of the particle, y and x
+PLACE = (27.0, 37.0)  # range of the position of the particle, in y and in x
 BLUR_PX = 1.5  # standard deviation of the point spread function
 SPHERE_PX = 6.0  # radius
 ANNULUS_PX = (5.0, 8.0)  # inner and outer radius
 ELLIPSE_PX = (9.0, 4.5)  # half axes: of the ellipsoid, and of its two short ones
 CRESCENT_PX = (8.0, 6.5, 4.0)  # radius, radius of the disc cut out of it, its distance
 FLOOR, TOP = 0.1, 1.1  # of the scaled image
-FINE = 8  # samples a pixel of the master images
+FINE = 8  # samples per pixel of the master images
 REACH = 20  # pixels from the middle of a master to its edges
 
 
 class Image(NamedTuple):
-    """One particle and where it is."""
+    """Image of one particle, and its position."""
 
     counts: NDArray[np.uint16]  # (SIDE, SIDE)
-    centre: Floats  # (2,) y, x; of a crescent: of the disc that it is cut from
+    centre: Floats  # (2,) y, x; of a crescent, the centre of the disc that it is cut from
     axis: Floats  # (2,) unit vector y, x: long axis of an ellipse, symmetry axis of a crescent
 
 
 @cache
 def master(kind: str) -> Floats:
-    """(n, n) the blurred particle, FINE samples a pixel, its middle in the middle, maximum 1.
+    """The blurred particle (n, n) with FINE samples per pixel, centred, with maximum 1.
 
     Raises
     ------
-    SettingError : no such shape.
+    SettingError : the shape is unknown.
     """
     line = np.arange(-REACH * FINE, REACH * FINE + 1) / FINE
     y, x = line[:, None], line[None, :]
@@ -74,7 +75,7 @@ def master(kind: str) -> Floats:
 
 
 def expected(kind: str, centre: Any, angle: float, side: int = SIDE) -> Floats:
-    """(side, side) the particle without noise, 0..1, turned by `angle` (radians, x towards y)."""
+    """The particle (side, side) without noise, 0..1, rotated by `angle` (radians, x towards y)."""
     image = master(kind)
     cos, sin = math.cos(angle), math.sin(angle)
     y = np.arange(side)[:, None] - float(centre[0])
@@ -93,11 +94,11 @@ def expected(kind: str, centre: Any, angle: float, side: int = SIDE) -> Floats:
 
 
 def draw(kind: str, snr: float, rng: Generator) -> Image:
-    """One noisy image of a particle at a random place, randomly turned.
+    """Simulate a noisy image of a particle at a random position and angle.
 
     Raises
     ------
-    SettingError : no such shape, or a signal-to-noise ratio that is not above 0.
+    SettingError : the shape is unknown, or the signal-to-noise ratio is not above 0.
     """
     if not snr > 0:
         raise SettingError(f"a signal-to-noise ratio must be above 0, not {snr:g}")

@@ -1,4 +1,4 @@
-"""Spot frames: simulated frames of point-like particles, to make and to judge localizers."""
+"""Simulated frames of point-like particles, for training and evaluating localizers."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ Floats = NDArray[np.float64]
 Image = NDArray[np.uint16]
 
 SHAPE = (256, 256)
-PUPIL_PER_SIGMA = 0.21  # sigma of the Gaussian nearest to an Airy disc, in wavelength / NA
-FIELD = 96  # pixels: side of the square that a defocused spot is drawn on
+PUPIL_PER_SIGMA = 0.21  # sigma of the Gaussian closest to an Airy disc, in wavelength / NA
+FIELD = 96  # side of the square on which a defocused spot is drawn, pixels
 
 
 class SpotCase(NamedTuple):
     """One kind of frame."""
 
-    snr: float = 10.0  # A / sqrt(A + background), as in `optics`
+    snr: float = 10.0  # A / sqrt(A + background), as in optics/spots.py
     sigma_px: float = 1.3
     background: float = 100.0  # photons per pixel
-    n: int = 30  # spots, uniform
+    n: int = 30  # number of spots, uniformly distributed
     apart_px: float = 10.0  # least distance between them; 0: none
-    spread: float = 0.0  # of the logarithm of the photons
+    spread: float = 0.0  # standard deviation of the logarithm of the photons
     uneven: bool = False
     offset: float = 100.0  # counts
     gain_e_per_count: float = 1.0
     read_noise_e: float = 1.5
     shape: tuple[int, int] = SHAPE
-    defocus: float = 0.0  # of the spots, waves at the edge of the pupil
-    rings: int = 0  # particles far out of focus, ten times as bright: no spots to be found
-    hot: int = 0  # pixels, the same in all frames of a movie
-    cosmic: int = 0  # straight tracks of 1 to 8 pixels, others in every frame
+    defocus: float = 0.0  # defocus of the spots, waves at the edge of the pupil
+    rings: int = 0  # particles far out of focus, ten times as bright, which do not count as spots
+    hot: int = 0  # hot pixels, the same in all frames of a movie
+    cosmic: int = 0  # straight tracks of 1 to 8 pixels, different in every frame
 
 
 def places(
     rng: np.random.Generator, n: int, apart: float, shape: tuple[int, int] = SHAPE
 ) -> Floats:
-    """(n, 2) positions, pixels, within the frame."""
+    """Draw positions (n, 2) within the frame, pixels."""
     found = np.empty((0, 2))
     while len(found) < n:
         one = rng.uniform([0, 0], np.array(shape) - 1.0)
@@ -54,7 +54,7 @@ def places(
 def spot_frame(
     rng: np.random.Generator, case: SpotCase, at: Floats | None = None
 ) -> tuple[Image, Floats]:
-    """A frame (y, x) of `case.shape` and where its spots are (n, 2), pixels."""
+    """Simulate a frame (y, x) of `case.shape`; return it and the positions of its spots (n, 2)."""
     points = places(rng, case.n, case.apart_px, case.shape) if at is None else at
     photons = _photons(rng, case, len(points))
     light = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
@@ -62,10 +62,10 @@ def spot_frame(
 
 
 def movie(seed: tuple[int, ...], case: SpotCase, frames: int) -> tuple[list[Image], list[Floats]]:
-    """Frames and places of spots that walk at random, 1 pixel per axis and frame.
+    """Frames and positions of spots that diffuse with steps of 1 pixel per axis and frame.
 
-    They start anywhere, `case.apart_px` apart, and are reflected at the edges. Background, rings,
-    hot pixels and the brightness of every spot stay as they are.
+    They start at random positions, `case.apart_px` apart, and are reflected at the edges.
+    Background, rings, hot pixels and the brightness of every spot stay the same.
     """
     rng = np.random.default_rng((*seed, 0))
     light = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
@@ -146,11 +146,11 @@ def _pupil(sigma_px: float) -> tuple[Floats, Floats]:
 
 
 def _defocused(sigma_px: float, waves: float, dy: float, dx: float) -> Floats:
-    """Share of a spot's photons on every pixel of a square; its middle is FIELD // 2 + (dy, dx).
+    """Share of the photons of a spot on each pixel of a square, with centre FIELD // 2 + (dy, dx).
 
-    Scalar diffraction at a round pupil whose wavefront is `waves` times the square of the radius
-    (Born & Wolf, Principles of Optics, 8.8): dark in the middle at 1 wave, rings beyond. In focus
-    it is the Airy pattern to which the Gaussian of `sigma_px` is nearest.
+    It is computed by scalar diffraction at a round pupil whose wavefront is `waves` times the
+    square of the radius (Born & Wolf, Principles of Optics, 8.8). At 1 wave the centre is dark, and
+    beyond there are rings. In focus it is the Airy pattern closest to the Gaussian of `sigma_px`.
     """
     f, square = _pupil(sigma_px)
     phase = waves * square - f[:, None] * (FIELD // 2 + dy) - f * (FIELD // 2 + dx)
@@ -160,7 +160,7 @@ def _defocused(sigma_px: float, waves: float, dy: float, dx: float) -> Floats:
 
 
 def _add(image: NDArray[np.float32], patch: Floats, at: Floats, photons: float) -> None:
-    """Add what falls onto the image of a patch whose middle lies at `at`."""
+    """Add the part of a patch, with its middle at `at`, that lies within the image."""
     corner = np.floor(at).astype(int) - FIELD // 2
     low = np.maximum(corner, 0)
     high = np.minimum(corner + FIELD, image.shape)
@@ -170,7 +170,7 @@ def _add(image: NDArray[np.float32], patch: Floats, at: Floats, photons: float) 
 
 
 def _cosmic(rng: np.random.Generator, light: NDArray[np.float32], n: int) -> None:
-    """Add tracks of charged particles: one pixel wide, 300 to 3000 photons a pixel."""
+    """Add tracks of charged particles: one pixel wide, 300 to 3000 photons per pixel."""
     for _ in range(n):
         angle, length = rng.uniform(0, 2 * math.pi), rng.integers(1, 9)
         along = np.arange(length)[:, None] * [math.sin(angle), math.cos(angle)]

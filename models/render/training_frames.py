@@ -1,9 +1,10 @@
-"""Student frames: endless small simulated frames to train on, and what a network should answer.
+"""Training frames of student networks: small simulated frames without end, and their targets.
 
-Half of them are like the frames that single-molecule fluorescence gives (`near`): sigma 1.3 px,
-100 photons of background, spots of about one brightness, up to twice as dense as 500 on 512 x 512.
-The others are anything: wide and narrow spots, defocus rings, dim and bright backgrounds, uneven
-ones, other cameras. Hot pixels and cosmic rays are in both and are no particles.
+A share `near` of them, by default half, resembles frames of single-molecule fluorescence: sigma 1.3
+px, 100 photons of background, spots of similar brightness, with up to twice the density of 500
+spots on 512 x 512 pixels. The others vary widely: narrow and wide spots, defocus rings, dim, bright
+and uneven backgrounds, other cameras. Both have hot pixels and cosmic rays, which are not
+particles.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from livespt.models.optics.spots import photons_for_snr, shares
 from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
-OUTSIDE = 4.0  # pixels beyond the edges where spots still lie
-EMPTY = 0.1  # share of frames without particles, beside those that have none by chance
-ASKED = 2.5  # SNR below which a spot is neither asked for nor wrong to find
+OUTSIDE = 4.0  # width of the margin outside the frame in which there are spots, pixels
+EMPTY = 0.1  # share of frames without particles, in addition to those that have none by chance
+ASKED = 2.5  # SNR below which a spot is ignored: neither finding nor missing it is an error
 TRUSTED = 8.0  # SNR at which the offset of a spot has weight 1
-BESIDE, NEAR = 1.2, 0.2  # strides to a cell beside a spot; weight of its offset
+BESIDE, NEAR = 1.2, 0.2  # distance of cells next to a spot, in strides; weight of their offsets
 
 
 class Specks(NamedTuple):
     """Particles of a batch, (m,) each."""
 
-    image: NDArray[np.int64]  # which frame of the batch
+    image: NDArray[np.int64]  # index of the frame in the batch
     y: Floats  # pixels
     x: Floats
-    sigma: Floats  # pixels; of a ring: of its line
-    radius: Floats  # pixels; 0: a spot
+    sigma: Floats  # width of a spot, or of the line of a ring, pixels
+    radius: Floats  # radius of a ring, pixels; 0 for a spot
     photons: Floats
     snr: Floats
 
@@ -46,7 +47,7 @@ class FrameBatch(NamedTuple):
 
 
 def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatch:
-    """Draw `n` frames of `side` pixels; a share `near` of them resembles the target."""
+    """Draw `n` frames of `side` pixels; a share `near` of them is of the common kind."""
     like = rng.random(n) < near
 
     def pick(target: Any, other: Any) -> Floats:
@@ -85,7 +86,7 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatc
 
 
 def _light(rng: Generator, level: Floats, uneven: NDArray[np.bool_], side: int) -> Any:
-    """(n, side, side) expected photons of the backgrounds, some with a slope and broad blobs."""
+    """Expected photons (n, side, side) of backgrounds, some with a gradient and broad blobs."""
     light = np.empty((len(level), side, side), np.float32)
     light[:] = level[:, None, None]
     line = np.arange(side) / side - 0.5
@@ -188,8 +189,8 @@ def expose(
 ) -> NDArray[np.uint16]:
     """Counts of a camera for expected photons `light` (n, h, w).
 
-    Poisson and read noise together by their first three cumulants (Cornish-Fisher expansion: a
-    normal z, plus skewness / 6 (z^2 - 1)), ten times as fast as drawing Poisson numbers.
+    The sum of Poisson and read noise is approximated by its first three cumulants (Cornish-Fisher
+    expansion: a normal z plus skewness / 6 (z^2 - 1)), ten times as fast as Poisson numbers.
     """
     return _expose(light, rng.standard_normal(light.shape, np.float32), read, gain, offset)
 
@@ -225,7 +226,7 @@ def _truth(
                     continue
                 if inside:
                     here[3, i, j] = here[4, i, j] = 1.0
-                rank = distance - 2.0 * stride if inside else distance  # one inside comes first
+                rank = distance - 2.0 * stride if inside else distance  # those inside come first
                 if rank < nearest[image[k], i, j] and rank <= BESIDE * stride:
                     nearest[image[k], i, j] = rank
                     here[0, i, j], here[1, i, j] = dy, dx
@@ -234,22 +235,23 @@ def _truth(
 
 
 def truth(specks: Specks, n: int, side: int, stride: int) -> NDArray[np.float32]:
-    """What a network of that stride should answer for `n` frames of `side` pixels.
+    """Targets of a network with this stride for `n` frames of `side` pixels.
 
     Returns
     -------
     (n, 5, side / stride, side / stride)
-        dy, dx to the nearest particle, pixels from the cell's centre; weight of these, 0 far from
-        any; 1 where a particle's centre lies in the cell; weight of that, 0 near too dim ones.
+        dy, dx to the nearest particle, in pixels from the centre of the cell; their weight, 0 far
+        from particles; 1 if the centre of a particle lies in the cell; the weight of this, 0 near
+        particles that are too dim.
     """
     s = specks
     return _truth(n, side // stride, stride, s.image, s.y, s.x, s.snr)
 
 
 def turned(frames: Any, answers: Any, which: int) -> tuple[Any, Any]:
-    """One of the 8 symmetries of the square applied to flat frames and their `truth` (tensors).
+    """Apply one of the 8 symmetries of the square to frames and their targets (tensors).
 
-    A frame is worth several: its symmetric copies cost nothing to make.
+    This increases the number of training frames at almost no cost.
     """
     if which & 4:
         frames, answers = frames.transpose(2, 3), answers.transpose(2, 3)[:, [1, 0, 2, 3, 4]]

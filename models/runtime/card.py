@@ -1,8 +1,8 @@
-"""The model card: `NAME.json` beside `NAME.onnx`, and what its values may be.
+"""The model card: the file `NAME.json` that belongs to `NAME.onnx`, and the values it may have.
 
-A card is input like any other: a size of 1e12 pixels on it would be allocated, a word in place of
-a number would break the run in its first frame. So every key that the code reads has its kind and
-range here, and a card outside of them is refused before the model is opened.
+A card is input like any other. A size of 1e12 pixels would exhaust the memory, and a word in place
+of a number would end the run at its first frame. Therefore every key that the code uses has a type
+and range here, and a card that violates them is refused before the model is opened.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from livespt.stream.errors import ModelError
 
 TASKS = ("localize", "segment", "segment_whole", "uncoating", "uncoating_whole", "classifier")
 REQUIRED = ("name", "sha256", "seed", "task", "input", "training", "metrics", "provenance")
-MAX_BYTES = 16 << 20  # of a card; the largest shipped one has 0.04 MB
+MAX_BYTES = 16 << 20  # size of a card; the largest shipped one has 0.04 MB
 
 
 class Value(NamedTuple):
-    """A number from `low` to `high`; `length` of them in a list, 0: alone."""
+    """A number from `low` to `high`, or a list of `length` such numbers if `length` is not 0."""
 
     low: float
     high: float
@@ -32,7 +32,7 @@ class Value(NamedTuple):
     optional: bool = False  # may be null
 
 
-# Pixels stand for lengths of particles: 500 is more than any frame needs.
+# lengths in pixels describe particles: no particle is larger than 500 px
 NUMBERS = {
     "seed": Value(-(2**63), 2**64, whole=True),
     "cutoff": Value(0, 1),
@@ -65,7 +65,7 @@ WORDS: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
 
 
 def card_path(path: str | Path) -> Path:
-    """Where the card of the model file `path` lies."""
+    """Path of the card of the model file `path`."""
     path = Path(path)
     if path.suffix != ".onnx":
         raise ModelError(f"{path} is no .onnx file: a model is NAME.onnx with its card NAME.json")
@@ -73,17 +73,17 @@ def card_path(path: str | Path) -> Path:
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
-    """Card of the model file `path`.
+    """Read the card of the model file `path`.
 
     Raises
     ------
-    ModelError : no card, or one that is no JSON, lacks a required key or holds what none may.
+    ModelError : there is no card, it is not JSON, lacks a required key or has an invalid value.
     """
     place = card_path(path)
     if not place.is_file():
         raise ModelError(f"no model card {place}: a model runs only with the card made with it")
     if place.stat().st_size > MAX_BYTES:
-        raise ModelError(f"the model card {place} is larger than {MAX_BYTES >> 20} MB: it is none")
+        raise ModelError(f"{place} is larger than {MAX_BYTES >> 20} MB: it is not a model card")
     try:
         card = json.loads(place.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # nested too deep
@@ -93,16 +93,16 @@ def read_card(path: str | Path) -> dict[str, Any]:
     if missing:
         raise ModelError(f"the model card {place} lacks {', '.join(missing)}")
     if wrong := _wrong(card):
-        raise ModelError(f"the model card {place} is not to be used: {wrong}")
+        raise ModelError(f"the model card {place} is invalid: {wrong}")
     return cast("dict[str, Any]", card)
 
 
 def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a number in JSON")
 
 
 def _wrong(card: dict[str, Any]) -> str | None:
-    """What is not as it must be on a card; None: nothing."""
+    """Describe the first invalid value of a card; None if all are valid."""
     for key, rule in NUMBERS.items():
         if key in card and not _fits(card[key], rule):
             kind = "whole number" if rule.whole else "number"
@@ -125,7 +125,7 @@ def _wrong(card: dict[str, Any]) -> str | None:
     if len(factors) < len(extras) or not all(_fits(factor, pair) for factor in factors):
         return "'extras_calibration' must have two numbers for each of 'extras'"
     if "sigma_px" in card and card["sigma_px"][0] > card["sigma_px"][1]:
-        return "'sigma_px' must rise"
+        return "'sigma_px' must be two increasing numbers"
     if card.get("intensity_channel", 0) >= card.get("channels", 1):
         return "'intensity_channel' must be one of its channels"
     return None
@@ -159,15 +159,15 @@ def write_card(
     card: str | Path | None = None,
     **specific: Any,
 ) -> Path:
-    """Write the card of the model file `path`, which must exist, and return the card's path.
+    """Write the card of the model file `path`, which must exist; return the path of the card.
 
     Parameters
     ----------
     task : one of TASKS.
-    input : dtype, axes and what is assumed of pixels.
-    name : the file's stem unless given.
-    card : where to write it; beside the model unless given.
-    specific : the further keys of that task, JSON values.
+    input : dtype, axes and assumptions about pixels.
+    name : name of the model; by default the stem of the file.
+    card : path to write; by default next to the model.
+    specific : further keys for this task, with JSON values.
     """
     path = Path(path)
     if task not in TASKS:
@@ -195,7 +195,7 @@ def write_card(
 
 
 def add_metrics(path: str | Path, metrics: dict[str, Any]) -> None:
-    """Add `metrics` to the card of the model file `path`; those of the same names are replaced."""
+    """Add `metrics` to the card of the model file `path`, or replace those with the same names."""
     card = read_card(path)
     card["metrics"] = card["metrics"] | metrics
     card.pop("sha256")

@@ -1,10 +1,9 @@
-"""The ONNX file: what must hold of its bytes before the runtime sees them.
+"""Check of the bytes of an ONNX file before the runtime loads them.
 
-The runtime loads tensors that lie in other files ("external data"), even from the current folder
-when it is given bytes, and operators of other domains are code of other libraries. Neither is
-covered by the SHA-256 of the file, so both are refused. What is read for that is the frame of the
-format alone, protocol buffers: fields one after the other, each with a number and a wire type.
-Field numbers are those of onnx.proto3.
+The runtime loads tensors from other files ("external data"), even from the current folder if it is
+given bytes. Operators of other domains are code of other libraries. The SHA-256 of the file covers
+neither, so both are refused. The check parses only the structure of the format, protocol buffers: a
+sequence of fields, each with a number and a wire type. Field numbers are those of onnx.proto3.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from collections.abc import Iterator
 
 from livespt.stream.errors import ModelError
 
-MAX_BYTES = 1 << 30  # of a model file; the largest shipped one has 0.8 MB
-OPSETS = range(7, 26)  # of the operators of ONNX itself
-DEPTH = 32  # of graphs inside graphs
+MAX_BYTES = 1 << 30  # size of a model file; the largest shipped one has 0.8 MB
+OPSETS = range(7, 26)  # accepted versions of the operator set of ONNX
+DEPTH = 32  # greatest depth of nested messages
 VARINT, WIDE, LENGTH, NARROW = 0, 1, 2, 5  # wire types
 
-# Messages that may hold a tensor or a node: name -> {field: message inside}.
+# messages that may contain a tensor or a node: name -> {field: contained message}
 INSIDE: dict[str, dict[int, str]] = {
     "model": {7: "graph", 8: "opset", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -32,38 +31,39 @@ DOMAINS = (b"", b"ai.onnx")
 
 
 def check_file(content: bytes) -> None:
-    """Refuse a model that is more than its own bytes and the operators of ONNX.
+    """Refuse a model that needs other files, or operators that are not those of ONNX.
 
     Raises
     ------
     ModelError
-        No ONNX file, another version of its operators, operators of others, external data.
+        It is not an ONNX file, needs an unsupported operator set, uses operators of another domain
+        or external data.
     """
     opsets: list[int] = []
     _check("model", memoryview(content), opsets, 0)
     if not opsets:
-        raise ModelError("it is no ONNX model: it names no operator set")
+        raise ModelError("it is not an ONNX model: it names no operator set")
     for version in opsets:
         if version not in OPSETS:
             raise ModelError(
-                f"it needs operator set {version}, livespt runs {OPSETS.start} to "
+                f"it needs operator set {version}, livespt supports {OPSETS.start} to "
                 f"{OPSETS.stop - 1}: export it again"
             )
 
 
 def _check(kind: str, data: memoryview, opsets: list[int], depth: int) -> None:
-    """Walk through one message and those inside it."""
+    """Check a message and, recursively, the messages in it."""
     if depth > DEPTH:
-        raise ModelError("its graphs lie too deep in each other")
+        raise ModelError("its graphs are nested too deep")
     domain, version = b"", 0
     for field, value in _fields(data):
         inside = INSIDE.get(kind, {}).get(field)
         if inside is not None:
             if isinstance(value, int):
-                raise ModelError("it is no ONNX model: a number stands where a message is due")
+                raise ModelError("it is not an ONNX model: it has a number in place of a message")
             _check(inside, value, opsets, depth + 1)
         elif kind == "tensor" and (field == 13 or (field == 14 and value != 0)):
-            raise ModelError("parts of it lie in other files: export it as one file")
+            raise ModelError("parts of it are in other files: export it as one file")
         elif kind == "opset" and field == 1 and not isinstance(value, int):
             domain = bytes(value)
         elif kind == "opset" and field == 2 and isinstance(value, int):
@@ -81,7 +81,7 @@ def _check_domain(domain: bytes) -> None:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field: an int, or the bytes of what has a length."""
+    """Number and value of each field; the value is an int, or bytes if the field has a length."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -95,15 +95,15 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire in (WIDE, NARROW):
             size = 8 if wire == WIDE else 4
         else:
-            raise ModelError("it is no ONNX model: a field of a kind that ONNX does not have")
+            raise ModelError("it is not an ONNX model: it has a field of an unknown wire type")
         if at + size > len(data):
-            raise ModelError("it is no ONNX model: it ends in the middle of a field")
+            raise ModelError("it is not an ONNX model: it ends in the middle of a field")
         yield key >> 3, data[at : at + size]
         at += size
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and where it ends."""
+    """Decode a number in groups of seven bits, the lowest first; also return its end."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -113,4 +113,4 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ModelError("it is no ONNX model: a number without an end")
+    raise ModelError("it is not an ONNX model: a number in it does not end")

@@ -1,9 +1,9 @@
-"""Session: a model file that is checked against its card, and the one ONNX Runtime session on it.
+"""A session: a model file, checked against its card, and its session in ONNX Runtime.
 
-A model is two files, `NAME.onnx` and its card `NAME.json`. A model is trusted when it is shipped,
-or made or named by the user, and only while its SHA-256 is the card's: an altered file can load
-and answer nonsense. No provider is substituted silently: "auto" takes CUDA where CUDA really
-works and says in `Session.provider` which one runs, "cuda" is refused where it does not.
+A model is two files, `NAME.onnx` and its card `NAME.json`. It is trusted if it is shipped, or was
+made or named by the user, and if its SHA-256 is that of the card: an altered file may load and give
+meaningless results. No provider is substituted silently. "auto" uses CUDA if CUDA works, and
+`Session.provider` states which provider is in use; "cuda" is refused if it does not work.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Session:
-    """One ONNX Runtime session and the card of its model.
+    """A session of ONNX Runtime, and the card of its model.
 
     Attributes
     ----------
     path : Path
     card : dict
     provider : str
-        What really runs: "cpu" or "cuda".
+        Provider in use: "cpu" or "cuda".
     threads : int
     """
 
@@ -49,31 +49,31 @@ class Session:
 
     @property
     def name(self) -> str:
-        """Name on the card."""
+        """Name of the model, from its card."""
         return str(self.card["name"])
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the file, 64 hexadecimal digits."""
+        """SHA-256 of the model file, 64 hexadecimal digits."""
         return str(self.card["sha256"])
 
     def width(self, name: str) -> int:
-        """Size of the last axis of an input or output.
+        """Size of the last axis of the input or output `name`.
 
         Raises
         ------
-        KeyError : the graph has none of that name and width.
+        KeyError : the graph has no such input or output, or its width is not fixed.
         """
         return self._width[name]
 
     def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Outputs for `arrays`, one for each input of the graph, in the graph's order."""
+        """Compute all outputs; `arrays` holds one array for each input, in the graph's order."""
         return self.named(None, arrays)
 
     def named(
         self, outputs: Sequence[str] | None, arrays: Sequence[NDArray[Any]]
     ) -> list[NDArray[Any]]:
-        """Only these `outputs` for `arrays`, one for each input of the graph, in its order."""
+        """Compute only these `outputs`; None: all of them. `arrays` are as in `run`."""
         if len(arrays) != len(self._inputs):
             raise ModelError(f"{self.name} takes {len(self._inputs)} arrays, got {len(arrays)}")
         feed = dict(zip(self._inputs, arrays, strict=True))
@@ -87,18 +87,19 @@ class Session:
 def open_session(
     path: str | Path, provider: str = "auto", threads: int = 1, task: str | None = None
 ) -> Session:
-    """Open a model: its file checked against its card, one ONNX Runtime session.
+    """Check a model file against its card, and open it in ONNX Runtime.
 
     Parameters
     ----------
-    path : path of the `.onnx` file; its card lies beside it. A bare name is a shipped model's.
+    path : path of the `.onnx` file, next to its card, or the bare name of a shipped model.
     provider : "auto", "cpu" or "cuda".
-    threads : threads within one operation.
-    task : the task that the card must name, if given.
+    threads : threads for one operation.
+    task : task that the card must name; None: any.
 
     Raises
     ------
-    ModelError : no file, no card, not the file of the card, another task, or no such provider.
+    ModelError : file or card is missing, they do not match, the task is another one, or the
+        provider is not available.
     """
     path = Path(path)
     if not path.suffix and len(path.parts) == 1:
@@ -111,12 +112,12 @@ def open_session(
         raise ModelError(f"no model file {path}")
     card = read_card(path)
     if path.stat().st_size > onnx_file.MAX_BYTES:
-        raise ModelError(f"{path} is larger than {onnx_file.MAX_BYTES >> 30} GB: it is no model")
+        raise ModelError(f"{path} is larger than {onnx_file.MAX_BYTES >> 30} GB: it is not a model")
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != card["sha256"]:
         raise ModelError(
-            f"{path} is not the file its card describes (SHA-256 {digest[:12]}..., card "
+            f"{path} is not the file that its card describes (SHA-256 {digest[:12]}..., card "
             f"{str(card['sha256'])[:12]}...): it is corrupt or was changed; get or train it again"
         )
     if task is not None and card["task"] != task:
@@ -134,17 +135,17 @@ def shipped(name: str) -> Path:
 
     Raises
     ------
-    ModelError : there is none of that name.
+    ModelError : there is no shipped model of that name.
     """
     folder = Path(__file__).parents[1]  # weights and cards lie flat in models/
     names = sorted(path.stem for path in folder.glob("*.onnx"))
-    if name not in names:  # nor a path: a name may come from a run
+    if name not in names:  # the name may come from a run, so it must not be a path
         raise ModelError(f"no shipped model '{name}'; shipped: {', '.join(names) or 'none'}")
     return folder / f"{name}.onnx"
 
 
 def _start(path: Path, content: bytes, provider: str, threads: int) -> tuple[Any, str]:
-    """The runtime's session and the provider that runs it."""
+    """Start a session; return it and the provider in use."""
     import onnxruntime
 
     if provider == "cuda" or (provider == "auto" and _has_nvidia_driver()):
@@ -153,9 +154,9 @@ def _start(path: Path, content: bytes, provider: str, threads: int) -> tuple[Any
             return session, "cuda"
         if provider == "cuda":
             built = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
-            why = "its libraries or the driver do not load" if built else "this build has none"
+            why = "its libraries or the driver do not load" if built else "this build has no CUDA"
             raise ModelError(
-                f"CUDA was asked for and does not work here ({why}): use provider cpu or auto"
+                f"CUDA was requested but does not work here ({why}): use provider cpu or auto"
             )
     return _create(path, content, "cpu", threads), "cpu"
 
@@ -168,17 +169,17 @@ def _create(path: Path, content: bytes, provider: str, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 4
-    # a spinning thread burns the core that capture or the recorder needs
+    # a spinning thread keeps a core busy that capture or the recorder needs
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     wanted: list[Any] = [PROVIDERS["cpu"]]
     if provider == "cuda" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
-        # autotuning and TF32 would make two runs of the same frames differ
+        # with autotuning or TF32, two runs of the same frames would differ
         exact = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
         wanted.insert(0, (PROVIDERS["cuda"], exact))
-    onnxruntime.set_default_logger_severity(4)  # a failed CUDA start prints lines; we say it
+    onnxruntime.set_default_logger_severity(4)  # it prints a failed start of CUDA, which we report
     try:
-        # no second try by itself with other providers, which it would tell on the terminal
+        # without the fallback, which would try other providers and print messages
         return onnxruntime.InferenceSession(content, options, providers=wanted, enable_fallback=0)
     except _ort_errors() as error:
         raise ModelError(f"{path} does not load as a model: {_one_line(error)}") from error
@@ -187,7 +188,7 @@ def _create(path: Path, content: bytes, provider: str, threads: int) -> Any:
 
 
 def _has_nvidia_driver() -> bool:
-    """Whether the CUDA driver loads; asking is cheap where starting CUDA in vain is not."""
+    """Whether the CUDA driver loads; this test is fast, while a failing start of CUDA is slow."""
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -196,7 +197,7 @@ def _has_nvidia_driver() -> bool:
 
 
 def _ort_errors() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises: its own exceptions share no base class."""
+    """Exceptions that ONNX Runtime raises; they have no common base class."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel")

@@ -1,11 +1,11 @@
-"""Scenes: simulated localizations of many particles, true identities known, to judge linkers by.
+"""Simulated localizations of many particles with known identities, to evaluate linkers.
 
-In the manner of the ISBI particle tracking challenge (Chenouard et al., Nat. Methods 11, 281
-(2014)). From there (table 2): four scenarios and their dynamics, fields of 512 x 512 pixels (ten
-slices for viruses), movies of 100 frames, three densities each. The paper's text gives no step
-lengths, life times and rates of switching: those of `MOTION` are ours, set once, of one to a few
-pixels a frame. The challenge rendered images; here localizations are drawn: each particle is seen
-with a Gaussian error, some are missed, and false ones lie anywhere.
+They follow the ISBI particle tracking challenge (Chenouard et al., Nat. Methods 11, 281 (2014)).
+From there (table 2) come the four scenarios and their dynamics, fields of 512 x 512 pixels (ten
+slices for viruses), movies of 100 frames, and three densities for each. The paper gives no step
+lengths, life times and rates of switching; those in `MOTION` were chosen once for this project, of
+one to a few pixels per frame. The challenge rendered images. Here localizations are drawn: each
+particle has a Gaussian localization error, some are missed, and there are false ones.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ DENSITIES = {  # particles a frame on average: low, medium, high
 
 
 class Mode(NamedTuple):
-    """One way of moving, per frame."""
+    """One mode of motion; quantities are per frame."""
 
     step_px: float  # standard deviation of the random step along an axis
-    speed_px: float = 0.0  # mean speed; a particle's own is within 20 % of it
-    turn: float = 0.0  # radians, standard deviation of the change of direction
-    tether: float = 0.0  # share of the way to the anchor that is pulled back
+    speed_px: float = 0.0  # mean speed; that of a particle is within 20 % of it
+    turn: float = 0.0  # standard deviation of the change of direction, radians
+    tether: float = 0.0  # share of the distance to the anchor by which a particle is pulled back
 
 
 class Motion(NamedTuple):
-    """What the particles of a scenario do."""
+    """Motion of the particles of a scenario."""
 
     ndim: int
     modes: tuple[Mode, ...]
-    switch: float = 0.0  # chance a frame to change to one of the other modes
+    switch: float = 0.0  # probability per frame of changing to one of the other modes
 
 
 MOTION = {
@@ -62,18 +62,18 @@ MOTION = {
 
 
 class CrowdScene(NamedTuple):
-    """Localizations of a movie, in the order of their frames, and the truth behind them."""
+    """Localizations of a movie, sorted by frame, and their truth."""
 
     frame: NDArray[np.int64]  # (n,)
     point: Floats  # (n, ndim) y, x or z, y, x; px
-    particle: NDArray[np.int64]  # (n,) which particle it is of; -1: of none
-    true_frame: NDArray[np.int64]  # (t,) every particle in every frame of its life, seen or not
-    true_point: Floats  # (t, ndim) where it really was
+    particle: NDArray[np.int64]  # (n,) id of the particle; -1: a false localization
+    true_frame: NDArray[np.int64]  # (t,) every particle in every frame of its life, also missed
+    true_point: Floats  # (t, ndim) true position
     true_particle: NDArray[np.int64]  # (t,)
 
 
 class _Swarm:
-    """The particles that live in one frame."""
+    """The particles that exist in one frame."""
 
     def __init__(self, rng: Generator, motion: Motion, size: Floats) -> None:
         self.rng, self.motion, self.size = rng, motion, size
@@ -83,11 +83,11 @@ class _Swarm:
         self.at = np.empty((0, ndim))
         self.anchor = np.empty((0, ndim))
         self.heading = np.empty((0, ndim))  # unit vectors
-        self.pace = np.empty(0)  # own speed over the mode's
+        self.pace = np.empty(0)  # speed of a particle divided by that of its mode
         self.mode = np.empty(0, np.int64)
 
     def add(self, n: int) -> None:
-        """New particles anywhere in the field."""
+        """Add n particles at random positions in the field."""
         rng, ndim = self.rng, self.motion.ndim
         at = rng.uniform(0, self.size, (n, ndim))
         heading = _unit(rng.normal(size=(n, ndim)))
@@ -100,12 +100,12 @@ class _Swarm:
         self.made += n
 
     def keep(self, which: NDArray[np.bool_]) -> None:
-        """The others disappear."""
+        """Remove all other particles."""
         for name in ("id", "at", "anchor", "heading", "pace", "mode"):
             setattr(self, name, getattr(self, name)[which])
 
     def move(self) -> None:
-        """One frame on: switch, turn, step; who leaves the field or dies disappears."""
+        """Advance by one frame: switch, turn, step; remove those that die or leave the field."""
         rng, modes, n = self.rng, self.motion.modes, len(self.id)
         if self.motion.switch:
             switches = rng.random(n) < self.motion.switch
@@ -146,30 +146,30 @@ def scene(
     false: float = 0.05,
     frames: int = FRAMES,
 ) -> CrowdScene:
-    """A movie's localizations, made anew for the same arguments.
+    """Simulate the localizations of a movie; the same arguments give the same movie.
 
-    Particles begin and end at any time and place (lives are exponential, mean `LIFE`) or leave
-    the field; as many appear as are missing to the density, on average.
+    Particles appear and disappear at any time and position (life times are exponential with mean
+    `LIFE`), or leave the field. On average, new particles keep the density constant.
 
     Parameters
     ----------
     scenario : str
-        One of `MOTION`: "vesicles" (Brownian), "receptors" (tethered, directed and Brownian in
-        turns), "viruses" (Brownian and directed in turns, 3-D), "microtubules" (their tips: nearly
-        constant velocity).
+        One of `MOTION`: "vesicles" (Brownian), "receptors" (switching between tethered, directed
+        and Brownian), "viruses" (switching between Brownian and directed, 3-D), "microtubules"
+        (tips with nearly constant velocity).
     density : int
-        Particles in a frame, on average; `DENSITIES` has the challenge's.
+        Mean number of particles in a frame; `DENSITIES` holds those of the challenge.
     seed : int
     missed : float
-        Share of localizations that are left out, each by itself.
+        Share of localizations that are left out, independently.
     false : float
-        False localizations, uniform in the field, as a share of the density.
+        Number of false localizations, uniform in the field, as a share of the density.
     frames : int
 
     Raises
     ------
     SettingError
-        An unknown scenario or a value out of range.
+        The scenario is unknown or a value is out of range.
     """
     if scenario not in MOTION:
         raise SettingError(f"no scenario {scenario!r}: choose one of {', '.join(MOTION)}")
@@ -208,7 +208,7 @@ def _columns(
 
 
 def steps(of: CrowdScene) -> Floats:
-    """(k, ndim) displacements of the localizations of a particle between frames that follow."""
+    """Displacements (k, ndim) of localized particles between consecutive frames."""
     real = of.particle >= 0
     order = np.lexsort((of.frame[real], of.particle[real]))
     particle, frame = of.particle[real][order], of.frame[real][order]

@@ -1,9 +1,15 @@
-"""Physical tracks: behaviours in units of the track's own steps, seen through a shutter.
+"""Physical tracks: motion in units of the diffusive step, averaged over the exposure of a camera.
 
-Unlike the DeepSPT set: confinement of 1-5 diffusive steps, directed steps of 0.4-3 in a direction
-that turns, D that varies by segment, the same localization error all along, no memory of that
-error in the motion, and a beginning that was not seen. Where frames are exposed for a while, or
-come unevenly, the path is made in `FINE` steps a frame and the shutter averages over some.
+They differ from the DeepSPT set as follows:
+
+- Confinement has half axes of 1 to 5 diffusive steps. Directed steps are 0.4 to 3 diffusive steps
+  long, and the direction changes.
+- D differs between segments; the localization error is the same in the whole track, and does not
+  influence the motion.
+- The first motion began before the track.
+
+If frames are exposed for some time, or come at uneven intervals, the path is simulated in `FINE`
+steps per frame and averaged over the exposure.
 """
 
 from __future__ import annotations
@@ -27,20 +33,20 @@ from livespt.models.simulate.steps import (
 from livespt.stream.compiled import njit
 
 FINE = (
-    8  # steps a frame: the motion blur of a full exposure is 1.6% short of that of infinitely many
+    8  # steps per frame: the motion blur of a full exposure is 1.6 % below that of infinitely many
 )
-SUBSTEPS = 25  # a frame, confined
-PULL = (0.4, 3.0)  # directed step, in diffusive steps of its own
-PERSISTENCE = (20.0, 500.0)  # frames over which the direction is kept
+SUBSTEPS = 25  # per frame, confined
+PULL = (0.4, 3.0)  # directed step, in diffusive steps
+PERSISTENCE = (20.0, 500.0)  # frames for which the direction persists
 ROOM = (1.0, 5.0)  # half axes of the confinement, in diffusive steps
-ALPHA = (0.2, 0.75)  # anomalous exponent, subdiffusive; uniform, the others log-uniform
+ALPHA = (0.2, 0.75)  # anomalous exponent, subdiffusive; uniform, while the others are log-uniform
 
 
 @njit()
 def _segment(
     rng: Dice, motion: int, n: int, step: float, fine: int, ndim: int, root: Complex
 ) -> Floats:
-    """Positions (n, ndim) of one behaviour, `fine` of them a frame; `step` is that of a frame."""
+    """Positions (n, ndim) of one behaviour, `fine` per frame; `step` is the step of a frame."""
     if motion == CONFINED:
         half = np.array([step * log_uniform(rng, *ROOM) for _ in range(ndim)])
         start = steps.anywhere(rng, half)
@@ -60,7 +66,7 @@ def _segment(
 
 @njit()
 def _openings(rng: Dice, n: int, fine: int, exposed: int, jitter: float) -> Ints:
-    """When the shutter opens (n,), in fine steps; it is open for `exposed` of them."""
+    """Fine steps (n,) at which the shutter opens; it stays open for `exposed` of them."""
     opening = np.arange(n) * fine
     if jitter > 0:
         time = 0.0
@@ -72,7 +78,7 @@ def _openings(rng: Dice, n: int, fine: int, exposed: int, jitter: float) -> Ints
 
 @njit()
 def _averages(path: Floats, opening: Ints, exposed: int) -> Floats:
-    """Mean positions (n, ndim) over the `exposed` fine steps from each opening (n,) on."""
+    """Mean positions (n, ndim) over the `exposed` fine steps after each opening (n,)."""
     point = np.zeros((len(opening), path.shape[1]))
     for k in range(len(opening)):
         for j in range(opening[k], opening[k] + exposed):
@@ -92,12 +98,12 @@ def make(
     jitter: float,
     root: Complex,
 ) -> Track:
-    """One track. A behaviour ends where the shutter closes for its last point."""
+    """Simulate one track; a behaviour ends where the shutter closes for its last point."""
     fine = FINE if exposure > 0 or jitter > 0 else 1
     exposed = max(round(exposure * fine), 1)
     n = min(max(round(log_uniform(rng, lengths[0], lengths[1] + 1)), lengths[0]), lengths[1])
     base = log_uniform(rng, 1e-4, 0.5)
-    dwell = log_uniform(rng, 10, 150)  # mean frames of a behaviour
+    dwell = log_uniform(rng, 10, 150)  # mean duration of a behaviour, frames
     motion = integer(rng, 0, 4)
     changes = random(rng) < heterogeneous
     opening = _openings(rng, n, fine, exposed, jitter)

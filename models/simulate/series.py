@@ -1,6 +1,6 @@
-"""Series: many simulated tracks at once, compiled, each from dice of its own.
+"""Many simulated tracks at once, compiled, each with its own random numbers.
 
-Here tracks get what a linker does to them: points that are missed and links to other particles.
+The errors of localization and linking are added here: missed points and links to other particles.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Bools = NDArray[np.bool_]
 
 
 class TrackRecipe(NamedTuple):
-    """How tracks are made; see `tracks.simulate_tracks`."""
+    """Parameters of the tracks; see `simulate_tracks`."""
 
     variant: int
     shortest: int
@@ -38,9 +38,9 @@ class TrackRecipe(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Seen points of n tracks, one track after another."""
+    """Points of n concatenated tracks, without those that were missed."""
 
-    points: Ints  # (n,) of each track
+    points: Ints  # (n,) number of points of each track
     point: Floats  # (total, ndim) um
     frame: Ints  # (total,)
     label: NDArray[np.int8]  # (total,)
@@ -50,7 +50,7 @@ class Rows(NamedTuple):
 
 @njit()
 def seen(rng: Dice, n: int, gaps: float) -> Bools:
-    """Which of n points are seen: holes of one or two frames, about `gaps` of all on average."""
+    """Which of n points are localized; gaps of one or two frames are on average `gaps` of all."""
     kept = np.ones(n, np.bool_)
     if gaps > 0:
         chance = np.array([random(rng) for _ in range(n)])
@@ -65,7 +65,7 @@ def seen(rng: Dice, n: int, gaps: float) -> Bools:
 
 @njit()
 def _make(rng: Dice, recipe: TrackRecipe, shortest: int, longest: int, root: Complex) -> Track:
-    """One track of `shortest` to `longest` frames, every point right."""
+    """Simulate a track of `shortest` to `longest` frames, without missed points or wrong links."""
     r, lengths = recipe, (shortest, longest)
     if r.variant == DEEPSPT:
         return deepspt_tracks.make(rng, lengths, r.heterogeneous, r.ndim, r.dt_s, r.noise, root)
@@ -76,9 +76,10 @@ def _make(rng: Dice, recipe: TrackRecipe, shortest: int, longest: int, root: Com
 
 @njit()
 def _mislink(rng: Dice, recipe: TrackRecipe, track: Track, root: Complex) -> None:
-    """Let links lead to another particle, in place: for good, or for up to ten frames.
+    """Add wrong links to another particle, in place: until the end, or for up to ten frames.
 
-    It is one to ten typical steps away; labels are true of the particle that is there.
+    The other particle is one to ten typical steps away. Labels are those of the particle at each
+    point.
     """
     point, n = track.point, len(track.label)
     step = math.sqrt(((point[1:] - point[:-1]) ** 2).sum() / max(n - 1, 1))
@@ -100,8 +101,8 @@ def _mislink(rng: Dice, recipe: TrackRecipe, track: Track, root: Complex) -> Non
 
 @njit(nogil=True)
 def make(recipe: TrackRecipe, seed: int, first: int, n: int, root: Complex) -> Rows:
-    """Tracks `first` to `first + n - 1` of the series `seed`."""
-    most = n * (max(recipe.longest, 4 * SHORTEST) + 5)  # of DeepSPT's quirks, up to five points
+    """Simulate tracks `first` to `first + n - 1` of the series `seed`."""
+    most = n * (max(recipe.longest, 4 * SHORTEST) + 5)  # the DeepSPT set may add five points
     point, frame = np.empty((most, recipe.ndim)), np.empty(most, np.int64)
     label, diffusion, time_s = np.empty(most, np.int8), np.empty(most), np.empty(most)
     points = np.zeros(n, np.int64)

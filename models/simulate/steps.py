@@ -1,8 +1,8 @@
-"""Walk: the steps of each way of moving, compiled.
+"""The steps of each kind of motion, compiled.
 
-What simulated tracks (`motion`) and the particles of simulated movies (`behaviours.move`) share.
-Lengths are in um, `scale` is the diffusive step
-sqrt(2 D dt) per axis, paths are relative to the point before their first.
+Simulated tracks and the particles of simulated movies use these functions. Lengths are in um;
+`scale` is the diffusive step sqrt(2 D dt) per axis; paths are relative to the point before their
+first one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ NORMAL, DIRECTED, CONFINED, SUBDIFFUSIVE = range(len(MOTIONS))
 
 
 class Track(NamedTuple):
-    """One track, seen at every frame."""
+    """One track with a point in every frame."""
 
     point: Floats  # (n, ndim) um
-    label: NDArray[np.int8]  # (n,) index into MOTIONS: how the point was reached
-    diffusion: Floats  # (n,) um2/s of that behaviour
+    label: NDArray[np.int8]  # (n,) index into MOTIONS: motion that led to the point
+    diffusion: Floats  # (n,) um2/s, of this motion
     time_s: Floats  # (n,) since its first point
 
 
@@ -44,7 +44,7 @@ def diffuse(rng: Dice, n: int, ndim: int, scale: float) -> Floats:
 
 @njit()
 def wander(rng: Dice, n: int, velocity: Floats, persistence: float) -> Floats:
-    """Velocities (n, ndim) that keep the speed; <u.u'> = exp(-frames / persistence)."""
+    """Velocities (n, ndim) of constant speed; <u.u'> = exp(-frames / persistence)."""
     ndim = len(velocity)
     path = np.empty((n, ndim))
     if not np.isfinite(persistence):
@@ -72,9 +72,9 @@ def accumulate(step: Floats) -> Floats:
 
 @njit()
 def confine(rng: Dice, n: int, scale: float, half: Floats, start: Floats, substeps: int) -> Floats:
-    """Positions (n, ndim) inside the ellipse of half axes (ndim,), from `start` in it.
+    """Positions (n, ndim) inside the ellipse of half axes (ndim,), starting at `start`.
 
-    Of `substeps` steps a frame, one that would lead out is not made.
+    A frame has `substeps` steps; a step that would leave the ellipse is skipped.
     """
     ndim = len(half)
     path = np.empty((n, ndim))
@@ -95,7 +95,7 @@ def confine(rng: Dice, n: int, scale: float, half: Floats, start: Floats, subste
 
 @njit()
 def rotation(rng: Dice, ndim: int) -> Floats:
-    """Rotation matrix (ndim, ndim) of whole degrees: one angle in 2-D; yaw, pitch, roll in 3-D."""
+    """Rotation matrix (ndim, ndim) by whole degrees: one angle in 2-D; yaw, pitch, roll in 3-D."""
     turn = np.eye(ndim)
     for around in (2, 1, 0):
         if ndim == 2 and around < 2:
@@ -114,7 +114,7 @@ def rotation(rng: Dice, ndim: int) -> Floats:
 
 @njit()
 def turned(path: Floats, turn: Floats) -> Floats:
-    """The path (n, ndim) turned by a matrix (ndim, ndim), in place."""
+    """Rotate the path (n, ndim) by a matrix (ndim, ndim), in place."""
     ndim = path.shape[1]
     one = np.empty(ndim)
     for i in range(len(path)):
@@ -128,7 +128,7 @@ def turned(path: Floats, turn: Floats) -> Floats:
 
 @njit()
 def direction(rng: Dice, ndim: int) -> Floats:
-    """A unit vector (ndim,), every direction alike."""
+    """Draw a unit vector (ndim,) of uniform direction."""
     vector = diffuse(rng, 1, ndim, 1.0)[0]
     unit: Floats = vector / math.sqrt((vector**2).sum())
     return unit
@@ -136,7 +136,7 @@ def direction(rng: Dice, ndim: int) -> Floats:
 
 @njit()
 def anywhere(rng: Dice, half: Floats) -> Floats:
-    """A point (ndim,) anywhere in the ellipse of half axes (ndim,)."""
+    """Draw a point (ndim,) uniformly in the ellipse of half axes (ndim,)."""
     ndim = len(half)
     point: Floats = direction(rng, ndim) * half * random(rng) ** (1 / ndim)
     return point

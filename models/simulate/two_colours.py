@@ -1,4 +1,4 @@
-"""Two colours: simulated viruses whose second colour comes off, with the truth."""
+"""Simulated viruses in two colours, which lose the second colour on uncoating, with their truth."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from livespt.models.simulate.tracks import Tracks
 from livespt.models.simulate.virus_entry import simulate_entry
 
-FRAMES = (60, 200)  # of a track
-BEGIN = 60  # tracks start in one of the first frames
-DEPTH = 0.15  # of the sample, sides
+FRAMES = (60, 200)  # length of a track
+BEGIN = 60  # first frames in which tracks start
+DEPTH = 0.15  # depth of the sample, in units of its side
 ALONE = 0.1  # share of particles that never had a second colour
-DRIFT_UM = 0.05  # a frame, of a coat that stays behind
+DRIFT_UM = 0.05  # drift per frame of a coat that stays behind
 
 
 class ChannelSpots(NamedTuple):
-    """Localizations in one channel, rows in no order."""
+    """Localizations in one channel, in random order."""
 
     frame: NDArray[np.int64]
     particle: NDArray[np.int64]
@@ -26,16 +26,16 @@ class ChannelSpots(NamedTuple):
 
 
 class TwoColours(NamedTuple):
-    """Both channels, and what is true of the particles in the first."""
+    """Both channels, and the truth of the particles in the first one."""
 
     first: ChannelSpots
     second: ChannelSpots
-    change: dict[int, int]  # frame in which the particle is alone; -1: never
-    alone: set[int]  # those that never had a partner
+    change: dict[int, int]  # first frame in which the particle is alone; -1: never
+    alone: set[int]  # particles that never had a partner
 
 
 class _Camera:
-    """Collects localizations of one channel, with errors and misses."""
+    """Collects localizations of one channel, with errors and missed points."""
 
     def __init__(self, rng: np.random.Generator, error: Any, shift: Any, missed: float) -> None:
         self.rng, self.error, self.shift, self.missed = rng, error, shift, missed
@@ -65,32 +65,32 @@ def two_colours(
     strangers: float = 0.5,
     dt_s: float = 4.2,
 ) -> TwoColours:
-    """Viruses that enter a cell (`simulate_entry`), seen in two channels.
+    """Simulate viruses that enter a cell (`simulate_entry`), in two channels.
 
     Parameters
     ----------
     seed : int
     n, ndim : int
-        Viruses, and dimensions. One in ten has no second colour.
+        Number of viruses, and of dimensions. One virus in ten has no second colour.
     side_um : float
-        Of the field they start in.
+        Side of the field in which they start.
     offset_um : (z, y, x)
-        Chromatic: to add to the second channel (z in three dimensions).
+        Chromatic offset of the second channel (z in three dimensions only).
     error_um : float
-        Localization, per axis, in both.
+        Localization error per axis, in both channels.
     missed : float
-        Share of localizations that are missing, in both.
+        Share of localizations that are missed, in both channels.
     fragments : float
-        Share of coats whose track breaks in two.
+        Share of coats whose track is broken in two.
     strangers : float
-        Particles of the second colour alone, times `n`.
+        Number of particles that have only the second colour, divided by `n`.
     dt_s : float
         Frame interval.
 
     Returns
     -------
     TwoColours
-        Of coats that came off, half are gone; the others stay where they were and drift.
+        Half of the coats that come off disappear; the others stay where they were, and drift.
     """
     rng = np.random.default_rng((seed, n))
     tracks, others = (
@@ -126,6 +126,6 @@ def two_colours(
 
 
 def _placed(rng: np.random.Generator, tracks: Tracks, i: int, size: Any) -> tuple[Any, Any]:
-    """Track i somewhere in the field, from one of the first frames on."""
+    """Track i at a random position in the field, from one of the first frames on."""
     own = slice(tracks.offset[i], tracks.offset[i + 1])
     return tracks.frame[own] + rng.integers(BEGIN), tracks.point[own] + rng.random(3) * size

@@ -16,10 +16,10 @@ from livespt.models.simulate.tracks import Tracks, blur, check_lengths, collect,
 
 
 class Entry(NamedTuple):
-    """Ranges of the entry story, drawn log-uniformly for each track.
+    """Ranges of virus entry, from which each track is drawn (log-uniformly unless stated).
 
-    D of the engulfed particle is the unit of the other diffusion coefficients; `pull` and the
-    two `room`s are in diffusive steps sqrt(2 D dt) of their own behaviour.
+    The D of the engulfed particle is the unit of the other diffusion coefficients. `pull` and the
+    `room`s are in diffusive steps sqrt(2 D dt) of their motion.
     """
 
     diffusion: tuple[float, float] = (5e-4, 2e-2)  # um2/s, engulfed
@@ -42,7 +42,7 @@ ENTRY = Entry()
 
 
 def _escaped(rng: Generator, diffusion: float, ndim: int, dt_s: float, entry: Entry) -> Behaviour:
-    """What an uncoated particle does: mostly free, sometimes in a large room or a mesh."""
+    """Draw the motion after uncoating: mostly free, sometimes weakly confined or subdiffusive."""
     motion = int(rng.choice([NORMAL, CONFINED, SUBDIFFUSIVE], p=[0.6, 0.25, 0.15]))
     faster = diffusion * log_uniform(rng, *entry.release)
     if entry.after is not None:
@@ -56,7 +56,7 @@ def _escaped(rng: Generator, diffusion: float, ndim: int, dt_s: float, entry: En
 def _entry(
     rng: Generator, n: int, uncoating: float, midway: float, ndim: int, dt_s: float, entry: Entry
 ) -> tuple[Track, int, float]:
-    """One virus, the frame at which it uncoats, and the diffusive step when engulfed, um."""
+    """Draw one virus, the frame at which it uncoats, and its diffusive step when engulfed, um."""
     diffusion = log_uniform(rng, *entry.diffusion)
     uncoat = -1
     if rng.random() < uncoating:
@@ -100,18 +100,19 @@ def simulate_entry(
     entry: Entry = ENTRY,
     first: int = 0,
 ) -> Tracks:
-    """Viruses that enter a cell; most of them uncoat.
+    """Simulate viruses that enter a cell; most of them uncoat.
 
-    A virus diffuses on the membrane (normal), is engulfed (confined or subdiffusive), then is
-    carried (directed) with pauses (engulfed again) until it uncoats: from that frame on it moves
-    several times faster and mostly freely. The others are engulfed and carried to the end.
+    A virus diffuses on the membrane (normal) and is engulfed (confined or subdiffusive). It is then
+    transported (directed), with pauses (like engulfed), until it uncoats. From this frame on it
+    moves several times faster, and mostly freely. Viruses that do not uncoat are engulfed and
+    transported until the end.
 
     The stages are those of rotavirus entry (DeepSPT paper, figure 3a; its two-colour movies have a
-    frame every 4.2 s). The ranges are ours, wider than the one imitation of uncoating that goes
-    with the paper, whose tutorial glues D of 2e-3 to 5e-3 to 5e-3 to 9e-3 um2/s and grows axes of
-    confinement from 0.05-0.25 to 0.15-0.35 um, alpha from 0.3-0.5 to 0.5-0.7: a ratio of D of 2,
-    below `Entry.release`, which `Entry.after` can have. Dwell times of the stages in a cell are
-    not known to us in frames: they are drawn over a decade.
+    frame every 4.2 s). The ranges are assumptions of this project, and wider than the simulation of
+    uncoating in the tutorial of that paper: there D increases from 2e-3..5e-3 to 5e-3..9e-3 um2/s,
+    the axes of confinement from 0.05..0.25 to 0.15..0.35 um, and alpha from 0.3..0.5 to 0.5..0.7.
+    Its ratio of D of 2 is below `Entry.release`; `Entry.after` can reproduce it. The durations of
+    the stages in frames are unknown, so they are drawn over a decade.
 
     Parameters
     ----------
@@ -122,16 +123,16 @@ def simulate_entry(
     dt_s : float
         Frame interval.
     uncoating : float
-        Share that uncoats.
+        Share of the viruses that uncoat.
     midway : float
-        Share that is engulfed already when its track begins.
+        Share of the viruses that are already engulfed when their track begins.
     entry : Entry
-        The ranges.
+        Ranges of the parameters.
 
     Raises
     ------
     SettingError
-        Lengths or dimensions that cannot be.
+        Lengths or dimensions are out of range.
     """
     lengths = (n_frames, n_frames) if isinstance(n_frames, int) else n_frames
     check_lengths(ndim, lengths)

@@ -20,9 +20,9 @@ def link_points(
     memory: int = 0,
     **settings: Any,
 ) -> NDArray[np.int64]:
-    """Track id, (n,), of points in any order: (n,) frame numbers, (n, 2 or 3) coordinates.
+    """Track ids (n,) of points in any order, from frame numbers (n,) and coordinates (n, 2 or 3).
 
-    `settings` are further ones of `Linker`.
+    `settings` are further arguments of `Linker`.
     """
     linker = Linker(search_range, memory, points.shape[1], **settings)
     order = np.argsort(frames, kind="stable")
@@ -40,7 +40,7 @@ def link_points(
 
 
 def _correct(track: NDArray[np.int64], frames: NDArray[np.int64], moves: Iterable[Moves]) -> None:
-    """Rename the points so far as corrections of their links have it."""
+    """Apply corrections of links to the ids of the points so far."""
     for move in moves:
         tail = track[np.searchsorted(frames, move.frame) :]
         tail[:] = rename(tail, move.track, move.other)

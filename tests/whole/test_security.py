@@ -123,19 +123,19 @@ def test_parts_in_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     options = {"save_as_external_data": True, "location": "w.bin", "size_threshold": 10}
     onnx.save(model, tmp_path / "a.onnx", **options)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match="parts of it lie in other files"):
+    with pytest.raises(ModelError, match="parts of it are in other files"):
         session.open_session(with_card(tmp_path / "a.onnx"), "cpu")
 
 
 FIELD = {"domain": b"\x42\x07\x0a\x03foo\x10\x01", "opset 99": b"\x42\x02\x10\x63"}
 NO_MODELS = {
     "empty": (b"", "no operator set"),
-    "text": (b"no model at all", "no ONNX"),
+    "text": (b"no model at all", "not an ONNX"),
     "cut": (b"\x42\x7f\x10", "in the middle of a field"),
-    "a number without an end": (b"\xff" * 12, "without an end"),
+    "a number without an end": (b"\xff" * 12, "does not end"),
     "operators of others": (FIELD["domain"], "not those of ONNX"),
     "a later operator set": (FIELD["opset 99"], "operator set 99"),
-    "a number for a graph": (b"\x38\x01", "where a message is due"),
+    "a number for a graph": (b"\x38\x01", "in place of a message"),
 }
 
 
@@ -165,7 +165,7 @@ def test_graphs_inside_graphs_have_an_end() -> None:
 
 CARDS: dict[str, tuple[str, str]] = {
     "nested": ("[" * 200_000, "is not JSON"),
-    "no number": ('{"seed": NaN}', "no number of JSON"),
+    "no number": ('{"seed": NaN}', "not a number in JSON"),
     "huge": (" " * (MAX_BYTES + 1), "larger than"),
     "a long number": ('{"seed": ' + "9" * 5000 + "}", "is not JSON"),
     "null": ("null", "lacks name"),
@@ -175,7 +175,7 @@ VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "a lag to fill memory": ({"lag": 10**12}, "'lag' must be a whole number"),
     "true for a number": ({"cutoff": True}, "'cutoff'"),
     "one number of two": ({"sigma_px": [1.0]}, "'sigma_px' must be a list of 2 numbers"),
-    "falling": ({"sigma_px": [2.0, 1.0]}, "'sigma_px' must rise"),
+    "falling": ({"sigma_px": [2.0, 1.0]}, "'sigma_px' must be two increasing"),
     "text for an object": ({"input": "uint16"}, "'input' must be an object"),
     "a name of its own kind": ({"name": ["a"]}, "'name' must be text"),
     "an unknown task": ({"task": "steer"}, "'task' must be one of"),
@@ -295,7 +295,7 @@ HOSTILE_SETTINGS = {
 @pytest.mark.parametrize("case", HOSTILE_SETTINGS)
 def test_a_replay_takes_no_settings_that_no_run_has(case: str) -> None:
     assert stored_settings(start(settings=settings()), 30) == Settings()
-    with pytest.raises(InputError, match="settings that no analysis can have"):
+    with pytest.raises(InputError, match="has invalid settings"):
         stored_settings(start(settings=settings(**HOSTILE_SETTINGS[case])), 30)
 
 

@@ -1,4 +1,4 @@
-"""Settings: TOML files and `key=value` words, checked against what a command knows."""
+"""Settings from TOML files and `key=value` arguments, checked against the options of a command."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
 
 
 def check(keys: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Refuse the first key that is not known.
+    """Raise SettingError for the first unknown key.
 
     Raises
     ------
     SettingError
-        Naming the key, where it was seen and the nearest known one.
+        It names the key, its source and the most similar known key.
     """
     names = sorted(known)
     for key in keys:
@@ -33,13 +33,13 @@ def read_toml(
 ) -> dict[str, Any]:
     """Return the settings of `command` in a TOML file.
 
-    They stand in a table named as the command or, in a file for one command, at the top; tables of
-    `others`, further commands, are passed over.
+    They are in a table with the name of the command or, in a file for one command, at the top
+    level. Tables of `others`, which are further commands, are ignored.
 
     Raises
     ------
     SettingError
-        No such file, no TOML, or a key that the command does not know.
+        The file does not exist or is not TOML, or the command does not know a key.
     """
     try:
         with path.open("rb") as file:
@@ -47,7 +47,7 @@ def read_toml(
     except OSError as error:
         raise SettingError(f"cannot read settings '{path}': {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"'{path}' is no TOML file: {' '.join(str(error).split())}") from error
+        raise SettingError(f"'{path}' is not TOML: {' '.join(str(error).split())}") from error
     table = tables.get(command)
     if not isinstance(table, dict):
         table = {key: value for key, value in tables.items() if key not in others}

@@ -1,10 +1,11 @@
-"""Baselines: what DeepSPT was compared with, and a small DeepSPT, on the same tracks as ours.
+"""Baselines of the segmenter, from the comparison in the DeepSPT paper, on the same tracks.
 
-- rolling MSD: the exponent of the mean squared displacement in a window, three motions by two
-  thresholds, as the DeepSPT paper has it; nothing to train;
-- an LSTM on windows, and a U-Net on whole tracks (`models.networks.baselines`), trained here
-  for minutes on the DeepSPT set, as many tracks in 2-D as in 3-D: the very set they are judged on,
-  in raw micrometres. The shipped segmenter learns harder tracks, too, and without units.
+- Rolling MSD: the exponent of the mean squared displacement in a window, and three motions by two
+  thresholds, as in that paper. It needs no training.
+- An LSTM on windows, and a U-Net on whole tracks (models/networks/baselines.py). They are trained
+  here for minutes on the DeepSPT set, half in 2-D and half in 3-D, in micrometres. This is the set
+  on which they are evaluated, while the shipped segmenter is also trained on harder tracks, and
+  without units.
 """
 
 from __future__ import annotations
@@ -36,21 +37,21 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MSD_POINTS = 10  # of the rolling window
-SLOW, FAST = 0.7, 1.3  # exponents: up to the first subdiffusive, from the second on directed
-NOTHING = 1e-12  # um2: the MSD of a particle that does not move, which has no logarithm
-WINDOW, STRIDE = 30, 10  # points that the LSTM sees, and of these in the middle that it labels
+SLOW, FAST = 0.7, 1.3  # exponents below which motion is subdiffusive, and above which directed
+NOTHING = 1e-12  # least MSD, so that particles that do not move have a logarithm, um2
+WINDOW, STRIDE = 30, 10  # points of a window of the LSTM; points in its middle that it labels
 POOL = 1000  # tracks made at a time
-SORTED = 1.5  # lengths of a batch are within this factor: little padding, yet no two batches alike
-READ = 60_000  # points that are read together
+SORTED = 1.5  # factor between the lengths in a batch: little padding, but batches still vary
+READ = 60_000  # points in a batch for prediction
 
 
 class BaselinePlan(NamedTuple):
-    """How one network is trained."""
+    """Settings for the training of one network."""
 
-    name: str  # in the table
+    name: str  # name in the table
     steps: int
-    batches: int  # that a pool is cut into
-    rate: float  # highest learning rate
+    batches: int  # number of batches of a pool
+    rate: float  # greatest learning rate
 
 
 PLANS = {
@@ -62,8 +63,8 @@ PLANS = {
 def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path | None) -> None:
     """Add the baselines to the tables of `evaluate_segmenter(tracks=tracks, seed=seed)`.
 
-    Only to those of the DeepSPT set. Networks that `folder` does not hold are trained first; no
-    folder: all, and none is kept.
+    This concerns only the tables of the DeepSPT set. Networks that are not in `folder` are trained
+    first; without a folder, all are trained and none is kept.
     """
     if folder is None:
         with TemporaryDirectory() as short_lived:
@@ -76,7 +77,8 @@ def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path | None
 
 def judge(known: Tracks, folder: Path) -> list[dict[str, Any]]:
     """A row of `motion_scores` for each baseline; `folder` holds the networks."""
-    certain = motion_scores(rolling_msd(known), known, 0.0) | {"ece": None}  # it gives no chances
+    # the rolling MSD gives no probabilities, so it has no calibration error
+    certain = motion_scores(rolling_msd(known), known, 0.0) | {"ece": None}
     rows = [{"reading": "rolling MSD"} | certain]
     for kind, plan in PLANS.items():
         net, told = load(kind, folder)
@@ -86,10 +88,10 @@ def judge(known: Tracks, folder: Path) -> list[dict[str, Any]]:
 
 
 def rolling_msd(known: Tracks) -> NDArray[np.float32]:
-    """Motions (total, 4), one of them certain, from the exponent around every point.
+    """Motions (total, 4), one of them with probability 1, from the exponent around every point.
 
-    Never confined: the method has three motions. Points are taken as one frame apart, as those of
-    the DeepSPT set are.
+    The method has three motions, not the confined one. Points are assumed to be one frame apart, as
+    in the DeepSPT set.
     """
     alpha = exponents(known.offset, known.point, MSD_POINTS)
     motion = np.select([alpha <= SLOW, alpha >= FAST], [SUBDIFFUSIVE, DIRECTED], NORMAL)
@@ -101,8 +103,8 @@ def rolling_msd(known: Tracks) -> NDArray[np.float32]:
 def exponents(offset: Ints, point: Floats, window: int) -> Floats:
     """Slope (total,) of log MSD against log lag in the `window` points around each.
 
-    Lags count from 1 to all that the window holds. Near the ends of a track the window stays
-    inside; with fewer than three points there is no slope, and 1 stands for it.
+    All lags of the window are used. Near the ends of a track, the window is shifted to stay inside.
+    With fewer than three points there is no slope, and the result is 1.
     """
     alpha = np.ones(len(point))
     for i in range(len(offset) - 1):
@@ -125,18 +127,18 @@ def exponents(offset: Ints, point: Floats, window: int) -> Floats:
 
 
 class Runs(NamedTuple):
-    """Rows of tracks that a network sees together, and which of them it labels."""
+    """Ranges of rows that a network processes, and ranges that it labels."""
 
-    low: Ints  # (m,) sees rows low:high
+    low: Ints  # (m,) it processes the rows low:high
     high: Ints
-    begin: Ints  # (m,) labels rows begin:end
+    begin: Ints  # (m,) it labels the rows begin:end
     end: Ints
 
 
 def runs_of(kind: str, offset: Ints) -> Runs:
     """Windows for the "lstm", whole tracks for the "unet"; every row is labelled once.
 
-    At the ends of a track the window stays inside.
+    At the ends of a track, the window is shifted to stay inside.
     """
     low, high = offset[:-1], offset[1:]
     if kind == "unet":
@@ -151,11 +153,11 @@ def runs_of(kind: str, offset: Ints) -> Runs:
 
 
 def inputs_of(kind: str, known: Tracks) -> NDArray[np.float32]:
-    """What the networks are told of every point, raw um.
+    """Input of the networks for every point, in um.
 
-    "lstm" (total, 4): displacement from the point before (z, y, x) and its length. "unet"
-    (total, 5): place from the first point of the track, that length, and the dot product with the
-    displacement before it. What needs points before the first is 0.
+    For "lstm" (total, 4) it is the displacement from the previous point (z, y, x) and its length.
+    For "unet" (total, 5) it is the position relative to the first point of the track, this length,
+    and the dot product with the previous displacement. Values that need earlier points are 0.
     """
     first = known.offset[:-1]
     move = np.diff(known.point, axis=0, prepend=known.point[:1])
@@ -170,7 +172,7 @@ def inputs_of(kind: str, known: Tracks) -> NDArray[np.float32]:
 
 
 def side_by_side(low: Ints, high: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """Rows (T, m) of runs beside each other, and where they are no padding."""
+    """Rows (T, m) of padded ranges, and a mask that is false in padding."""
     k = np.arange((high - low).max())[:, None]
     there = k < high - low
     return np.where(there, low + k, 0), there
@@ -203,13 +205,13 @@ def read(net: WindowLSTM | UNet, kind: str, known: Tracks) -> NDArray[np.float32
 
 
 class Feed:
-    """Batches to learn from; none holds a track of another pool."""
+    """Batches for training; the tracks of a batch belong to one pool."""
 
     def __init__(self, kind: str, seed: int) -> None:
         self._kind, self._seed, self._number = kind, seed, -1
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs (T, B, inputs), where they are no padding (T, B), motions (T, B) or -1."""
+        """Inputs (T, B, inputs), mask (T, B) that is false in padding, motions (T, B) or -1."""
         import torch
 
         number, k = divmod(step, PLANS[self._kind].batches)
@@ -236,7 +238,7 @@ class Feed:
 
 
 def tracks_of(seed: int, first: int, n: int) -> Tracks:
-    """`n` tracks of the DeepSPT set, half of them in 3-D: those of `train segmenter`'s mix."""
+    """Simulate `n` tracks of the DeepSPT set, half of them in 3-D, as in `train segmenter`."""
     parts = [
         simulate_tracks(n // 2, seed * 10 + kind, ndim=ndim, first=first)
         for kind, ndim in enumerate((2, 3))
@@ -245,9 +247,9 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
 
 
 def train_baselines(folder: Path, steps: int | None = None, seed: int = 1) -> None:
-    """Train the networks that `folder` does not hold yet: `lstm.pt`, `unet.pt`.
+    """Train the networks `lstm.pt` and `unet.pt`, unless they are in `folder`.
 
-    `steps` are the optimizer's for each, if not those of `PLANS`. Without torch: MissingError.
+    `steps` replaces the number of steps in `PLANS`. Without torch, it raises MissingError.
     """
     choose_device("cpu")
     folder.mkdir(parents=True, exist_ok=True)
@@ -257,7 +259,7 @@ def train_baselines(folder: Path, steps: int | None = None, seed: int = 1) -> No
 
 
 def _train(kind: str, path: Path, steps: int, seed: int) -> None:
-    """Train one network and write it to `path`, with what the table says of it."""
+    """Train one network and write it to `path`, with its description for the table."""
     import torch
 
     torch.set_num_threads(THREADS)
@@ -283,7 +285,7 @@ def _train(kind: str, path: Path, steps: int, seed: int) -> None:
 
 
 def load(kind: str, folder: Path) -> tuple[WindowLSTM | UNet, dict[str, Any]]:
-    """The network of that kind in `folder`, and what the table says of it."""
+    """Load the network of this kind from `folder`, and its description for the table."""
     import torch
 
     path = folder / f"{kind}.pt"

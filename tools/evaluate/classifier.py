@@ -1,11 +1,12 @@
-"""Evaluation of task classifiers: DeepSPT's two-class test beside what is possible, and cost.
+"""Evaluate user classifiers: the two-class test of DeepSPT, the best possible accuracy, and cost.
 
-Two classes of simulated tracks differ in nothing but D, log-normal in each with the same spread.
-Overlap: the overlap coefficient of the two densities of D, the integral of the smaller one. Whoever
-knows D of each track exactly is right in 1 - overlap / 2 of them and nobody can do better, so at 57
-% no more than 71.5 %. (The paper states 76 % there and does not define its overlap. If it is the
-part that 95 % intervals of D share, 57 % is an overlap coefficient of 40 %, limit 80 %: `shared`.)
-Who sees the track alone knows D less well; of normal diffusion that limit is exact, too.
+Two classes of simulated tracks differ only in D, which is log-normal with the same spread in each.
+The overlap is the overlap coefficient of the two densities of D, the integral of the smaller one.
+An observer who knows the D of each track exactly has the best possible accuracy, 1 - overlap / 2,
+which is 71.5 % at an overlap of 57 %. (The paper states 76 % there and does not define its overlap.
+If it is the common part of the 95 % intervals of D, see `shared`, 57 % corresponds to an overlap
+coefficient of 40 %, with a limit of 80 %.) An observer of the track alone knows D less precisely;
+for normal diffusion, this limit is computed exactly as well.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from livespt.tools.train.classifier_fit import Samples
 Floats = NDArray[np.float64]
 
 OVERLAPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.48, 0.57)
-APART = 8.0  # spreads between the classes of no overlap (6e-5)
+APART = 8.0  # distance of the classes for overlap 0 (in fact 6e-5), in spreads
 SPREAD = 0.5  # standard deviation of ln D in a class
 DIFFUSION, DT_S = 0.05, 0.1  # median D of the slower class, um2/s; frame interval
-ERROR_UM = 0.01  # localization; the step of the median D is 0.1 um
-POINTS = (30, 200)  # of a track, log-uniform
-STRETCH = (15, 60)  # frames of one behaviour of mixed tracks
-SETS = ("normal", "mixed")  # one behaviour, or the four in turn
+ERROR_UM = 0.01  # localization error; the step of the median D is 0.1 um
+POINTS = (30, 200)  # range of the number of points of a track, log-uniform
+STRETCH = (15, 60)  # duration of one motion in mixed tracks, frames
+SETS = ("normal", "mixed")  # tracks with one motion, or with all four
 MSD = {"msd alpha": ("alpha",), "msd D": ("D",), "msd alpha and D": ("alpha", "D")}
 GRID = np.arange(-12, 12, 0.01) * SPREAD  # of ln D, to integrate over
 WINDOW, LIVE = 30, 1000  # of the cost: points, tracks
@@ -57,13 +58,13 @@ class Two(NamedTuple):
     tracks: Tracks  # their `diffusion` is the D of the track
     label: NDArray[np.int64]  # (n,)
     log_d: Floats  # (n,) ln(D / DIFFUSION)
-    apart: float  # between the two means of ln D
+    apart: float  # distance of the two means of ln D
 
 
 def evaluate_classifier(
     tracks: int = 1000, folds: int = 5, seed: int = 0, learner: str = "linear"
 ) -> dict[str, Any]:
-    """Accuracy in the two-class test at every overlap, for features and limits; milliseconds."""
+    """Accuracy in the two-class test at every overlap, limits of accuracy, and cost."""
     segmenter = Segmenter(provider="cpu")
     result: dict[str, Any] = {}
     for name in SETS:
@@ -79,7 +80,7 @@ def evaluate_classifier(
 def one_overlap(
     segmenter: Segmenter, overlap: float, n: int, folds: int, seed: int, learner: str, name: str
 ) -> dict[str, Any]:
-    """A row of the table: limits, what the best rules reach on these very tracks, and features."""
+    """A row of the table: limits, accuracy of the best rules on these tracks, and of features."""
     two = two_classes(n, overlap, seed, mixed=name == "mixed")
     middle = two.apart / 2
     known = float(((two.log_d > middle) == two.label).mean())
@@ -112,7 +113,7 @@ def one_overlap(
 
 
 def two_classes(n: int, overlap: float, seed: int, *, mixed: bool) -> Two:
-    """`n` tracks, half of each class; `mixed`: stretches of the four behaviours, each of that D."""
+    """Simulate `n` tracks, half of each class; `mixed` ones have all four motions at the same D."""
     apart = distance(overlap)
     label = np.arange(n) % 2
     log_d, size = np.empty(n), np.empty(n, np.int64)
@@ -150,20 +151,20 @@ def two_classes(n: int, overlap: float, seed: int, *, mixed: bool) -> Two:
 
 
 def distance(overlap: float) -> float:
-    """Between the means of two normal densities of ln D with this overlap coefficient."""
+    """Distance of the means of two normal densities of ln D with this overlap coefficient."""
     if overlap <= 0:
         return APART * SPREAD
     return -2 * NormalDist().inv_cdf(overlap / 2) * SPREAD
 
 
 def shared(apart: float) -> float:
-    """Part of its 95 % interval of ln D that a class shares with the other."""
+    """Share of the 95 % interval of ln D that both classes have in common."""
     whole = 2 * NormalDist().inv_cdf(0.975) * SPREAD
     return max(0.0, 1 - apart / whole)
 
 
 def log_step(tracks: Tracks) -> Floats:
-    """ln of the D that steps of normal diffusion show, less the localization error: (n,)."""
+    """ln D (n,) estimated from steps of normal diffusion, corrected for the localization error."""
     square = (np.diff(tracks.point, axis=0) ** 2).sum(axis=1)
     first = tracks.offset[:-1]
     inside = np.ones(len(square), bool)
@@ -174,11 +175,11 @@ def log_step(tracks: Tracks) -> Floats:
 
 
 def limit_of_tracks(two: Two) -> float:
-    """Share right of the best rule given tracks of normal diffusion, without localization error.
+    """Accuracy of the best rule for tracks of normal diffusion, without localization error.
 
-    Their mean squared step tells all that there is of D: D chi2(k) / k with k = 2 (N - 1). Its
-    logarithm has the density of ln D convolved with that of ln(chi2 / k); the best rule says the
-    class of the larger density, hence is right in half the integral of that.
+    The mean squared step contains all information about D: it is D chi2(k) / k with k = 2 (N - 1).
+    The density of its logarithm is that of ln D convolved with that of ln(chi2 / k). The best rule
+    chooses the class with the larger density, so its accuracy is half the integral of this density.
     """
     spread = np.exp(-0.5 * (GRID / SPREAD) ** 2)
     shift = two.apart / (GRID[1] - GRID[0])
@@ -198,7 +199,7 @@ def limit_of_tracks(two: Two) -> float:
 
 
 def cost(seed: int, rounds: int = 30) -> list[dict[str, Any]]:
-    """Milliseconds a frame of `LIVE` tracks: features of windows, and the classifier."""
+    """Milliseconds for a frame with `LIVE` tracks: features of windows, and the classifier."""
     rows = []
     for ndim in (2, 3):
         rng = np.random.default_rng(seed)
@@ -224,7 +225,7 @@ def cost(seed: int, rounds: int = 30) -> list[dict[str, Any]]:
 
 
 def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> Task:
-    """A network that learned nothing of use: its cost is that of any."""
+    """A network with arbitrary weights, which has the cost of any other."""
     label = np.arange(len(features)) % 2
     samples = Samples(features, label, np.arange(len(features)), ("a", "b"))
     learned = classifier_fit.learn(samples, seed, "network")
@@ -241,7 +242,7 @@ def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> Task:
 def describe_real(
     path: Path, pixel_size_um: float, frame_interval_s: float
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
-    """How many tracks of a file can be described, and their features (n, 40)."""
+    """Number of tracks of a file that are long enough, and their features (n, 40)."""
     given = positions.read(path)
     segmenter = Segmenter(provider="cpu")
     rows, n = len(given.frame), len(given.offset) - 1

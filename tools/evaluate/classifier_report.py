@@ -1,4 +1,4 @@
-"""Task report: the two-class test as pictures, and distributions of the features of real tracks."""
+"""Pictures of the two-class test, and of the distributions of features of real tracks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_report(figures: dict[str, Any], folder: Path) -> list[str]:
 
 
 def _overlaps(path: Path, title: str, rows: list[dict[str, Any]]) -> None:
-    """Accuracy against overlap: limits as lines, what was reached as points."""
+    """Draw accuracy against overlap, with limits as lines and results as points."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -48,7 +48,7 @@ def _overlaps(path: Path, title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def distributions(path: Path, title: str, features: NDArray[np.float32]) -> None:
-    """A histogram of each feature over tracks (n, 40); lengths by their logarithm, as asinh."""
+    """Draw a histogram of each feature over tracks (n, 40); lengths on a logarithmic scale."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,9 +1,9 @@
-"""Evaluation of the linker: quality on simulated scenes beside other linkers, exactness, speed.
+"""Evaluate the linker: quality on simulated scenes compared with other linkers, exactness, speed.
 
-Every linker gets the same coordinates; tracks of a single spot are left out for all. Search range
-and memory are given to each at its best: the range is the 99.9 % quantile of the particles' true
-steps, times the factor of `FACTORS` with which that linker scored best in JSC_theta on development
-scenes (`tune`), whose seeds this evaluation never uses.
+Every linker gets the same coordinates; tracks of a single spot are left out for all. Each linker
+has its best search range and memory. The range is the 99.9 % quantile of the true steps of the
+particles, times the factor in `FACTORS` with which this linker had the best JSC_theta on
+development scenes (`tune`). Their seeds are never used in the evaluation.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from livespt.tools.evaluate import linker_checks as checks, other_linkers
 from livespt.tools.evaluate.other_linkers import Linked
 from livespt.tools.score.tracks import TrackPoints, mistakes, score, without_short
 
-UNSEEN = 20_000  # evaluation's scenes have seeds from 100 times this on
-# missed frames that are bridged; with 3 trackpy and btrack are worse
+UNSEEN = 20_000  # seeds of evaluation scenes start at 100 times this
+# missed frames that are bridged; with 3, trackpy and btrack are worse
 MEMORY = {"livespt": 3, "trackpy": 2, "laptrack": 2, "btrack": 2, "btrack_brownian": 2}
-ERRORS = (0.05, 0.10)  # share of localizations missed, and of false ones
+ERRORS = (0.05, 0.10)  # shares of missed localizations, and equally of false ones
 TRIED = (1.0, 1.25, 1.5, 2.0, 2.5)
 LEVELS = ("low", "medium", "high")
-MOVIES = (4, 1, 1)  # of a cell: where particles are few, one exchange weighs much
-FRAMES = (100, 60, 40)  # of each movie; laptrack's time grows faster than both
-SETTINGS: dict[str, Any] = {"motion": "auto"}  # of the linker
-# times the 99.9 % quantile of steps, at low, medium and high density
+MOVIES = (4, 1, 1)  # movies at each density; with few particles, one exchange weighs much
+FRAMES = (100, 60, 40)  # frames of a movie at each density, fewer because laptrack becomes slow
+SETTINGS: dict[str, Any] = {"motion": "auto"}  # settings of our linker
+# factors of the 99.9 % quantile of steps, at low, medium and high density
 FACTORS: dict[str, dict[str, tuple[float, float, float]]] = {
     "livespt": {
         "vesicles": (1.25, 1.0, 2.0),
@@ -66,7 +66,7 @@ FACTORS: dict[str, dict[str, tuple[float, float, float]]] = {
         "microtubules": (1.5, 1.5, 1.5),
     },
 }
-REFINED = "livespt_refine"  # the row of ours with its links corrected after `checks.REFINE` frames
+REFINED = "livespt_refine"  # our linker with links reconsidered after `checks.REFINE` frames
 OURS = ("livespt", REFINED)
 MEMORY[REFINED], FACTORS[REFINED] = MEMORY["livespt"], FACTORS["livespt"]
 MEASURES = ("jsc_theta", "alpha", "beta", "jsc")
@@ -76,24 +76,24 @@ PERFECT = "(perfect links)"
 def ours(
     frame: NDArray[np.int64], points: NDArray[np.float64], search_range: float, memory: int
 ) -> NDArray[np.int64]:
-    """Track of each point, by this project's linker with its motion model."""
+    """Track of each point, by the linker of livespt with its motion model."""
     return link_points(frame, points, search_range, memory, **SETTINGS)
 
 
 def refined(
     frame: NDArray[np.int64], points: NDArray[np.float64], search_range: float, memory: int
 ) -> NDArray[np.int64]:
-    """The same with links judged once more."""
+    """Track of each point, by the same linker with reconsidered links."""
     return link_points(frame, points, search_range, memory, refine=checks.REFINE, **SETTINGS)
 
 
 def linkers(judges: bool = True) -> dict[str, Linked]:
-    """All that are compared: ours first."""
+    """All linkers that are compared, with ours first."""
     return {"livespt": ours, REFINED: refined} | (other_linkers.judges() if judges else {})
 
 
 def judged(name: str, linker: Linked, movie: CrowdScene, search_range: float) -> dict[str, Any]:
-    """Measures of one linker's tracks of one scene."""
+    """Scores of the tracks of one linker in one scene."""
     begin = time.process_time()
     track = linker(movie.frame, movie.point, search_range, MEMORY.get(name, 0))
     spent = time.process_time() - begin
@@ -119,7 +119,7 @@ def largest_step(movie: CrowdScene) -> float:
 def cell(
     scenario: str, level: int, errors: float, seed: int, frames: int | None, judges: bool
 ) -> list[dict[str, Any]]:
-    """All linkers on `MOVIES[level]` scenes of a kind; the first row is of perfect links."""
+    """All linkers on `MOVIES[level]` scenes of a kind; the first row is that of perfect links."""
     density = DENSITIES[scenario][level]
     rows: dict[str, list[dict[str, Any]]] = {}
     for number in range(MOVIES[level]):
@@ -141,7 +141,7 @@ def _truth(movie: CrowdScene, *_: Any) -> NDArray[np.int64]:
 
 
 def _pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means of measures and ranges over movies, sums of counts and times."""
+    """Means of scores and ranges over movies, and sums of counts and times."""
     mean = ("range_px", *MEASURES)
     total = ("switches", "wrong_links", "tracks", "cpu_s")
     return (
@@ -152,7 +152,7 @@ def _pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a cell: JSC_theta and id switches of all, and in what ours is worse than any."""
+    """A row per kind of scene: JSC_theta and id switches of all, and where ours is not the best."""
     table = []
     cells = {(row["scenario"], row["particles"], row["errors"]) for row in rows}
     order = list(MOTION)
@@ -175,7 +175,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over all cells, and how far ours is ahead in JSC_theta."""
+    """Means over all kinds of scenes, and the lead of our linker in JSC_theta."""
     names = list(dict.fromkeys(row["linker"] for row in rows))
     mean = {
         name: {m: float(np.mean([r[m] for r in rows if r["linker"] == name])) for m in MEASURES}
@@ -203,27 +203,27 @@ def evaluate(
     length: int = 100_000,
     report: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge the linker.
+    """Evaluate the linker.
 
     Parameters
     ----------
     judges : bool
-        Beside the other linkers that are installed (most of the time goes to them).
+        Also run the other linkers that are installed, which takes most of the time.
     scenarios : tuple of str
-        Of `models.simulate.crowds`; none: all four.
+        Scenarios of crowds.py; empty: all four.
     frames : int, optional
-        Of each movie; default: `FRAMES`.
+        Frames of each movie; default: `FRAMES`.
     trackmate : Path, optional
-        Folder of TrackMate's tables to compare links with.
+        Folder of tables of TrackMate, whose links are compared.
     length : int
-        Frames of the run whose cost per frame is followed.
+        Frames of the run in which the cost per frame is measured.
     report : Path, optional
-        Folder for `linker.json` and `linker.csv`, every figure of every cell.
+        Folder for `linker.json` and `linker.csv`, which hold every figure of every scene.
     """
     other_linkers.need("scipy")  # pairs tracks
     for name in scenarios:
         if name not in MOTION:
-            raise SettingError(f"no scenario '{name}': choose of {', '.join(MOTION)}")
+            raise SettingError(f"no scenario '{name}': choose one of {', '.join(MOTION)}")
     if report is not None:
         _folder(report)
     rows = []
@@ -257,7 +257,7 @@ def tune(seed: int = 1) -> dict[str, Any]:
             movie = scene(scenario, DENSITIES[scenario][level], seed, frames=frames)
             reach = largest_step(movie)
             for name, linker in linkers().items():
-                if name == REFINED:  # has the range of ours
+                if name == REFINED:  # it has the same range as our linker
                     continue
                 found = [judged(name, linker, movie, f * reach)["jsc_theta"] for f in TRIED]
                 line = {"scenario": scenario, "density": LEVELS[level], "linker": name}

@@ -1,7 +1,7 @@
-"""Checks of the linker beside its quality: exact links, speed, restart, bad input.
+"""Checks of the linker, in addition to its quality: exactness, speed, restart, invalid input.
 
-Each returns rows that are printed. trackpy and TrackMate's tables are the judges of exactness; what
-is timed is CPU time of one thread, ours and theirs in turns within one run.
+Each check returns rows to print. Links are compared with those of trackpy and with tables of
+TrackMate. Speed is CPU time of one thread, measured for both linkers in alternation.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from livespt.stream.link.offline import link_points
 from livespt.tools.evaluate.other_linkers import by_trackpy
 
 Floats = NDArray[np.float64]
-REACH = 4.0  # px, of random scenes: trackpy raises an exception on much wider ones
-TURN = 8  # frames timed in one go: others' work must not leave our caches cold each frame
-REFINE = 4  # frames of hindsight, where links are judged once more
-TIMED = ((100, 512.0), (1000, 512.0), (10_000, 2048.0))  # particles, side of the field, px
+REACH = 4.0  # search range in random scenes, px; with much more, trackpy raises an exception
+TURN = 8  # frames timed at once, so that the caches are warm in most of them
+REFINE = 4  # frames after which links are reconsidered
+TIMED = ((100, 512.0), (1000, 512.0), (10_000, 2048.0))  # particles; side of the field, px
 
 
 def walk(
     n: int, size: float, seed: int, *, frames: int, miss: float = 0.02, ndim: int = 2
 ) -> Iterator[Floats]:
-    """Brownian particles, steps of 1 px, some missed and as many false ones in each frame."""
+    """Brownian particles with steps of 1 px; in each frame some are missed, and as many false."""
     rng = np.random.default_rng(seed)
     points = rng.uniform(0, size, (n, ndim))
     for _ in range(frames):
@@ -44,7 +44,7 @@ def walk(
 
 
 def movies() -> dict[str, tuple[list[Floats], float]]:
-    """Scenes by name, and the search range to link them with."""
+    """Scenes by name, with the search range for each."""
     found = {
         f"{n} particles": (list(walk(n, size, n, frames=frames)), REACH)
         for n, size, frames in ((10, 60, 60), (100, 200, 40), (500, 400, 20), (2000, 900, 8))
@@ -74,7 +74,7 @@ def movies() -> dict[str, tuple[list[Floats], float]]:
 
 
 def exactness(memories: tuple[int, ...] = (0, 2)) -> list[dict[str, Any]]:
-    """Links of every scene beside trackpy's."""
+    """Compare the links of every scene with those of trackpy."""
     rows = []
     for name, (movie, reach) in movies().items():
         frame = np.repeat(np.arange(len(movie)), [len(points) for points in movie])
@@ -89,17 +89,17 @@ def exactness(memories: tuple[int, ...] = (0, 2)) -> list[dict[str, Any]]:
 
 
 def _links(track: NDArray[np.int64]) -> set[tuple[int, int]]:
-    """Pairs of rows that follow each other in a track; rows are in order of their frames."""
+    """Pairs of successive rows in a track; rows are sorted by frame."""
     order = np.argsort(track, kind="stable")
     same = np.diff(track[order]) == 0
     return set(zip(order[:-1][same].tolist(), order[1:][same].tolist(), strict=True))
 
 
 def trackmate(folder: Path) -> list[dict[str, Any]]:
-    """Links beside the edges that Fiji TrackMate made of the same spots.
+    """Compare links with the edges of Fiji TrackMate for the same spots.
 
-    `folder` holds `trackmate_tracks_{without,with}_gap_closing_{spots,edges}.csv` of laptrack's
-    tests: spots linked within 15 px, gaps of one frame closed within 15 px.
+    `folder` holds `trackmate_tracks_{without,with}_gap_closing_{spots,edges}.csv` from the tests of
+    laptrack: spots linked within 15 px, and gaps of one frame closed within 15 px.
     """
     import pandas as pd
 
@@ -111,7 +111,7 @@ def trackmate(folder: Path) -> list[dict[str, Any]]:
             spots = spots.sort_values("frame", kind="stable")
             edges = pd.read_csv(f"{stem}_edges.csv")
         except OSError as error:
-            raise InputError(f"'{folder}' lacks TrackMate's tables: {error}") from error
+            raise InputError(f"'{folder}' lacks the tables of TrackMate: {error}") from error
         points = spots[["position_y", "position_x"]].to_numpy()
         track = link_points(spots["frame"].to_numpy(), points, 15.0, memory)
         name_of = spots["id"].to_numpy()
@@ -122,10 +122,10 @@ def trackmate(folder: Path) -> list[dict[str, Any]]:
 
 
 def speed(frames: int = 60, judge: bool = True, **settings: Any) -> list[dict[str, Any]]:
-    """CPU ms per frame at 100, 1000 and 10 000 particles, in turns with `trackpy.link_iter`.
+    """CPU ms per frame at 100, 1000 and 10 000 particles, in alternation with `trackpy.link_iter`.
 
-    `settings` are those of the motion model, timed beside the plain linker, and with its links
-    judged once more after `REFINE` frames.
+    The linker is timed without a motion model, with the motion model of `settings`, and with links
+    reconsidered after `REFINE` frames.
     """
     rows = []
     for n, size in TIMED:
@@ -168,7 +168,7 @@ def _timed(action: Callable[..., object], *arguments: Any) -> float:
 
 
 def subnets(**settings: Any) -> dict[str, Any]:
-    """CPU ms of frames whose 200 particles all compete with each other."""
+    """CPU ms of frames whose 200 particles all compete for the same links."""
     rng = np.random.default_rng(2)
     linker = Linker(REACH, **settings)
     times = [_timed(linker.link, number, rng.uniform(0, 24, (200, 2))) for number in range(30)]
@@ -199,7 +199,7 @@ sys.stdout.write(_after(bytes.fromhex(sys.stdin.read()), int(sys.argv[1])))
 
 
 def _after(snapshot: bytes, start: int) -> str:
-    """Digest of what a restored linker makes of the rest of a movie."""
+    """Digest of the links of a restored linker for the rest of a movie."""
     linker = Linker.restore(snapshot)
     movie = scene("receptors", 200, 3, frames=60)
     digest = hashlib.sha256()
@@ -211,7 +211,7 @@ def _after(snapshot: bytes, start: int) -> str:
 
 
 def restart(at: tuple[int, ...] = (17,), **settings: Any) -> list[dict[str, Any]]:
-    """Whether a linker that goes on in another process does what it would have done here."""
+    """Whether a linker that is restored in another process gives the same links."""
     rows = []
     for start in at:
         linker = Linker(5.0, 2, **settings)
@@ -232,7 +232,7 @@ def restart(at: tuple[int, ...] = (17,), **settings: Any) -> list[dict[str, Any]
 
 
 def bad_input(**settings: Any) -> list[dict[str, Any]]:
-    """What awkward frames do, and how long it takes."""
+    """Result and time for invalid or extreme frames."""
     rng = np.random.default_rng(5)
     some = rng.uniform(0, 512, (500, 2))
     cases: dict[str, tuple[int, ArrayLike]] = {

@@ -1,8 +1,8 @@
-"""Judges: other people's linkers, asked the same question as ours: which points are one particle.
+"""Other linkers, for comparison on the same points.
 
-trackpy (Crocker-Grier), laptrack (Jaqaman et al., Nat. Methods 5, 695 (2008), as in TrackMate) and
-btrack (Kalman filters and a Bayesian belief matrix; then its optimizer over whole tracks). None is
-installed with livespt.
+They are trackpy (Crocker-Grier), laptrack (Jaqaman et al., Nat. Methods 5, 695 (2008), as in
+TrackMate) and btrack (Kalman filters and a Bayesian belief matrix, followed by its optimizer over
+whole tracks). None of them is installed with livespt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Linked = Callable[[Ints, Floats, float, int], Ints]
 
 
 def judges() -> dict[str, Linked]:
-    """The linkers that run here, by name."""
+    """Linkers that run on this computer, by name."""
     known: dict[str, Linked] = {
         "trackpy": by_trackpy,
         "laptrack": by_laptrack,
@@ -39,21 +39,21 @@ def judges() -> dict[str, Linked]:
 
 
 def versions() -> dict[str, str]:
-    """Version of each linker, or why it does not run here."""
+    """Version of each linker, or why it does not run."""
     return {name: missing(name) or version(name) for name in ("trackpy", "laptrack", "btrack")}
 
 
 def missing(name: str) -> str | None:
-    """Why a linker does not run here."""
+    """Why a linker does not run on this computer; None if it does."""
     found = find_spec(name)
     if found is None or found.origin is None:
         return f"{name} is not installed; pip install {name}"
-    if name == "btrack":  # its compiled part asks for the newest C++ library
+    if name == "btrack":  # its compiled part needs a recent C++ library
         ending = {"darwin": "dylib", "win32": "DLL"}.get(sys.platform, "so")
         try:
             ctypes.CDLL(str(Path(found.origin).parent / "libs" / f"libtracker.{ending}"))
         except OSError as error:
-            return f"btrack does not load: {error}"
+            return f"btrack cannot be loaded: {error}"
     return None
 
 
@@ -63,12 +63,12 @@ def by_trackpy(frame: Ints, points: Floats, search_range: float, memory: int) ->
     Parameters
     ----------
     frame : (n,) int
-        Frames in order; those without points count.
+        Frames in ascending order; frames without points count as well.
     points : (n, 2 or 3)
     search_range : float
-        In the unit of the points.
+        Greatest distance of a link, in the unit of the points.
     memory : int
-        Frames that a particle may be missing.
+        Frames for which a particle may be missed.
     """
     need("trackpy")
     import trackpy
@@ -78,7 +78,7 @@ def by_trackpy(frame: Ints, points: Floats, search_range: float, memory: int) ->
         iter(_movie(frame, points)),
         search_range,
         memory=memory,
-        adaptive_stop=0.25 * search_range,  # only where it would give up (SubnetOversizeException)
+        adaptive_stop=0.25 * search_range,  # only where it would fail (SubnetOversizeException)
         adaptive_step=0.9,
     )
     tracks = [np.asarray(ids, np.int64) for _, ids in linked]
@@ -95,7 +95,7 @@ def by_laptrack(frame: Ints, points: Floats, search_range: float, memory: int) -
         "cutoff": search_range**2,
         "gap_closing_metric": "sqeuclidean",
         "gap_closing_cutoff": search_range**2 if memory else False,
-        "gap_closing_max_frame_count": memory + 1,  # counts frames from the last point on
+        "gap_closing_max_frame_count": memory + 1,  # frames since the last point
         "splitting_cutoff": False,
         "merging_cutoff": False,
     }
@@ -111,11 +111,12 @@ def by_laptrack(frame: Ints, points: Floats, search_range: float, memory: int) -
 def by_btrack(
     frame: Ints, points: Floats, search_range: float, memory: int, *, brownian: bool = False
 ) -> Ints:
-    """Track of each point, by btrack, its optimizer over whole tracks included.
+    """Track of each point, by btrack, including its optimizer over whole tracks.
 
-    Numbers without a unit are those of its `particle_config.json`; lengths, which there are
-    chosen for cells, follow the search range. `brownian`: no velocity, and the tolerant choice of
-    `accuracy` and `prob_not_assign` that random steps need (of twelve tried).
+    Numbers without a unit are those of its `particle_config.json`. Lengths, which in this file are
+    chosen for cells, are proportional to the search range. With `brownian`, there is no velocity,
+    and `accuracy` and `prob_not_assign` are as tolerant as random steps need (the best of twelve
+    choices).
     """
     need("btrack")
     from btrack import BayesianTracker
@@ -130,7 +131,7 @@ def by_btrack(
         "motion_model": _motion_model(search_range, memory, brownian),
         "hypothesis_model": _hypothesis_model(search_range, memory),
         "max_search_radius": search_range,
-        "update_method": BayesianUpdates.APPROXIMATE,  # EXACT takes minutes a frame at 1000
+        "update_method": BayesianUpdates.APPROXIMATE,  # EXACT needs minutes per frame of 1000
         "volume": tuple(zip(low[::-1].tolist(), high[::-1].tolist(), strict=True)),
     }
     track = np.full(len(frame), -1, np.int64)
@@ -142,7 +143,7 @@ def by_btrack(
         tracker.optimise(options={"tm_lim": 60_000, "msg_lev": "GLP_MSG_OFF"})
         for number, refs in enumerate(tracker.refs):
             rows = np.array(refs)
-            track[rows[rows >= 0]] = number  # below 0: points it made up to fill gaps
+            track[rows[rows >= 0]] = number  # below 0 are points that it inserts into gaps
     return track
 
 
@@ -154,7 +155,7 @@ def _motion_model(search_range: float, memory: int, brownian: bool) -> dict[str,
         "measurements": 3,
         "states": 6,
         "dt": 1.0,
-        "accuracy": min(search_range * (1.0 if brownian else 0.25), 10.0),  # more it refuses
+        "accuracy": min(search_range * (1.0 if brownian else 0.25), 10.0),  # its upper limit is 10
         "prob_not_assign": 0.1 if brownian else 0.001,
         "max_lost": memory,
         "A": move,
@@ -185,7 +186,7 @@ def _hypothesis_model(search_range: float, memory: int) -> dict[str, Any]:
 
 
 def need(name: str) -> None:
-    """Refuse to go on without a package."""
+    """Raise MissingError if a package is not installed."""
     reason = missing(name)
     if reason is not None:
         raise MissingError(reason)

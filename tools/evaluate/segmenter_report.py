@@ -1,4 +1,4 @@
-"""Motion report: the figures of a segmenter's evaluation as pictures and tables."""
+"""Report of the evaluation of a segmenter, with pictures and tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_report(figures: dict[str, Any], folder: Path) -> list[str]:
 
 
 def write_figures(figures: dict[str, Any], model: Path | None, whole: Path | None) -> None:
-    """Put `figures` on the cards of the models they are of; None: the shipped ones."""
+    """Add `figures` to the cards of their models; None: the shipped ones."""
     models = [path for path in (model, whole) if path] or [
         shipped("segmenter"),
         shipped("segmenter_whole"),
@@ -34,7 +34,7 @@ def write_figures(figures: dict[str, Any], model: Path | None, whole: Path | Non
 
 
 def _picture(name: str, figures: dict[str, Any], path: Path) -> None:
-    """Accuracy against lag, reliability, accuracy by length and by localization error."""
+    """Draw accuracy against lag, calibration, accuracy by length and by localization error."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -61,7 +61,7 @@ def _against_lag(axis: Any, rows: list[dict[str, Any]]) -> None:
         axis.plot([lag for lag, _ in live], [row[key] for _, row in live], "o-", label=key)
     for row in rows:
         if row["reading"] == "offline":
-            axis.axhline(row["accuracy"], color="grey", ls=":", label="accuracy, both ways")
+            axis.axhline(row["accuracy"], color="grey", ls=":", label="accuracy, offline")
     axis.set(xlabel="lag (frames)", ylabel="share right")
     axis.legend()
 

@@ -1,4 +1,4 @@
-"""Speed of the track simulator: tracks a second, as training draws them."""
+"""Speed of the track simulator, in tracks per second, with the tracks of the recipes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SETS: dict[str, dict[str, Any]] = {
 
 
 def evaluate(tracks: int = 2000, threads: int = 1, seed: int = 0) -> dict[str, Any]:
-    """Make `tracks` tracks of every set and say how long it took.
+    """Simulate `tracks` tracks of every set, and measure the time.
 
     Returns
     -------
     dict
-        A table with a row for each set: frames a track, tracks per second of the clock, and per
-        second of processor time, which other programs disturb less.
+        A table with a row for each set: frames per track, tracks per second of elapsed time, and
+        per second of processor time, which depends less on other programs.
     """
     table = []
     for name, how in SETS.items():

@@ -1,8 +1,8 @@
-"""Evaluate a localizer on stuck beads: how far they seem to move, against the stated precision.
+"""Evaluate a localizer on stuck beads: apparent movement compared with the reported precision.
 
-Beads that are stuck to the glass stand still but for the drift that all share. What is left of
-their steps from frame to frame, over sqrt(2), is the localization error per axis. trackpy
-localizes the same beads in the same frames; only beads that both find in all frames count.
+Beads that are stuck to the glass do not move, except for a common drift. Without the drift, their
+steps from frame to frame divided by sqrt(2) are the localization error per axis. trackpy localizes
+the same beads in the same frames; only beads that both find in all frames count.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from livespt.tools.evaluate_localizer.localizer import localize
 from livespt.tools.evaluate_localizer.other_localizers import find_trackpy, skipped
 from livespt.tools.score.spots import Floats, pair
 
-STEP_PX = 3.0  # that a stuck bead may seem to move in a frame, drift included
-LEAST = 5  # beads that tell a drift from an error
-QUARTERS = 4  # of the beads, by their stated precision
+STEP_PX = 3.0  # greatest apparent step of a stuck bead in a frame, including drift
+LEAST = 5  # least number of beads, needed to distinguish drift and error
+QUARTERS = 4  # groups of beads, by their reported precision
 
 
 class Beads(NamedTuple):
-    """What one localizer says of n beads in t frames, drift removed."""
+    """Results of one localizer for n beads in t frames, without drift."""
 
-    place: Floats  # (t, n, 2) pixels
-    stated: Floats  # (t, n, 2) precision; NaN: none
+    place: Floats  # (t, n, 2) positions, pixels
+    stated: Floats  # (t, n, 2) reported precision; NaN: none
 
 
 def evaluate(
@@ -40,24 +40,24 @@ def evaluate(
     provider: str = "cpu",
     report: Path | None = None,
 ) -> dict[str, Any]:
-    """Scatter of stuck beads and the stated precision, pixels per axis.
+    """Scatter of stuck beads and the reported precision, pixels per axis.
 
     Parameters
     ----------
     movie : recording of stuck beads, two frames or more.
     model : path of the `.onnx` file.
-    diameter : of trackpy, pixels, odd.
+    diameter : diameter for trackpy in pixels, an odd number.
     report : folder for `beads.png`.
 
     Raises
     ------
-    InputError : fewer than two frames, or too few beads that are seen in all of them.
+    InputError : there are fewer than two frames, or too few beads that are found in all of them.
     """
     from livespt.acquisition.recordings.open_movie import open_movie
 
     images = [np.asarray(frame.image) for frame in open_movie(movie)]
     if len(images) < 2:
-        raise InputError(f"{movie} has {len(images)} frame: beads must be seen in two at least")
+        raise InputError(f"{movie} has {len(images)} frame: give a movie with two or more")
     localizer = Localizer(model, provider=provider)
     found = {localizer.session.name: [localize(localizer, image) for image in images]}
     if "trackpy" not in skipped():
@@ -83,7 +83,7 @@ def evaluate(
 
 
 def same_beads(found: dict[str, list[Floats]]) -> dict[str, Beads]:
-    """The beads that all localizers find in all frames; rows y, x, dy, dx a frame each."""
+    """Beads that all localizers find in all frames, from rows y, x, dy, dx of each frame."""
     chains = {name: _chains(frames) for name, frames in found.items()}
     first, *others = ((frames[0], chains[name]) for name, frames in found.items())
     kept, partner = np.arange(first[1].shape[1]), []
@@ -94,7 +94,7 @@ def same_beads(found: dict[str, list[Floats]]) -> dict[str, Beads]:
         kept = kept[both[kept] >= 0]
         partner.append(both)
     if len(kept) < LEAST:
-        raise InputError(f"{len(kept)} beads are seen in all frames: at least {LEAST} are needed")
+        raise InputError(f"{len(kept)} beads are found in all frames: at least {LEAST} are needed")
     orders = [kept, *(both[kept] for both in partner)]
     beads = {}
     for (name, frames), order in zip(found.items(), orders, strict=True):
@@ -107,7 +107,7 @@ def same_beads(found: dict[str, list[Floats]]) -> dict[str, Beads]:
 
 
 def _chains(frames: list[Floats]) -> NDArray[np.int64]:
-    """(t, n) rows of the same bead in every frame."""
+    """Rows (t, n) of the same beads in every frame."""
     chain = np.arange(len(frames[0]))[None]
     for before, after in pairwise(frames):
         i, j = pair(before[chain[-1]], after, STEP_PX)
@@ -116,9 +116,9 @@ def _chains(frames: list[Floats]) -> NDArray[np.int64]:
 
 
 def scatter(beads: Beads) -> dict[str, float | None]:
-    """Root mean square of the steps over sqrt(2) per axis, its robust twin, the stated precision.
+    """Root mean square of the steps / sqrt(2) per axis, a robust estimate, and reported precision.
 
-    `claimed` is the root mean square of the stated precision over that of the scatter.
+    `claimed` is the root mean square of the reported precision divided by that of the scatter.
     """
     error = _steps(beads)
     stated = beads.stated[np.isfinite(beads.stated)]
@@ -135,7 +135,7 @@ def scatter(beads: Beads) -> dict[str, float | None]:
 
 
 def quarters(beads: dict[str, Beads]) -> list[dict[str, Any]]:
-    """Scatter of the beads in quarters, by the precision that the first localizer states."""
+    """Scatter of the beads in quarters, by the precision that the first localizer reports."""
     own = next(iter(beads.values()))
     if not np.isfinite(own.stated).any(axis=(0, 2)).all():
         return []
@@ -152,7 +152,7 @@ def quarters(beads: dict[str, Beads]) -> list[dict[str, Any]]:
 
 
 def _steps(beads: Beads) -> Floats:
-    """(t - 1, n, 2) steps over sqrt(2)."""
+    """Steps (t - 1, n, 2) divided by sqrt(2)."""
     return np.asarray(np.diff(beads.place, axis=0) / np.sqrt(2))
 
 

@@ -1,7 +1,7 @@
-"""Evaluate a localizer on a recording: spheres diffusing in water, against trackpy's walkthrough.
+"""Evaluate a localizer on a recording of spheres that diffuse in water, from the trackpy tutorial.
 
-`bulk_water` is trackpy's published example: the spheres' mean squared displacement must come out,
-with the same linking and the same selection.
+The result is the mean squared displacement of the spheres, with the linking and the selection of
+the tutorial, compared with the published value.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ PUBLISHED = {"exponent": 1.08, "4D_um2_s": 1.60}
 def evaluate_bulk_water(
     model_or_run: str | Path, movie: str | Path, *, write: bool = False
 ) -> dict[str, Any]:
-    """The walkthrough on `movie`, with our localizations (a run's, or a model's) for trackpy's.
+    """Repeat the tutorial on `movie`, with the localizations of a run or of a model.
 
-    Exponent and 4D (um^2/s at a lag of 1 s) of the ensemble mean squared displacement: tracks (a
-    run's own, or a model's spots linked with 5 px, memory 3) of 25 frames and more, of these the
-    spots within 3 px of trackpy's own in-focus selection, drift subtracted, a line through the
-    first 100 lags on logarithmic axes. trackpy judges only; it is no part of the localizer.
+    The result is the exponent and 4D (um^2/s, at a lag of 1 s) of the ensemble mean squared
+    displacement. Tracks are those of the run, or spots of the model linked with 5 px and memory 3.
+    Tracks of 25 frames or more are used, and of these the spots within 3 px of the in-focus
+    selection of trackpy. The drift is subtracted, and a line is fitted to the first 100 lags on
+    logarithmic axes. trackpy is used for comparison only.
     """
     from livespt.acquisition.recordings.open_movie import open_movie
 
@@ -36,7 +37,7 @@ def evaluate_bulk_water(
     path = Path(model_or_run)
     frames = [np.asarray(frame.image) for frame in open_movie(movie)]
     if frames[0].dtype != np.uint8:
-        raise InputError(f"{movie} holds {frames[0].dtype}: this judge knows bulk_water, uint8")
+        raise InputError(f"{movie} holds {frames[0].dtype}: give the bulk_water movie, uint8")
     spots = _spots_of_run(path) if path.is_dir() else _spots_of_model(path, frames)
     if not len(spots):
         raise InputError(f"{path} has no spots in {movie}")
@@ -63,7 +64,7 @@ def _spots_of_run(path: Path) -> NDArray[np.void]:
 
 
 def walkthrough(judge: Any, spots: NDArray[np.void], frames: list[NDArray[Any]]) -> dict[str, Any]:
-    """What the published analysis gives for `spots` (SPOT rows of all `frames`)."""
+    """Result of the published analysis for `spots` (SPOT rows of all `frames`)."""
     import pandas
 
     judge.quiet()
@@ -95,14 +96,14 @@ def _trackpy() -> Any:
     try:
         import trackpy
     except ImportError as error:
-        raise MissingError("this judge needs trackpy: pip install trackpy") from error
+        raise MissingError("this evaluation needs trackpy: pip install trackpy") from error
     return trackpy
 
 
 def _in_focus(judge: Any, frames: list[NDArray[Any]]) -> Any:
-    """trackpy's own localizations of dark particles in focus, as the walkthrough selects them."""
+    """Localizations by trackpy of dark particles in focus, selected as in the tutorial."""
     dark = [255 - image for image in frames]
-    with np.errstate(divide="ignore"):  # spots without mass, filtered out below
+    with np.errstate(divide="ignore"):  # spots without mass are removed below
         found = judge.batch(dark, 11, minmass=20, processes=1)
     linked = judge.filter_stubs(judge.link(found, 5, memory=3), 25).reset_index(drop=True)
     good = (linked["mass"] > 50) & (linked["size"] < 2.6) & (linked["ecc"] < 0.3)

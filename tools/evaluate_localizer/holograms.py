@@ -1,10 +1,10 @@
 """Evaluate a hologram localizer: height and polarizability of simulated spheres.
 
-Fields are those of `models.optics.holograms`: exact scattering through the objective, Gaussian
-noise within its pupil. Judge of the height is iterative refocusing on the same fields, in a region
-around the particle's true place, each method less its own mean error; judge of the polarizability
-is forward scattering itself (`holograms.polarizability`, its modulus), beside its real part, which
-is the integrated phase, and Clausius and Mossotti.
+The fields are those of optics/holograms.py: exact scattering through the objective, and Gaussian
+noise within its pupil. The height is compared with iterative refocusing of the same fields, in a
+region around the true position of the particle, without the mean error of each method. The
+polarizability is compared with forward scattering (`polarizability`, its modulus), with its real
+part, which is the integrated phase, and with Clausius and Mossotti.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from livespt.tools.train_localizer.hologram import Reference
 
 SEED = 24_000  # of evaluation fields: no training or tuning used it
 SHAPE, WITHIN_UM, SEARCH_UM, REACH_PX = (128, 128), 5.0, (-6.0, 6.0), 6.0
-NOISES = (0.02, 0.05)  # of either part, illumination 1
-REGIONS = {"region_64": 64, "region_128": 128}  # pixels that refocusing looks at
+NOISES = (0.02, 0.05)  # standard deviation of real or imaginary part; the illumination is 1
+REGIONS = {"region_64": 64, "region_128": 128}  # side of the region for refocusing, pixels
 CRITERIA = {"tamura": tamura, "peak": peak}
 RADII_UM, INDICES = (0.15, 0.2, 0.25, 0.3), (1.45, 1.5, 1.55, 1.6, 1.65)
 Floats = NDArray[np.float64]
@@ -47,16 +47,18 @@ class HologramCase(NamedTuple):
 def evaluate(
     model: str | Path, *, frames: int = 200, provider: str = "cpu", write: bool = False
 ) -> dict[str, Any]:
-    """Figures at each noise, and of polarizability over sizes and indices; `write`: on the card.
+    """Evaluate heights at each noise, and polarizabilities over sizes and refractive indices.
+
+    With `write`, the figures are added to the card.
 
     Raises
     ------
-    ModelError : not a hologram localizer.
+    ModelError : the model is not a hologram localizer.
     """
     localizer = Localizer(model, provider=provider)
     card = localizer.session.card
     if "reference" not in card or "z" not in card.get("extras", ()):
-        raise ModelError(f"{model} measures no height: make one with `livespt train hologram`")
+        raise ModelError(f"{model} measures no height: train one with `livespt train hologram`")
     m = HolographicMicroscope(**card["input"]["microscope"])
     known = Reference(card["reference"]["radius_um"], card["reference"]["refractive_index"])
     metrics: dict[str, Any] = {
@@ -83,7 +85,7 @@ def evaluate(
 def height(
     localizer: Localizer, m: HolographicMicroscope, case: HologramCase, frames: int
 ) -> dict[str, Any]:
-    """Errors along the axis (nm) and in the plane (nm), beside refocusing's; precision's truth."""
+    """Errors along the axis and in the plane (nm), errors of refocusing, and reported precision."""
     errors, rivals = [], []
     for k in range(frames):
         field, spheres = _field(case, k, m)
@@ -119,7 +121,7 @@ def height(
 def _polarizabilities(
     localizer: Localizer, m: HolographicMicroscope, known: Reference, noise: float, frames: int
 ) -> dict[str, Any]:
-    """Mean absolute errors (shares) over sizes and indices, the reference's own value taken out."""
+    """Mean relative errors over sizes and indices, relative to the reference particle."""
     laws: dict[str, Callable[[float, float], float]] = {
         "mie": lambda r, n: abs(holograms.polarizability(r, n, m)),
         "mie_real": lambda r, n: holograms.polarizability(r, n, m).real,
@@ -159,7 +161,7 @@ def _polarizabilities(
 def _field(
     case: HologramCase, k: int, m: HolographicMicroscope
 ) -> tuple[NDArray[np.complex64], list[Sphere]]:
-    """Field `k` of a kind, and the spheres in it."""
+    """Simulate field `k` of a case; return it and its spheres."""
     rng = np.random.default_rng((SEED, case.number, k))
     half = np.array(case.shape) / 2
     room = 6.0 if case.spheres == 1 else half.min() - 32
@@ -177,7 +179,7 @@ def _field(
 
 
 def _error(found: NDArray[np.void], sphere: Sphere, m: HolographicMicroscope) -> list[float]:
-    """y, x, z (nm) less the truth, claimed dz, dy (nm), polarizability; NaN: not found."""
+    """Errors of y, x, z (nm), reported dz and dy (nm), polarizability; NaN if not found."""
     away = np.hypot(found["y"] - sphere.y, found["x"] - sphere.x)
     if not len(found) or away.min() > REACH_PX:
         return [float("nan")] * 6
@@ -203,7 +205,7 @@ def _parts(field: NDArray[np.complex64]) -> NDArray[np.float32]:
 
 
 def _false(localizer: Localizer, m: HolographicMicroscope, frames: int) -> float:
-    """Detections a million pixels where there is noise alone."""
+    """Detections per million pixels in fields of noise."""
     rng = np.random.default_rng((SEED, 999))
     fields = (holograms.noise((256, 256), NOISES[0], rng, m) for _ in range(frames))
     count = sum(len(localizer(_parts(field))) for field in fields)

@@ -1,8 +1,8 @@
-"""Evaluate a localizer on simulated spots, beside the bound and other people's localizers.
+"""Evaluate a localizer on simulated spots, compared with the bound and with other localizers.
 
-Tables: `crowd` (100 and 500 spots that walk over 512 x 512 pixels), `robust` (other widths,
-backgrounds, cameras; rings, hot pixels, cosmic rays), `cases` (spots that stand apart), `speed`.
-What is wanted of the figures are the `targets`, each met or not.
+The tables are `crowd` (100 and 500 spots that diffuse on 512 x 512 pixels), `robust` (other widths,
+backgrounds and cameras; rings, hot pixels, cosmic rays), `cases` (spots at a distance from one
+another) and `speed`. `targets` states which of the required values are reached.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from livespt.tools.evaluate_localizer.speed import speed
 from livespt.tools.score import spots as accuracy
 from livespt.tools.score.spots import Floats, SpotTally
 
-SEED = 20_000  # of evaluation frames: no training or tuning used it
-TUNING = 30_000  # of the movies that the judges' thresholds are chosen on
-TUNED_ON = 4  # frames
+SEED = 20_000  # seed of evaluation frames, not used in training or tuning
+TUNING = 30_000  # seed of the movies on which thresholds of other localizers are chosen
+TUNED_ON = 4  # frames of such a movie
 WIDE = (512, 512)
 CASES = (
     SpotCase(snr=5), SpotCase(snr=7), SpotCase(snr=10), SpotCase(snr=20),
@@ -81,19 +81,20 @@ def evaluate(
     judges: bool = False,
     report: Path | None = None,
 ) -> dict[str, Any]:
-    """Figures of a localizer, tables of lines; see `spots.figures` for their meaning.
+    """Tables of figures of a localizer; `figures` of score/spots.py explains them.
 
     Parameters
     ----------
     model : path of the `.onnx` file.
-    frames : of each crowded movie and each of the `cases`; a quarter of it of each `robust` one.
-    write : put the figures, less the judges', on the model's card.
+    frames : frames of each crowded movie and of each of the `cases`; for each `robust` one a
+        quarter.
+    write : add the figures, without those of other localizers, to the card of the model.
     judges : run other localizers on the same frames.
     report : folder for `report.md` and pictures.
 
     Raises
     ------
-    ModelError : the model cannot be opened or is none for localizing.
+    ModelError : the model cannot be opened or is not a localizer.
     """
     localizer = Localizer(model, provider=provider)
     crowd, seen = _table(localizer, CROWD, frames, judges, 1)
@@ -124,7 +125,7 @@ def evaluate(
 
 
 def localize(localizer: Localizer, image: NDArray[Any]) -> Floats:
-    """y, x and their precision (n, 4) of a frame, pixels."""
+    """Positions y, x and their precision (n, 4) in a frame, pixels."""
     spots = localizer(image)
     return np.stack([spots[k].astype(np.float64) for k in ("y", "x", "dy", "dx")], axis=1)
 
@@ -138,7 +139,7 @@ def _movie(
 def _table(
     localizer: Localizer, scenes: dict[str, SpotCase], frames: int, with_judges: bool, number: int
 ) -> tuple[list[dict[str, Any]], dict[str, SpotTally]]:
-    """Lines of all scenes and localizers; the tally of ours in each scene."""
+    """Lines of all scenes and localizers, and the matches of our localizer in each scene."""
     rows, ours = [], {}
     for k, (name, case) in enumerate(scenes.items()):
         images, truth = _movie(case, frames, (SEED, number, k))
@@ -184,7 +185,7 @@ def _case(localizer: Localizer, number: int, case: SpotCase, frames: int) -> dic
 
 
 def _empty(localizer: Localizer, frames: int) -> dict[str, float]:
-    """Detections a million pixels where there is no particle."""
+    """Detections per million pixels in frames without particles."""
     found = {}
     for k, (name, case) in enumerate(EMPTY.items()):
         images, _ = movie((SEED, 999, k), case, frames)
@@ -194,7 +195,7 @@ def _empty(localizer: Localizer, frames: int) -> dict[str, float]:
 
 
 def _small(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What a card holds of them: our own lines, without what the command tells again."""
+    """Figures for the card: the lines of our localizer, without those that the command repeats."""
     kept = ("scene", "jaccard", "recall", "precision", "rmse_px", "isolated_px", "ratio", "claimed")
     own = metrics["crowd"][0]["localizer"]
     small = {

@@ -1,8 +1,9 @@
-"""Judges: other people's localizers, run on the frames that ours is judged on.
+"""Other localizers, for comparison on the same frames.
 
-trackpy's `locate` (numba engine), Picasso's `identify` and maximum likelihood fit, scikit-image's
-Laplacian of Gaussian. Each is told what an expert would know: the spots' width and the camera,
-and the threshold that does best on a movie of the same kind. They judge; livespt never needs them.
+They are `locate` of trackpy (numba engine), `identify` and the maximum likelihood fit of Picasso,
+and the Laplacian of Gaussian of scikit-image. Each is set as by an expert: it gets the width of the
+spots, the properties of the camera, and the best threshold on a movie of the same kind. livespt
+itself does not need them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from livespt.tools.score import spots as accuracy
 
 Floats = NDArray[np.float64]
 NEEDS = {"trackpy": "trackpy", "picassosr": "picasso", "scikit-image": "skimage"}
-BOX = 7  # pixels, of Picasso
+BOX = 7  # box of Picasso, pixels
 
 
 class Judge(NamedTuple):
@@ -29,30 +30,30 @@ class Judge(NamedTuple):
 
     name: str
     find: Callable[[NDArray[Any], float, int | None], Floats]
-    """(image, threshold, most) -> (n, 5): y, x, their precision, what the threshold cuts.
+    """(image, threshold, most) -> (n, 5): y, x, their precision, the quantity for the threshold.
 
-    `most`: only so many, those that a higher threshold would leave.
+    With `most`, only this number of rows, with the greatest quantity, is returned.
     """
 
 
 class Set(NamedTuple):
-    """A judge with its threshold."""
+    """A localizer with its threshold."""
 
     judge: Judge
     threshold: float
 
     def __call__(self, image: NDArray[Any]) -> Floats:
-        """y, x and their precision (n, 4), pixels."""
+        """Positions y, x and their precision (n, 4), pixels."""
         return self.judge.find(image, self.threshold, None)[:, :4]
 
 
 def skipped() -> list[str]:
-    """Packages that are not installed, whose judges are therefore left out."""
+    """Packages that are not installed, whose localizers are therefore left out."""
     return [name for name, module in NEEDS.items() if importlib.util.find_spec(module) is None]
 
 
 def judges(case: SpotCase) -> list[Judge]:
-    """Those that are installed, told of the spots' width and the camera."""
+    """Localizers that are installed, set for the width of the spots and the camera."""
     missing = skipped()
     found = []
     if "trackpy" not in missing:
@@ -66,7 +67,7 @@ def judges(case: SpotCase) -> list[Judge]:
 
 
 def tune(judge: Judge, images: list[NDArray[Any]], truth: list[Floats]) -> Set:
-    """The judge at the threshold of the best Jaccard index on a movie that is not scored."""
+    """Choose the threshold with the best Jaccard index, on a movie that is not used for scores."""
     seen = [
         judge.find(image, 0.0, 4 * max(len(at), 8)) for image, at in zip(images, truth, strict=True)
     ]
@@ -85,7 +86,7 @@ def tune(judge: Judge, images: list[NDArray[Any]], truth: list[Floats]) -> Set:
 
 
 def _top(found: Floats, most: int | None) -> Floats:
-    """The `most` rows of the highest last column, in their order."""
+    """The `most` rows with the greatest values in the last column, in their order."""
     if most is None or len(found) <= most:
         return found
     return found[np.sort(np.argsort(-found[:, -1], kind="stable")[:most])]
@@ -94,7 +95,7 @@ def _top(found: Floats, most: int | None) -> Floats:
 def find_trackpy(
     diameter: int, separation: float, image: NDArray[Any], threshold: float, most: int | None
 ) -> Floats:
-    """Centre of mass in a disc of `diameter` pixels after a bandpass; cut by the disc's mass."""
+    """Centre of mass in a disc of `diameter` pixels after a bandpass; the threshold is its mass."""
     import trackpy
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -108,7 +109,7 @@ def find_trackpy(
 
 
 def _picasso(case: SpotCase, image: NDArray[Any], threshold: float, most: int | None) -> Floats:
-    """Local maxima by net gradient, then a fit of a pixel-integrated round Gaussian, box of 7."""
+    """Local maxima by net gradient, and a fit of a pixel-integrated round Gaussian, box of 7."""
     import matplotlib
     import pandas
 
@@ -133,7 +134,7 @@ def _picasso(case: SpotCase, image: NDArray[Any], threshold: float, most: int | 
 
 
 def _fit(gaussmle: Any, spots: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Parameters x, y, ... and variances of each square; NaN where the fit divides by zero."""
+    """Parameters x, y, ... and variances of each box; NaN if the fit divides by zero."""
     try:
         theta, bound, _, _ = gaussmle(spots, 1e-3, 100, "sigma")
     except ZeroDivisionError:
@@ -145,7 +146,7 @@ def _fit(gaussmle: Any, spots: NDArray[np.float32]) -> tuple[Floats, Floats]:
 
 
 def _blobs(sigma: float, image: NDArray[Any], threshold: float, most: int | None) -> Floats:
-    """Maxima of the Laplacian of Gaussian at the spots' width; whole pixels, no precision."""
+    """Maxima of the Laplacian of Gaussian at the width of the spots; whole pixels, no precision."""
     from scipy import ndimage
     from skimage import feature
 

@@ -1,4 +1,4 @@
-"""Localizer report: the tables of an evaluation as text, and pictures of what they say."""
+"""Report of the evaluation of a localizer, with tables and pictures."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _cell(value: Any) -> str:
 
 
 def _crowd(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes: Any) -> None:
-    """A crowded frame: what is found, missed and false."""
+    """Draw a dense frame with found, missed and false spots."""
     case = scenes["500 spots, SNR 10"]
     images, truth = movie(PICTURE, case, 1)
     spots = localizer(images[0])
@@ -86,7 +86,7 @@ def _crowd(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes
 
 
 def _error(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes: Any) -> None:
-    """Error of every localizer against SNR, with the bound."""
+    """Draw the error of every localizer against SNR, with the bound."""
     counts = sorted({row["n"] for row in metrics["crowd"]})
     for n, axes in zip(counts, figure.subplots(1, len(counts), squeeze=False)[0], strict=True):
         rows = [row for row in metrics["crowd"] if row["n"] == n]
@@ -109,7 +109,7 @@ def _error(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes
 
 
 def _precision(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes: Any) -> None:
-    """Real error against the stated precision, in bins of equally many spots."""
+    """Draw the error against the reported precision, in bins of equal numbers of spots."""
     axes = figure.add_subplot()
     for name, tally in tallies.items():
         stated, error = tally.claimed.ravel(), tally.error.ravel()

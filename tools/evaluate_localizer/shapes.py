@@ -1,9 +1,10 @@
-"""Evaluate shapes: LodeSTAR trained on one image of each of five shapes, as in the paper.
+"""Evaluate LodeSTAR trained on one image of each of five shapes, as in its paper.
 
-Midtvedt et al. 2022, Fig. 1g-k (error against signal-to-noise ratio, beside the whole image's
-centroid and centre of radial symmetry) and Table 1 (which model is consistent with itself on which
-shape), on the image model of `models.render.particle_shapes`. A whole image is read as one
-particle: the mean of all cells' positions by their weights, as in the paper; so are the variances
+This repeats Fig. 1g-k of Midtvedt et al. 2022 (error against signal-to-noise ratio, compared with
+the centroid and the centre of radial symmetry of the whole image) and Table 1 (self-consistency of
+each model on each shape), with the images of particle_shapes.py. As in the paper, a whole image is
+one
+particle: its position is the weighted mean of all cells, and so are the variances
 of Table 1.
 """
 
@@ -25,18 +26,18 @@ from livespt.stream.errors import SettingError
 SEED = 20_000  # of all images: no setting was chosen by them
 SNRS = (2, 3, 5, 8, 10, 15, 20)
 CROP_SNR, CROP_PX = 10.0, 41
-CLICK_PX = 1.0  # how far the person who marks the particle misses its centre, at most, per axis
+CLICK_PX = 1.0  # greatest error per axis of the user who marks the particle
 RECIPE: dict[str, Any] = {
-    "gain": (0.2, 2.2),  # signal over noise goes as SNR: 2 to 20 are seen, the crop has 10
+    "gain": (0.2, 2.2),  # signal / noise is proportional to SNR, which is 2 to 20; 10 in the crop
     "noise": 2.0,
-    "neighbours": 0.0,  # one particle an image
+    "neighbours": 0.0,  # there is one particle in an image
     "others": 0.1,
-    "centre": "none",  # the particles lie at any angle
+    "centre": "none",  # the particles have random orientations
 }
-SEEN = np.s_[1:5]  # SNR 3 to 10: there the rivals must be beaten
-PRECISE = np.s_[3:]  # SNR 8 and more: there the error must be below PRECISE_PX
+SEEN = np.s_[1:5]  # SNR 3 to 10, at which the error must be below that of other methods
+PRECISE = np.s_[3:]  # SNR 8 and more, at which the error must be below PRECISE_PX
 PRECISE_PX = 0.1
-FACTOR, PAIR_FACTOR = 10.0, 5.0  # Table 1: other shapes' variance over the own; sphere and ellipse
+FACTOR, PAIR_FACTOR = 10.0, 5.0  # Table 1: ratio of variances; that of sphere and ellipse
 PAIR = {"sphere", "ellipse"}
 PUBLISHED = {"lodestar": [0.409, 0.135, 0.065, 0.040], "gaussian": [0.348, 0.131, 0.061, 0.032]}
 PUBLISHED_SNRS = (2, 5, 10, 20)  # of a point, public PyTorch LodeSTAR and an 11 x 11 fit, pixels
@@ -45,7 +46,7 @@ Floats = NDArray[np.float64]
 
 
 class Images(NamedTuple):
-    """Test images of one shape, as many of each SNR."""
+    """Test images of one shape, equally many of each SNR."""
 
     counts: NDArray[np.uint16]  # (n, y, x)
     centres: Floats  # (n, 2)
@@ -54,7 +55,7 @@ class Images(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """One particle an image, as a network sees it."""
+    """Predictions of a network for images of one particle each."""
 
     points: Floats  # (n, 2) y, x, pixels
     variance: Floats  # (n,) pixels^2, both axes
@@ -68,13 +69,13 @@ def evaluate(
     out: str | Path | None = None,
     seed: int = 1,
 ) -> dict[str, Any]:
-    """Train five models and judge them: RMSE (pixels per axis) by SNR, and Table 1.
+    """Train five models and evaluate them: RMSE (pixels per axis) by SNR, and Table 1.
 
     Parameters
     ----------
-    images : of all shapes and SNRs together.
-    out : folder for the models; those that lie there already are judged as they are. None: a
-        temporary one.
+    images : total number of images, over all shapes and SNRs.
+    out : folder for the models; models that are already there are evaluated as they are. None: a
+        temporary folder.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def evaluate(
     """
     each = images // (len(particle_shapes.KINDS) * len(SNRS))
     if each < 1:
-        raise SettingError(f"{images} images are none of some shapes: at least 35")
+        raise SettingError(f"{images} images are too few for all shapes and SNRs: give 35 or more")
     with tempfile.TemporaryDirectory(prefix="livespt-shapes-") as temporary:
         folder = Path(temporary if out is None else out)
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,7 @@ def test_images(kind: str, each: int) -> Images:
 
 
 def pool(field: NDArray[np.float32]) -> tuple[Floats, float]:
-    """A field (3, h', w') read as one particle: weighted mean (2,) and variance of all cells."""
+    """Weighted mean position (2,) and variance over all cells of an output (3, h', w')."""
     weight = 1 / (1 + np.exp(-np.clip(field[2].astype(np.float64), -60, 60)))
     weight /= weight.sum()
     rows, columns = (2.0 * np.arange(n) + 0.5 for n in weight.shape)
@@ -129,14 +130,14 @@ def pool(field: NDArray[np.float32]) -> tuple[Floats, float]:
 
 
 def read(localizer: Localizer, counts: NDArray[np.uint16]) -> Reading:
-    """Every image (n, y, x) as one particle; the card's constant offset is taken off."""
+    """Predict one particle for every image (n, y, x), without the constant offset of the card."""
     offset = np.array(localizer.session.card["offset_px"])
     found = [pool(localizer.field(image)[0]) for image in counts]
     return Reading(np.array([one[0] for one in found]) - offset, np.array([v for _, v in found]))
 
 
 def centroids(counts: NDArray[np.uint16]) -> Floats:
-    """(n, 2) centroid of each whole image, as in the paper's figure: background and all."""
+    """Centroids (n, 2) of whole images including background, as in the figure of the paper."""
     line = np.arange(counts.shape[-1])
     total = counts.sum(axis=(1, 2), dtype=np.float64)
     y = (counts.sum(axis=2) * line).sum(axis=1) / total
@@ -145,16 +146,16 @@ def centroids(counts: NDArray[np.uint16]) -> Floats:
 
 
 def radial_centres(counts: NDArray[np.uint16]) -> Floats:
-    """(n, 2) centre of radial symmetry of each whole image."""
+    """Centres of radial symmetry (n, 2) of whole images."""
     half = counts.shape[-1] // 2 - 1
     middle = np.array([[float(half), float(half)]])
     return np.concatenate([radial_symmetry(image, middle, float(half)) for image in counts])
 
 
 def errors_px(kind: str, points: Floats, test: Images) -> Floats:
-    """(n, 2) errors, pixels; of a crescent across its axis, and along it about a constant.
+    """Errors (n, 2), pixels; for a crescent across its axis, and along it relative to a constant.
 
-    No point on the axis of a crescent is its centre by right: any is, if it is always the same.
+    A crescent has no natural centre on its axis: any point is valid if it is always the same.
     """
     error = points - test.centres
     if kind != "crescent":
@@ -165,7 +166,7 @@ def errors_px(kind: str, points: Floats, test: Images) -> Floats:
 
 
 def _model(folder: Path, kind: str, net: str, steps: int, seed: int) -> Path:
-    """The model of a shape, trained unless it is there."""
+    """Path of the model of a shape, which is trained unless it exists."""
     import tifffile
 
     from livespt.tools.train_localizer.localizer import train
@@ -185,7 +186,7 @@ def _model(folder: Path, kind: str, net: str, steps: int, seed: int) -> Path:
 
 
 def _errors(kind: str, localizer: Localizer, reading: Reading, test: Images) -> dict[str, Any]:
-    """Root mean squared error by SNR of all methods."""
+    """Root mean square errors of all methods, by SNR."""
     methods = {
         "lodestar": reading.points,
         "centroid": centroids(test.counts),
@@ -202,7 +203,7 @@ def _errors(kind: str, localizer: Localizer, reading: Reading, test: Images) -> 
 
 
 def _refined(counts: NDArray[np.uint16], points: Floats) -> Floats:
-    """Points fitted by a Gaussian, photons counted one by one; where no fit holds as they were."""
+    """Refine points by a Gaussian fit with a gain of 1; points without a fit are kept."""
     out = points.copy()
     for image, point in zip(counts, out, strict=True):
         noise = float(np.sqrt(max(np.median(image), 0.25)))
@@ -219,7 +220,7 @@ def _converged(model: Path) -> bool:
 
 
 def _factors(variance: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Variance over that of the own shape."""
+    """Variances divided by that of the trained shape."""
     return {
         model: {kind: round(value / row[model], 2) for kind, value in row.items()}
         for model, row in variance.items()
@@ -227,7 +228,7 @@ def _factors(variance: dict[str, dict[str, float]]) -> dict[str, dict[str, float
 
 
 def _met(errors: dict[str, Any], factors: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """Which targets are reached, shape by shape."""
+    """Which targets are reached for each shape."""
     met: dict[str, Any] = {"below_rivals": {}, "below_0.1_px": {}, "table_1": {}}
     for kind, table in errors.items():
         best = np.array(table["refined" if "refined" in table else "lodestar"])

@@ -1,4 +1,4 @@
-"""Localizer speed: CPU time of a frame, beside trackpy's on the same frames."""
+"""CPU time of a localizer per frame, compared with trackpy on the same frames."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from livespt.models.localize.localizer import Localizer
 from livespt.models.render.spot_movies import SpotCase, movie
 from livespt.tools.evaluate_localizer.other_localizers import Judge, Set, judges, skipped
 
-ROUNDS = 3  # of all frames, each localizer in turn on each frame
-MASS = 800.0  # of trackpy: about half of a spot's at SNR 10
+ROUNDS = 3  # repetitions over all frames; the localizers alternate on each frame
+MASS = 800.0  # threshold of trackpy: about half the mass of a spot at SNR 10
 SEED = 30_009
 
 
 def speed(
     localizer: Localizer, images: list[NDArray[np.uint16]], beside: bool = True
 ) -> dict[str, Any]:
-    """Median times of one frame: network, peaks and sub-pixel positions, as the user calls it.
+    """Median times of one frame, including network, peaks and sub-pixel refinement.
 
     Parameters
     ----------
-    images : frames of 512 x 512, 100 spots.
-    beside : time trackpy (diameter 7, numba engine) too, frame by frame in turn.
+    images : frames of 512 x 512 pixels with 100 spots.
+    beside : also time trackpy (diameter 7, numba engine), in alternation.
     """
     localizer.warm_up((512, 512))
     calls: dict[str, Callable[[NDArray[Any]], Any]] = {"ours": localizer}

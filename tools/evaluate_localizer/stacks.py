@@ -1,9 +1,8 @@
-"""Evaluate stacks: a localizer of planes on simulated stacks, against the bound in z, y, x.
+"""Evaluate a localizer of planes on simulated stacks, compared with the bound in z, y and x.
 
-The bound (`stacks.stack_bound`) is that of a particle alone: no method, a network in three
-dimensions neither, has a smaller error where it is reached. Particles are matched to truth within
-RADIUS pixels and AXIAL axial widths, nearest first; those alone have no other within ALONE pixels
-in y and x, at any z.
+The bound (`stack_bound`) is that of an isolated particle, and no method can have a smaller error.
+Particles are matched to the truth within RADIUS pixels and AXIAL axial widths, nearest first.
+Isolated particles have no other within ALONE pixels in y and x, at any z.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from livespt.models.optics import spots as optics, stacks as optics3d
 from livespt.tools.score.movie import nearest_first
 
 Floats = NDArray[np.float64]
-SEED = 20_300  # of evaluation stacks: no tuning used it
+SEED = 20_300  # seed of evaluation stacks, not used in tuning
 SIDE = 128  # pixels
 RADIUS, AXIAL = 2.0, 1.5
 ALONE, EDGE = 8.0, 6.0  # pixels
@@ -31,14 +30,14 @@ COLUMNS = ("z", "y", "x")
 class StackCase(NamedTuple):
     """One kind of stack."""
 
-    snr: float = 5.0  # in the plane of focus, A / sqrt(A + background)
-    n: int = 12  # particles, uniform
+    snr: float = 5.0  # in the focal plane, A / sqrt(A + background)
+    n: int = 12  # number of particles, uniformly distributed
     apart_px: float = 14.0  # least distance in y and x; 0: none
-    sigma_z: float = 2.0  # planes; of a wide field what its fading in the middle amounts to
+    sigma_z: float = 2.0  # axial width, planes; in wide field, the equivalent width near focus
     planes: int = 16
-    depth: float = math.inf  # planes, of a wide field; see optics3d
-    over: float = 0.0  # axial widths: a third of them have another so far right above them
-    spread: float = 0.0  # of the logarithm of the photons
+    depth: float = math.inf  # depth of a wide field, planes; see optics/stacks.py
+    over: float = 0.0  # distance, in axial widths, of a second particle above a third of them
+    spread: float = 0.0  # standard deviation of the logarithm of the photons
     uneven: bool = False
     sigma_px: float = 1.3
     background: float = 100.0
@@ -46,7 +45,7 @@ class StackCase(NamedTuple):
 
     @property
     def fading(self) -> float:
-        """Axial width of `optics3d`, planes: a wide field has none."""
+        """Axial width for the simulation, planes; infinite in wide field."""
         return math.inf if math.isfinite(self.depth) else self.sigma_z
 
 
@@ -64,11 +63,11 @@ CASES = {
 
 
 def evaluate(model: str | Path, *, stacks: int = 20, provider: str = "cpu") -> dict[str, Any]:
-    """Recall, precision and error on simulated stacks, a row a case.
+    """Recall, precision and error on simulated stacks, one row for each case.
 
-    `over_bound_z`, `over_bound_yx`: root mean square error of particles alone over that of the
-    bound; `claimed_z`, `claimed_yx`: the claimed precision over the error, likewise; errors in
-    planes and pixels.
+    `over_bound_z` and `over_bound_yx` are root mean square errors of isolated particles divided by
+    the bound. `claimed_z` and `claimed_yx` are the reported precision divided by the error. Errors
+    are in planes and pixels.
     """
     localizer = VolumeLocalizer(model, provider=provider)
     rows = [
@@ -91,7 +90,7 @@ def stack(rng: np.random.Generator, case: StackCase) -> tuple[NDArray[np.uint16]
         one = rng.uniform(0, np.array(shape) - 1.0)
         if (np.hypot(*(points - one)[:, 1:].T) >= case.apart_px).all():
             points = np.vstack([points, one])
-    if case.over:  # pairs keep within the stack
+    if case.over:  # both particles of a pair lie in the stack
         half = 0.5 * case.over * case.sigma_z
         middle = np.clip(points[:, 0], half, case.planes - 1 - half)
         points[:, 0] = middle - half
@@ -108,7 +107,7 @@ def stack(rng: np.random.Generator, case: StackCase) -> tuple[NDArray[np.uint16]
 
 
 def matched(truth: Floats, found: Floats, sigma_z: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rows of truth (n, 3) and found (m, 3), z, y, x, that belong together, one to one."""
+    """Match truth (n, 3) and found (m, 3), z, y, x, one to one; return the rows of the pairs."""
     scale = np.array([AXIAL * sigma_z, RADIUS, RADIUS])
     square = (((truth[:, None] - found[None]) / scale) ** 2).sum(axis=2)
     pairs = nearest_first(square, square < 1)
@@ -150,7 +149,7 @@ def _case(localizer: VolumeLocalizer, number: int, case: StackCase, stacks: int)
 
 
 def _bound(case: StackCase, z: Floats, photons: Floats) -> Floats:
-    """(n, 3) planes, pixels, pixels."""
+    """Bounds (n, 3) in planes, pixels, pixels."""
     bound = optics3d.stack_bound(
         z,
         photons,
@@ -186,7 +185,7 @@ def _alone(points: Floats) -> NDArray[np.bool_]:
 
 
 def _speed(localizer: VolumeLocalizer) -> float:
-    """CPU milliseconds a stack of 16 x 256 x 256 with 48 particles (median of 5)."""
+    """CPU milliseconds for a stack of 16 x 256 x 256 with 48 particles (median of 5)."""
     image = np.tile(stack(np.random.default_rng(SEED), StackCase(snr=10))[0], (1, 2, 2))
     localizer.warm_up(image.shape)
     times = []

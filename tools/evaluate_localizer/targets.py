@@ -1,4 +1,4 @@
-"""Spot targets: what is wanted of a localizer's figures, and whether they are."""
+"""Required values of the figures of a localizer, and whether they are reached."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 JACCARD = {(100, 3): 0.96, (100, 5): 0.99, (100, 10): 0.99,
            (500, 3): 0.95, (500, 5): 0.97, (500, 10): 0.98}  # fmt: skip
-RATIO = 1.10  # error of isolated spots over the bound
-CROWDED_PX = 0.11  # error of all, 500 spots, SNR 10
-CLAIMED = 0.15  # share by which the stated precision may miss the error
+RATIO = 1.10  # error of isolated spots divided by the bound
+CROWDED_PX = 0.11  # error of all of 500 spots at SNR 10
+CLAIMED = 0.15  # relative deviation of the reported precision from the error
 MILLISECONDS = {"fast": 2.0, "crowd": 8.0}
-FASTER = 9.0  # than trackpy; in place of the milliseconds of "fast"
-LARGER = 17.0  # cost of 2048 x 2048 pixels over that of 512 x 512
-WORSE = 1.02  # error over a judge's on the same spots that counts as equal to it
+FASTER = 9.0  # speed relative to trackpy, in place of the milliseconds of "fast"
+LARGER = 17.0  # cost of 2048 x 2048 pixels divided by that of 512 x 512
+WORSE = 1.02  # error divided by that of another localizer up to which both count as equal
 
 
 def check(model: str, crowd: list[dict[str, Any]], speed: dict[str, Any]) -> list[dict[str, Any]]:
-    """Lines of `target`, `value`, `met`; the model "fast" is held to 100 spots and its speed.
+    """Lines of `target`, `value`, `met`; "fast" must reach those for 100 spots and for its speed.
 
-    Other models but "crowd" are held to everything, with the speed of "crowd".
+    All other models must reach all targets, with the speed of "crowd".
     """
     own = crowd[0]["localizer"]
     lines = []

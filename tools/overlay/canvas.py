@@ -1,4 +1,4 @@
-"""Overlay: a scene drawn by vispy, in a window or off screen."""
+"""The overlay: a scene drawn by vispy, in a window or off screen."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from livespt.tools.overlay.scene import Scene
 from livespt.tools.overlay.sheet import view
 from livespt.tools.overlay.visuals import corners, visuals
 
-SIZE = (1280, 760)  # canvas, pixels
-SMALLEST = (640, 420)  # window; vispy fails on a view without pixels
-SMOOTH = 2  # a picture is rendered so many times finer
+SIZE = (1280, 760)  # size of the canvas, pixels
+SMALLEST = (640, 420)  # least size of the window; vispy fails on a view without pixels
+SMOOTH = 2  # factor by which a picture is rendered finer, and then averaged
 
 Draw = Callable[[Scene], NDArray[np.uint8]]  # to RGB (height, width, 3)
 
@@ -36,7 +36,7 @@ class Overlay:
     Parameters
     ----------
     scene : Scene
-        The first one; later ones have tails of the same capacity.
+        The first scene; later ones must have tails of the same capacity.
     size : (int, int)
         Canvas width and height, pixels.
     app : str
@@ -44,7 +44,7 @@ class Overlay:
     show : bool
         Whether to open a window.
     smooth : int
-        Off screen, render so many times finer and average.
+        Off screen: factor by which to render finer, and then average.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Overlay:
         from vispy.visuals.text.text import FontManager
         from vispy.visuals.transforms import STTransform
 
-        set_log_level("error")  # warnings of its own surroundings, which the picture disproves
+        set_log_level("error")  # vispy warns about its environment although pictures are correct
         use(app=app)
         nodes = vispy_scene.visuals
         tails, flat = visuals()
@@ -75,7 +75,7 @@ class Overlay:
         self.smooth = smooth
         if show:
             self.canvas.native.setMinimumSize(*SMALLEST)
-        self._fonts = FontManager()  # one for all texts: it draws every letter once, slowly
+        self._fonts = FontManager()  # shared by all texts, because it renders letters slowly
         self.visibility = Visibility()
         self.view = vispy_scene.ViewBox(parent=self.canvas.scene)
         self.view.camera = vispy_scene.PanZoomCamera(aspect=1)
@@ -89,7 +89,7 @@ class Overlay:
             texture_format="auto",
         )
         self.image.set_gl_state("translucent", depth_test=False)
-        # vispy begins the first pixel at 0; here its centre is 0
+        # in vispy the first pixel begins at 0; here its centre is 0
         self.image.transform = STTransform(translate=(-0.5, -0.5))
         self.tails = tails(scene.ring, parent=inside)
         self.marks = self._markers(nodes, inside)
@@ -106,7 +106,7 @@ class Overlay:
         self._shape = (0, 0)
 
     def draw(self, scene: Scene) -> None:
-        """Upload what changed; the picture follows at the canvas' next draw."""
+        """Upload changes; they become visible when the canvas is drawn next."""
         self._frame(scene)
         drawing = make_drawing(scene, self.canvas.size, self.place(scene), self.visibility)
         if drawing.image is not self._shown:
@@ -123,7 +123,7 @@ class Overlay:
         self.canvas.update()
 
     def toggle(self, key: str) -> None:
-        """Show or hide the layer that a key stands for."""
+        """Show or hide the layer of a key."""
         if key == "p":
             self.visibility = self.visibility._replace(panel=not self.visibility.panel)
         elif key in LAYERS:
@@ -134,7 +134,7 @@ class Overlay:
         self.visibility = self.visibility._replace(keys=shown)
 
     def shown(self) -> tuple[bool, ...]:
-        """Return what can be switched: panel, key map and layers."""
+        """Return which of panel, key map and layers are shown."""
         visibility = self.visibility
         return (visibility.panel, visibility.keys, *(key in visibility.hidden for key in LAYERS))
 
@@ -144,13 +144,13 @@ class Overlay:
         self.view.camera.rect = (-0.5, -0.5, columns, rows)
 
     def place(self, scene: Scene) -> ImagePlace:
-        """Return where the image lies on the canvas."""
+        """Return the position and zoom of the image on the canvas."""
         transform = self.image.get_transform("visual", "canvas")
         (left, top), (right, _) = transform.map([(0, 0), (scene.image.shape[1], 0)])[:, :2]
         return ImagePlace(float(left), float(top), float(right - left) / scene.image.shape[1])
 
     def picture(self) -> NDArray[np.uint8]:
-        """Return the canvas as RGB (height, width, 3), physical pixels over `smooth`."""
+        """Return the canvas as RGB (height, width, 3), reduced by the factor `smooth`."""
         fine, n = self.canvas.render(alpha=False), self.smooth
         height, width = fine.shape[0] // n, fine.shape[1] // n
         fine = fine[: height * n, : width * n].astype(np.uint16)
@@ -229,12 +229,12 @@ def _fill_text(node: Any, texts: Sequence[Label | Text]) -> None:
 
 
 def render_run(run_path: Path | str, out_png: Path | str, frame: int | None = None) -> str:
-    """Draw a stored run into a PNG; return how: 'vispy egl', or 'matplotlib: why'."""
+    """Draw a stored run into a PNG; return the renderer: 'vispy egl', or 'matplotlib: REASON'."""
     return render_scene(scene_at(open_run(run_path), frame), Path(out_png))
 
 
 def render_scene(scene: Scene, path: Path) -> str:
-    """Draw a scene into a PNG; return how."""
+    """Draw a scene into a PNG; return the renderer."""
     with drawer(scene, SMOOTH) as (draw, how):
         write_png(path, draw(scene))
     return how
@@ -242,7 +242,7 @@ def render_scene(scene: Scene, path: Path) -> str:
 
 @contextmanager
 def drawer(scene: Scene, smooth: int) -> Iterator[tuple[Draw, str]]:
-    """Give the best way to draw here, and its name: vispy, or matplotlib and the reason."""
+    """Yield the best renderer on this computer and its name: vispy, or matplotlib and why."""
     way = opengl()
     if way.backend is None:
         advice = f"; the vispy overlay needs {PACKAGES} (apt)" if sys.platform == "linux" else ""

@@ -1,7 +1,8 @@
-"""Layers: how a scene looks over its image, in colours, markers and labels.
+"""The layers over the image of a scene: colours, markers and labels.
 
-A state is told by colour *and* by marker, so that nothing rests on colour alone. Positions are
-image pixels, sizes and widths pixels of the screen; `zoom` is screen pixels an image pixel.
+A state has both a colour and a marker, so that it can be recognized without colour vision.
+Positions are in image pixels, sizes and widths in screen pixels; `zoom` is the number of screen
+pixels per image pixel.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from livespt.stream.types import MOTIONS
 from livespt.tools.overlay.scene import UNCOATING, Scene, flash_frames
 
 NAMES = (*MOTIONS, "unsure")
-# Okabe and Ito's colours for all kinds of sight (jfly.uni-koeln.de/color), and grey for unsure
+# the colour-blind safe palette of Okabe and Ito (jfly.uni-koeln.de/color), and grey for unsure
 PALETTE = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#A8A8A8")
 SYMBOLS = ("disc", "triangle_up", "square", "diamond", "x")
 DISC = SYMBOLS.index("disc")
@@ -44,7 +45,7 @@ class Marks(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A short text beside a track."""
+    """A short text next to a track."""
 
     x: float  # image pixels, left end
     y: float  # image pixels, base line
@@ -89,19 +90,19 @@ def tail_width(zoom: float) -> float:
 
 
 def head_size(scene: Scene, zoom: float) -> float:
-    """Return the size of a head: around the particle, smaller in a crowd."""
+    """Return the size of a head: larger than the particle, smaller in dense frames."""
     crowd = min(1.0, (CROWD / max(len(scene.heads), 1)) ** 0.5)
     return float(np.clip(7.0 * zoom, 9.0, 24.0) * max(crowd, 0.4))
 
 
 def heads(scene: Scene, zoom: float) -> Marks:
-    """Return the tracks' heads: open, so that the particle stays visible."""
+    """Return the heads of the tracks, which are open, so that the particle stays visible."""
     state = scene.heads["state"]
     return marks(_xy(scene.heads), head_size(scene, zoom), 1.4, state, COLOURS[state])
 
 
 def rings(scene: Scene, zoom: float) -> Marks:
-    """Return a ring a head that may have uncoated: the wider and brighter the likelier."""
+    """Return a ring for each head that may have uncoated, wider and brighter if more probable."""
     rows = scene.heads[scene.heads["p"] >= SHOWN_FROM]
     size, width, edge = ring_look(rows["p"], head_size(scene, zoom))
     return marks(_xy(rows), size, width, DISC, edge)
@@ -110,14 +111,14 @@ def rings(scene: Scene, zoom: float) -> Marks:
 def ring_look(
     p: NDArray[np.float32], head: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return size, width and RGBA of the rings for p_uncoated around heads of a size."""
+    """Return size, width and RGBA of the rings, for p_uncoated and the size of the heads."""
     edge = np.tile(np.array(rgba(UNCOATED), np.float32), (len(p), 1))
     edge[:, 3] = 0.2 + 0.7 * p
     return head * (1.3 + 0.6 * p), 0.8 + 0.9 * p, edge
 
 
 def flashes(scene: Scene, zoom: float) -> Marks:
-    """Return events just announced: a ring that widens and fades, small for all but uncoating."""
+    """Return recent events: rings that widen and fade, small ones except for uncoating."""
     rows = scene.flashes
     age = (scene.frame - rows["born"]) / flash_frames(rows["kind"])  # 0 to 1
     big = rows["kind"] == UNCOATING
@@ -143,15 +144,15 @@ def overlay(scene: Scene, zoom: float, hidden: str = "") -> Marks:
 
 
 def stack(parts: Sequence[Marks]) -> Marks:
-    """Return marks one after another."""
+    """Concatenate marks."""
     return Marks(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def labels(scene: Scene, zoom: float) -> list[Label]:
-    """Return labels of the selected track and of those that flash because they uncoated.
+    """Return labels of the selected track, and of tracks that flash because they uncoated.
 
-    A label stands at one of the four corners of its track, where it covers no other head and no
-    other label; a track without such a corner gets none (the selected one always does).
+    A label is at one of the four corners of its track, where it does not cover another head or
+    label. A track without such a corner gets no label, except for the selected one.
     """
     rows = scene.heads
     chosen = rows["track"] == (-1 if scene.selected is None else scene.selected)

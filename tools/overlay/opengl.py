@@ -1,7 +1,7 @@
-"""OpenGL: what this machine can draw with, found out in another process.
+"""Test of the OpenGL backends of this computer, in another process.
 
-A broken driver or a missing Qt plugin may abort the process that tries it, so every backend is
-tried in a child with a time limit, once.
+A broken driver or a missing Qt plugin may abort the process. Therefore every backend is tested
+once, in a child process with a time limit.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from functools import cache
 from typing import NamedTuple
 
-PACKAGES = "libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libfontconfig1 fontconfig"  # Debian's names
-FORCE = "LIVESPT_OPENGL"  # a backend's name, or "none"
+PACKAGES = "libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libfontconfig1 fontconfig"  # of Debian
+FORCE = "LIVESPT_OPENGL"  # environment variable: name of a backend, or "none"
 TIMEOUT_S = 30.0
 # Draws a marker, which takes shaders, buffers and a picture read back.
 TRIAL = """
@@ -30,21 +30,21 @@ print('drawn' if canvas.render()[28:36, 28:36, 0].min() > 200 else 'blank')
 
 
 class OpenGL(NamedTuple):
-    """A way to draw, or why there is none."""
+    """A backend that works, or the reason why there is none."""
 
-    backend: str | None  # vispy's name
-    environment: dict[str, str]  # that it needs
+    backend: str | None  # its name in vispy
+    environment: dict[str, str]  # environment variables that it needs
     reason: str  # why there is none, in one line
 
     def prepare(self) -> str:
-        """Set what the backend needs in this process, before vispy loads it; return its name."""
+        """Set the environment of the backend, before vispy loads it; return its name."""
         for key, value in self.environment.items():
             os.environ.setdefault(key, value)
         return self.backend or ""
 
 
 def no_screen() -> str:
-    """Return why no window can be opened; empty where one probably can."""
+    """Return why no window can be opened; empty if one probably can."""
     if sys.platform in ("win32", "darwin"):
         return ""
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
@@ -53,7 +53,7 @@ def no_screen() -> str:
 
 
 def opengl(window: bool = False) -> OpenGL:
-    """Return how to draw, off screen or in a window; the environment variable may force it."""
+    """Return the backend for drawing off screen or in a window; the variable may force one."""
     forced = os.environ.get(FORCE, "")
     if window and no_screen():
         return OpenGL(None, {}, no_screen())
@@ -81,19 +81,19 @@ def _probe(window: bool, forced: str, blind: bool) -> OpenGL:
 
 
 def _candidates(window: bool, blind: bool) -> list[tuple[str, dict[str, str]]]:
-    """Return backends to try. With a screen Qt comes first: one process can use only one."""
+    """Return the backends to test; with a screen, Qt is first, since a process can use only one."""
     qt: list[tuple[str, dict[str, str]]] = [] if blind else [("pyside6", {})]
     if window or sys.platform in ("win32", "darwin"):
         return qt
     off: list[tuple[str, dict[str, str]]] = [("egl", {"EGL_PLATFORM": "surfaceless"}), ("egl", {})]
     library = os.environ.get("OSMESA_LIBRARY") or ctypes.util.find_library("OSMesa")
-    if library:  # where libGL is installed too, vispy would call that one
+    if library:  # if libGL is installed as well, vispy would call it instead
         off.append(("osmesa", {"VISPY_GL_LIB": library}))
     return qt + off
 
 
 def _try(backend: str, environment: dict[str, str]) -> str:
-    """Return why a backend fails here, or nothing."""
+    """Return why a backend fails on this computer; empty if it works."""
     command = [sys.executable, "-c", TRIAL, backend]
     try:
         done = subprocess.run(
@@ -110,5 +110,5 @@ def _try(backend: str, environment: dict[str, str]) -> str:
     if done.returncode == 0 and done.stdout.split()[-1:] == ["drawn"]:
         return ""
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    telling = [line for line in said if "could not" in line.lower()]  # Qt says more after it
+    telling = [line for line in said if "could not" in line.lower()]  # Qt prints more after it
     return (telling or said or [f"ended with code {done.returncode}, nothing drawn"])[-1]

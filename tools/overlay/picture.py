@@ -1,4 +1,4 @@
-"""Picture: a scene drawn by matplotlib, for machines without OpenGL."""
+"""A scene drawn by matplotlib, for computers without OpenGL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from livespt.tools.overlay.primitives import BACK, Sheet
 from livespt.tools.overlay.scene import Scene
 from livespt.tools.overlay.sheet import fit
 
-# matplotlib's names of layers.SYMBOLS, and their size beside the same marker in vispy
+# names of layers.SYMBOLS in matplotlib, and their size relative to the same marker in vispy
 MARKERS = ("o", "^", "s", "D", "x")
 SCALE = (1.0, 1.05, 0.9, 0.8, 0.8)
 DPI = 100
@@ -117,7 +117,7 @@ def _pt(pixels: Any) -> Any:
 
 
 def _font(pixels: float, bold: bool) -> dict[str, Any]:
-    """Return the same font as vispy's, so that both pictures are laid out alike."""
+    """Return the font of vispy, so that both pictures have the same layout."""
     from matplotlib.font_manager import FontProperties
 
     spec = importlib.util.find_spec("vispy")

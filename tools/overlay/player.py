@@ -1,4 +1,4 @@
-"""Player: what moves a scene on, frame by frame: a stored run, or a run being published."""
+"""The player: advances a scene frame by frame, from a stored or a published run."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PEAK = 8  # frames after its beginning a flash looks best
 
 
 class Player:
-    """Moves through a stored run, drawing what is known today: settled states, final events.
+    """Moves through a stored run, with its settled states and final events.
 
     Parameters
     ----------
     run : RunReader
     tail : int
-        Frames a tail lasts.
+        Length of a tail, frames.
     clock : callable
-        Seconds, for playing at the movie's own pace.
+        Returns the time in seconds, for playing at the speed of the movie.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class Player:
         return len(self._frames)
 
     def go(self, at: int) -> None:
-        """Move to the at-th drawable frame, from 0; beyond the ends: to the end."""
+        """Move to drawable frame `at`, counted from 0; beyond an end, move to this end."""
         at = min(max(at, 0), len(self) - 1)
         if at == self.at:
             return
@@ -107,7 +107,7 @@ class Player:
         self.go(at)
 
     def telling(self) -> int:
-        """Return the frame (position in this player) that tells most: where most uncoats."""
+        """Return the position in this player of the frame with most uncoatings."""
         score = np.zeros(len(self) + 2 * FLASH_FRAMES[UNCOATING])
         age = np.arange(FLASH_FRAMES[UNCOATING])
         shape = 1 - np.abs(age - PEAK) / FLASH_FRAMES[UNCOATING]
@@ -118,7 +118,7 @@ class Player:
         return len(self) - 1 - int(score[::-1].argmax()) if score.any() else len(self) - 1
 
     def step(self) -> bool:
-        """Go on by a frame when it is due; tell whether anything moved."""
+        """Advance by a frame if it is due; return whether the scene changed."""
         now = self._clock()
         if not self.playing or now < self._due:
             return False
@@ -130,7 +130,7 @@ class Player:
         return True
 
     def close(self) -> None:
-        """Nothing to close: a stored run is read, not held."""
+        """Do nothing: a stored run is not kept open."""
 
     def _update(self, at: int) -> Update:
         row = self._frames[at]
@@ -159,13 +159,13 @@ class LivePlayer:
     Parameters
     ----------
     endpoint : str
-        Of the publisher, `tcp://HOST:PORT`.
+        Endpoint of the publisher, `tcp://HOST:PORT`.
     tail : int
-        Frames a tail lasts.
+        Length of a tail, frames.
     connect_s : float
-        How long to wait for the publisher.
+        Time to wait for the publisher.
     key : Path, optional
-        One's own key file, where the publisher lets in only whom it knows.
+        Key file of this subscriber, if the publisher requires one.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class LivePlayer:
         return self._subscriber.ended
 
     def step(self) -> bool:
-        """Read what has come; tell whether the scene moved. Paused: read, and leave it."""
+        """Receive messages; return whether the scene changed. It does not change while paused."""
         for frame in self._subscriber.images(0):
             if (frame.channel, frame.position) == (self.scene.channel, self.scene.position):
                 self._image = frame
@@ -200,7 +200,7 @@ class LivePlayer:
         return self.scene.frame != before
 
     def close(self) -> None:
-        """Stop following."""
+        """Close the subscription."""
         self._subscriber.close()
 
 
@@ -210,7 +210,7 @@ def play(path: Path | str, *, tail: int = TAIL) -> Player:
 
 
 def scene_at(run: RunReader, frame: int | None = None, *, tail: int = TAIL) -> Scene:
-    """Return the scene of a stored run at a frame, by default a telling one, a track selected."""
+    """Scene of a stored run at a frame (default: with most uncoatings), with a selected track."""
     player = Player(run, tail=tail)
     if frame is None:
         player.go(player.telling())
@@ -221,7 +221,7 @@ def scene_at(run: RunReader, frame: int | None = None, *, tail: int = TAIL) -> S
 
 
 def select(scene: Scene) -> None:
-    """Select a track that has just uncoated, of several the first; else the likeliest one."""
+    """Select the first track that has just uncoated, or the one that most probably has."""
     seen = scene.heads["track"]
     flashes = scene.flashes[(scene.flashes["kind"] == UNCOATING)]
     flashes = flashes[np.isin(flashes["track"], seen)]

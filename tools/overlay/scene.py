@@ -1,7 +1,7 @@
-"""Scene: what is drawn at one frame, as plain arrays that any renderer can draw.
+"""The scene: content of the overlay at one frame, as arrays that any renderer can draw.
 
-Both renderers (vispy and matplotlib) draw the same `Scene`; `layers` says in which colours and
-markers. Coordinates are image pixels, pixel centres at integers.
+Both renderers (vispy and matplotlib) draw the same `Scene`; layers.py defines colours and markers.
+Coordinates are image pixels, with pixel centres at integers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from livespt.stream.types import KINDS, MOTIONS, STATE, Start, Update
 
-UNSURE = len(MOTIONS)  # palette index of a state that abstains or is not known yet
+UNSURE = len(MOTIONS)  # palette index of a state that is undecided or not known yet
 UNCOATING = KINDS.index("uncoating")
-FLASH_FRAMES = {UNCOATING: 24}  # frames a flash lasts; the others' below
+FLASH_FRAMES = {UNCOATING: 24}  # duration of a flash, frames; those of other events are below
 OTHER_FLASH_FRAMES = 8
 QUIET = tuple(KINDS.index(k) for k in ("born", "lost"))  # too common to flash
-TAIL = 80  # frames a tail lasts
+TAIL = 80  # length of a tail, frames
 MEMORY = 1 << 18  # rows of past states kept for the inspector
-LEVELS_EVERY = 15  # frames between two looks at the contrast
+LEVELS_EVERY = 15  # frames between two updates of the contrast
 
 HEAD = np.dtype([("track", "i8"), ("y", "f4"), ("x", "f4"), ("state", "i1"), ("p", "f4")])
 LAST = np.dtype([("track", "i8"), ("y", "f4"), ("x", "f4"), ("frame", "i8")])
@@ -31,29 +31,29 @@ FLASH = np.dtype(
 
 
 def contrast(image: NDArray[Any]) -> tuple[float, float]:
-    """Return black and white level: percentiles of every fourth pixel both ways."""
+    """Return black and white level: percentiles of every fourth pixel in both directions."""
     sample = image[::4, ::4] if min(image.shape) >= 64 else image
     low, high = np.percentile(sample, (15.0, 99.9))
     return float(low), float(high) if high > low else float(low) + 1.0
 
 
 class Scene:
-    """The newest frame, the tails behind it and what is known of every track.
+    """The newest frame, the tails of the tracks, and the state of every track.
 
-    Tails live in `ring`, a ring of segments, two vertices each: x, y, frame of the vertex, palette
-    index, frame of the segment's newer end. Both vertices expire together, by that last column
-    (vertices that expired one by one would leave diagonals across the picture).
+    Tails are stored in `ring`, a ring buffer of segments with two vertices each: x, y, frame of the
+    vertex, palette index, frame of the newer end of the segment. By the last column, both vertices
+    expire together. (If they expired one by one, diagonals would remain across the picture.)
 
     Parameters
     ----------
     start : Start
         Names, units and shape of the run.
     tail : int
-        Frames a tail lasts.
+        Length of a tail, frames.
     capacity : int
-        Segments kept: most tracks at once times `tail`.
+        Number of segments: most tracks at a time, times `tail`.
     channel, position : int
-        The one drawn.
+        Channel and position that are drawn.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Scene:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything but the image, its contrast and the selection."""
+        """Remove everything except the image, its contrast and the selection."""
         self.frame, self.time_s, self.lost, self.degraded, self.announced = -1, 0.0, 0, 0, 0
         self.heads = np.zeros(0, HEAD)
         self.flashes = np.zeros(0, FLASH)
@@ -93,7 +93,7 @@ class Scene:
         self._remembered = 0
 
     def add(self, update: Update, image: NDArray[Any] | None = None) -> None:
-        """Take what one frame produced; `image` (y, x) or (z, y, x), None keeps the last one."""
+        """Add an update, with its `image` (y, x) or (z, y, x); None keeps the last image."""
         self.lost += update.lost
         self.degraded += update.degraded
         states, events = self._mine(update.states), self._mine(update.events)
@@ -101,7 +101,7 @@ class Scene:
         self.remember(states)
         self._settle(states[states["frame"] <= self.frame])
         mine = (update.channel, update.position) == (self.channel, self.position)
-        if mine and update.t > self.frame:  # a run's end settles frames already seen
+        if mine and update.t > self.frame:  # the end of a run settles frames of the past
             if image is not None:
                 self._show(image)
             self.frame, self.time_s = update.t, update.time_s
@@ -113,7 +113,7 @@ class Scene:
     def begin(
         self, states: NDArray[np.void], events: NDArray[np.void], lost: int, degraded: int = 0
     ) -> None:
-        """Take what had happened before the first frame added: rows, and sums over the updates."""
+        """Set the past before the first frame that is added: rows, and sums over the updates."""
         self.remember(states)
         self._count(events)
         self.lost += lost
@@ -136,7 +136,7 @@ class Scene:
         return best
 
     def nearest(self, y: float, x: float, within: float) -> int | None:
-        """Return the track whose head is nearest to a place, if any is within so many pixels."""
+        """Return the track whose head is nearest to a position, if it is nearer than `within`."""
         if not len(self.heads):
             return None
         far = np.hypot(self.heads["y"] - y, self.heads["x"] - x)
@@ -144,7 +144,7 @@ class Scene:
         return int(self.heads["track"][best]) if far[best] <= within else None
 
     def fps(self) -> float | None:
-        """Return frames per second by the frames' own times."""
+        """Return frames per second, from the times of the frames."""
         span = self.times[-1] - self.times[0] if len(self.times) > 1 else 0.0
         return (len(self.times) - 1) / span if span > 0 else None
 
@@ -165,7 +165,7 @@ class Scene:
         self.recent.extend(loud)
 
     def _move(self, spots: NDArray[np.void], states: NDArray[np.void]) -> None:
-        """New heads, and a segment from where each track was last seen."""
+        """Set the heads, and add a segment from the previous point of each track."""
         spots = spots[np.argsort(spots["track"], kind="stable")]
         heads = np.zeros(len(spots), HEAD)
         for name in ("track", "y", "x"):
@@ -207,12 +207,12 @@ class Scene:
             del self._blocks[frame]
 
     def _settle(self, states: NDArray[np.void]) -> None:
-        """Past frames read again: colour their segments anew."""
+        """Update the colours of segments whose states have settled."""
         ends = self.ring.reshape(self.capacity, 2, 5)
         for frame in np.unique(states["frame"]):
             first, n = self._blocks.get(int(frame), (0, 0))
             at = (first + np.arange(n)) % self.capacity
-            at = at[ends[at, 1, 4] == frame]  # the rest has been overwritten
+            at = at[ends[at, 1, 4] == frame]  # the others have been overwritten
             rows = states[states["frame"] == frame]
             row, found = _find(rows["track"], self._segment_track[at])
             ends[at[found], :, 3] = _palette(rows["state"][row])[:, None]
@@ -220,7 +220,7 @@ class Scene:
                 self._mark(first, n)
 
     def _mark(self, first: int, n: int) -> None:
-        """Note segments that a renderer has to upload; whole ring when it is long behind."""
+        """Note segments that a renderer must upload; the whole ring if there are too many."""
         if n > self.capacity - first:
             self._mark(0, n - (self.capacity - first))
             n = self.capacity - first
@@ -230,7 +230,7 @@ class Scene:
             self.changed = [(0, self.capacity)]
 
     def _flash(self, events: NDArray[np.void]) -> None:
-        """Flashes begin at the announcement, follow their track and end."""
+        """Start a flash for each event, let flashes follow their tracks, and end old ones."""
         events = events[~np.isin(events["kind"], QUIET)]
         new = np.zeros(len(events), FLASH)
         for name in ("kind", "track", "y", "x", "seq"):
@@ -245,7 +245,7 @@ class Scene:
 
 
 def flash_frames(kind: NDArray[Any]) -> NDArray[np.int64]:
-    """Return how many frames a flash of each kind lasts."""
+    """Return the duration of a flash of each kind, frames."""
     frames = np.full(len(kind), OTHER_FLASH_FRAMES, np.int64)
     for index, n in FLASH_FRAMES.items():
         frames[kind == index] = n
@@ -253,7 +253,7 @@ def flash_frames(kind: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _find(keys: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return (index into keys, index into wanted) of the wanted that are among the keys."""
+    """Return the indices, in `keys` and in `wanted`, of the wanted that are among the keys."""
     if not len(keys):
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
     order = np.argsort(keys, kind="stable")

@@ -1,7 +1,8 @@
-"""Sheet: everything drawn in canvas pixels: panels, scale bar, time, key map, status line.
+"""The panel: everything drawn in canvas pixels: legend, inspector, events, scale bar, status line.
 
-`make_sheet` turns a scene into boxes, paths, marks and texts; a renderer only has to place them.
-The origin is the canvas' upper left corner, y points down, a text's y is its base line.
+`make_sheet` turns a scene into boxes, paths, marks and texts, which a renderer only has to draw.
+The origin is the upper left corner of the canvas, y points down, and the y of a text is its base
+line.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from livespt.tools.overlay.scene import Scene
 
 
 def view(scene: Scene, size: tuple[int, int], panel: bool = True) -> tuple[int, int, int, int]:
-    """Return x, y, width, height of the image's part of the canvas."""
+    """Return x, y, width and height of the part of the canvas for the image."""
     width, height = size[0], size[1] - STATUS
     if not panel:
         return 0, 0, max(width, 1), max(height, 1)
@@ -61,11 +62,11 @@ def make_sheet(
     size : (int, int)
         Canvas width and height, pixels.
     place : Place
-        Where the image lies.
+        Position and zoom of the image.
     panel, keys : bool
-        Whether to show the panel, the key map.
+        Whether to show the panel, and the key map.
     note : str
-        More for the status line.
+        Additional text for the status line.
     """
     out = Sheet([], [], [], [])
     _, _, width, height = view(scene, size, panel)

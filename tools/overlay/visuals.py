@@ -1,7 +1,7 @@
-"""Visuals: the two that vispy lacks: fading tails, and flat boxes and lines.
+"""Two visuals that vispy does not have: fading tails, and flat boxes and lines.
 
-Tails are one vertex buffer that mirrors `Scene.ring`: a frame uploads its own segments only, and
-the shader fades them by age, so the cost does not grow with the length of the tails.
+Tails are one vertex buffer that mirrors `Scene.ring`. A frame uploads only its own segments, and
+the shader fades all of them by age, so the cost does not depend on the length of the tails.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Watch: the overlay of a stored or a published run, in a window, a picture or a movie."""
+"""`livespt watch`: the overlay of a stored or published run, in a window, a picture or a movie."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from livespt.tools.overlay.opengl import no_screen, opengl
 from livespt.tools.overlay.player import LivePlayer, Player, play, scene_at, select
 from livespt.tools.overlay.scene import Scene
 
-FPS = 25.0  # of a movie whose frame interval is unknown
+FPS = 25.0  # frames per second of a movie whose frame interval is unknown
 LIVE_FRAMES = 20  # seen before a published run is pictured
 LIVE_WAIT_S = 10.0
 
@@ -41,25 +41,25 @@ def watch(
     render : Path, optional
         `.png` for a picture, `.mp4` for the whole stored run. None: a window.
     frame : int, optional
-        Time point of a stored run; by default a telling one.
+        Time point of a stored run; by default one with many uncoatings.
     fps : float, optional
-        Of the movie; by default the run's own, 60 at most.
+        Frames per second of the movie; by default those of the run, but at most 60.
     key : Path, optional
-        One's own key file, where the publisher lets in only whom it knows.
+        Key file of this subscriber, if the publisher requires one.
 
     Returns
     -------
     dict
-        What was drawn, for the command to report; empty for a window.
+        Summary, for printing; empty for a window.
 
     Raises
     ------
     SettingError
-        No screen for a window, or `render` is neither PNG nor MP4.
+        There is no screen for a window, or `render` is neither PNG nor MP4.
     InputError, WireError
-        `target` holds nothing to draw.
+        There is nothing to draw at `target`.
     MissingError
-        A window without OpenGL.
+        There is no OpenGL for a window.
     """
     live = "://" in target
     if render is None:
@@ -76,9 +76,9 @@ def watch(
     if suffix not in (".png", ".mp4"):
         raise SettingError(f"--render writes .png or .mp4, not '{render.name}'")
     if suffix == ".mp4" and live:
-        raise SettingError(f"a movie is drawn from a stored run: give RUN.zarr instead of {target}")
+        raise SettingError(f"a movie needs a stored run: give RUN.zarr instead of {target}")
     if not render.absolute().parent.is_dir():
-        raise StoreError(f"'{render.absolute().parent}' is no folder: create it first")
+        raise StoreError(f"'{render.absolute().parent}' is not a folder: create it first")
     if suffix == ".mp4":
         return _render_movie(play(target), render, fps)
     scene = _live_scene(target, key) if live else scene_at(open_run(target), frame)
@@ -86,7 +86,7 @@ def watch(
 
 
 def _render_movie(player: Player, path: Path, fps: float | None) -> dict[str, Any]:
-    """Draw every analyzed frame; the file appears whole or not at all."""
+    """Draw every analyzed frame, in one step, so that no partial file is left."""
     try:
         from imageio_ffmpeg import write_frames
     except ImportError as error:
@@ -122,7 +122,7 @@ def _place(player: Player, frame: int | None) -> None:
 
 
 def _live_scene(endpoint: str, key: Path | None) -> Scene:
-    """Follow a published run until its tails are worth a picture."""
+    """Follow a published run until its tails are long enough for a picture."""
     player = LivePlayer(endpoint, key=key)
     try:
         deadline, seen = time.monotonic() + LIVE_WAIT_S, 0

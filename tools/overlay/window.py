@@ -1,8 +1,8 @@
-"""Window: the overlay on a screen, with its keys and its mouse.
+"""The window of the overlay, with its keys and mouse.
 
-A timer asks the player what is new and draws the newest scene only; a draw never waits for frames
-and frames never wait for a draw. Nothing is uploaded while the window is hidden: commands would
-pile up in the driver.
+A timer polls the player and draws only the newest scene. A draw never waits for frames, and frames
+never wait for a draw. Nothing is uploaded while the window is hidden, because commands would
+accumulate in the driver.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from livespt.tools.overlay.canvas import Overlay
 from livespt.tools.overlay.player import LivePlayer, Player, select
 
 RATE_HZ = 30.0
-REST = 1.5  # of a draw's own time, left to everything else
-CLICK_PX = 4  # a release further from its press is a drag
-REACH_PX = 16  # from a track, for a click to select it
+REST = 1.5  # pause after a draw, in units of its duration
+CLICK_PX = 4  # greatest distance of press and release of a click, pixels; more is a drag
+REACH_PX = 16  # greatest distance from a track for a click to select it, pixels
 
 
 class Window:
@@ -31,9 +31,9 @@ class Window:
     size : (int, int)
         Width and height, pixels.
     folder : Path
-        Where screenshots go.
+        Folder for screenshots.
     say : callable
-        Told of each screenshot.
+        Is called with a text for each screenshot.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class Window:
         self.canvas = self.overlay.canvas
         self._folder, self._say = folder, say
         self._pressed: tuple[float, float] | None = None
-        self._drawn: Any = None  # what the last draw depended on, beside the scene
-        self._began = self._ended = 0.0  # of the last draw, seconds
+        self._drawn: Any = None  # what the last draw depended on, in addition to the scene
+        self._began = self._ended = 0.0  # times of the last draw, seconds
         events = self.canvas.events
         events.key_press.connect(self._key)
         events.mouse_press.connect(self._press)
@@ -81,7 +81,7 @@ class Window:
             self._drawn = self._view()
 
     def _view(self) -> tuple[Any, ...]:
-        """What a draw depends on beside the scene."""
+        """Everything that a draw depends on, in addition to the scene."""
         overlay, scene = self.overlay, self.scene
         place = overlay.place(scene)
         return (
@@ -113,7 +113,7 @@ class Window:
         self._pressed = tuple(event.pos[:2]) if event.button == 1 else None
 
     def _release(self, event: Any) -> None:
-        """Select the track under a click; a click beside all tracks selects none."""
+        """Select the track under a click; a click far from all tracks selects none."""
         if self._pressed is None or event.button != 1:
             return
         x, y = (float(value) for value in event.pos[:2])

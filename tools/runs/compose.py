@@ -1,4 +1,4 @@
-"""Composition: from options and the facts of a movie to the chain that analyzes it."""
+"""Build the analyzer of a run from its options and the properties of its frames."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from livespt.models.localize.stack_localizer import VolumeLocalizer
     from livespt.models.motion.whole_tracks import WholeReader
 
+
 ROLES = ("localizer", "segmenter", "uncoating", "classifier")
 
 
 class Chain(NamedTuple):
-    """An analyzer ready to run, and the first word of its run."""
+    """An analyzer that is ready to run, and the description of its run (`Start`)."""
 
     analyzer: Analyzer
     stages: Stages
@@ -44,15 +45,15 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     mode : str
         "live" or "replay".
     origin : Start, optional
-        First word of the run that is replayed: models and settings come from there unless `options`
-        say otherwise.
+        `Start` of the run that is replayed: its models and settings are used unless `options`
+        give others.
 
     Raises
     ------
     ModelError
         A model is missing, corrupt, or refuses these frames.
     SettingError
-        A setting out of its range.
+        A setting is out of range.
     """
     check_options(options)
     localizer = load_localizer(options, origin, stack=facts.axes == "zyx")
@@ -96,10 +97,10 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
 
 
 def warm_up(infer: Infer, settings: Settings) -> None:
-    """Compile and allocate everything behind the localizer, so that the first frame is not late."""
+    """Compile and allocate all stages after the localizer, so that the first frame is not late."""
     spots = np.zeros(2, SPOT)
     spots["y"] = 0, 100
-    # long enough for a track to be lost, and another to be born
+    # long enough for a track to be lost and for another to be born
     gone = settings.memory + 2 + (settings.refine + 1 if settings.refine else 0)
     seen = [2, 2, *[1] * gone, 2, 2]
     rehearsal = Analyzer(lambda image: spots[: int(image[0, 0])].copy(), infer, settings)
@@ -113,7 +114,7 @@ def warm_up(infer: Infer, settings: Settings) -> None:
 def load_localizer(
     options: Options, origin: Start | None = None, *, stack: bool = False
 ) -> Localizer | VolumeLocalizer:
-    """Open the localizer that was asked for, or the replayed run's, or the shipped one."""
+    """Open the localizer of the options, of the replayed run, or the shipped one, in this order."""
     from livespt.models.localize.localizer import Localizer
     from livespt.models.localize.stack_localizer import VolumeLocalizer
     from livespt.models.runtime.session import shipped
@@ -124,7 +125,7 @@ def load_localizer(
 
 
 def load_infer(options: Options, origin: Start | None = None) -> Infer:
-    """Open segmenter and uncoating classifier likewise, and a user's classifier if there is one."""
+    """Open segmenter and uncoating classifier in the same way, and a user's classifier, if any."""
     from livespt.models.fingerprint.classifier import Task
     from livespt.models.infer import Infer
     from livespt.models.motion.segmenter import Segmenter
@@ -140,9 +141,9 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
 
 
 def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:
-    """Open what reads finished tracks both ways: motion and uncoating.
+    """Open the networks for finished tracks, for motion and for uncoating.
 
-    They lie beside the networks that follow tracks, as NAME_whole.onnx.
+    They are next to the networks that follow tracks, with the name NAME_whole.onnx.
     """
     from livespt.models.motion.whole_tracks import WholeReader
     from livespt.models.runtime.session import shipped
@@ -165,8 +166,8 @@ def stored_settings(origin: Start, farthest: int) -> Settings:
             raise SettingError(f"lag is {settings.lag}; the models look {farthest} frames ahead")
     except SettingError as error:
         raise InputError(
-            f"run {origin.run!r:.40} has settings that no analysis can have ({error}): replay its "
-            "movie with settings of your own"
+            f"run {origin.run!r:.40} has invalid settings ({error}): replay its movie with your "
+            "own settings"
         ) from error
     return settings
 

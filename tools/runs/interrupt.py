@@ -10,7 +10,7 @@ from livespt.stream.types import Frame
 
 
 class Interrupt:
-    """Ctrl-C as a clean end: the frame in work is finished, the run is closed."""
+    """Ctrl-C as a clean end: the current frame is finished, and the run is closed."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -28,7 +28,7 @@ class Interrupt:
         self.seen = True
 
     def until(self, frames: Iterator[Frame], passed: Callable[[int], object]) -> Iterator[Frame]:
-        """Yield frames until interrupted; tell how many passed."""
+        """Yield frames until interrupted; call `passed` after each."""
         for frame in frames:
             if self.seen:
                 return

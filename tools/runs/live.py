@@ -1,12 +1,12 @@
-"""A live run: capture here, recorder and analyzer in processes of their own, one ring between.
+"""`livespt live`: a live run with three processes that share a ring buffer.
 
-    capture (this process)   microscope -> hook -> ring: copies and returns
-    recorder                 lossless reader: every frame into `movie`
-    analyzer                 the loop: analyzes, publishes, stores the tables
+    capture (this process)   microscope -> hook -> ring: copies each frame and returns
+    recorder                 reads the ring without loss, and stores every frame in `movie`
+    analyzer                 the loop: analyzes, publishes, and stores the tables
 
-The camera starts only when both have said that they are ready. Either may die: capture goes on, a
-new one is begun and goes on where it was (supervisor.py). Either may fail: the run ends with what
-went wrong.
+The camera starts when recorder and analyzer have reported that they are ready. If one of them dies,
+capture goes on, and a new process continues its work (supervisor.py). If one of them reports an
+error, the run ends with this error.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 
 SLOTS = 128  # frames in the ring
-READY_S = 180.0  # for models to load and numba to compile, the first time
-DONE_S = 120.0  # for the backlog of a full ring on a slow machine
+READY_S = 180.0  # time limit for loading the models and, the first time, for compiling
+DONE_S = 120.0  # time limit for the backlog of a full ring on a slow computer
 
 
 def record(
@@ -60,18 +60,19 @@ def record(
     checkpoint_s: float = EVERY_S,
     say: Callable[[str], None] = print,
 ) -> tuple[Stop, Acquired]:
-    """Acquire into a new run that is analyzed while it records.
+    """Acquire frames into a new run, which is analyzed at the same time.
 
     Parameters
     ----------
     acquire : callable
-        Acquires all frames, putting each with the callable it is given: a microscope that is ready.
+        Acquires all frames of a microscope that is ready, and passes each to the callable that it
+        is given.
 
     Raises
     ------
     LiveSptError
-        What the recorder or the analyzer refused, before anything is written; or, when the run is
-        closed with what there is, what went wrong in capture, recorder or analyzer.
+        Recorder or analyzer refused the run, and nothing was written; or capture, recorder or
+        analyzer failed, and the run was closed with what it has.
     """
     if out.exists():
         raise StoreError(f"'{out}' exists already: choose another --out")
@@ -104,7 +105,7 @@ def record(
         except LiveSptError as error:
             problems.append(str(error))
         ring.end()
-        problems += _recorded(recorder, out, ring.count)  # before the tables, which follow it
+        problems += _recorded(recorder, out, ring.count)  # the tables wait for the movie
         analyzer.tell(("end", *_ending(acquired, problems)), last=True)
         problems += filter(None, [analyzer.finish(DONE_S)])
     finally:
@@ -113,7 +114,7 @@ def record(
         ring.close()
     stop = read_attributes(out).stop
     if stop is None:
-        problems.append(f"the run is cut short: finish it with `livespt resume {out}`")
+        problems.append(f"the run was interrupted: finish it with `livespt resume {out}`")
     elif stop.status == "failed" and not problems:
         problems.append(stop.reason)
     if acquired is None or stop is None or problems:
@@ -122,13 +123,13 @@ def record(
 
 
 def _begun(analyzer: Worker, told: LiveOrders) -> tuple[Start, LiveOrders]:
-    """First word of the run, and what to tell from now on: where it is published."""
+    """Wait for the `Start` of the run and for the endpoint at which it is published."""
     start, endpoint = analyzer.hear(READY_S)
     return start, told._replace(endpoint=endpoint)
 
 
 def _recorded(recorder: Worker, out: Path, frames: int) -> list[str]:
-    """Wait for the recorder; what it failed at, and what it missed while it was dead."""
+    """Wait for the recorder; return its error, or the number of frames lost during a restart."""
     if problem := recorder.finish(DONE_S):
         return [problem]
     lost = frames - len(LogReader(out).poll())
@@ -138,14 +139,14 @@ def _recorded(recorder: Worker, out: Path, frames: int) -> list[str]:
 
 
 def _ending(acquired: Acquired | None, problems: list[str]) -> tuple[str, str]:
-    """Status and reason of `Stop`, by how capture and recorder ended."""
+    """Status and reason of `Stop`, from the end of capture and recorder."""
     if acquired is None or problems:
         return "failed", "; ".join(problems)
     return ("aborted", "interrupted") if acquired.stopped else ("complete", "")
 
 
 def check_free(endpoint: str, keys: Path | None = None) -> None:
-    """Refuse an endpoint that is busy, or open without keys, before a camera is opened for it."""
+    """Refuse an endpoint that is in use, or needs keys, before a camera is opened."""
     admitted(endpoint, keys)
     host, port = address(endpoint)
     for wanted in (port, port + 1) if port else ():
@@ -178,7 +179,7 @@ def live(
     durability: Durability = "second",
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Open Micro-Manager in the way that was asked for and record from it.
+    """Open Micro-Manager as requested by the options, and record from it.
 
     Raises
     ------
@@ -221,13 +222,13 @@ def live(
         where: dict[str, Any] = {"endpoint": endpoint, "keys": keys, "durability": durability}
         stop, acquired = record(acquire, out, facts, options, say=say, **where)
     if acquired.stopped:
-        say(f"stopped after {acquired.frames} of {frames} frames: '{out}' is whole")
+        say(f"stopped after {acquired.frames} of {frames} frames: '{out}' is complete up to there")
         raise KeyboardInterrupt
     return summary(out, stop, acquired)
 
 
 def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
-    """What a live run did, for printing."""
+    """Summary of a live run, for printing."""
     return {
         "run": str(out),
         "frames": {
@@ -244,7 +245,7 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
 
 
 def speed(frames: NDArray[np.void]) -> dict[str, float | None]:
-    """Frames per second kept, and latency from hook to published, of the analyzed frames."""
+    """Frames per second, and latency from hook to published, of the analyzed frames."""
     analyzed = frames[frames["analyzed"] == 1]
     latency = analyzed["latency_ms"][np.isfinite(analyzed["latency_ms"])]
     span = float(np.ptp(analyzed["time_s"])) if len(analyzed) > 1 else 0.0

@@ -29,7 +29,7 @@ class Options:
 
 
 class Facts(NamedTuple):
-    """What is known of the frames to come."""
+    """Properties of the frames of a run."""
 
     source: str
     axes: str  # "yx" or "zyx"
@@ -41,7 +41,7 @@ class Facts(NamedTuple):
 
 
 def check_options(options: Options) -> None:
-    """Refuse values that no run can use."""
+    """Raise SettingError for values out of range."""
     check(options.settings)
     if options.threads < 1:
         raise SettingError(f"threads must be 1 or more, not {options.threads}")

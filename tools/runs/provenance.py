@@ -22,7 +22,7 @@ SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
 
 
 def original(role: str, origin: Start | None) -> Path | None:
-    """Find the very file that the replayed run used."""
+    """Find the model file that the replayed run used."""
     if origin is None or role not in origin.models:
         return None
     from livespt.models.runtime.session import shipped
@@ -41,9 +41,9 @@ def original(role: str, origin: Start | None) -> Path | None:
 
 
 def _is_file_of(path: Path, sha256: str) -> bool:
-    """Whether this is that file, and one that a run may name: not one that came with a run.
+    """Whether the file has this SHA-256, and is not part of a run.
 
-    Who made the run chose it then; a person who trusts it names it.
+    A model that came with a run from somebody else is not used unless the user names it.
     """
     places = path.resolve().parents
     if any((place / name).exists() for place in places for name in METADATA):
@@ -54,7 +54,7 @@ def _is_file_of(path: Path, sha256: str) -> bool:
 
 
 def opened(origin: Start | None) -> str:
-    """UTC at which a live run was opened; a replay has that of the run it replays."""
+    """Time (UTC) at which the run was opened; that of the live run for a replay of it."""
     return origin.time_zero_utc if origin else datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -66,7 +66,7 @@ def software() -> dict[str, str]:
 
 
 def differences(start: Start, origin: Start) -> list[str]:
-    """What may make a replay's bytes differ from the run's: machine and software, in words."""
+    """Differences of machine and software, because of which the bytes of a replay may differ."""
     told = []
     for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
         for name in sorted(ours.keys() | theirs.keys()):
@@ -76,7 +76,7 @@ def differences(start: Start, origin: Start) -> list[str]:
 
 
 def hardware() -> str:
-    """Hardware class: networks may round differently on another."""
+    """Hardware class; on another one, networks may round differently."""
     model = platform.processor()
     with suppress(OSError):  # Linux says it here
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,8 +1,8 @@
-"""Storage of a live run where the disk does not take what there is: it stops, says so, goes on.
+"""Storage of a live run, also while the disk is full or broken.
 
-The recorder drops the frames it cannot store, and tells why in the ring. The tables keep their
-commits in memory and go on with the first that is taken. Capture, analysis and publishing go on,
-and everybody is told once, "storage stopped: disk full", and once more, "storage resumed".
+The recorder drops the frames that it cannot store, and writes the reason into the ring. The tables
+keep their commits in memory, and store them when the disk accepts data again. Capture, analysis and
+publishing go on. Two notices are sent: "storage stopped: disk full", and "storage resumed".
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from livespt.tools.runs.options import LiveOrders
 
 
 def store_frames(reader: RingReader, writer: MovieWriter) -> None:
-    """Store every frame that comes through the ring, until it ends.
+    """Store every frame of the ring, until it ends.
 
     Raises
     ------
     StoreError
-        At the end: some were lost.
+        Some frames were lost; it is raised at the end.
     """
-    refused, why = 0, "they came faster than the disk takes them"
+    refused, why = 0, "they came faster than the disk can store them"
     for frame in handed_over(reader):
         try:
             writer.add_frame(frame)

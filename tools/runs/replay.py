@@ -1,4 +1,4 @@
-"""Replay: a recorded movie through the same path as the microscope's frames."""
+"""`livespt replay`: analyze a recorded movie in the same way as a live run."""
 
 from __future__ import annotations
 
@@ -57,35 +57,36 @@ def replay(
         The run to write; must not exist.
     options : Options
     pixel_size_um, frame_interval_s : float, optional
-        In place of what the movie's metadata say.
+        Override those in the metadata of the movie.
     rate : {"max", "realtime"}
-        "realtime" paces the frames by their interval; no frame is ever skipped for being late.
+        "realtime" waits for the time of each frame; no frame is skipped for being late.
     endpoint : str
-        Where to publish; a busy port is said, and the replay goes on unpublished.
+        Endpoint at which to publish. If the default port is in use, this is reported, and the
+        replay is not published.
     keys : Path, optional
-        Folder of keys (stream/wire/keys.py): only those who have one may follow.
+        Folder of keys (stream/wire/keys.py): only subscribers with one of them are admitted.
     keep_movie : bool
-        Store the frames too, so that the run is complete in itself.
+        Store the frames as well, so that the run is complete in itself.
     all_frames : bool
-        Of a live run, also analyze the frames that it had to skip.
+        Also analyze the frames that the live run had to skip.
     durability : {"frame", "second", "end"}
         When frames and commits are safe from a power cut (stream/host/atomic_files.py).
     checkpoint_s : float
-        Least time between two checkpoints, from which `resume` goes on.
+        Least time between two checkpoints, from which `resume` continues.
     say : callable
-        Takes lines meant for a person.
+        Is called with each line of text for the user.
 
     Returns
     -------
     dict
-        What was done, for printing and `--json`.
+        Summary, for printing and `--json`.
 
     Raises
     ------
     KeyboardInterrupt
-        After an interrupt, when the run is closed with what was analyzed.
+        The user interrupted; the run was closed with what was analyzed.
     LiveSptError
-        Movie, model, setting or output that cannot be used; nothing is written then.
+        Movie, model, setting or output cannot be used; nothing was written.
     """
     from livespt.acquisition.recordings.open_movie import open_movie
 
@@ -109,13 +110,13 @@ def replay(
     interval = facts.frame_interval_s
     if rate == "realtime" and not interval:
         raise SettingError(
-            f"'{movie_path}' does not say its frame interval: "
+            f"the frame interval of '{movie_path}' is unknown: "
             "--rate realtime needs --frame-interval-s"
         )
     chain = compose(facts, options, "replay", origin)
     chain = chain._replace(start=replace(chain.start, all_frames=all_frames))
     if origin is not None and (told := differences(chain.start, origin)):
-        say(f"note: the bytes may differ from the run's: {'; '.join(told)}")
+        say(f"note: the bytes may differ from those of the run: {'; '.join(told)}")
     publisher = publish(endpoint, chain.start, out, say, keys)
     sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
@@ -164,7 +165,7 @@ def replay(
 def publish(
     endpoint: str, start: Start, out: Path, say: Callable[[str], None], keys: Path | None = None
 ) -> Publisher | None:
-    """Open the publisher; where the default port is busy, say so and go on without."""
+    """Open the publisher; if the default port is in use, report it and return None."""
     try:
         return Publisher(endpoint, start, events=StoredEvents(out), folder=keys)
     except WireError as error:
@@ -175,10 +176,10 @@ def publish(
 
 
 def chosen(movie: Movie, all_frames: bool, writer: RunWriter) -> Iterator[Frame]:
-    """Yield the frames to analyze; store those that the recorded run skipped."""
+    """Yield the frames to analyze; only store those that the recorded run skipped."""
     for frame, analyzed in zip(movie, movie.analyzed, strict=True):
         if all_frames:
-            yield frame._replace(level=0)  # nothing is given up
+            yield frame._replace(level=0)  # without degradation
         elif analyzed:
             yield frame
         else:

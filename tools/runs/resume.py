@@ -1,4 +1,4 @@
-"""Resume: finish a run that was cut short, in place; what it holds is never written again."""
+"""`livespt resume`: finish an interrupted run in place, without changing what it holds."""
 
 from __future__ import annotations
 
@@ -38,35 +38,37 @@ def resume(
     checkpoint_s: float = EVERY_S,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Finish a run that was cut short.
+    """Finish an interrupted run.
 
-    The memory of the analyzer is brought back (stream/recovery/reanalysis.py). Then come the frames
-    that are stored and were not analyzed, and those of a replay's source that are not stored yet.
+    The state of the analyzer is restored (stream/recovery/reanalysis.py). Then frames that are
+    stored and were not analyzed are analyzed, and those of the source of a replay that are not
+    stored yet.
 
     Parameters
     ----------
     run : Path
     movie : Path, optional
-        What the run replayed; looked for beside the run and in the current folder.
+        Movie that the run replays; by default it is searched next to the run and in the current
+        folder.
     close : bool
-        Analyze nothing: end the run with what it has.
+        Do not analyze; end the run with what it has.
     checkpoint_s : float
         Least time between two checkpoints.
     say : callable
-        Takes lines meant for a person.
+        Is called with each line of text for the user.
 
     Returns
     -------
     dict
-        What was done, for printing and `--json`.
+        Summary, for printing and `--json`.
 
     Raises
     ------
     KeyboardInterrupt
-        After an interrupt; the run can be resumed again.
+        The user interrupted; the run can be resumed again.
     LiveSptError
-        There is no such run, it ended as failed, another process writes it, its source is not
-        found, or it cannot be gone on with; what it holds is as it was.
+        The run does not exist, ended as failed, is being written by another process, its source was
+        not found, or it cannot be continued; what it holds is unchanged.
     """
     attributes = read_attributes(run)
     if attributes.stop is not None:
@@ -85,7 +87,7 @@ def resume(
         if recall.refused:
             say(f"note: {recall.refused}")
         if source is None and recall.newest > max(writer.last, recall.mark):
-            lost = f"frames {writer.last + 1} to {recall.newest} were analyzed, and lost with power"
+            lost = f"frames {writer.last + 1} to {recall.newest} were analyzed but not stored"
             say(f"note: {lost}: '{run}' ends with what it has")
             return _report(run, writer.close(Stop(start.run, "failed", lost)), 0)
         rest = Rest(open_run(run), writer, recall, source)
@@ -107,12 +109,12 @@ def resume(
             chain.stages,
             ending=lambda: _ending(start, is_whole, writer.last),
         )
-    remove_empty_logs(run)  # of the processes that were cut short
+    remove_empty_logs(run)  # of the processes that were interrupted
     return _report(run, open_run(run).stop or stop, recall.again)
 
 
 def recomposed(start: Start, say: Callable[[str], None]) -> Chain:
-    """The chain that began a run, from its first word; says what may make bytes differ."""
+    """Build the chain of a run from its `Start`; report why its bytes may differ."""
     options = Options(provider=start.machine["provider"], threads=start.machine["threads"])
     facts = Facts(
         source=start.source,
@@ -125,17 +127,17 @@ def recomposed(start: Start, say: Callable[[str], None]) -> Chain:
     )
     chain = compose(facts, options, start.mode, start)
     if told := differences(chain.start, start):
-        say(f"note: the bytes may differ from those before: {'; '.join(told)}")
+        say(f"note: the bytes may differ from those so far: {'; '.join(told)}")
     return chain._replace(start=start)
 
 
 def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:
-    """Open what a run replays; None: it is a live run, whose frames are all its own.
+    """Open the movie that a run replays; None for a live run, which holds all its frames.
 
     Raises
     ------
     InputError
-        It is nowhere to be found.
+        The movie was not found.
     """
     from livespt.acquisition.recordings.open_movie import open_movie
 
@@ -146,28 +148,28 @@ def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:
         if movie or (start.source and place.exists()):
             return open_movie(place)
     raise InputError(
-        f"'{run}' replays '{start.source}', which is neither beside it nor here: name it with "
-        "--movie"
+        f"'{run}' replays '{start.source}', which was not found next to it or in this folder: name "
+        "it with --movie"
     )
 
 
 class Rest:
-    """What a cut run still needs: the source of its frames, and the sink that stores what is new.
+    """The rest of an interrupted run: source of the missing frames, and sink that stores them.
 
     Parameters
     ----------
     run : RunReader
-        As it was cut.
+        The interrupted run.
     writer : RunWriter
-        Of it, opened with `resume`.
+        Its writer, opened with `resume`.
     recall : Recall
     source : Movie or None
-        What it replays; None: it has all frames in itself.
+        Movie that the run replays; None if the run holds all frames.
 
     Raises
     ------
     InputError
-        The source is not what the run replayed.
+        The source is not the movie that the run replays.
     """
 
     def __init__(
@@ -178,11 +180,11 @@ class Rest:
             _check_source(run, source)
 
     def frames(self) -> Iterator[Frame]:
-        """Frames to analyze, in order; those that are skipped are stored, if they are not yet."""
+        """Yield the frames to analyze; store skipped frames that are not stored yet."""
         run, source = self._run, self._source
         for i in range(run.n_frames if source is None else len(source)):
             if i < run.n_frames and run.log["number"][i] <= self._recall.mark:
-                continue  # stored, and in the memory: not even read
+                continue  # it is stored, and part of the restored state
             frame = run.frame(i) if i < run.n_frames else None
             if source is not None and (frame is None or not self._recall.knows(frame.number)):
                 frame = source.frame(i)
@@ -194,17 +196,17 @@ class Rest:
             self._add(frame)
 
     def __call__(self, frame: Frame, update: Update) -> None:
-        """Store a frame and what came of it."""
+        """Store a frame and its results."""
         self._add(frame)
         self._writer.tables.commit(frame, update)
 
     def finish(self, update: Update) -> None:
-        """Store what the end settles, unless the run was cut after that."""
+        """Store the rows that the end settles, unless the run already holds them."""
         if not self._recall.finish(update):
             self._writer.finish(update)
 
     def close(self, stop: Stop) -> None:
-        """End the run; where something went wrong, leave it as one that can be resumed."""
+        """End the run; after a failure, leave it open, so that it can be resumed."""
         if stop.status == "failed":
             self._writer.leave()
         else:
@@ -218,7 +220,7 @@ class Rest:
 def _until(
     frames: Iterator[Frame], interrupt: Interrupt, passed: Callable[[int], object]
 ) -> Iterator[Frame]:
-    """Yield frames; raise when interrupted: an end here would be that of the run."""
+    """Yield frames; if interrupted, raise KeyboardInterrupt, because an end would end the run."""
     for frame in frames:
         if interrupt.seen:
             raise KeyboardInterrupt
@@ -227,7 +229,7 @@ def _until(
 
 
 def _ended(run: Path, stop: Stop, say: Callable[[str], None]) -> dict[str, Any]:
-    """What to say of a run that has its last word."""
+    """Report on a run that has already ended."""
     if stop.status == "failed":
         raise InputError(
             f"'{run}' ended as failed ({stop.reason}) and is closed; to analyze all its frames: "
@@ -238,16 +240,16 @@ def _ended(run: Path, stop: Stop, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _check(run: Path, attributes: Attributes) -> None:
-    """Refuse a run that another version of the program began."""
+    """Refuse a run that another version of livespt started."""
     if attributes.start.format != FORMAT or attributes.tables != TABLES:
         raise InputError(
-            f"'{run}' was begun by another livespt, with format {attributes.start.format}: replay "
-            "it into a new run"
+            f"'{run}' was started by another version of livespt, with format "
+            f"{attributes.start.format}: replay it into a new run"
         )
 
 
 def _check_source(run: RunReader, source: Movie) -> None:
-    """Refuse a movie that is not the one of which the run has the beginning."""
+    """Refuse a movie that does not begin with the frames of the run."""
     ours = run.start.axes, tuple(run.start.shape), movie_dtype(run.start)
     theirs = source.axes, source.shape, source.dtype.newbyteorder("<")
     n = run.n_frames if run.has_movie else len(run.frames)
@@ -258,12 +260,12 @@ def _check_source(run: RunReader, source: Movie) -> None:
         same = last.number == log["number"] and zlib.crc32(pixels.data) == log["pixels_crc"]
     if not same:
         raise InputError(
-            f"'{source.path}' is not what '{run.path}' replays: name that with --movie"
+            f"'{source.path}' is not the movie that '{run.path}' replays: name it with --movie"
         )
 
 
 def _is_whole(run: Path) -> bool:
-    """Whether the recorder had ended the movie: all frames are there."""
+    """Whether the recorder had ended the movie, so that it holds all frames."""
     log = LogReader(run)
     log.poll()
     return log.ended
@@ -272,7 +274,7 @@ def _is_whole(run: Path) -> bool:
 def _ending(start: Start, is_whole: bool, last: int) -> tuple[str, str]:
     """Status and reason of `Stop`."""
     if start.mode == "live" and not is_whole:
-        return "aborted", f"cut short after frame {last}; resumed to there"
+        return "aborted", f"interrupted after frame {last}; resumed up to there"
     return "complete", ""
 
 

@@ -1,7 +1,7 @@
-"""Supervise: worker processes of a live run, begun again when they die while capture goes on.
+"""The supervisor: worker processes of a live run are restarted when they die; capture goes on.
 
-A thread a worker waits for its last word or its death; nothing that feeds the ring waits for it. A
-worker that says what is wrong is not begun again: it would say so again.
+One thread per worker waits for its last message or its death; capture never waits for it. A worker
+that reports an error is not restarted, because the error would occur again.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from typing import Any
 from livespt.stream.errors import LiveSptError
 from livespt.stream.host.crash_log import crash_log, crash_log_path
 
-RESTARTS, WITHIN_S = 5, 60.0  # more than so many deaths in so long a time are not bad luck
+RESTARTS, WITHIN_S = 5, 60.0  # most restarts of a worker within this time
 
 
 class Worker:
-    """A child process that is begun again when it dies.
+    """A child process that is restarted when it dies.
 
     Parameters
     ----------
     name : str
     target : callable
-        Runs in the child, called with the pipe to this process and what `words` returns.
+        Runs in the child. It is called with the pipe to this process and the result of `words`.
     words : callable
-        Arguments of the child, of how often it was begun before.
+        Returns further arguments of the child, from the number of restarts so far.
     run : Path
-        The run it works for: where it crashes, its stacks are written beside it.
+        Run of the worker; if the worker crashes, its stacks are written next to the run.
 
     Attributes
     ----------
     restarts : int
     problem : str
-        What it failed at, empty while it has not.
+        Error of the worker; empty if there is none.
     on_restart : callable, optional
-        Told of each restart, in words.
+        Is called with a text at each restart.
     is_over : callable, optional
-        Says that nothing is left for it to do: it is not begun again.
+        Returns whether the work is done, so that the worker is not restarted.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Worker:
         self.on_restart: Callable[[str], None] | None = None
         self.is_over: Callable[[], bool] = lambda: False
         self._target, self._words = target, words
-        self._last: Any = None  # the order that a new one must hear too
+        self._last: Any = None  # the message that a restarted worker needs as well
         self._deaths: list[float] = []
         self._lock = threading.Lock()  # guards process and pipe
         self._thread: threading.Thread | None = None
         self._begin()
 
     def hear(self, within_s: float) -> Any:
-        """Wait for its next word, before `watch`; raise what it raised, or that it died."""
+        """Receive its next message, before `watch`; raise its error, or that it died."""
         try:
             if not self._pipe.poll(within_s):
-                raise LiveSptError(f"the {self.name} said nothing for {within_s:.0f} s")
+                raise LiveSptError(f"the {self.name} did not respond for {within_s:.0f} s")
             word = self._pipe.recv()
         except (EOFError, ConnectionError):
             raise LiveSptError(self._obituary()) from None
@@ -76,32 +76,32 @@ class Worker:
         return word
 
     def watch(self) -> None:
-        """From now on it is begun again when it dies, until it says that it is done."""
+        """From now on, restart the worker when it dies, until it reports that it is done."""
         name = f"watch-{self.name}"
         self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
         self._thread.start()
 
     def tell(self, word: Any, *, last: bool = False) -> None:
-        """Send it a word; the last one is also for those that are begun after."""
+        """Send it a message; one with `last` is also sent to the worker after a restart."""
         with self._lock:
             self._last = word if last else self._last
             with suppress(OSError):  # it has just died
                 self._pipe.send(word)
 
     def finish(self, within_s: float) -> str:
-        """Wait until it is done; what it failed at, empty for nothing."""
+        """Wait until it is done; return its error, or an empty text."""
         if self._thread is None:
             return ""
         self._thread.join(within_s)
         if self._thread.is_alive():
-            self.problem = self.problem or f"the {self.name} said nothing for {within_s:.0f} s"
+            self.problem = self.problem or f"the {self.name} did not respond for {within_s:.0f} s"
         elif not self.problem:
             self._process.join(10)
         return self.problem
 
     def end(self) -> None:
-        """End the process, however it is."""
-        self._deaths = [float("inf")] * RESTARTS  # not begun again
+        """End the process, in whatever state it is."""
+        self._deaths = [float("inf")] * RESTARTS  # it is not restarted
         if self._process.is_alive():
             self._process.terminate()
             self._process.join(5)
@@ -136,13 +136,13 @@ class Worker:
                 return
 
     def _restart(self) -> bool:
-        """Begin again after a death; False: it is over, or died too often."""
+        """Restart the worker after its death; False if the work is done, or it died too often."""
         told, now = self._obituary(), time.monotonic()
         self._deaths = [at for at in self._deaths if at > now - WITHIN_S]
         if self.is_over():
             return False
         if len(self._deaths) >= RESTARTS:
-            self.problem = f"{told} once more, and is not begun again"
+            self.problem = f"{told} again, and is not restarted any more"
             return False
         self._deaths.append(now)
         self.restarts += 1
@@ -157,12 +157,12 @@ class Worker:
         log = crash_log_path(self.run, self.name)
         with suppress(OSError):
             if log.stat().st_size:
-                text += f", its stacks stand in '{log}',"
+                text += f", its stacks are in '{log}',"
         return text
 
 
 def _work(run: Path, name: str, target: Callable[..., None], pipe: Connection, *words: Any) -> None:
-    """Run a worker; an interrupt is the parent's to handle, an error is told to it."""
+    """Run a worker: ignore interrupts, which the parent handles, and send errors to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with crash_log(run, name):
@@ -170,7 +170,7 @@ def _work(run: Path, name: str, target: Callable[..., None], pipe: Connection, *
     except LiveSptError as error:
         with suppress(OSError):
             pipe.send(error)
-    except (EOFError, ConnectionError):  # the parent is dead: nobody to tell
+    except (EOFError, ConnectionError):  # the parent is dead
         pass
     finally:
         pipe.close()

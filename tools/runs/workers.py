@@ -1,7 +1,7 @@
-"""Workers: the two processes that follow the ring of a live run, recorder and analyzer.
+"""The workers of a live run: recorder and analyzer, the two processes that read the ring.
 
-Both end by themselves when capture has died: everything that it handed over is stored first. Both
-go on where one before them died.
+If capture dies, both first store everything that it handed over, and then end. A restarted worker
+continues where the last one died.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from livespt.tools.runs.compose import Chain, compose
 from livespt.tools.runs.options import LiveOrders
 from livespt.tools.runs.resume import recomposed
 
-MAX_BEHIND = 64  # frames the analyzer may lag before it skips to the newest
-GAINED = 0.9  # a backlog that does not shrink by this factor is not made up for
-ORDERS_S = 0.25  # between looks for orders
+MAX_BEHIND = 64  # waiting frames from which the analyzer skips to the newest
+GAINED = 0.9  # a backlog that does not shrink by this factor is given up
+ORDERS_S = 0.25  # interval between checks for messages
 PORT_S = 60.0  # for the system to give back the port of a process that died
 
 
 class Ending:
-    """How a live run ends, as its analyzer hears it; notices from capture on the way there."""
+    """Messages from capture to the analyzer: notices, and how the run ends."""
 
     def __init__(self, pipe: Connection, tell: Callable[[str, int, str], None]) -> None:
         self._pipe, self._tell = pipe, tell
@@ -44,7 +44,7 @@ class Ending:
         self._word: tuple[str, str] | None = None
 
     def until(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Yield frames, and heed the orders that come meanwhile."""
+        """Yield frames, and process the messages that arrive in the meantime."""
         for frame in frames:
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + ORDERS_S
@@ -90,7 +90,7 @@ def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
 
 
 def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
-    """Go on for an analyzer that died: its memory, the backlog, then the ring."""
+    """Continue for an analyzer that died: restore its state, then the backlog, then the ring."""
     start = read_attributes(live.out).start
     tables = TableWriter(live.out, resume=True, durability=live.durability)
     try:
@@ -136,7 +136,7 @@ def _loop(
 
 
 def _publisher(live: LiveOrders, start: Start, restarts: int) -> Publisher:
-    """A publisher in place of the one that died."""
+    """Open a publisher in place of the one that died."""
     deadline = time.monotonic() + PORT_S
     while True:
         try:
@@ -149,7 +149,7 @@ def _publisher(live: LiveOrders, start: Start, restarts: int) -> Publisher:
 
 
 def _follow(out: Path, start: Start, recall: Recall, reader: RingReader) -> Iterator[Frame]:
-    """Yield what is wanted of what is recorded, as long as that gains on the camera; then live."""
+    """Yield recorded frames as long as the backlog shrinks, then live frames from the ring."""
     movie = MovieReader(out, start)
     at, last, behind = 0, -1, None
     while True:
@@ -167,7 +167,7 @@ def _follow(out: Path, start: Start, recall: Recall, reader: RingReader) -> Iter
 
 
 def _ring(recall: Recall, reader: RingReader) -> Iterator[Frame]:
-    """Yield frames of a ring: as the one who died had begun to take them, then by the ladder."""
+    """Yield frames of a ring: first those that the last analyzer had started, then as usual."""
     for frame in reader:
         if recall.wanted(frame.number):
             yield recall.graded(frame)

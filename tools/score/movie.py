@@ -1,8 +1,8 @@
-"""Score: what was found in a simulated movie against its truth.
+"""Scores of the results for a simulated movie, compared with its truth.
 
-Spots are matched to truth frame by frame, one to one, nearest pairs first within a radius (for
-particles that lie further apart than that, the optimal assignment). Truth that is blinked off
-takes part in nothing: a spot found there is a false one. Movies have one channel and position.
+Spots are matched to the truth frame by frame, one to one, nearest pairs first within a radius. (For
+particles that are further apart than this, it is the optimal assignment.) A particle that is off
+(blinking) is not part of the truth, so a spot there is false. Movies have one channel and position.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from livespt.stream.types import KINDS, MOTIONS
 
 Rows = NDArray[np.void]
 Indices = NDArray[np.intp]
-EDGE = 6.0  # pixels from the border in which neither truth nor spots count
+EDGE = 6.0  # width of the margin in which neither truth nor spots count, pixels
 
 
 class Matched(NamedTuple):
-    """Pairs: row `truth[k]` of the truth is row `spot[k]` of the spots."""
+    """Pairs: row `truth[k]` of the truth matches row `spot[k]` of the spots."""
 
     truth: Indices
     spot: Indices
 
 
 def _pairs(truth: Rows, spots: Rows, radius: float) -> list[tuple[int, int]]:
-    """Nearest pairs first, each row in one pair at most."""
+    """Match nearest pairs first; each row is in at most one pair."""
     dy = np.subtract.outer(truth["y"], spots["y"].astype(np.float64))
     dx = np.subtract.outer(truth["x"], spots["x"].astype(np.float64))
     square = dy**2 + dx**2
@@ -35,7 +35,7 @@ def _pairs(truth: Rows, spots: Rows, radius: float) -> list[tuple[int, int]]:
 
 
 def nearest_first(square: NDArray[np.float64], near: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Pairs (row, column) of `near`, the least of `square` first, each row and column once."""
+    """Pairs (row, column) where `near`, the least `square` first, each row and column once."""
     left, right = np.nonzero(near)
     pairs: list[tuple[int, int]] = []
     used: tuple[set[int], set[int]] = set(), set()
@@ -76,7 +76,7 @@ def match(truth: Rows, spots: Rows, radius: float = 2.0) -> Matched:
 
 
 def _within(rows: Rows, shape: tuple[int, ...] | None, edge: float) -> NDArray[np.bool_]:
-    """Which rows lie at least `edge` pixels from the border (all, where no shape is given)."""
+    """Which rows lie at least `edge` pixels from the border; all if there is no shape."""
     if shape is None:
         return np.ones(len(rows), np.bool_)
     height, width = shape[-2:]
@@ -107,16 +107,16 @@ def detection(
     radius : float
         Pixels.
     shape : (int, int), optional
-        Of the image: after matching, truth and unmatched spots within `edge` pixels of the border
-        are left out, and with truth the spot it is matched to. None: everything counts.
+        Size of the image. After matching, truth within `edge` pixels of the border is left out
+        together with its matches, and so are unmatched spots there. None: everything counts.
     frames : (k,), optional
-        Those that were analyzed: truth in others is left out. None: all.
+        Analyzed frames; truth in others is left out. None: all.
 
     Returns
     -------
     dict
-        "recall" and "precision" from 0 to 1 (0 where there is nothing to divide by), "rmse_px"
-        per axis over the matched pairs (NaN without any).
+        "recall" and "precision" from 0 to 1 (0 if undefined), and "rmse_px" per axis over the
+        matched pairs (NaN without pairs).
     """
     if frames is not None:
         truth = truth[np.isin(truth["frame"], frames)]
@@ -135,7 +135,7 @@ def detection(
 
 
 def purity(truth: Rows, spots: Rows, *, radius: float = 2.0) -> float:
-    """Share of the matched spots that belong to the particle which their track follows mostly."""
+    """Share of the matched spots that belong to the most frequent particle of their track."""
     matched = match(truth, spots, radius)
     link = np.stack([spots["track"][matched.spot], truth["particle"][matched.truth]], axis=1)
     kinds, count = np.unique(link, axis=0, return_counts=True)
@@ -146,10 +146,10 @@ def purity(truth: Rows, spots: Rows, *, radius: float = 2.0) -> float:
 
 
 def states(truth: Rows, spots: Rows, states: Rows, *, radius: float = 2.0) -> float:
-    """Share of the settled states whose likeliest motion is the true one.
+    """Share of the settled states whose most probable motion is the true one.
 
-    A settled row counts if its track's spot in that frame is matched; abstentions count too, by
-    their likeliest motion.
+    A settled row counts if the spot of its track in this frame is matched. Undecided states count
+    as well, by their most probable motion.
     """
     matched = match(truth, spots, radius)
     key = ["frame", "track"]
@@ -173,10 +173,10 @@ def _final(events: Rows) -> Rows:
 def _true_uncoatings(
     truth: Rows, shape: tuple[int, ...] | None, edge: float, around: int
 ) -> tuple[dict[int, int], set[int]]:
-    """Frame of each particle's uncoating, and the particles in which it could be seen.
+    """Frame of the uncoating of each particle, and the particles in which it was observable.
 
-    That is: not uncoated when it first appears, and in at least half of the `around` frames
-    before and of the `around` frames after it, visible and not at the border.
+    An uncoating is observable if the particle is not uncoated when it first appears, and if it is
+    visible and not at the border in at least half of the `around` frames before and after.
     """
     plain = truth[np.argsort(truth["frame"], kind="stable")]
     good = _within(plain, shape, edge) & (plain["visible"] > 0)
@@ -196,7 +196,7 @@ def _true_uncoatings(
 
 
 def _nearest(truth: Rows, event: np.void, radius: float) -> int:
-    """Particle at the place of an event; -1: none within `radius` pixels."""
+    """Particle at the position of an event; -1 if none is within `radius` pixels."""
     there = truth[truth["frame"] == event["frame"]]
     apart = np.hypot(there["y"] - event["y"], there["x"] - event["x"])
     if not len(there) or apart.min() > radius:
@@ -213,30 +213,30 @@ def uncoating(
     shape: tuple[int, ...] | None = None,
     edge: float = EDGE,
 ) -> dict[str, int | float | None]:
-    """Uncoatings announced, against those that happened.
+    """Compare announced uncoatings with the true ones.
 
-    An event belongs to the particle nearest to its place in its frame. It finds that particle's
-    uncoating if it lies within `within` frames of it; the nearest in time if there are several,
-    and the others are false, as are events of particles that do not uncoat or of none at all.
-    An uncoating that could not be seen (half of the ten frames before it or after it blinked
-    off, at the border, or outside) is neither missed nor found.
+    An event belongs to the particle nearest to its position in its frame. It finds the uncoating of
+    this particle if it is within `within` frames of it; of several events, the nearest in time
+    does, and the others are false. Events of particles that do not uncoat, or of no particle, are
+    false as well. An uncoating that was not observable (in half of the ten frames before or after
+    it, the particle is off, at the border, or outside) is neither missed nor found.
 
     Parameters
     ----------
     truth : simulate.TRUTH (n,)
     events : EVENT (m,)
     within : int
-        Frames.
+        Greatest distance in time, frames.
     radius, edge : float
-        Pixels.
+        Greatest distance, and width of the margin, pixels.
     shape : (int, int), optional
-        Of the image, for `edge`.
+        Size of the image, for `edge`.
 
     Returns
     -------
     dict
-        "true", "found", "missed", "false": counts; "delay_frames": median over those found of
-        the frames from the true uncoating to the announcement, None where none is found.
+        "true", "found", "missed", "false" are counts; "delay_frames" is the median number of frames
+        from a true uncoating to its announcement, None if none was found.
     """
     true, seen = _true_uncoatings(truth, shape, edge, around=10)
     hits: dict[int, list[tuple[int, int]]] = {}

@@ -1,4 +1,4 @@
-"""Readings: what a motion network says of tracks, as it would have known it live, or both ways."""
+"""Predictions of a motion network for whole tracks, as in a live run, or offline."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from livespt.models.simulate.tracks import Tracks
 if TYPE_CHECKING:
     from livespt.models.motion.whole_tracks import WholeReader
 
-TOGETHER = 512  # tracks followed side by side
+
+TOGETHER = 512  # tracks in one batch
 
 
 def as_known(
     network: Network, tracks: Tracks, lags: Sequence[int], pixel_size_um: float | None = None
 ) -> dict[int, NDArray[np.float32]]:
-    """Readings (total, outputs) of every point as they were `lag` points later, for each lag.
+    """Predictions (total, outputs) for every point, made `lag` points later, for each lag.
 
-    Where a track ends sooner, its last point decides. Positions are taken as pixels.
+    If a track ends sooner, they are made at its last point. Positions are in pixels.
     """
     offset = tracks.offset
     count = np.diff(offset)
@@ -44,7 +45,7 @@ def as_known(
                 if t >= lag:
                     ages = np.full(len(rows), lag)
                     answer[rows - lag] = following.read(slots[alive], ages)
-                if last.any():  # the end settles what is left
+                if last.any():  # the end of a track settles the remaining points
                     left = np.arange(min(lag, t + 1))
                     at = np.repeat(slots[last], len(left))
                     ages = np.tile(left, int(last.sum()))
@@ -55,6 +56,6 @@ def as_known(
 def both_ways(
     whole: WholeReader, tracks: Tracks, pixel_size_um: float | None = None
 ) -> NDArray[np.float32]:
-    """Readings (total, outputs) of every point, with its whole track in view."""
+    """Predictions (total, outputs) for every point, made from its whole track."""
     told = tracks.offset, tracks.frame, tracks.point
     return whole(*told, pixel_size_um, tracks.intensity)

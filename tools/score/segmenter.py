@@ -1,8 +1,8 @@
-"""Evaluation of the motion segmenter, on simulated tracks that no training ever saw.
+"""Evaluate the motion segmenter on simulated tracks that were not used in training.
 
-Accuracy against lag, by length of the track and by localization error, calibration, changepoints
-and what they cost, as the model cards state them. The seeds of these tracks start where the
-recipes' never come (`UNSEEN`).
+The figures are accuracy against lag, by length of the track and by localization error, calibration,
+changepoints and cost, as stated in the model cards. The seeds of these tracks start at `UNSEEN`,
+which the recipes never reach.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.types import MOTIONS
 from livespt.tools.score.readings import as_known, both_ways
 
-UNSEEN = 9_000_000  # first seed of evaluation
+UNSEEN = 9_000_000  # first seed of evaluation tracks
 LAGS = (0, 2, 5, 10, 20, 30)  # points
 LENGTHS = ((5, 20), (20, 50), (50, 200), (200, 601))  # points of a track
-NEAR = 10  # frames between a changepoint and one that was meant
-HOLD = 5  # points in a row in another motion: a change
+NEAR = 10  # greatest distance of a found and a true changepoint that match, frames
+HOLD = 5  # points in a row with another motion that count as a change
 ERRORS = (
     0.02,
     0.05,
@@ -37,8 +37,8 @@ ERRORS = (
     0.5,
     1.0,
     2.0,
-)  # localization error over diffusive step; trained: 0.04-0.7
-LIVING = (100, 1000, 5000)  # tracks that a frame may hold
+)  # localization error / diffusive step; in training: 0.04-0.7
+LIVING = (100, 1000, 5000)  # numbers of tracks in a frame
 SETS: dict[str, dict[str, Any]] = {
     "deepspt 2d": {"ndim": 2},
     "deepspt 3d": {"ndim": 3},
@@ -54,16 +54,16 @@ def evaluate_segmenter(
     provider: str = "auto",
     whole: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge a segmenter (default: the shipped ones) on `tracks` tracks of the DeepSPT sets.
+    """Evaluate a segmenter (default: the shipped ones) on `tracks` tracks of the DeepSPT sets.
 
-    The others have a quarter as many.
+    The other sets have a quarter as many.
 
     Parameters
     ----------
     model : Path
-        A network that follows tracks, or one that reads whole tracks.
+        A network that follows tracks, or one for whole tracks.
     whole : Path
-        One that reads whole tracks, judged beside `model`.
+        A network for whole tracks, evaluated in addition to `model`.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def _of_set(
     whole: WholeReader | None,
     abstain_below: float,
 ) -> dict[str, Any]:
-    """All tables of one set; its tracks are in micrometres, so a pixel is one."""
+    """All tables of one set; its tracks are in micrometres, so the pixel size is 1 um."""
     readings: dict[str, NDArray[np.float32]] = {}
     if follower is not None:
         lags = sorted({*LAGS, follower.lag})
@@ -146,7 +146,7 @@ def by_error(
     follower: Segmenter | None,
     whole: WholeReader | None,
 ) -> dict[str, Any]:
-    """Accuracy where the localization error is `ratio` diffusive steps sqrt(2 D dt) per axis."""
+    """Accuracy at a localization error of `ratio` diffusive steps sqrt(2 D dt) per axis."""
     known = simulate_tracks(tracks, UNSEEN + seed, ndim=ndim, noise=False)
     rng = np.random.default_rng((UNSEEN + seed, ndim, round(1000 * ratio)))
     error = ratio * np.sqrt(2 * known.diffusion)[:, None] * rng.normal(size=known.point.shape)
@@ -175,7 +175,7 @@ def motion_scores(
     one = np.maximum.reduceat(label, known.offset[:-1])
     homogeneous = one == np.minimum.reduceat(label, known.offset[:-1])
     three = np.array([0, 1, 2, 2])  # confined = subdiffusive
-    two = np.array([0, 0, 1, 1])  # normal and directed against them
+    two = np.array([0, 0, 1, 1])  # normal = directed, and confined = subdiffusive
     return {
         "accuracy": float(hit.sum() / count.sum()),
         "macro_f1": float(np.mean(2 * hit / np.maximum(true + said, 1))),
@@ -191,10 +191,10 @@ def motion_scores(
 
 
 def change_scores(probability: NDArray[np.float32], known: Tracks, lag: int) -> dict[str, Any]:
-    """Changepoints: `HOLD` points in a row in another motion than before, against the truth.
+    """Compare changepoints, `HOLD` points in a row with another motion, with the true ones.
 
-    One to one within `NEAR` frames. The delay is from the true change to the frame at which the
-    last of these points was read: `lag` after it.
+    They are matched one to one within `NEAR` frames. The delay is the time from the true change to
+    the prediction of the last of these points, which is `lag` frames after this point.
     """
     guess = probability.argmax(1)
     paired = said = true = 0
@@ -224,7 +224,7 @@ def change_scores(probability: NDArray[np.float32], known: Tracks, lag: int) -> 
 def changes(
     guess: NDArray[np.int64], frame: NDArray[np.int64], lag: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Frames at which one track's motion changed for `HOLD` points, and when that was known."""
+    """Frames at which the motion of a track changed for `HOLD` points, and when it was known."""
     edge = np.flatnonzero(np.diff(guess)) + 1
     start = np.concatenate([[0], edge])
     length = np.diff(np.concatenate([start, [len(guess)]]))
@@ -235,7 +235,7 @@ def changes(
 
 
 def cost(follower: Segmenter, n: int, frames: int = 60) -> dict[str, Any]:
-    """Milliseconds a frame with `n` living tracks: a provisional and a settled reading of each."""
+    """Milliseconds for a frame with `n` tracks: a provisional and a settled state of each."""
     following = Following([follower.network], follower.lag, 0.1)
     rng = np.random.default_rng(0)
     slots = np.arange(n, dtype=np.int32)
@@ -269,7 +269,7 @@ def _reliability(probability: NDArray[np.float32], known: Tracks) -> list[dict[s
 
 
 def rounded(value: Any) -> Any:
-    """Four decimals: what the number of tracks supports, and no more."""
+    """Round to four decimals; more are not significant with this number of tracks."""
     if isinstance(value, dict):
         return {key: rounded(part) for key, part in value.items()}
     if isinstance(value, list):

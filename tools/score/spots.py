@@ -1,7 +1,7 @@
-"""Accuracy: localizations of simulated spots against their known places, error and precision.
+"""Scores of localizations of simulated spots: detection, error and precision.
 
-Found and true places are matched one to one within a radius, as many pairs as possible and of
-those the nearest (the Hungarian method). Errors are per axis, pixels.
+Found and true positions are matched one to one within a radius, with as many pairs as possible, and
+among these with the least distances (the Hungarian method). Errors are per axis, in pixels.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from livespt.tools.score.movie import EDGE
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-RADIUS = 2.0  # pixels: further apart nothing is matched
+RADIUS = 2.0  # greatest distance of a matched pair, pixels
 APART = 8.0  # pixels without a neighbour: an isolated spot
-LONE = 1e6  # px^2, cost of a place without a partner: never worth a pair given up
+LONE = 1e6  # cost of a position without a partner, px^2, greater than that of any pair
 
 
 class SpotTally(NamedTuple):
-    """What was found of the spots of one or many frames; (m, ...) over the matched ones."""
+    """Result of matching the spots of one or many frames; m is the number of matched ones."""
 
-    which: Indices  # (m, 2) frame and row of the true place
-    error: Floats  # (m, 2) found less true, pixels y and x
-    claimed: Floats  # (m, 2) precision that the localizer states; NaN: none
-    isolated: NDArray[np.bool_]  # (m,) no true neighbour within APART
-    true: int  # places that were to be found
-    false: int  # found where nothing is
+    which: Indices  # (m, 2) frame and row of the true position
+    error: Floats  # (m, 2) found minus true position, y and x, pixels
+    claimed: Floats  # (m, 2) precision reported by the localizer; NaN: none
+    isolated: NDArray[np.bool_]  # (m,) whether no true neighbour is within APART
+    true: int  # number of true spots
+    false: int  # number of detections that match no true spot
 
 
 def pair(truth: Floats, found: Floats, radius: float = RADIUS) -> tuple[Indices, Indices]:
-    """Rows of `truth` (n, 2) and `found` (m, 2) that belong together."""
+    """Match `truth` (n, 2) and `found` (m, 2); return the rows of the pairs."""
     square = ((truth[:, None, :2] - found[None, :, :2]) ** 2).sum(axis=2)
     near = square <= radius**2
     first = np.concatenate([[0], np.cumsum(near.sum(axis=1))]).astype(np.int64)
@@ -47,7 +47,7 @@ def pair(truth: Floats, found: Floats, radius: float = RADIUS) -> tuple[Indices,
 
 
 def isolated(truth: Floats, apart: float = APART) -> NDArray[np.bool_]:
-    """Which of the places (n, 2) have no other within `apart` pixels."""
+    """Which of the positions (n, 2) have no other within `apart` pixels."""
     alone = np.ones(len(truth), np.bool_)
     for k, place in enumerate(truth):
         square = ((truth - place) ** 2).sum(axis=1)
@@ -59,17 +59,17 @@ def isolated(truth: Floats, apart: float = APART) -> NDArray[np.bool_]:
 def compare(
     truth: Floats, found: Floats, shape: tuple[int, int], *, frame: int = 0, radius: float = RADIUS
 ) -> SpotTally:
-    """Tally of one frame.
+    """Match the spots of one frame.
 
     Parameters
     ----------
     truth : (n, 2)
         y, x of the spots, pixels.
     found : (m, 4)
-        y, x and their claimed precision, pixels.
+        y, x and their reported precision, pixels.
     shape : (int, int)
-        Of the frame. After matching, true places and unmatched found ones within EDGE pixels of
-        its border are left out, and with a true place the one that is matched to it.
+        Size of the frame. After matching, true positions within EDGE pixels of its border are left
+        out together with their matches, and so are unmatched detections there.
     """
     i, j = pair(truth, found, radius)
     inside, spare = _inside(truth, shape), _inside(found, shape)
@@ -88,7 +88,7 @@ def compare(
 
 
 def together(tallies: list[SpotTally]) -> SpotTally:
-    """The tally of all frames."""
+    """Combine the results of several frames."""
     return SpotTally(
         which=np.concatenate([t.which for t in tallies]),
         error=np.concatenate([t.error for t in tallies]),
@@ -100,23 +100,23 @@ def together(tallies: list[SpotTally]) -> SpotTally:
 
 
 def jaccard(tally: SpotTally) -> float:
-    """Found and true, over all that are found or true."""
+    """Jaccard index: matched pairs divided by all that are true or found."""
     return _share(len(tally.error), tally.true + tally.false)
 
 
 def rmse(error: Floats) -> float:
-    """Root mean square; NaN of nothing."""
+    """Root mean square; NaN without values."""
     return float(np.sqrt(np.mean(error**2))) if error.size else float("nan")
 
 
 def figures(tally: SpotTally, bound: float) -> dict[str, Any]:
     """Figures of one line of a table.
 
-    `rmse_px` and `isolated_px` are over the matched spots, all and isolated ones; `robust_px` is
-    the median of the absolute errors of all over 0.6745; `ratio` is `isolated_px` over the bound.
-    `claimed` is the root mean square of the stated precisions over the root mean square error of
-    the isolated spots, `claimed_all` that of all spots; spots without a stated precision take no
-    part in either. None: nothing to tell it from.
+    `rmse_px` and `isolated_px` are the root mean square errors of all matched spots and of isolated
+    ones. `robust_px` is the median absolute error of all divided by 0.6745. `ratio` is
+    `isolated_px` divided by the bound. `claimed` is the root mean square of the reported precision
+    divided by that of the error, for isolated spots, and `claimed_all` for all spots; both ignore
+    spots without a reported precision. A figure is None if there are no spots for it.
     """
     alone = tally.error[tally.isolated]
     found = len(tally.error)
@@ -135,7 +135,7 @@ def figures(tally: SpotTally, bound: float) -> dict[str, Any]:
 
 
 def common(ours: SpotTally, theirs: SpotTally) -> tuple[float, float]:
-    """Both errors over the spots that both found."""
+    """Errors of both localizers over the spots that both found."""
     keys = [{tuple(key): k for k, key in enumerate(t.which.tolist())} for t in (ours, theirs)]
     both = sorted(keys[0].keys() & keys[1].keys())
     rows = [[key[name] for name in both] for key in keys]
@@ -154,7 +154,7 @@ def _inside(places: Floats, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _rounded(value: float, digits: int) -> float | None:
-    """None in place of NaN, which no card can hold."""
+    """Round; None in place of NaN, which a card cannot hold."""
     return round(value, digits) if math.isfinite(value) else None
 
 

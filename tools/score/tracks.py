@@ -1,13 +1,14 @@
 """Scores of tracks against the truth: the measures of the ISBI particle tracking challenge.
 
-Chenouard et al., Nat. Methods 11, 281 (2014), online methods. The distance of two tracks is summed
-over frames: that of their points, at most `GATE_PX`; GATE_PX where only one of them has a point.
-True tracks X are paired with found ones, or with nothing, for the least total distance d(X, Y):
+They are defined in the online methods of Chenouard et al., Nat. Methods 11, 281 (2014). The
+distance of two tracks is a sum over frames of the distance of their points, but at most `GATE_PX`;
+if only one of them has a point, it is GATE_PX. True tracks X are paired with found tracks Y, or
+with none, so that the total distance d(X, Y) is least:
 
-- alpha = 1 - d(X, Y) / d(X, 0), where 0 is no tracks at all
-- beta = (d(X, 0) - d(X, Y)) / (d(X, 0) + d(Y', 0)), Y' the found tracks without a partner
-- jsc = TP / (TP + FN + FP) of points: true positives lie within the gate of their partner's
-- jsc_theta = the same of tracks: true positives have a partner
+- alpha = 1 - d(X, Y) / d(X, 0), where 0 means no tracks
+- beta = (d(X, 0) - d(X, Y)) / (d(X, 0) + d(Y', 0)), where Y' are the found tracks without a partner
+- jsc = TP / (TP + FN + FP) over points; a true positive lies within the gate of its partner's point
+- jsc_theta is the same over tracks; a true positive has a partner
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 class Score(NamedTuple):
-    """How well found tracks agree with the true ones."""
+    """Agreement of found tracks with the true ones."""
 
     alpha: float
     beta: float
@@ -33,26 +34,26 @@ class Score(NamedTuple):
 
 
 class Mistakes(NamedTuple):
-    """What a linker did to particles whose identities are known."""
+    """Errors of a linker for particles with known identities."""
 
-    switches: int  # a particle's name changes from one of its localizations to the next
-    breaks: int  # of those: its new track begins there
-    wrong: int  # links between localizations that are not of the same particle
+    switches: int  # changes of the track between two successive localizations of a particle
+    breaks: int  # switches at which the new track begins
+    wrong: int  # links between localizations of different particles
     links: int  # all links
     spurious: int  # tracks with a majority of false localizations
     tracks: int
 
 
 class TrackPoints(NamedTuple):
-    """Points of tracks; at most one a frame of each."""
+    """Points of tracks; each track has at most one point in a frame."""
 
     frame: Ints  # (n,)
     point: Floats  # (n, ndim) px
-    track: Ints  # (n,) any numbers; below 0: of no track
+    track: Ints  # (n,) any numbers; below 0: without a track
 
 
 def without_short(track: Ints, shortest: int = 2) -> Ints:
-    """Track ids with -1 for tracks of fewer than `shortest` points: none of them is a motion."""
+    """Track ids, with -1 for tracks of fewer than `shortest` points."""
     real = track >= 0
     kept = np.full(len(track), -1, np.int64)
     _, inverse, count = np.unique(track[real], return_inverse=True, return_counts=True)
@@ -66,7 +67,7 @@ def score(true: TrackPoints, found: TrackPoints, gate: float = GATE_PX) -> Score
     Parameters
     ----------
     true, found : Table
-        Points of no track (id below 0) are left out.
+        Points without a track (id below 0) are left out.
     gate : float
         Largest distance that counts, px.
     """
@@ -74,7 +75,7 @@ def score(true: TrackPoints, found: TrackPoints, gate: float = GATE_PX) -> Score
     n_true, n_found = _lengths(true), _lengths(found)
     mine, theirs, near, hits = _near(true, found, gate)
     both = _together(true, found, mine, theirs)
-    # what a pair spares, against neither of the two having a partner but the found one let off
+    # gain of a pair: distance that it saves, compared with both tracks being left without a partner
     gain = near - gate * (n_found[theirs] - both)
     pair = _best(mine, theirs, gain, len(n_true), len(n_found))
     nothing, spared = gate * float(n_true.sum()), float(gain[pair].sum())
@@ -91,7 +92,7 @@ def score(true: TrackPoints, found: TrackPoints, gate: float = GATE_PX) -> Score
 
 
 def _dense(table: TrackPoints) -> TrackPoints:
-    """Only points of tracks, by frame; tracks numbered from 0."""
+    """Only points that belong to tracks, sorted by frame, with tracks numbered from 0."""
     rows = np.flatnonzero(table.track >= 0)
     rows = rows[np.argsort(table.frame[rows], kind="stable")]
     track = np.unique(table.track[rows], return_inverse=True)[1].astype(np.int64)
@@ -105,7 +106,7 @@ def _lengths(table: TrackPoints) -> Ints:
 def _near(true: TrackPoints, found: TrackPoints, gate: float) -> tuple[Ints, Ints, Floats, Ints]:
     """Pairs of tracks that come within the gate.
 
-    Returns their numbers, the sum over frames of gate - distance, and how many frames that is.
+    Return their numbers, the sum over frames of gate - distance, and the number of these frames.
     """
     from scipy.spatial import cKDTree
 
@@ -127,7 +128,7 @@ def _near(true: TrackPoints, found: TrackPoints, gate: float) -> tuple[Ints, Int
 
 
 def _together(true: TrackPoints, found: TrackPoints, mine: Ints, theirs: Ints) -> Ints:
-    """Frames in which both tracks of each pair have a point."""
+    """Number of frames in which both tracks of each pair have a point."""
     if not len(mine):
         return np.empty(0, np.int64)
     first = min(true.frame.min(), found.frame.min())
@@ -145,7 +146,7 @@ def _together(true: TrackPoints, found: TrackPoints, mine: Ints, theirs: Ints) -
 
 
 def _best(mine: Ints, theirs: Ints, gain: Floats, n: int, m: int) -> Ints:
-    """Rows of the pairs of a matching of greatest total gain; nobody is paired at a loss."""
+    """Rows of the pairs in the matching of greatest total gain, without pairs of negative gain."""
     from scipy.optimize import linear_sum_assignment
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -172,12 +173,12 @@ def _best(mine: Ints, theirs: Ints, gain: Floats, n: int, m: int) -> Ints:
 
 
 def mistakes(frame: Ints, particle: Ints, track: Ints) -> Mistakes:
-    """What went wrong with localizations whose particles are known.
+    """Count the errors of tracks of localizations whose particles are known.
 
     Parameters
     ----------
     frame, particle, track : (n,) int
-        Of each localization; `particle` is -1 for false ones, `track` for those of no track.
+        Values of each localization; `particle` is -1 for false ones, `track` for those without one.
     """
     used = track >= 0
     frame, particle, track = frame[used], particle[used], track[used]

@@ -1,8 +1,8 @@
-"""Evaluation of the uncoating classifier, on simulated virus entry that no training ever saw.
+"""Evaluate the uncoating classifier on simulated virus entry that was not used in training.
 
-Accuracy, dating, calibration and events at lag 0, settled and offline, as the model card states
-them, and what is announced of particles that do not uncoat. The seeds of these tracks start where
-the recipe's never come (`UNSEEN`).
+The figures are accuracy, error of the uncoating time, calibration and events, at lag 0, settled and
+offline, as stated in the model card, and false announcements for particles that do not uncoat. The
+seeds of these tracks start at `UNSEEN`, which the recipe never reaches.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from livespt.tools.score.readings import as_known, both_ways
 from livespt.tools.score.segmenter import UNSEEN, rounded
 
 LAGS = (0, 10, 20)  # points
-WITHIN = 20  # frames between an announced uncoating and the true one
-# D engulfed and D uncoated, each drawn by itself, overlap by 0.57, as in the hardest case of two
-# classes in the DeepSPT paper (figure 2e): equal widths of ln 10, apart by 0.43 of that
+WITHIN = 20  # greatest distance of an announced and a true uncoating that match, frames
+# D before and after uncoating are drawn independently and overlap by 0.57, as in the hardest
+# two-class case of the DeepSPT paper (figure 2e): equal widths of ln 10, shifted by 0.43 ln 10
 HARD = Entry(diffusion=(1e-3, 1e-2), carrier=(1.0, 1.0), after=(1e-3 * 10**0.43, 1e-2 * 10**0.43))
 BROAD: dict[str, Any] = {"n_frames": (30, 600), "dt_s": 0.05}
-# entries as broad as in training, with one track in four begun anew after a loss; the same with
-# their intensities told; the hard ones; other frame intervals, among them that of the paper's
-# rotavirus; those of the simulated movie, as the tracker delivers them
+# entries with the ranges of training, where one track in four starts again after a loss; the same
+# with known intensities; hard ones; other frame intervals, also that of the rotavirus in the paper;
+# those of the simulated movie, as the linker gives them
 ENTRIES: dict[str, dict[str, Any]] = {
     "entry 2d": {"ndim": 2, **BROAD},
     "entry 3d": {"ndim": 3, **BROAD},
@@ -47,7 +47,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "entry 3d, 4.2 s": {"ndim": 3, "n_frames": (30, 300), "dt_s": 4.2},
     "movie": {"n_frames": (300, 1000), "dt_s": 0.05, "entry": Scenario().entry},
 }
-# particles of which nothing should be announced
+# particles for which nothing should be announced
 CONTROLS: dict[str, Callable[[int, int], Tracks]] = {
     "viruses that never uncoat": lambda n, seed: simulate_entry(
         n, seed, gaps=0.03, uncoating=0.0, **BROAD
@@ -65,11 +65,11 @@ CONTROLS: dict[str, Callable[[int, int], Tracks]] = {
 
 
 class Events(NamedTuple):
-    """Uncoatings announced, one row a track that has one."""
+    """Announced uncoatings, one row for each track that has one."""
 
-    track: NDArray[np.int64]  # index
-    frame: NDArray[np.int64]  # where the probability rose
-    announced: NDArray[np.int64]  # frame at which that was known
+    track: NDArray[np.int64]  # index of the track
+    frame: NDArray[np.int64]  # frame at which the probability rose
+    announced: NDArray[np.int64]  # frame at which this was known
 
 
 def evaluate_uncoating(
@@ -79,21 +79,21 @@ def evaluate_uncoating(
     provider: str = "auto",
     whole: Path | None = None,
 ) -> dict[str, Any]:
-    """Judge an uncoating classifier (default: the shipped ones) on `tracks` tracks of every set.
+    """Evaluate an uncoating classifier (default: the shipped ones) on `tracks` tracks of every set.
 
     Parameters
     ----------
     model : Path
-        A network that follows tracks, or one that reads whole tracks.
+        A network that follows tracks, or one for whole tracks.
     whole : Path
-        One that reads whole tracks, judged beside `model`.
+        A network for whole tracks, evaluated in addition to `model`.
 
     Returns
     -------
     dict
-        For each set, at each lag (points) and offline: `uncoating_scores`, and the events that
-        the card's decision announces: `event_scores`; for each set, D before and after:
-        `change_of_d`; what is announced of particles that do not uncoat.
+        For each set, at each lag (points) and offline, `uncoating_scores` and the `event_scores`
+        of the announcements by the rule of the card; for each set, D before and after uncoating
+        (`change_of_d`); and announcements for particles that do not uncoat.
     """
     if model is None:
         model, whole = shipped("uncoating"), whole or shipped("uncoating_whole")
@@ -118,7 +118,7 @@ def evaluate_uncoating(
 def judged(
     name: str, known: Tracks, follower: Uncoating | None, reader: WholeReader | None
 ) -> dict[str, Any]:
-    """Scores of every reading of these tracks, as `name`, and of their events."""
+    """Scores of all predictions for these tracks, with `name`, and of their events."""
     parts: dict[str, NDArray[np.float32]] = {}
     events = []
     if follower is not None:
@@ -133,14 +133,14 @@ def judged(
             lag = 0 if key == "offline" else int(key.removeprefix("lag "))
             row = event_scores(announcements(p, known, *rule, lag), known)
             if key == "offline":
-                row["delay_frames"] = None  # known when the track is over
+                row["delay_frames"] = None  # offline, events are known after the end of the track
             events.append({"reading": key} | row)
         result[f"{name}: events"] = events
     return result
 
 
 def _false_alarms(tracks: Tracks, follower: Uncoating) -> dict[str, Any]:
-    """What is announced, settled, of particles that do not uncoat."""
+    """Announcements from settled states for particles that do not uncoat."""
     told = as_known(follower.network, tracks, (follower.lag,), 1.0)[follower.lag][:, 0]
     rule = follower.decision["threshold"], follower.decision["hold"]
     events = announcements(told, tracks, *rule, follower.lag)
@@ -153,20 +153,21 @@ def _false_alarms(tracks: Tracks, follower: Uncoating) -> dict[str, Any]:
 
 
 def drawn_alike(how: dict[str, Any], seed: int) -> Tracks:
-    """Many short viruses whose D is drawn as in a set: the overlap of a few looks too small."""
+    """Many short tracks with D as in a set, because few tracks would underestimate the overlap."""
     how = {k: v for k, v in how.items() if k != "told"} | {"n_frames": 30}
     return simulate_entry(2000, seed, uncoating=1.0, noise=False, **how)
 
 
 def change_of_d(tracks: Tracks) -> dict[str, float]:
-    """How D just before and just after uncoating differ, over tracks that uncoat.
+    """Difference of D just before and just after uncoating, over tracks that uncoat.
 
     Returns
     -------
     dict
-        overlap: coefficient of both distributions over tracks, the area under the lower of the
-        densities: 1 less the largest distance of the cumulative distributions, where the densities
-        cross once. ratio: median of D after over D before. slower: share in which D falls.
+        overlap: overlap coefficient of both distributions over tracks, the area under the lower
+        density; if the densities cross once, it is 1 minus the greatest distance of the cumulative
+        distributions. ratio: median of D after / D before. slower: share of tracks in which D
+        decreases.
     """
     after = np.flatnonzero(np.diff(tracks.uncoated.astype(np.int8)) == 1) + 1
     after = after[~np.isin(after, tracks.offset)]
@@ -181,9 +182,9 @@ def change_of_d(tracks: Tracks) -> dict[str, float]:
 
 
 def entries(n: int, seed: int, how: dict[str, Any]) -> Tracks:
-    """Virus entry with holes, a quarter of the tracks broken in two, and other particles.
+    """Simulate virus entry with gaps, a quarter of the tracks broken in two, and other particles.
 
-    `how` is `simulate_entry`'s; where it has "told", intensities are known.
+    `how` are arguments of `simulate_entry`; with "told", intensities are known.
     """
     how = dict(how)
     told = how.pop("told", False)
@@ -201,9 +202,10 @@ def uncoating_scores(probability: NDArray[np.float32], tracks: Tracks) -> dict[s
     Returns
     -------
     dict
-        Mean and median over tracks of the share of points read right at probability 0.5; both
-        recalls; share of all points, other tracks' too, and their ECE; the median error of the
-        date: the start of the last run above 0.5, as in DeepSPT; one without is infinitely late.
+        Mean and median over tracks of the accuracy at probability 0.5; both recalls; the accuracy
+        over all points, also of other tracks, and their ECE; the median error of the uncoating
+        time, which is the start of the last run above 0.5, as in DeepSPT. Without such a run, the
+        error is infinite.
     """
     right = (probability >= 0.5) == tracks.uncoated
     change = np.flatnonzero(tracks.uncoat >= 0)
@@ -239,9 +241,9 @@ def _dates(probability: NDArray[np.float32], tracks: Tracks) -> NDArray[np.float
 def announcements(
     probability: NDArray[np.float32], tracks: Tracks, threshold: float, hold: int, lag: int
 ) -> Events:
-    """What stream/decisions.py announces: `hold` settled points in a row at `threshold` or above.
+    """Announcements as in stream/decisions.py: `hold` settled points in a row at `threshold`.
 
-    Dated, as there, where the probability rose to one half for good.
+    As there, the time of uncoating is where the probability last rose above one half.
     """
     rows = []
     for i in range(len(tracks.uncoat)):
@@ -259,7 +261,7 @@ def announcements(
 
 
 def event_scores(events: Events, tracks: Tracks) -> dict[str, Any]:
-    """Announcements against the truth; uncoatings within 10 points of a track's end are let off."""
+    """Compare announcements with the truth, except uncoatings within 10 points of a track's end."""
     first = tracks.frame[tracks.offset[:-1]]
     last = tracks.frame[tracks.offset[1:] - 1]
     clear = (tracks.uncoat - first >= 10) & (last - tracks.uncoat >= 10) & (tracks.uncoat >= 0)

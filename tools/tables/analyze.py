@@ -1,4 +1,4 @@
-"""Motion analysis of anyone's tracks: the live path point by point, or whole tracks both ways."""
+"""`livespt analyze`: motion analysis of tracks in a table, point by point as live, or offline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from livespt.models.infer import Infer
     from livespt.models.motion.whole_tracks import WholeReader
 
-AT_ONCE = 1024  # tracks analyzed in step
+
+AT_ONCE = 1024  # tracks in one batch
 ADDED = (*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag")
 
 
@@ -46,27 +47,28 @@ def analyze_table(
     Parameters
     ----------
     src, out : Path
-        Input rows may come in any order; the output has them in that order, unchanged, with the
-        state columns behind.
+        Input rows may have any order; the output has the same rows in this order, with the state
+        columns added at the end.
     pixel_size_um, frame_interval_s : float
     z_step_um : float, optional
         Unit of `z`; default: the pixel size.
     lag : int, optional
-        Look-ahead in frames; above the farthest of the models, the farthest answers.
+        Look-ahead in frames; a larger value than the models allow is reduced to their maximum.
     offline : bool
-        Look both ways along whole tracks.
+        Use whole tracks, forwards and backwards.
     classifier : Path, optional
-        Task classifier: `p_CLASS` for each class and `task` are added, of whole tracks the same in
-        each of their rows, else of the window around it, as far as is known when its state settles.
+        Classifier of a user: it adds `p_CLASS` for each class, and `task`. If it was trained on
+        whole tracks, all rows of a track have the same values. Otherwise they are those of the
+        window around the row, as far as it is known when the state of the row settles.
     read_intensity : bool
-        Of a label that is lost with the coat: the column `intensity` is read for uncoating, too.
+        Use the column `intensity` for uncoating, for labels that are lost with the coat.
 
     Raises
     ------
     InputError
-        A table that cannot be used.
+        The table cannot be used.
     SettingError
-        A value out of range, or `lag` together with `offline`.
+        A value is out of range, or both `lag` and `offline` are given.
     """
     for name, value in (
         ("pixel_size_um", pixel_size_um),
@@ -76,11 +78,11 @@ def analyze_table(
         if not 0 < value < 1e6:
             raise SettingError(f"{name} must be above 0, not {value}")
     if offline and lag is not None:
-        raise SettingError("--lag and --offline exclude each other: offline looks both ways")
+        raise SettingError("--lag and --offline exclude each other: offline uses the whole track")
     if lag is not None and lag < 0:
         raise SettingError(f"lag must be 0 or more frames, not {lag}")
     if classifier is not None and (offline or lag is not None):
-        raise SettingError("--classifier reads settled states: leave out --lag and --offline")
+        raise SettingError("--classifier needs settled states: leave out --lag and --offline")
     check_out(out, overwrite=overwrite)
     task = Task(classifier, provider="cpu") if classifier is not None else None
     adds = ADDED if task is None else (*ADDED, *task_columns(task))
@@ -117,8 +119,8 @@ def analyze_table(
 
 
 def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:
-    """Columns of the table formats for STATE rows."""
-    names = np.array([*MOTIONS, UNSURE])  # ABSTAIN is -1: the last
+    """Columns of a table for STATE rows."""
+    names = np.array([*MOTIONS, UNSURE])  # ABSTAIN is -1, the last entry
     assert ABSTAIN == -1
     columns: dict[str, NDArray[Any]] = {f"p_{name}": states[f"p_{name}"] for name in MOTIONS}
     return columns | {
@@ -135,9 +137,10 @@ def readings(
     particles: NDArray[np.int64],
     points: NDArray[np.float64],
 ) -> NDArray[np.void]:
-    """States (STATE) that fingerprints are made with, one a row.
+    """States (STATE) for fingerprints, one for each row.
 
-    Settled ones of whole tracks; of a window those of the moment, as a live run has no others.
+    For whole tracks these are settled states. For windows they are provisional states, because a
+    live run has no others at that time.
     """
     return point_by_point(infer, frames, particles, points, lag=0 if window else None)
 
@@ -150,10 +153,10 @@ def point_by_point(
     lag: int | None = None,
     intensity: NDArray[np.float64] | None = None,
 ) -> NDArray[np.void]:
-    """Settled states (STATE) of tracks given as rows, one a row, as a live run makes them.
+    """Settled states (STATE) of tracks, one for each row, as in a live run.
 
-    Tracks do not know each other, so all start at once: their points are fed in step, which makes
-    large batches of what in time may lie far apart.
+    Tracks are independent, so all of a batch are processed as if they started at the same time.
+    This makes batches large even if the tracks are far apart in time.
     """
     states = np.zeros(len(frames), STATE)
     tracks, slot = np.unique(particles, return_inverse=True)
@@ -180,7 +183,7 @@ def point_by_point(
         states[order] = made[np.lexsort((made["track"], made["frame"]))]
     states["track"] = particles
     states["frame"] = frames
-    states["made"] = np.minimum(frames + lag, last[slot])  # when what was read had been seen
+    states["made"] = np.minimum(frames + lag, last[slot])  # frame of the last point that was used
     return states
 
 
@@ -193,7 +196,7 @@ def whole_tracks(
     pixel_size_um: float,
     intensity: NDArray[np.float64] | None = None,
 ) -> NDArray[np.void]:
-    """States (STATE) of tracks given as rows, one a row, each with the whole track in view."""
+    """States (STATE) of tracks, one for each row, each predicted from the whole track."""
     order = np.lexsort((frames, particles))
     _, first, count = np.unique(particles[order], return_index=True, return_counts=True)
     offset = np.concatenate([first, [len(order)]])

@@ -1,4 +1,4 @@
-"""`livespt export`: the tracks of a run as a table or a graph, in formats that others read."""
+"""`livespt export`: the tracks of a run as a table or graph, in formats of other programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from livespt.tools.tables.user_table import check_out, whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-KEYS = ["frame", "channel", "position", "track"]  # one spot, and one settled state
+
+KEYS = ["frame", "channel", "position", "track"]  # identify a spot, and its settled state
 PROBABILITIES = [f"p_{motion}" for motion in MOTIONS]
 FURTHER = ("sigma", "variance", "polarizability_um3")  # only where the localizer measured them
 UNSURE = "unsure"  # `state` when no motion is likely enough
@@ -30,21 +31,21 @@ def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> 
     Parameters
     ----------
     run : Path
-        A run store; one that is still written gives what is committed.
+        A run; if it is still being written, what is committed is exported.
     out : Path
-        `.csv`, `.parquet`, `.xml` (TrackMate) or `.geff` decides the format.
+        The extension decides the format: `.csv`, `.parquet`, `.xml` (TrackMate) or `.geff`.
 
     Returns
     -------
     dict
-        spots, tracks, unsettled (spots whose state is not final yet: empty cells), out.
+        spots, tracks, unsettled (spots whose state is not final yet; their cells are empty), out.
 
     Raises
     ------
     SettingError
-        An extension that is none of the four.
+        The extension is none of the four.
     InputError
-        Not a run.
+        `run` is not a run.
     StoreError
         `out` exists (and `overwrite` is False) or cannot be written.
     """
@@ -67,10 +68,10 @@ def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> 
 
 
 def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) -> pd.DataFrame:
-    """Spots with their settled states, one row a spot, in the order of `spots`.
+    """Spots with their settled states, one row for each spot, in the order of `spots`.
 
-    Columns: trackpy's `frame, particle, y, x` (and `z` of volumes; pixels), then what was measured,
-    then the settled state of the track in that frame; empty where it is not settled yet.
+    The columns are `frame, particle, y, x` as in trackpy (and `z` of stacks; pixels), then measured
+    quantities, then the settled state of the track in this frame, which is empty before it settles.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
 
 
 def consecutive(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Rows of the two ends of each link, (n, 2), ordered by particle, then frame."""
+    """Rows (n, 2) of the two ends of each link, sorted by particle, then frame."""
     frame, particle = table["frame"].to_numpy(), table["particle"].to_numpy()
     order = np.lexsort((frame, particle))
     links = np.stack([order[:-1], order[1:]], axis=1)
@@ -124,7 +125,7 @@ def _write_trackmate(path: Path, start: Start, table: pd.DataFrame) -> None:
 
 
 def _write_geff(path: Path, start: Start, table: pd.DataFrame) -> None:
-    """GEFF: nodes hold pixels and frames, with the scales to micrometers and seconds if known."""
+    """Write GEFF: nodes in pixels and frames, with scales to micrometers and seconds if known."""
     from geff import GeffMetadata
     from geff.core_io import write_arrays
 

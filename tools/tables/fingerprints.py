@@ -1,8 +1,8 @@
-"""Described: the fingerprints of tracks in a table, as a task classifier is given them.
+"""Fingerprints of the tracks in a table, the input of a user's classifier.
 
-Motion readings of the live path, then the forty numbers of each whole track, or of the window that
-ends at each of its points. Training and `analyze` share it, so that a classifier is asked what it
-was taught.
+The motion states are computed as in a live run. From them and the positions come the forty features
+of each whole track, or of the window that ends at each of its points. Training and `analyze` both
+use this module, so that a classifier gets the same input as in training.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from livespt.tools.tables.export import UNSURE
 if TYPE_CHECKING:
     from livespt.models.fingerprint.classifier import Task
 
+
 Ints = NDArray[np.int64]
 
 
 class Described(NamedTuple):
-    """Features of whole tracks, or of windows, one a point."""
+    """Features of whole tracks, or of windows, one for each point."""
 
     features: NDArray[np.float32]  # (n, fingerprint.COUNT)
-    size: Ints  # (n,) points behind each
-    since: Ints  # (n,) points of its track up to there
+    size: Ints  # (n,) number of points of each
+    since: Ints  # (n,) number of points of its track up to its end
     row: Ints  # (n,) row of the table at which each ends
-    of: Ints  # (rows,) which of the n tells of each row of the table
+    of: Ints  # (rows,) index of the features that belong to each row of the table
 
 
 def describe(
@@ -50,12 +51,12 @@ def describe(
     points : (rows, 3)
         z, y, x in pixels.
     states : (rows,)
-        STATE rows of `analyze.readings`.
+        STATE rows from `readings` of analyze.py.
     window : int
-        Points; 0: whole tracks.
+        Points of a window; 0: whole tracks.
     lag : int
-        Frames after a row that are known when it is told of: then the window tells that has the row
-        in its middle, or as near to it as these allow.
+        Frames after a row that are known when its class is decided. A row gets the window that has
+        it in its middle, or as near to the middle as this look-ahead allows.
     """
     order = np.lexsort((frames, particles))
     share = np.stack([states[f"p_{motion}"][order] for motion in MOTIONS], axis=1)
@@ -77,12 +78,12 @@ def describe(
 
 
 def task_columns(task: Task) -> tuple[str, ...]:
-    """Names of the columns that `answers` makes."""
+    """Names of the columns of `answers`."""
     return (*(f"p_{name}" for name in task.classes), "task")
 
 
 def answers(task: Task, described: Described) -> dict[str, NDArray[Any]]:
-    """What `task` says, one value a row of the table: p_CLASS for each class, and `task`."""
+    """Columns predicted by `task`, one value per table row: p_CLASS of each class, and `task`."""
     probability = task(described.features, described.size)
     name = np.array([*task.classes, UNSURE])[task.decide(probability)]  # -1: the last
     columns = [*probability[described.of].T, name[described.of]]

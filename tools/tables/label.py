@@ -1,8 +1,8 @@
-"""`livespt label colocalization`: truth from a second colour, as rows that `train uncoating` reads.
+"""`livespt label colocalization`: labels from a second colour, for `train uncoating`.
 
-A particle is uncoated from the frame on in which its partner in the other channel has left it
-(models/motion/colocalization.py). Particles that keep their partner are controls; those without one
-say nothing and are left out.
+A particle is labelled as uncoated from the frame in which its partner in the other channel has left
+it (models/motion/colocalization.py). Particles that keep their partner are controls. Particles that
+never had a partner are left out.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
 from livespt.tools.tables.user_table import check_out, read_table, whole_file
 
-BESIDE = ("z", "intensity")  # of the points, where their source has them
+BESIDE = ("z", "intensity")  # optional columns
 
 
 class ChannelTracks(NamedTuple):
     """Points of one channel, one row each, in the order of their source."""
 
     frame: NDArray[np.int64]
-    position: NDArray[np.int64]  # stage position: tracks of different ones never meet
+    position: NDArray[np.int64]  # stage position; tracks of different positions are independent
     particle: NDArray[np.int64]
-    place: dict[str, NDArray[Any]]  # y, x and what there is of BESIDE, as the source has them
+    place: dict[str, NDArray[Any]]  # y, x and the columns of BESIDE, if any, as in the source
     point: NDArray[np.float64]  # (n, 3) um: z, y, x
 
 
@@ -66,36 +66,36 @@ def label_colocalization(
     out : Path
         `.csv`: frame, particle, y, x[, z][, intensity] as in the source, and uncoated.
     partners : Path, optional
-        The other channel's table, where `source` is one.
+        Table of the other channel, if `source` is a table.
     particle_channel, label_channel : int
-        Of a run.
+        Channels of a run.
     pixel_size_um, z_step_um : float, optional
-        In place of what the run says; a table needs the first, and `z` is in pixels without the
-        second.
+        Override those of a run. A table needs the pixel size; without a z step, its `z` is in
+        units of a pixel.
     offset_um : (y, x) or (z, y, x), optional
-        What to add to the partners' positions. Default: as the data say.
+        Offset to add to the positions of the partners. Default: estimated from the data.
     limits, first_look : Limits
-        What counts as moving together, and what does while the offset is not known.
+        Criteria for moving together, and those used while the offset is unknown.
     track_frames, end_frames : int
-        As in `colocalization.label`.
+        As in `label` of colocalization.py.
 
     Returns
     -------
     dict
-        particles, partners, offset_um, offset_pairs (that told it; None: given), changes,
-        controls, left_out (why, how many), rows, out.
+        particles, partners, offset_um, offset_pairs (number of pairs it was estimated from; None if
+        it was given), changes, controls, left_out (number for each reason), rows, out.
 
     Raises
     ------
     InputError
-        A source that cannot be used, or no particle has a partner.
+        The source cannot be used, or no particle has a partner.
     SettingError
-        A channel that is not there, or an unknown pixel size.
+        The channel does not exist, or the pixel size is unknown.
     """
     check_out(out, overwrite=overwrite)
     if partners is None:
         if source.is_file():
-            raise InputError(f"{source} is a table: name the table of its partners, too")
+            raise InputError(f"{source} is a table: name the table of its partners as well")
         mine, theirs = _of_run(source, (particle_channel, label_channel), pixel_size_um, z_step_um)
     else:
         mine, theirs = (_of_table(path, pixel_size_um, z_step_um) for path in (source, partners))
@@ -138,7 +138,7 @@ def label_colocalization(
 
 
 def _paths(*both: ChannelTracks) -> list[tuple[Paths, NDArray[np.int64]]]:
-    """Both channels as paths; other stage positions are other times: nothing meets across them."""
+    """Both channels as paths; frames are shifted so that stage positions do not overlap in time."""
     span = 2 * (1 + int(np.ptp(np.concatenate([some.frame for some in both]))))
     return [paths(some.frame + some.position * span, some.particle, some.point) for some in both]
 
@@ -165,7 +165,7 @@ def _of_run(
     start = reader.start
     pixel = pixel_size_um or start.pixel_size_um
     if not pixel:
-        raise SettingError(f"{source} does not know its pixel size: give --pixel-size-um")
+        raise SettingError(f"the pixel size of {source} is unknown: give --pixel-size-um")
     spots = corrected(reader.spots, reader.events)
     axes = ("z", "y", "x")[-len(start.axes) :]
     scale = (z_step_um or start.z_step_um or pixel, pixel, pixel)
@@ -185,7 +185,7 @@ def _of_run(
 
 def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) -> ChannelTracks:
     if not pixel_size_um:
-        raise SettingError("a table does not know its pixel size: give --pixel-size-um")
+        raise SettingError("the pixel size of a table is unknown: give --pixel-size-um")
     values = read_table(path, ("frame", "particle", "y", "x"), optional=BESIDE).values
     if not len(values["frame"]):
         raise InputError(f"{path} holds no points")
@@ -198,7 +198,7 @@ def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) 
 def _points(
     place: dict[str, NDArray[Any]], scale: tuple[float, float, float]
 ) -> NDArray[np.float64]:
-    """(n, 3) um: z, y, x; z = 0 in two dimensions."""
+    """Points (n, 3) z, y, x in um; z = 0 in two dimensions."""
     point = np.zeros((len(place["y"]), 3))
     for k, axis in enumerate(("z", "y", "x")):
         if axis in place:
@@ -209,7 +209,7 @@ def _points(
 def _write(
     out: Path, mine: ChannelTracks, uncoated: NDArray[Any], row: NDArray[np.bool_], overwrite: bool
 ) -> None:
-    """The labelled rows as a table, in the order of the source."""
+    """Write the labelled rows as a table, in the order of the source."""
     import pandas as pd
 
     columns = {"frame": mine.frame, "particle": mine.particle}

@@ -1,4 +1,4 @@
-"""Labelled: a user's tracks with what they called them, as a classifier learns from them."""
+"""Tracks of a user with labels, from which a classifier is trained."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ RESERVED = ("frame", "particle", "y", "x", "z")
 
 
 class Labelled(NamedTuple):
-    """Rows of tracks; rows that carry no label have an empty word."""
+    """Rows of tracks; a row without a label has an empty text."""
 
     frame: Ints  # (rows,)
     particle: Ints  # (rows,)
     point: NDArray[np.float64]  # (rows, 3) z, y, x in pixels
     ndim: int
     label: Words  # (rows,)
-    group: Words  # (rows,) what belongs together
+    group: Words  # (rows,) tracks of one group are never in both training and validation
 
 
 def read(
@@ -40,29 +40,29 @@ def read(
     group: str | None = None,
     z_scale: float = 1.0,
 ) -> Labelled:
-    """Read a table of tracks, its labels in a column of it or in a table of particles.
+    """Read a table of tracks with its labels, which are in a column or in a table of their own.
 
     Parameters
     ----------
     tracks : Path
-        CSV: frame, particle, y, x[, z]; with a column of labels, unless `labels` has them.
+        CSV: frame, particle, y, x[, z], and a column of labels unless `labels` is given.
     labels : Path, optional
-        CSV: particle, label[, group], one row a track.
+        CSV: particle, label[, group], one row for each track.
     label, group : str
-        Names of the columns. Without `group` each track is its own.
+        Names of the columns. Without `group`, each track is a group of its own.
     z_scale : float
-        Pixels in a unit of `z`.
+        Unit of `z` in pixels.
 
     Raises
     ------
     InputError
-        A table that cannot be used; a label of a track that is not there; a track of two groups.
+        A table cannot be used, a labelled track does not exist, or a track has two groups.
     SettingError
-        A column name that means something else.
+        A column name has another meaning.
     """
     for name in (label, *([group] if group else [])):
         if name in RESERVED:
-            raise SettingError(f"column '{name}' is the track itself: name another for labels")
+            raise SettingError(f"column '{name}' belongs to the tracks: name another for labels")
     words = [label, *([group] if group else [])]
     own = () if labels else tuple(words)
     table = read_table(tracks, ("frame", "particle", "y", "x", *own), optional=("z",), texts=own)
@@ -90,7 +90,7 @@ def read(
 
 
 def _rows_of(labels: UserTable, tracks: Path, particle: Ints) -> Ints:
-    """Row of `labels` for each particle (rows,); -1: it has none."""
+    """Row of `labels` for each particle (rows,); -1 if it has none."""
     known, count = np.unique(labels.values["particle"], return_counts=True)
     if (count > 1).any():
         raise InputError(
@@ -101,7 +101,7 @@ def _rows_of(labels: UserTable, tracks: Path, particle: Ints) -> Ints:
     if len(strange):
         raise InputError(
             f"{labels.path} labels {len(strange)} tracks that {tracks} does not have, the first "
-            f"particle {strange[0]}; give the labels of these tracks"
+            f"is particle {strange[0]}; give the labels that belong to these tracks"
         )
     row = np.argsort(labels.values["particle"], kind="stable")
     at = np.minimum(np.searchsorted(known, particle), max(len(known) - 1, 0))
@@ -118,11 +118,11 @@ def _check_names(path: Path, names: Words) -> None:
                 f"_ . + -, and none of {', '.join(TAKEN)}"
             )
     if not any(names.tolist()):
-        raise InputError(f"{path} labels nothing: its column of labels is empty")
+        raise InputError(f"{path} has no labels: its column of labels is empty")
 
 
 def _check_one(path: Path, particle: Ints, word: Words, what: str, hint: str) -> None:
-    """Refuse a particle with two different words."""
+    """Refuse a particle with two different labels or groups."""
     pairs = np.unique(np.stack([particle.astype(np.str_), word], axis=1), axis=0)
     some, count = np.unique(pairs[:, 0], return_counts=True)
     if (count > 1).any():
@@ -132,14 +132,14 @@ def _check_one(path: Path, particle: Ints, word: Words, what: str, hint: str) ->
 
 
 def check_whole(path: Path, given: Labelled) -> None:
-    """Refuse a track of two labels where whole tracks are to be told apart."""
+    """Refuse a track with two labels if whole tracks are classified."""
     _check_one(
         path, given.particle, given.label, "label", "give a track one, or --window for parts of it"
     )
 
 
 def facts(given: Labelled) -> dict[str, Any]:
-    """How many of what, for the card."""
+    """Numbers of tracks, labels and groups, for the card."""
     named = given.label != ""
     return {
         "rows": len(given.frame),

@@ -1,4 +1,4 @@
-"""`livespt link`: the linker alone, on anyone's table of localizations."""
+"""`livespt link`: the linker alone, for a table of localizations from any program."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def link_table(
 ) -> dict[str, Any]:
     """Add `particle` to a CSV of localizations (frame, y, x[, z]; other columns are kept).
 
-    Rows may come in any order and stay in it; frames may be missing. Ids count from 0 by frame,
-    then by row.
+    Rows may have any order and keep it; frames may be missing. Ids count from 0, by frame and then
+    by row.
 
     Parameters
     ----------
     src, out : Path
     search_range : float
-        Largest distance of a link, in the unit of the coordinates; `z` counts like the others.
+        Largest distance of a link, in the unit of the coordinates, which `z` has as well.
     memory : int
-        Frames that a particle may be missing and still keep its id.
+        Frames for which a particle may be missed and keep its id (gap closing).
     motion : str
-        "none": the least squared distances within the range, as trackpy; "brownian", "velocity" or
-        "auto": what each track is foreseen to do, see `stream.link.motion_model`.
+        "none" minimizes squared distances within the range, as trackpy does. "brownian", "velocity"
+        and "auto" predict the motion of each track (stream/link/motion_model.py).
     refine : int
-        Frames after which links are judged once more, see `stream.link.relinker`; 0: never.
+        Frames after which each link is reconsidered (stream/link/relinker.py); 0: never.
 
     Returns
     -------
@@ -48,13 +48,13 @@ def link_table(
     Raises
     ------
     InputError
-        A table that cannot be used.
+        The table cannot be used.
     SettingError
-        A value out of range.
+        A value is out of range.
     StoreError
         `out` exists or cannot be written.
     """
-    # refuses bad values before a large file is read
+    # checks the values before a large file is read
     Linker(search_range, memory, motion=motion, refine=refine)
     check_out(Path(out), overwrite=overwrite)
     table = read_table(src, ("frame", "y", "x"), optional=("z",), adds=("particle",))

@@ -1,4 +1,4 @@
-"""Real tracks: tables of tracks as others write them, read for their positions alone."""
+"""Read the positions of tracks from tables of other programs."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from livespt.stream.errors import InputError
 
 
 class Read(NamedTuple):
-    """Tracks one after another: track i is rows `offset[i]:offset[i + 1]`, in order of frames."""
+    """Concatenated tracks: track i is rows `offset[i]:offset[i + 1]`, sorted by frame."""
 
     offset: NDArray[np.int64]  # (n + 1,)
     frame: NDArray[np.int64]  # (total,)
-    point: NDArray[np.float64]  # (total, 3) z, y, x as the file has them
+    point: NDArray[np.float64]  # (total, 3) z, y, x in the unit of the file
     ndim: int
 
 
 def read(path: Path) -> Read:
-    """Tracks of a CSV (frame, particle or trajectory, y, x[, z]) or an MTrackJ file (.mdf).
+    """Read the tracks of a CSV (frame, particle or trajectory, y, x[, z]) or MTrackJ file (.mdf).
 
     Raises
     ------
     InputError
-        No such file, or no such table.
+        The file does not exist, or is not such a table.
     """
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     table = _mtrackj(path) if path.suffix == ".mdf" else _csv(path)
-    table = table[table[:, 0] >= 0]  # localizations of no track
+    table = table[table[:, 0] >= 0]  # without localizations that belong to no track
     if not len(table):
         raise InputError(f"{path} holds no tracks")
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
@@ -42,7 +42,7 @@ def read(path: Path) -> Read:
 
 
 def _csv(path: Path) -> NDArray[np.float64]:
-    """Rows of track, frame, z, y, x."""
+    """Read a CSV as rows of track, frame, z, y, x."""
     import pandas as pd
 
     table = pd.read_csv(path, float_precision="round_trip")
@@ -58,7 +58,7 @@ def _csv(path: Path) -> NDArray[np.float64]:
 
 
 def _mtrackj(path: Path) -> NDArray[np.float64]:
-    """Likewise; lines `Track id ...` and below each `Point id x y z frame channel`."""
+    """Read an MTrackJ file as such rows: lines `Track id` and `Point id x y z frame channel`."""
     rows = []
     track = -1
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""`livespt segments`: stretches of one motion of every track, from its states point by point."""
+"""`livespt segments`: stretches of constant motion of every track, from its states."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def segment_table(
     frame_interval_s: float | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write one row for each stretch of one motion of the tracks in `src`.
+    """Write one row for each stretch of constant motion of the tracks in `src`.
 
     Parameters
     ----------
     src : Path
-        A run, or a table that `analyze` or `export` made (.csv: frame, particle, y, x[, z], p_...).
+        A run, or a table from `analyze` or `export` (.csv: frame, particle, y, x[, z], p_...).
     out : Path
-        `.csv`: see `segments`.
+        `.csv` with the columns of `segments`.
     min_points : int
-        A shorter stretch goes to the neighbour whose motion was likelier in it.
+        A shorter stretch is merged with the neighbour whose motion is more probable in it.
     pixel_size_um, frame_interval_s : float, optional
-        Of a table; a run knows its own. Without them lengths are pixels and times frames.
+        For a table; a run knows its own. Without them, lengths are in pixels and times in frames.
 
     Raises
     ------
     InputError
-        Not a run, or a table that lacks a column.
+        `src` is not a run, or the table lacks a column.
     SettingError
-        A value out of range.
+        A value is out of range.
     """
     import pandas as pd
 
@@ -100,7 +100,7 @@ def segments(
     pixel_size_um: float | None = None,
     frame_interval_s: float | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Stretches of one motion, ordered by particle and time.
+    """Stretches of constant motion, sorted by particle and time.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def segments(
     point : (n, 3)
         z, y, x in pixels; z = 0 in two dimensions.
     probability : (n, 4)
-        Of `types.MOTIONS`.
+        Probabilities of the motions, in the order of `types.MOTIONS`.
     min_points, pixel_size_um, frame_interval_s
         As in `segment_table`.
 
@@ -117,17 +117,17 @@ def segments(
     -------
     dict of (m,)
         `particle, segment` (from 0 in its track), `state, start, end` (frames), `points`,
-        `confidence` (mean probability of that state), `duration_s`, `path_um`, `net_um` (from the
-        first of its points to the last), `step_um` (mean a frame), and `D_um2_s`: the estimate by
-        covariance of Vestergaard et al. 2014 (Phys. Rev. E 89:022726, eq. 14), free of the
-        localization error; it means what it says for normal motion only, and is empty where a
-        segment has fewer than three points one frame apart. Without sizes the names end in `_px`,
-        `_frames` and `_px2_frame`.
+        `confidence` (mean probability of the state), `duration_s`, `path_um`, `net_um` (distance
+        from first to last point), `step_um` (mean per frame), and `D_um2_s`. D is the
+        covariance-based estimate of Vestergaard et al. 2014 (Phys. Rev. E 89:022726, eq. 14), which
+        is free of the localization error. It is meaningful for normal motion only, and empty for a
+        segment with fewer than three points in consecutive frames. Without pixel size or interval,
+        the names end in `_px`, `_frames` and `_px2_frame`.
 
     Raises
     ------
     InputError
-        A probability that is no number.
+        A probability is not a number.
     """
     if not np.isfinite(probability).all():
         row = int(np.flatnonzero(~np.isfinite(probability).all(axis=1))[0])
@@ -171,9 +171,10 @@ def segments(
 def _smoothed(
     track: NDArray[np.int64], probability: NDArray[np.float64], least: int
 ) -> NDArray[np.int64]:
-    """Likeliest state (n,) of every row, without stretches of fewer than `least` points.
+    """Most probable state (n,) of every row, without stretches of fewer than `least` points.
 
-    The shortest goes first, to the neighbour whose state was likelier in it, until none is left.
+    The shortest stretch is merged first, with the neighbour whose state is more probable in it.
+    This is repeated until no short stretch is left.
     """
     n = len(probability)
     state = np.empty(n, np.int64)
@@ -209,7 +210,7 @@ def _measured(
     point: NDArray[np.float64],
     ndim: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Path and net displacement (pixels) and D (pixels^2 a frame) of rows start:end."""
+    """Path and net displacement (pixels) and D (pixels^2 per frame) of the rows start:end."""
     path = np.zeros(len(start))
     net = np.zeros(len(start))
     diffusion = np.full(len(start), np.nan)

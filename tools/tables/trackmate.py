@@ -1,8 +1,8 @@
-"""TrackMate XML: the file that TrackMate (Fiji) saves and loads, written from a table of spots.
+"""Write a table of spots as TrackMate XML, the file format of TrackMate (Fiji).
 
-Spots stand by frame in `AllSpots`, links by track in `AllTracks`, and `FilteredTracks` names the
-tracks shown. Coordinates are physical where the sizes are known, with pixel centres at integers, as
-in TrackMate. What its loader (`TmXmlReader`) asks for beside these is in `Settings`.
+`AllSpots` holds the spots by frame, `AllTracks` the links by track, and `FilteredTracks` names the
+visible tracks. Coordinates are physical if the pixel size is known, with pixel centres at integers,
+as in TrackMate. `Settings` holds what the loader of TrackMate (`TmXmlReader`) requires.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from livespt.stream.types import ABSTAIN, MOTIONS, Start
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = "7.11.1"  # of TrackMate, whose format this is
-RADIUS_PX = 2.5  # of the circle TrackMate draws: spots have no extent of their own
 
-# key, name, dimension, whole numbers
+VERSION = "7.11.1"  # version of TrackMate with this format
+RADIUS_PX = 2.5  # radius of the circles that TrackMate draws, because spots have no extent
+
+# key, name, dimension, whether values are integers
 SPOT_FEATURES = (
     ("QUALITY", "Quality", "QUALITY", False),
     ("POSITION_X", "X", "POSITION", False),
@@ -62,12 +63,13 @@ def write_trackmate(
     ----------
     path : Path
     start : Start
-        Sizes and units: microns and seconds where known, else pixels and frames.
+        Gives sizes and units: microns and seconds if known, otherwise pixels and frames.
     table : DataFrame
-        As `spot_table` gives it; a row's number is its spot's ID, `particle` its track's.
+        Result of `spot_table`; the number of a row is the ID of the spot, `particle` that of the
+        track.
     links : (n, 2) int
-        Rows that are linked, ordered by particle. Spots without a link are in no track, as
-        TrackMate has it.
+        Rows that are linked, sorted by particle. As in TrackMate, spots without a link belong to no
+        track.
     """
     pixel, interval = start.pixel_size_um or 1.0, start.frame_interval_s or 1.0
     depth = (start.z_step_um or pixel) if start.pixel_size_um else 1.0
@@ -147,7 +149,7 @@ def _spots(
 
 
 def _attributes(key: str, values: Any) -> list[str]:
-    """` KEY="value"` of each row; nothing where the value is unknown or infinite."""
+    """` KEY="value"` for each row; empty if the value is unknown or infinite."""
     import pandas as pd
 
     series = pd.Series(values)
@@ -183,7 +185,7 @@ def _tracks(
 
 
 def _settings(start: Start, table: pd.DataFrame, scales: tuple[float, float, float]) -> list[str]:
-    """What the loader needs: the geometry of the image, and that nothing was filtered."""
+    """Settings that the loader requires: the geometry of the image, and no filters."""
     pixel, depth, interval = scales
     height, width = start.shape[-2:]
     slices = start.shape[0] if len(start.shape) == 3 else 1

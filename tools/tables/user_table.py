@@ -1,7 +1,7 @@
-"""Tables of users: CSV read for its numbers, written back as it was with columns added.
+"""Tables of users: read a CSV file, and write it unchanged with columns added.
 
-Rows keep their text to the letter (numbers are never reformatted, quotes and line ends stay), so a
-table that went through a command differs from the user's by its new columns alone.
+The text of each row is kept exactly (numbers are not reformatted, quotes and line ends stay), so
+the output of a command differs from the user's table only by the new columns.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from livespt.stream.errors import InputError, StoreError
 from livespt.stream.host.atomic_files import store_error
 
 WHOLE = ("frame", "particle")  # columns that hold integers
-_EXACT = 2.0**53  # integers that a float64 holds exactly end here
+_EXACT = 2.0**53  # greatest integer up to which a float64 is exact
 
 
 @dataclass(frozen=True)
 class UserTable:
-    """A CSV file as read."""
+    """Content of a CSV file."""
 
     path: Path
-    columns: tuple[str, ...]  # all of the file's
-    head: str  # the line that names them
+    columns: tuple[str, ...]  # names of all columns of the file
+    head: str  # text of the line of column names
     rows: list[str]  # text of each row, without its line end
     end: str  # line end of the file
-    values: dict[str, NDArray[Any]]  # those asked for: WHOLE int64, words str, others float64
+    values: dict[str, NDArray[Any]]  # requested columns: WHOLE int64, texts str, others float64
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,17 +56,17 @@ def read_table(
     ----------
     path : Path
     required, optional : sequence of str
-        Columns whose numbers are wanted; optional ones may be missing.
+        Columns to read; optional ones may be missing.
     adds : sequence of str
-        Columns about to be added: the file must not have them yet.
+        Columns that will be added: the file must not have them yet.
     texts : sequence of str
-        Those of the wanted columns that hold words: str arrays, blanks around them removed.
+        Those of the columns that hold text: str arrays, without blanks at either end.
 
     Raises
     ------
     InputError
-        The file is missing, empty, not such a table, or holds a value that is no finite number (no
-        integer where one is needed); a particle that is twice in a frame.
+        The file is missing, empty or not a table, a value is not a finite number (or not an integer
+        where one is needed), or a particle occurs twice in a frame.
     """
     path = Path(path)
     text = _text(path)
@@ -99,7 +99,7 @@ def read_table(
 
 
 def _text(path: Path) -> str:
-    """All of the file, each byte a character: what is not ASCII comes back as it was."""
+    """Text of the file with one character per byte, so that non-ASCII bytes are kept unchanged."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -112,14 +112,14 @@ def _text(path: Path) -> str:
 
 
 def _readable(text: str) -> str:
-    """Latin-1 text of `_text` as it was meant, for messages."""
+    """Decode text of `_text` properly, for messages."""
     return text.encode("latin-1").decode("utf-8", "replace")
 
 
 def _records(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
     """Text (without line end) and cells of each row; blank lines are left out."""
     lines = text.split("\n")
-    taken: list[str] = []  # lines of the row being read: a quoted cell may span several
+    taken: list[str] = []  # lines of the current row, several if a quoted cell has line breaks
 
     def feed() -> Iterator[str]:
         for line in lines:
@@ -153,7 +153,7 @@ def _check_columns(
 
 
 def _numbers(path: Path, name: str, texts: list[str]) -> NDArray[Any]:
-    """The numbers of one column, all finite; int64 for the columns of WHOLE."""
+    """Numbers of one column, all finite; int64 for the columns in WHOLE."""
     try:
         numbers = np.array([float(text) for text in texts], np.float64)
         good = np.isfinite(numbers)
@@ -173,7 +173,7 @@ def _numbers(path: Path, name: str, texts: list[str]) -> NDArray[Any]:
 
 
 def _words(_path: Path, _name: str, texts: list[str]) -> NDArray[Any]:
-    """The words of one column."""
+    """Texts of one column."""
     return np.array([_readable(text).strip() for text in texts], np.str_)
 
 
@@ -185,12 +185,12 @@ def _is_number(text: str) -> bool:
 
 
 def _check_particles(path: Path, frames: NDArray[np.int64], particles: NDArray[np.int64]) -> None:
-    """Each particle is in a frame once, and no id stands for "none"."""
+    """Raise InputError if a particle occurs twice in a frame, or an id is negative."""
     if len(frames) and particles.min() < 0:
         row = int(np.argmin(particles))
         raise InputError(
             f"{path}: row {row + 1}: particle is {particles[row]}; ids start at 0: "
-            "drop rows of no track"
+            "drop rows without a track"
         )
     order = np.lexsort((frames, particles))
     same = (np.diff(frames[order]) == 0) & (np.diff(particles[order]) == 0)
@@ -198,7 +198,7 @@ def _check_particles(path: Path, frames: NDArray[np.int64], particles: NDArray[n
         first, second = order[np.argmax(same) : np.argmax(same) + 2]
         raise InputError(
             f"{path}: rows {first + 1} and {second + 1} both put particle {particles[first]} in "
-            f"frame {frames[first]}; a particle is in a frame once"
+            f"frame {frames[first]}; a particle can occur once in a frame"
         )
 
 
@@ -209,15 +209,15 @@ def write_table(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write `table` with `columns` behind its own; the file appears whole or not at all.
+    """Write `table` with `columns` added at the end, in one step, so that no partial file is left.
 
-    Numbers are written with the fewest digits that read back as the same value of their type; NaN
-    as an empty cell.
+    Numbers have the fewest digits from which the same value of their type is read again; NaN is an
+    empty cell.
 
     Raises
     ------
     InputError
-        The table has one of the columns already.
+        The table already has one of the columns.
     StoreError
         The file exists (and `overwrite` is False) or cannot be written.
     """
@@ -239,20 +239,20 @@ def _as_text(column: NDArray[Any]) -> list[str]:
 
 
 def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> None:
-    """Refuse a file (or folder) that could not be written, before the work is done.
+    """Refuse a file (or folder) that cannot be written, before any work is done.
 
     Raises
     ------
     StoreError
-        `out` exists (and `overwrite` is False), is a folder where a file is meant or the reverse,
-        or has no folder to be in.
+        `out` exists (and `overwrite` is False), is a folder in place of a file or the reverse, or
+        its parent folder does not exist.
     """
     if out.exists() and out.is_dir() != folder:
         raise StoreError(f"{out} is a {'file' if folder else 'folder'}; choose another name")
     if out.exists() and not (folder or out.is_file()):
-        raise StoreError(f"{out} is no regular file; choose another name")
+        raise StoreError(f"{out} is not a regular file; choose another name")
     if out.is_dir() and not ((out / ".zgroup").exists() or (out / "zarr.json").exists()):
-        raise StoreError(f"{out} is a folder of something else; choose another name")
+        raise StoreError(f"{out} is a folder with other content; choose another name")
     if out.exists() and not overwrite:
         raise StoreError(f"{out} exists; choose another name or add --overwrite")
     if not out.parent.is_dir():
@@ -261,12 +261,12 @@ def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> No
 
 @contextmanager
 def whole_file(out: Path, *, overwrite: bool = False, folder: bool = False) -> Iterator[Path]:
-    """Give a path to write to, which takes the name `out` when all went well and is removed else.
+    """Yield a path to write to; it is renamed to `out` on success, and removed on failure.
 
     Raises
     ------
     StoreError
-        As `check_out`, or writing failed.
+        As for `check_out`, or writing failed.
     """
     check_out(out, overwrite=overwrite, folder=folder)
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")

@@ -1,8 +1,8 @@
-"""Recipe of a task classifier: a user's labelled tracks in, ONNX file, card and picture out.
+"""Recipe of a user's classifier: from labelled tracks to an ONNX file, its card and a picture.
 
-Read from top to bottom: settings, samples, learning, card. Input: tools/tables/labelled_tracks.py;
-features: tools/tables/fingerprints.py; learning and judging: tools/train/classifier_fit.py;
-picture: tools/train/classifier_report.py.
+The steps in order are: settings, samples, training, card. The input is read by
+tables/labelled_tracks.py, features come from tables/fingerprints.py, classifier_fit.py trains and
+validates, and classifier_report.py draws the picture.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from livespt.tools.tables.labelled_tracks import Labelled
 from livespt.tools.train import classifier_fit, model_files
 from livespt.tools.train.classifier_fit import Learned, Samples
 
-SHORTEST = 5  # points: the behaviours of models/motion last so long at least
-OVERLAP = 2  # windows that a point is in while learning: more say the same again
+SHORTEST = 5  # least points, also of the motions that the segmenter was trained on
+OVERLAP = 2  # windows that contain a point in training; more add no information
 
 
 def train(
@@ -51,31 +51,32 @@ def train(
     seed: int = 1,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Learn to tell labelled tracks apart; write model, card and picture; return the metrics.
+    """Train a classifier on labelled tracks; write model, card and picture; return the metrics.
 
     Parameters
     ----------
     tracks, labels, label, group
-        As in `labelled_tracks.read`.
+        As in `read` of labelled_tracks.py.
     window : int
-        Points; 0: whole tracks are told apart.
+        Points of a window; 0: whole tracks are classified.
     min_points : int
-        Shorter tracks and windows are left out, and answered with the shares of the classes.
+        Shorter tracks and windows are not used for training, and are later given the shares of the
+        classes as probabilities.
     folds : int
-        Of the cross-validation that the metrics are from.
+        Folds of the cross-validation from which the metrics come.
     positive : str, optional
-        Class to tell of where there is room for one probability. Default: the last by name.
+        Class whose probability is reported where there is room for one. Default: the last by name.
     accuracy : float, optional
-        Wanted of the answers given: the least sure ones are held back until they reach it.
+        Accuracy to reach by leaving the least confident predictions undecided.
 
     Raises
     ------
     InputError
-        Tables that cannot be used, one class only, too few tracks of a class.
+        A table cannot be used, there is only one class, or a class has too few tracks.
     SettingError
-        A value out of range.
+        A value is out of range.
     MissingError
-        No scikit-learn.
+        scikit-learn is not installed.
     """
     _check(out, overwrite, window, min_points, folds)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
@@ -125,8 +126,8 @@ def _check(out: Path, overwrite: bool, window: int, min_points: int, folds: int)
     model_files.check(out, overwrite)
     if window < 0 or (window and window < min_points) or min_points < 1:
         raise SettingError(
-            f"window {window}, min_points {min_points}: a window is 0 (whole tracks) or holds "
-            "min_points, 1 or more"
+            f"window {window}, min_points {min_points}: the window must be 0 (whole tracks) or at "
+            "least min_points, and min_points at least 1"
         )
     if folds < 2:
         raise SettingError(f"folds must be 2 or more, not {folds}")
@@ -135,7 +136,7 @@ def _check(out: Path, overwrite: bool, window: int, min_points: int, folds: int)
 def write(
     out: Path, learned: Learned, seed: int, metrics: dict[str, Any], facts: dict[str, Any]
 ) -> None:
-    """Write the model, its card and the picture beside it."""
+    """Write the model, its card and its picture."""
     from livespt.tools.train.classifier_report import picture
 
     save(out, learned.scaling, learned.layers, learned.temperature)
@@ -169,9 +170,9 @@ def _provenance(tracks: Path, labels: Path | None, label: str, folds: int) -> di
 
 
 def samples_of(given: Labelled, told: Described, window: int, shortest: int) -> Samples:
-    """What there is to learn from: labelled tracks, or some windows of theirs.
+    """Samples for training: labelled tracks, or some of their windows.
 
-    A window has the label of the point in its middle, of which it tells (`fingerprints.describe`).
+    A window has the label of the point in its middle, which it describes.
     """
     middle = np.arange(len(told.row)) - np.minimum(window // 2, told.since - 1)
     named = given.label[told.row[middle] if window else told.row]
@@ -180,7 +181,7 @@ def samples_of(given: Labelled, told: Described, window: int, shortest: int) -> 
         use &= (told.since - shortest) % max(window // OVERLAP, 1) == 0
     if not use.any():
         raise InputError(
-            f"no labelled track has {shortest} points: label longer ones, or give --min-points"
+            f"no labelled track has {shortest} points: label longer tracks, or lower --min-points"
         )
     names, label = np.unique(named[use], return_inverse=True)
     _, group = np.unique(given.group[told.row[use]], return_inverse=True)
@@ -188,12 +189,12 @@ def samples_of(given: Labelled, told: Described, window: int, shortest: int) -> 
 
 
 def refuse_copies(given: Labelled) -> None:
-    """Refuse a track that is there twice in two groups: one fold would know of another.
+    """Refuse the same track in two groups, because it could be in both training and validation.
 
     Raises
     ------
     InputError
-        Naming the two particles.
+        It names the two particles.
     """
     order = np.lexsort((given.frame, given.particle))
     first = np.flatnonzero(np.diff(given.particle[order], prepend=-1))
@@ -201,11 +202,11 @@ def refuse_copies(given: Labelled) -> None:
     for rows in np.split(order, first[1:]):
         one = given.point[rows]
         if len(rows) < SHORTEST or not one.std(axis=0).any() or (given.label[rows] == "").all():
-            continue  # still: alike without being the same
+            continue  # tracks that do not move may be equal by chance
         row = seen.setdefault(one.tobytes(), int(rows[0]))
         if given.group[row] != given.group[rows[0]]:
             raise InputError(
                 f"particles {given.particle[row]} and {given.particle[rows[0]]} have the same "
-                "points and are in two groups, one would be judged by the other: drop one, or "
-                "give both one --group"
+                "points but different groups, so both training and validation could contain it: "
+                "remove one, or give both the same --group"
             )

@@ -1,8 +1,8 @@
-"""Classifier: how one is learned from features and labels, and judged on what it did not see.
+"""Train a classifier on features and labels, and validate it on samples it has not seen.
 
-Everything that is chosen (kind, strength of regularization, temperature) is chosen by a
-cross-validation inside the data at hand, and the judge repeats all of that in each of its own
-folds. What belongs together (windows of a track, tracks of a cell) is never in two folds.
+Kind, strength of regularization and temperature are chosen by an inner cross-validation on the
+training data. The outer cross-validation repeats this choice in each of its folds. Samples of one
+group (windows of a track, tracks of a cell) are never in two folds.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from livespt.stream.errors import InputError, MissingError, SettingError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-INNER = 3  # folds inside the data at hand
-STRENGTHS = {  # of the regularization of each kind, weak to strong
+INNER = 3  # folds of the inner cross-validation
+STRENGTHS = {  # strengths of regularization of each kind, from weak to strong
     "linear": (1.0, 10.0, 100.0),  # 1 / C of the logistic regression
     "network": (3.0,),  # weight decay
 }
 LEARNERS = ("auto", *STRENGTHS)
-HIDDEN = (32,)  # of the network
-EPOCHS = 200  # of the network, at most
-LEAST = 3  # groups of a class: one to ask about, two to choose with
+HIDDEN = (32,)  # hidden layers of the network
+EPOCHS = 200  # most epochs of the network
+LEAST = 3  # least groups of a class: one for validation, two for the inner cross-validation
 CURVE = np.round(np.arange(0.0, 0.96, 0.05), 2)  # thresholds of confidence
 
 
 class Samples(NamedTuple):
-    """What is learned from: one row a track, or a window of one."""
+    """Training data: one row for each track, or window of a track."""
 
     features: NDArray[np.float32]  # (n, fingerprint.COUNT)
     label: Ints  # (n,) index into classes
-    group: Ints  # (n,) what must stay together
+    group: Ints  # (n,) samples of one group stay in one fold
     classes: tuple[str, ...]
 
 
 class Learned(NamedTuple):
-    """A classifier, as models/task_graph computes it."""
+    """Parameters of a classifier, as classifier_graph.py computes it."""
 
     scaling: Scaling
     layers: tuple[Layer, ...]
@@ -53,21 +53,21 @@ class Learned(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What classifiers said of the samples that they had not seen."""
+    """Predictions for the samples by classifiers that had not seen them."""
 
     probability: Floats  # (n, K)
     fold: Ints  # (n,)
 
 
 def check(samples: Samples, folds: int) -> None:
-    """Refuse what cannot be learned or judged.
+    """Check that the samples suffice for training and validation.
 
     Raises
     ------
     InputError
-        One class only, or fewer groups of a class than folds.
+        There is only one class, or a class has fewer groups than there are folds.
     MissingError
-        No scikit-learn.
+        scikit-learn is not installed.
     """
     try:
         import sklearn  # noqa: F401
@@ -84,13 +84,13 @@ def check(samples: Samples, folds: int) -> None:
         if groups < max(folds, LEAST):
             fewer = f", or give --folds {groups}" if groups >= LEAST else ""
             raise InputError(
-                f"class '{name}' has {groups} groups of tracks that belong together, fewer than "
-                f"{max(folds, LEAST)}: label more{fewer}"
+                f"class '{name}' has {groups} groups of tracks, fewer than {max(folds, LEAST)}: "
+                f"label more{fewer}"
             )
 
 
 def cross_validate(samples: Samples, folds: int, seed: int, learner: str = "auto") -> Judged:
-    """Learn `folds` times without a fold, and ask of that fold."""
+    """Train once for each fold, without this fold, and predict the samples in it."""
     probability = np.empty((len(samples.label), len(samples.classes)))
     fold = np.empty(len(samples.label), np.int64)
     for k, (train, test) in enumerate(_folds(samples, folds, seed)):
@@ -101,9 +101,9 @@ def cross_validate(samples: Samples, folds: int, seed: int, learner: str = "auto
 
 
 def learn(samples: Samples, seed: int, learner: str = "auto") -> Learned:
-    """The classifier of the kind and strength that an inner cross-validation finds best.
+    """Train the classifier of the kind and strength that is best in an inner cross-validation.
 
-    Best: the least negative log-likelihood of samples not seen, after one temperature.
+    The best one has the least negative log-likelihood of unseen samples, after calibration.
     """
     kinds = [learner] if learner != "auto" else list(STRENGTHS)
     tried: list[tuple[float, int, str, float, float]] = []
@@ -125,7 +125,7 @@ def learn(samples: Samples, seed: int, learner: str = "auto") -> Learned:
 
 
 def ask(learned: Learned, features: NDArray[np.float32]) -> Floats:
-    """Probabilities (n, K)."""
+    """Predict the probabilities (n, K) of features (n, COUNT)."""
     told = scores(scaled(features, learned.scaling), learned.layers)
     return np.exp(log_softmax(told / learned.temperature))
 
@@ -144,11 +144,11 @@ def _some(samples: Samples, rows: Ints) -> Samples:
 
 
 def _folds(samples: Samples, folds: int, seed: int) -> Iterator[tuple[Ints, Ints]]:
-    """Rows to learn from and rows to ask about, classes in equal shares, groups whole.
+    """Rows for training and for validation, with equal shares of the classes and whole groups.
 
-    Groups go, largest first and else in a random order, to the fold that has the smallest share of
-    their classes so far. (scikit-learn's StratifiedGroupKFold does alike, in seconds for 1000
-    groups, which nested folds cannot afford.)
+    Groups are assigned, the largest first and otherwise in random order, to the fold that has the
+    smallest share of their classes so far. (StratifiedGroupKFold of scikit-learn does the same, but
+    needs seconds for 1000 groups, which is too slow for nested folds.)
     """
     names, of = np.unique(samples.group, return_inverse=True)
     size = np.zeros((len(names), len(samples.classes)))
@@ -166,8 +166,8 @@ def _folds(samples: Samples, folds: int, seed: int) -> Iterator[tuple[Ints, Ints
         test = place[of] == k
         if (full[k] > 1 - 1e-9).any():
             raise InputError(
-                "too few groups of tracks: without one fold a class is missing; label more, or "
-                "give fewer --folds"
+                "too few groups of tracks: without one of the folds a class is missing; label "
+                "more, or give fewer --folds"
             )
         yield np.flatnonzero(~test), np.flatnonzero(test)
 
@@ -175,14 +175,14 @@ def _folds(samples: Samples, folds: int, seed: int) -> Iterator[tuple[Ints, Ints
 def _fit(
     samples: Samples, rows: Ints, scaling: Scaling, kind: str, strength: float, seed: int
 ) -> tuple[Layer, ...]:
-    """Layers learned from `rows`."""
+    """Train on `rows`; return the layers."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.neural_network import MLPClassifier
 
     seen, label = scaled(samples.features[rows], scaling), samples.label[rows]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # judged by what it says, not by that
+        warnings.simplefilter("ignore", ConvergenceWarning)  # validation shows whether it suffices
         if kind == "linear":
             line = LogisticRegression(C=1 / strength, solver="newton-cholesky").fit(seen, label)
             weights, biases = [line.coef_.T], [line.intercept_]
@@ -190,7 +190,7 @@ def _fit(
             how = {"alpha": strength, "max_iter": EPOCHS, "tol": 1e-3, "random_state": seed}
             net = MLPClassifier(HIDDEN, **how).fit(seen, label)
             weights, biases = list(net.coefs_), list(net.intercepts_)
-    if biases[-1].shape[0] == 1:  # of two classes, scikit-learn scores the second alone
+    if biases[-1].shape[0] == 1:  # of two classes, scikit-learn scores only the second
         weights[-1] = np.concatenate([-weights[-1] / 2, weights[-1] / 2], axis=1)
         biases[-1] = np.concatenate([-biases[-1] / 2, biases[-1] / 2])
     return tuple(zip(weights, biases, strict=True))
@@ -220,7 +220,7 @@ def figures(judged: Judged, samples: Samples) -> dict[str, Any]:
 def curve(
     sure: Floats, right: NDArray[np.bool_], label: Ints, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Accuracy and recall of the answers at least so sure, by threshold (as DeepSPT's Fig. 4c)."""
+    """Accuracy and recall above each threshold of confidence (as in Fig. 4c of DeepSPT)."""
     rows = []
     for least in CURVE[CURVE >= 1 / len(classes) - 1e-9]:
         some = sure >= least
@@ -234,12 +234,12 @@ def curve(
 
 
 def threshold(rows: Sequence[dict[str, Any]], accuracy: float | None) -> float:
-    """Least threshold of `curve` whose answers are right often enough; None: any will do.
+    """Least threshold of `curve` with at least this accuracy; 0 if none is requested (None).
 
     Raises
     ------
     SettingError
-        None is.
+        No threshold reaches this accuracy.
     """
     if accuracy is None:
         return 0.0
@@ -249,6 +249,6 @@ def threshold(rows: Sequence[dict[str, Any]], accuracy: float | None) -> float:
             return float(row["threshold"])
     best = max(known, key=lambda row: row["accuracy"])
     raise SettingError(
-        f"no threshold makes {accuracy:g} of the answers right: at most {best['accuracy']:.3f}, at "
-        f"{best['threshold']:g}; give a lower --accuracy or more labels"
+        f"no threshold reaches accuracy {accuracy:g}: the best is {best['accuracy']:.3f} at "
+        f"threshold {best['threshold']:g}; give a lower --accuracy or more labels"
     )

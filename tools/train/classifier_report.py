@@ -1,4 +1,4 @@
-"""Classifier report: what a cross-validation found, as a picture."""
+"""Picture of the cross-validation of a user's classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 def picture(
     path: Path, title: str, metrics: dict[str, Any], names: Sequence[str], abstain_below: float
 ) -> None:
-    """Accuracy, recalls and share answered against the threshold of confidence; confusion."""
+    """Draw accuracy, recalls and share of decisions against the threshold, and the confusion."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -50,6 +50,6 @@ def _confusion(axis: Any, count: Any, names: Sequence[str]) -> None:
         axis.text(
             j, i, f"{share[i, j]:.2f}\n{count[i, j]:.0f}", ha="center", va="center", color=ink
         )
-    axis.set(xlabel="said", ylabel="labelled")
+    axis.set(xlabel="predicted", ylabel="labelled")
     axis.set_xticks(range(len(names)), names, rotation=30)
     axis.set_yticks(range(len(names)), names)

@@ -1,4 +1,4 @@
-"""The training loop that recipes share: rates, checkpoints, patience, devices, output files."""
+"""Parts that the recipes of the motion networks share: batches, training loop, checkpoints."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from livespt.stream.errors import MissingError, SettingError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WARM_UP = 0.05  # of the steps: the rate rises
-CLIP = 1.0  # norm of the gradient: one odd batch must not undo a thousand
-KEEP_EVERY = 250  # steps between checkpoints and looks at held-out tracks
-PATIENCE = 12  # such looks without a better one: learning has ended
-THREADS = 1  # sums in another order learn other weights
+
+WARM_UP = 0.05  # share of the steps in which the learning rate rises
+CLIP = 1.0  # greatest norm of the gradient, so that a single batch cannot spoil the weights
+KEEP_EVERY = 250  # steps between checkpoints, and between evaluations on held-out tracks
+PATIENCE = 12  # evaluations without improvement after which training ends
+THREADS = 1  # with several threads, the order of sums, and so the weights, would vary
 
 
 def fit(
@@ -36,20 +37,20 @@ def fit(
     Parameters
     ----------
     loss_of : callable
-        Loss of step number k; it must depend on k and the weights alone, so that a run which is
-        resumed ends as one that never stopped.
+        Returns the loss of step k. It must depend only on k and the weights, so that a resumed
+        training gives the same result as an uninterrupted one.
     rate : float
-        Highest learning rate; it falls to zero along a cosine.
+        Greatest learning rate; it decreases to zero along a cosine.
     checkpoint : Path
-        Written now and then, removed at the end; `resume` goes on from there.
+        File that is written at intervals and removed at the end; `resume` continues from it.
     judge : callable
-        Loss on tracks held out: the weights that were best there are kept, and training ends
-        early when `PATIENCE` looks found nothing better.
+        Returns the loss on held-out tracks. The weights with the least such loss are kept, and
+        training ends early after `PATIENCE` evaluations without improvement.
 
     Raises
     ------
     SettingError
-        `resume` without a checkpoint.
+        `resume` is given but there is no checkpoint.
     """
     import torch
     from tqdm import tqdm
@@ -87,14 +88,14 @@ def fit(
 
 
 class Best:
-    """The weights that did best on held-out tracks so far."""
+    """The weights with the least loss on held-out tracks so far."""
 
     def __init__(self, net: nn.Module) -> None:
         self.loss, self.since = math.inf, 0
         self.weights = copy.deepcopy(net.state_dict())
 
     def look(self, net: nn.Module, loss: float) -> bool:
-        """Take note of a held-out loss; True if patience has run out."""
+        """Compare a held-out loss with the best; return True if training should end."""
         if loss < self.loss:
             self.loss, self.since, self.weights = loss, 0, copy.deepcopy(net.state_dict())
         else:
@@ -139,7 +140,7 @@ def _restore(
 
     if not path.is_file():
         raise SettingError(f"nothing to resume: no checkpoint {path}; start without --resume")
-    state = torch.load(path, weights_only=True)  # plain tensors and numbers: runs no code
+    state = torch.load(path, weights_only=True)  # only tensors and numbers, which cannot run code
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])  # type: ignore[attr-defined]
     best.loss, best.since = state["best"]["loss"], state["best"]["since"]
@@ -153,7 +154,7 @@ def choose_device(device: str) -> str:
     Raises
     ------
     MissingError
-        Torch is not installed, or CUDA was asked for and does not work.
+        torch is not installed, or CUDA was requested but does not work.
     """
     try:
         import torch
@@ -161,19 +162,19 @@ def choose_device(device: str) -> str:
         raise MissingError("training needs torch: pip install 'livespt[train]'") from error
     works = torch.cuda.is_available()
     if device == "cuda" and not works:
-        raise MissingError("CUDA was asked for and torch finds none here: use --device cpu")
+        raise MissingError("CUDA was requested but torch does not find it: use --device cpu")
     return "cuda" if works and device != "cpu" else "cpu"
 
 
 def plan(out: Path, only: str = "both", resume: bool = False) -> dict[str, tuple[Path, bool]]:
-    """Networks to train, "follow" and "whole": the file of each, and whether it was begun.
+    """Networks to train, "follow" and "whole": the file of each, and whether it is resumed.
 
-    Resumed, one that is finished stays as it is, and one that was not begun starts.
+    With `resume`, a finished network is kept, and one that was not started is started.
 
     Raises
     ------
     SettingError
-        A file that cannot be written, or nothing to resume; said before hours of work.
+        A file cannot be written, or there is nothing to resume.
     """
     files = {"follow": out, "whole": out.with_name(f"{out.stem}_whole.onnx")}
     files = {kind: path for kind, path in files.items() if only in ("both", kind)}

@@ -1,4 +1,4 @@
-"""Localizer files: model, card and picture of a trained localizer, written whole or not at all."""
+"""Write model, card and picture of a trained localizer, all of them or none."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from livespt.models.localize.localizer import Localizer
 from livespt.models.runtime.card import card_path, write_card
 from livespt.stream.errors import SettingError
 
-LABELLED = 300  # spots whose scores are written
+LABELLED = 300  # most spots whose scores are written in the picture
 
 
 def check(out: Path, overwrite: bool) -> None:
-    """Refuse a place that cannot be written to, before the work.
+    """Refuse a path that cannot be written, before any work is done.
 
     Raises
     ------
     ModelError : the name does not end in .onnx.
-    SettingError : no such folder, or a file that would be overwritten.
+    SettingError : the folder does not exist, or a file would be overwritten.
     """
     card_path(out)
     if not out.parent.is_dir():
@@ -42,9 +42,9 @@ def write(
     image: NDArray[Any],
     places: list[tuple[float, float]],
 ) -> dict[str, Any]:
-    """Model, card and picture, complete before the first appears; the card's metrics.
+    """Write model, card and picture, all complete before the first gets its name; return metrics.
 
-    `image` holds the particles at `places` (y, x) that the model learned from: it must find them.
+    `image` holds the particles of the training at `places` (y, x), which the model must find.
     """
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".training-") as folder:
         model = Path(folder) / out.name
@@ -68,7 +68,7 @@ def _picture(
     places: list[tuple[float, float]],
     facts: dict[str, Any],
 ) -> None:
-    """The frame: a ring and the score of every particle found, squares around crops; the crop."""
+    """Draw the frame, with a ring and score for every detection and squares for crops; the crop."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

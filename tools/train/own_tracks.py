@@ -1,8 +1,8 @@
-"""Own tracks: labelled by users, read, kept apart by groups, and drawn to learn from.
+"""Tracks labelled by a user: read, split by groups, and drawn for training.
 
-What `train uncoating --runs` reads: tables with frame, particle, y, x[, z][, intensity] and
-uncoated (0 or 1), as `label colocalization` writes them. Tracks that are nearly one another share a
-group, and a group is learned from, calibrates, or judges: never two of these.
+`train uncoating --runs` reads tables with frame, particle, y, x[, z][, intensity] and uncoated (0
+or 1), as `label colocalization` writes them. Tracks that almost coincide belong to one group. A
+group is used for training, for calibration or for evaluation, never for two of these.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from livespt.stream.errors import InputError, SettingError
 from livespt.tools.tables.user_table import read_table
 from livespt.tools.train.track_networks import MakeTracks
 
-SHORTEST = 10  # points: shorter tracks tell too little
-LEAST = 20  # tracks, and groups, that uncoat: fewer cannot be learned from and judged by
-SHARES = (0.6, 0.2, 0.2)  # of groups: learned, calibrating, judging
-OWN = 0.5  # share of a pool; the rest is simulated, lest the network forget the others
-CROPPED = 0.5  # share of drawn tracks of which only a part is seen
-PART = 20  # points of such a part at least
-LOST = 0.1  # share of points that go missing at most, in half of the drawn tracks
-LIT = 0.5  # share of drawn tracks whose intensities are told, where they are known
+SHORTEST = 10  # least points of a track
+LEAST = 20  # least number of tracks, and of groups, that uncoat
+SHARES = (0.6, 0.2, 0.2)  # shares of the groups for training, calibration and evaluation
+OWN = 0.5  # share of a pool; the rest is simulated, so that the network keeps what it has learned
+CROPPED = 0.5  # share of drawn tracks of which only a part is used
+PART = 20  # least points of such a part
+LOST = 0.1  # greatest share of points that are removed, in half of the drawn tracks
+LIT = 0.5  # share of drawn tracks whose intensities are used, if they are known
 NEEDED = ("frame", "particle", "y", "x", "uncoated")
 
 
 class Own(NamedTuple):
-    """Labelled tracks in three parts that share no group, and what a card says of them."""
+    """Labelled tracks in three parts that share no group, and their description for the card."""
 
     learned: Tracks
     calibrating: Tracks
@@ -50,38 +50,37 @@ def read_own(
     z_step_um: float | None = None,
     seed: int = 1,
 ) -> Own:
-    """Labelled tracks of all `files`, in um, split by groups.
+    """Read the labelled tracks of all `files`, in um, and split them by groups.
 
     Raises
     ------
     InputError
-        A table that cannot be used, labels other than 0 and 1 or that come back to 0, or too few
-        tracks that uncoat.
+        A table cannot be used, a label is not 0 or 1 or returns to 0, or too few tracks uncoat.
     SettingError
-        No pixel size.
+        The pixel size is missing.
     """
     if not pixel_size_um:
-        raise SettingError("tables do not know their pixel size: give --pixel-size-um")
+        raise SettingError("the pixel size of the tables is unknown: give --pixel-size-um")
     scale = np.array([z_step_um or pixel_size_um, pixel_size_um, pixel_size_um])
     read = [_read(path, scale) for path in files]
     for i, (tracks, _) in enumerate(read):
         for k, (others, _) in enumerate(read[:i]):
             if _shared(tracks, others):
                 raise InputError(
-                    f"{files[k]} and {files[i]} hold the same track: some would be judged by what "
-                    "was learned from them; give each movie once"
+                    f"{files[k]} and {files[i]} hold the same track, which would be used for both "
+                    "training and evaluation: give each movie once"
                 )
     sizes = [len(group) for _, group in read]
     tracks = tracking_errors.join([some for some, _ in read])
-    begin = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # groups are those of one file
+    begin = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # a group belongs to one file
     group = np.concatenate([of for _, of in read]) + begin
     kept = np.diff(tracks.offset) >= SHORTEST
     changes = kept & (tracks.uncoat >= 0)
     n_changes, n_groups = int(changes.sum()), len(np.unique(group[changes]))
     if n_groups < LEAST:
         raise InputError(
-            f"{n_changes} tracks of {len(kept)} uncoat, in {n_groups} groups of tracks that are "
-            f"not the same particle: give files with at least {LEAST}"
+            f"{n_changes} of {len(kept)} tracks uncoat, of {n_groups} different particles: give "
+            f"files with at least {LEAST}"
         )
     part = _split(group, changes, np.random.default_rng((seed, len(group))))
     learned, calibrating, judging = (
@@ -110,7 +109,7 @@ def read_own(
 
 
 def _shared(one: Tracks, two: Tracks) -> bool:
-    """Whether a track of both is the same, point for point."""
+    """Whether any track occurs in both, point for point."""
     seen = [
         {some.point[a:b].tobytes() for a, b in itertools.pairwise(some.offset) if b - a >= SHORTEST}
         for some in (one, two)
@@ -119,9 +118,9 @@ def _shared(one: Tracks, two: Tracks) -> bool:
 
 
 def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.int64]]:
-    """Tracks of one table, and the group of each."""
+    """Read the tracks of one table, and the group of each track."""
     if path.is_dir():
-        raise InputError(f"{path} is no table: label it first, livespt label colocalization")
+        raise InputError(f"{path} is not a table: label it first, livespt label colocalization")
     values = read_table(path, NEEDED, optional=("z", "intensity")).values
     flag = values["uncoated"]
     if not len(flag):
@@ -139,7 +138,7 @@ def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.in
         i, name = int(back[0]), paths.name[paths.track[back[0]]]
         raise InputError(
             f"{path}: particle {name} is uncoated in frame {paths.frame[i]} and not in frame "
-            f"{paths.frame[i + 1]}: a coat does not come back"
+            f"{paths.frame[i + 1]}: uncoating cannot be reversed, correct the labels"
         )
     n = len(uncoated)
     unknown = np.full(n, np.nan)
@@ -152,9 +151,9 @@ def _read(path: Path, scale: NDArray[np.float64]) -> tuple[Tracks, NDArray[np.in
 
 
 def _dated(tracks: Tracks) -> Tracks:
-    """Frames that begin at 0 in each track, and `uncoat` from the labels.
+    """Let frames begin at 0 in each track, and set `uncoat` from the labels.
 
-    A track that is uncoated from its first point on has no date.
+    A track that is uncoated from its first point on has no uncoating frame.
     """
     count = np.diff(tracks.offset)
     first = tracks.offset[:-1]
@@ -168,7 +167,7 @@ def _dated(tracks: Tracks) -> Tracks:
 def _split(
     group: NDArray[np.int64], changes: NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Part (n,) of each track, 0 to 2, by SHARES of the groups with a change and of the others."""
+    """Part (n,) of each track, 0 to 2, by SHARES of the groups with uncoating and of the others."""
     part = np.zeros(len(group), np.int64)
     dated = np.unique(group[changes])
     for groups in (dated, np.setdiff1d(group, dated)):
@@ -185,7 +184,7 @@ def taken(
     start: NDArray[np.int64] | None = None,
     length: NDArray[np.int64] | None = None,
 ) -> Tracks:
-    """Tracks `which` (n,), of each `length` points from its point `start` on, all by default."""
+    """Select the tracks `which` (n,), of each `length` points from `start` on (default: all)."""
     length = np.diff(tracks.offset)[which] if length is None else length
     first = tracks.offset[which] + (0 if start is None else start)
     offset = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
@@ -195,7 +194,7 @@ def taken(
 
 
 def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
-    """`n` tracks, again and again the same ones, but parts of them and with points missing."""
+    """Draw `n` tracks with replacement; of some only a part, and of some without some points."""
     which = rng.integers(len(tracks.uncoat), size=n)
     count = np.diff(tracks.offset)[which]
     least = np.where(rng.random(n) < CROPPED, np.minimum(count, PART), count)
@@ -214,7 +213,7 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
 
 
 def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:
-    """Pools to learn from: own tracks and simulated ones; from seed `held_out` on, to calibrate."""
+    """Make pools of own and simulated tracks; from seed `held_out` on they are for calibration."""
 
     def make(seed: int, first: int, n: int) -> Tracks:
         rng = np.random.default_rng((seed, first, n))

@@ -1,12 +1,12 @@
-"""Recipe of the motion segmenter: simulated tracks in, two ONNX files and their cards out.
+"""Recipe of the motion segmenter: from simulated tracks to two ONNX files and their cards.
 
-Read from top to bottom: settings, tracks, training, cards. Tracks are made anew all the time, so
-the networks never see one twice. Loss and calibration: tools/train/track_networks.py; batches and
-the loop: tools/train/loop.py.
+The steps in order are: settings, tracks, training, cards. New tracks are simulated all the time, so
+a network never sees the same track twice. Loss and calibration are in track_networks.py, batches
+and the training loop in track_batches.py and loop.py.
 
-`NAME.onnx` follows tracks as they grow; `NAME_whole.onnx` reads finished ones both ways
-(`analyze --offline`). To learn behaviours of your own, call `train` with a function of your own in
-the place of `tracks_of`.
+`NAME.onnx` follows growing tracks; `NAME_whole.onnx` classifies finished tracks, forwards and
+backwards (`analyze --offline`). To train on your own kinds of motion, call `train` with a function
+of your own in place of `tracks_of`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from livespt.tools.train.track_networks import MakeTracks, TrackNetworkRecipe, l
 if TYPE_CHECKING:
     from livespt.models.networks.motion import Follow, Whole
 
+
 STEPS = {"quick": 100, "cpu": 3000, "full": 100_000}
-JUDGED = {"quick": 100, "cpu": 2000, "full": 20_000}  # tracks of each set that the metrics are from
-HIDDEN = 96  # 64 made a frame 12 to 15 % cheaper; trained for fewer steps, it lost a point
-SETTLED = 20  # frames of look-ahead of a settled state: 5 points above lag 0, 10 more gain one
+JUDGED = {"quick": 100, "cpu": 2000, "full": 20_000}  # tracks of each set in the evaluation
+HIDDEN = 96  # with 64, a frame costs 12 to 15 % less; with fewer training steps, it lost a point
+SETTLED = 20  # look-ahead of a settled state, frames: accuracy 5 points above lag 0; 30: one more
 RATE = 4e-3
-# how many of each kind: DeepSPT's set to compare with, also short tracks of it, for most real ones
-# are; the physical one because real confinement and real gaps look like that
+# shares of the kinds of tracks: the DeepSPT set for comparison, also with short tracks, which most
+# real ones are; the physical set, because it resembles real confinement and gaps
 MIX: tuple[tuple[float, dict[str, Any]], ...] = (
     (0.36, {"ndim": 2}),
     (0.28, {"ndim": 3}),
@@ -40,12 +41,12 @@ MIX: tuple[tuple[float, dict[str, Any]], ...] = (
     (0.14, {"ndim": 2, "variant": "physical", "gaps": 0.05}),
     (0.08, {"ndim": 3, "variant": "physical", "gaps": 0.05}),
 )
-WRONG_LINKS = 0.03  # share of tracks with a point that belongs elsewhere
-HELD_OUT = 8_000_000  # first seed of the tracks that end training and fit the temperatures
+WRONG_LINKS = 0.03  # share of tracks with a point of another particle
+HELD_OUT = 8_000_000  # first seed of the tracks for early stopping and for the temperatures
 
 
 def tracks_of(seed: int, first: int, n: int) -> Tracks:
-    """`n` tracks of the mix, from number `first` of the series `seed` on."""
+    """Simulate `n` tracks of the mix, from number `first` of the series `seed` on."""
     parts = [
         simulate_tracks(round(n * share), seed * 10 + kind, first=first, **how)
         for kind, (share, how) in enumerate(MIX)
@@ -67,29 +68,29 @@ def train(
     tracks: MakeTracks = tracks_of,
     only: str = "both",
 ) -> dict[str, Any]:
-    """Train, calibrate, judge and write both networks with their cards; return the metrics of each.
+    """Train, calibrate, evaluate and write both networks and their cards; return their metrics.
 
     Parameters
     ----------
     preset : str
-        "quick" to see it work (minutes), "cpu" what is shipped, "full" for a GPU or a night.
+        "quick" for a test (minutes), "cpu" for the shipped networks, "full" for a GPU or a night.
     out : Path
-        NAME.onnx of the network that follows; the other is NAME_whole.onnx.
+        NAME.onnx for the network that follows tracks; the other one is NAME_whole.onnx.
     steps, judged : int
-        Optimizer steps, and tracks of each set that the metrics are from, if not the preset's.
+        Optimizer steps, and tracks of each set in the evaluation, in place of those of the preset.
     tracks : callable
-        (seed, number of the first, how many) to labelled tracks: what the networks learn.
+        Returns labelled tracks for training, from (seed, number of the first, how many).
     only : str
-        "follow" or "whole" to train one of the two.
+        "follow" or "whole" to train only one of the two.
     resume : bool
-        Go on from the checkpoints; what is finished stays as it is.
+        Continue from the checkpoints; finished networks are kept.
 
     Raises
     ------
     SettingError
-        `out` exists or is no .onnx file, or there is nothing to resume.
+        `out` exists or does not end in .onnx, or there is nothing to resume.
     MissingError
-        No torch, or no CUDA where it was asked for.
+        torch is not installed, or CUDA was requested but does not work.
     """
     where = choose_device(device)
     todo = plan(out, only, resume)
@@ -107,7 +108,7 @@ def train(
 def publish(
     net: Follow | Whole, out: Path, seed: int, facts: dict[str, Any], judged: int
 ) -> dict[str, Any]:
-    """Write model and card, judge the very file, and complete the card."""
+    """Write model and card, evaluate this file, and complete the card."""
     from livespt.models.networks.motion import LAG, Follow
     from livespt.models.networks.motion_graph import save
     from livespt.models.runtime.card import write_card
@@ -117,7 +118,7 @@ def publish(
     save(net, out)
     own: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
     metrics: dict[str, Any] = {}
-    for _ in range(2):  # the judge opens the model by its card
+    for _ in range(2):  # the evaluation needs a card to open the model
         write_card(
             out,
             task="segment" if follows else "segment_whole",

@@ -8,9 +8,9 @@ from livespt.models.fingerprint.step_hmm import Floats, StepModel, fit
 
 
 def learn(tracks: int = 300, points: int = 30, seed: int = 1) -> StepModel:
-    """The model of CHAIN: from stretches of simulated tracks, 2-D and 3-D, both variants.
+    """Fit the model CHAIN to stretches of simulated tracks, in 2-D and 3-D, of both variants.
 
-    Each stretch of `points` points is told in its own mean step; gaps end a stretch.
+    The steps of each stretch of `points` points are divided by their mean; gaps end a stretch.
     """
     from livespt.models.simulate.tracks import VARIANTS, simulate_tracks
 

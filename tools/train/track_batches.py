@@ -94,7 +94,7 @@ class TrackBatches:
 def told_of(
     tracks: Tracks, um: NDArray[np.float64], light: bool, backwards: bool = False
 ) -> NDArray[np.float32]:
-    """What a network is told of every point (total, inputs); `um` (tracks,) as in `traits`."""
+    """Features of every point (total, inputs); `um` (tracks,) is the pixel size of each track."""
     told = features.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
     if not light:
         return told
@@ -111,7 +111,7 @@ def side_by_side(
     truth: NDArray[Any],
     which: NDArray[np.int64],
 ) -> TrackBatch:
-    """Tracks `which` of rows that hold one track after another."""
+    """Pad the tracks `which` of concatenated rows to a batch."""
     import torch
 
     count = offset[which + 1] - offset[which]
@@ -130,7 +130,7 @@ def side_by_side(
 
 
 def ages(seed: int, step: int, shape: tuple[int, ...], lag: int) -> NDArray[np.int64]:
-    """How many points back each moment of a batch is asked, (T, B), never beyond the first."""
+    """Ages (T, B) of the points to predict at each time of a batch, limited by the first point."""
     rng = np.random.default_rng((seed, step, lag))
     kind, age = rng.random(shape), rng.integers(0, lag + 1, shape)
     age[kind < NOW] = 0

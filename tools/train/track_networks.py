@@ -1,4 +1,4 @@
-"""What the recipes of the motion networks share: one network learned, calibrated and judged."""
+"""Train and calibrate one motion network, for the recipes of segmenter and uncoating classifier."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
     from livespt.models.networks.motion import Follow, Whole
 
+
 MakeTracks = Callable[[int, int, int], Tracks]  # seed, number of the first, how many
-AGES = (0, 1, 2, 5, 10, 20, 30)  # points back at which a temperature is fitted
+AGES = (0, 1, 2, 5, 10, 20, 30)  # ages of points at which a temperature is fitted
 JUDGED, CALIBRATED = range(6), range(6, 18)  # batches of held-out tracks
 
 
 class TrackNetworkRecipe(NamedTuple):
-    """What a network is to learn, and how."""
+    """Task and settings of the training of a network."""
 
-    outputs: int  # scores a point
+    outputs: int  # scores of a point
     hidden: int
-    rate: float  # highest learning rate
-    truth: Callable[[Tracks], Any]  # of every point: a class, or yes
+    rate: float  # greatest learning rate
+    truth: Callable[[Tracks], Any]  # target of every point: a class, or true or false
     tracks: MakeTracks
-    held_out: int  # first seed of the tracks that end training and calibrate
-    light: bool = False  # intensities are read, too
+    held_out: int  # first seed of the tracks for early stopping and calibration
+    light: bool = False  # whether intensities are used
 
 
 def learn(
@@ -47,10 +48,10 @@ def learn(
     resume: bool = False,
     begin: Follow | Whole | None = None,
 ) -> tuple[Follow | Whole, dict[str, Any]]:
-    """One network, "follow" or "whole", and what its card says of its training.
+    """Train one network, "follow" or "whole"; return it, and the description for its card.
 
-    `path` is where the model will lie; the checkpoint lies beside it. `begin` is a network that
-    learns on, in place of one that knows nothing.
+    `path` is the file of the model, next to which the checkpoint is written. `begin` is a network
+    whose training is continued, in place of a new one.
     """
     import torch
 
@@ -61,7 +62,7 @@ def learn(
     both = kind == "whole"
     inputs = features.COUNT + (intensity_features.COUNT if recipe.light else 0)
     net = begin or (Whole if both else Follow)(recipe.outputs, recipe.hidden, inputs)
-    net.temperature.fill_(1.0)  # fitted anew at the end
+    net.temperature.fill_(1.0)  # it is fitted again at the end
     net.to(device)
 
     def pools(series: int) -> TrackBatches:
@@ -106,9 +107,9 @@ def learn(
 def answers(
     net: Follow | Whole, some: TrackBatch, age: Tensor, device: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Scores (n, classes) of the points asked for, and the truth (n,) of each.
+    """Scores (n, classes) of the predicted points, and their targets (n,).
 
-    A single score of yes becomes two classes, no and yes: a sigmoid is a softmax of 0 and it.
+    A single score becomes two classes, false and true: a sigmoid is a softmax of 0 and the score.
     """
     import torch
 
@@ -129,9 +130,9 @@ def answers(
 
 
 def calibrate(net: Follow | Whole, apart: TrackBatches, seed: int) -> dict[str, Any]:
-    """Set the temperatures of `net` on held-out tracks; say what that did.
+    """Fit the temperatures of `net` on held-out tracks; return its calibration.
 
-    One for each age, fitted at `AGES` and interpolated between them.
+    There is one for each age, fitted at `AGES` and interpolated between them.
     """
     import torch
 
@@ -156,7 +157,7 @@ def calibrate(net: Follow | Whole, apart: TrackBatches, seed: int) -> dict[str, 
 
 
 def _asked(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any]:
-    """Scores and truth of held-out points, each read when it was `age` points old."""
+    """Scores and targets of held-out points, each predicted at this `age`."""
     import torch
 
     scores, truth = [], []
@@ -164,14 +165,14 @@ def _asked(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any
         moment = torch.arange(len(some.truth))[:, None].expand_as(some.truth)
         with torch.no_grad():
             x, y = answers(net, some, torch.full_like(some.truth, age).minimum(moment))
-        old = (moment >= age)[some.truth >= 0]  # the others are not so old yet
+        old = (moment >= age)[some.truth >= 0]  # the others have not reached this age
         scores.append(x[old].numpy().astype(np.float64))
         truth.append(y[old].numpy())
     return np.concatenate(scores), np.concatenate(truth)
 
 
 def threshold(confidence: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> float:
-    """Confidence below which fewer than half of the readings near it are right."""
+    """Confidence below which fewer than half of the predictions near it are correct."""
     for low in np.arange(0.25, 0.9, 0.05):
         near = (confidence >= low) & (confidence < low + 0.05)
         if near.sum() >= 20 and right[near].mean() >= 0.5:

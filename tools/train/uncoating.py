@@ -1,10 +1,10 @@
-"""Recipe of the uncoating classifier: simulated virus entry in, two ONNX files and cards out.
+"""Recipe of the uncoating classifier: from simulated virus entry to two ONNX files and cards.
 
-Read from top to bottom: settings, tracks, training, decision, card. Loss and calibration:
-tools/train/track_networks.py; batches and the loop: tools/train/loop.py. `NAME.onnx` follows tracks
-as they grow; `NAME_whole.onnx` reads finished ones both ways (`analyze --offline`). With tracks of
-a user's own (tools/train/own_tracks.py) the shipped networks learn on, from these and simulated
-ones together.
+The steps in order are: settings, tracks, training, decision, card. Loss and calibration are in
+track_networks.py, batches and the training loop in track_batches.py and loop.py. `NAME.onnx`
+follows growing tracks; `NAME_whole.onnx` classifies finished tracks, forwards and backwards
+(`analyze --offline`). With tracks of a user (own_tracks.py), the training of the shipped networks
+is continued on these and on simulated tracks together.
 """
 
 from __future__ import annotations
@@ -30,33 +30,34 @@ from livespt.tools.train.track_networks import MakeTracks, TrackNetworkRecipe, l
 if TYPE_CHECKING:
     from livespt.models.networks.motion import Follow, Whole
 
+
 STEPS = {"quick": 100, "cpu": 3000, "full": 60_000}
-STEPS_ON = {"quick": 100, "cpu": 600, "full": 6000}  # of a network that learns on from own tracks
-JUDGED = {"quick": 60, "cpu": 400, "full": 2000}  # tracks of each set that the metrics are from
-HIDDEN = 64  # a frame pays for both networks
-SETTLED = 20  # frames of look-ahead of a settled state, the segmenter's
+STEPS_ON = {"quick": 100, "cpu": 600, "full": 6000}  # if training is continued on own tracks
+JUDGED = {"quick": 60, "cpu": 400, "full": 2000}  # tracks of each set in the evaluation
+HIDDEN = 64  # smaller than in the segmenter, because a frame needs both networks
+SETTLED = 20  # look-ahead of a settled state, frames, as in the segmenter
 RATE = 4e-3
 RATE_ON = 1e-3
-RATE_FROM = 2e-3  # of one that learns on from simulated tracks alone
+RATE_FROM = 2e-3  # if training is continued on simulated tracks only
 SHIPPED = {"follow": "uncoating", "whole": "uncoating_whole"}
-# how many of each kind: viruses as broad as their ranges go, and particles that never uncoat
-# whatever they do
+# shares of the kinds of tracks: viruses over the full ranges, and particles that never uncoat, with
+# any motion
 MIX: tuple[tuple[float, dict[str, Any]], ...] = (
     (0.50, {"ndim": 2}),
     (0.25, {"ndim": 3}),
 )
 OTHERS: tuple[tuple[float, dict[str, Any]], ...] = ((0.15, {"ndim": 2}), (0.10, {"ndim": 3}))
-# drawn for each pool, log-uniform, for viruses and others alike: where they differ, the size of a
-# step in um gives away which is which. The DeepSPT paper's two colours have 4.2 s
+# drawn for each pool, log-uniform, and the same for viruses and others: if they differed, the size
+# of a step in um would distinguish them. The two-colour movies of the DeepSPT paper have 4.2 s
 INTERVALS_S, INTERVALS = (0.03, 6.0), 3
-LIT = 0.5  # share of the tracks whose intensities are told
-SERIES = 20  # seeds of a seed's own
-FRAMES = (10, 600)  # of a track
+LIT = 0.5  # share of the tracks with known intensities
+SERIES = 20  # series of random numbers for each seed
+FRAMES = (10, 600)  # length of a track
 GAPS = 0.03  # share of points that are missing
-BROKEN = 0.25  # tracks that begin anew after a loss: uncoated or not, nothing says it
-HELD_OUT = 8_500_000  # first seed of the tracks that fit temperature and decision
-FALSE_COSTS = 3.0  # uncoatings missed that are as bad as one announcement in vain
-DECIDED = 200  # simulated tracks that the decision is made on, at least
+BROKEN = 0.25  # share of tracks that start again after a loss, uncoated or not
+HELD_OUT = 8_500_000  # first seed of the tracks for temperatures and decision
+FALSE_COSTS = 3.0  # missed uncoatings that are as bad as one false announcement
+DECIDED = 200  # least number of simulated tracks for the decision
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98)
 HOLDS = (1, 3, 5, 8, 12)
 
@@ -75,34 +76,34 @@ def train(
     own: Own | None = None,
     begin: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
-    """Train, calibrate, judge and write both networks with their cards; return the metrics of each.
+    """Train, calibrate, evaluate and write both networks and their cards; return their metrics.
 
     Parameters
     ----------
     preset : str
-        "quick" to see it work (minutes), "cpu" what is shipped, "full" for a GPU or a night.
+        "quick" for a test (minutes), "cpu" for the shipped networks, "full" for a GPU or a night.
     out : Path
-        NAME.onnx of the network that follows; the other is NAME_whole.onnx.
+        NAME.onnx for the network that follows tracks; the other one is NAME_whole.onnx.
     steps, judged : int
-        Optimizer steps, and tracks of each set that the metrics are from, if not the preset's.
+        Optimizer steps, and tracks of each set in the evaluation, in place of those of the preset.
     tracks : callable
-        (seed, number of the first, how many) to tracks that know where they uncoated.
+        Returns tracks with known uncoating, from (seed, number of the first, how many).
     only : str
-        "follow" or "whole" to train one of the two.
+        "follow" or "whole" to train only one of the two.
     resume : bool
-        Go on from the checkpoints; what is finished stays as it is.
+        Continue from the checkpoints; finished networks are kept.
     own : Own
-        Labelled tracks of a user's own: networks that know the simulated ones learn on, from both.
+        Labelled tracks of a user; training is continued on these and on simulated tracks.
     begin : mapping
-        The networks that learn on, "follow" and "whole", in place of new ones; where there are own
-        tracks, the shipped ones by default.
+        Networks whose training is continued, "follow" and "whole", in place of new ones; with own
+        tracks, by default the shipped ones.
 
     Raises
     ------
     SettingError
-        `out` exists or is no .onnx file, or there is nothing to resume.
+        `out` exists or does not end in .onnx, or there is nothing to resume.
     MissingError
-        No torch, or no CUDA where it was asked for.
+        torch is not installed, or CUDA was requested but does not work.
     """
     where = choose_device(device)
     todo = plan(out, only, resume)
@@ -147,7 +148,7 @@ def _load(source: Path) -> Follow | Whole:
 
 
 def tracks_of(seed: int, first: int, n: int) -> Tracks:
-    """`n` tracks of the mix, from number `first` of the series `seed` on."""
+    """Simulate `n` tracks of the mix, from number `first` of the series `seed` on."""
     rng = np.random.default_rng((seed, first))
     low, high = np.log(INTERVALS_S)
     intervals = np.exp(rng.uniform(low, high, INTERVALS)).tolist()
@@ -176,18 +177,18 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
 def _at(
     intervals: Sequence[float], mix: Sequence[tuple[float, dict[str, Any]]]
 ) -> list[tuple[float, dict[str, Any]]]:
-    """The mix, shared out over frame intervals in seconds."""
+    """Simulate the mix at each of the frame intervals (s)."""
     return [
         (share / len(intervals), how | {"dt_s": dt_s}) for share, how in mix for dt_s in intervals
     ]
 
 
 def decide(out: Path, n: int, seed: int, own: Own | None = None) -> dict[str, Any]:
-    """Threshold and hold that find most uncoatings at the least cost of false announcements.
+    """Choose threshold and hold so that many uncoatings are found with few false announcements.
 
-    Judged on held-out viruses of the simulated movie: over the broad ranges of training many
-    changes are too small to be dated by anyone. Where there are `own` tracks, the calibrating
-    ones are judged beside them: alone they are too few for rare false events to be seen.
+    They are chosen on held-out viruses of the simulated movie, because over the broad ranges of
+    training many changes are too small to be dated. If there are `own` tracks, those for
+    calibration are added; alone, they are too few to reveal rare false events.
     """
     from livespt.models.motion.follower import Network
     from livespt.models.runtime.session import open_session
@@ -205,7 +206,7 @@ def decide(out: Path, n: int, seed: int, own: Own | None = None) -> dict[str, An
             events = announcements(settled, tracks, threshold, hold, SETTLED)
             scores = event_scores(events, tracks)
             gain = scores["found_share"] - FALSE_COSTS * scores["false_share"]
-            table.append((gain, -hold, threshold))  # of two alike, the sooner
+            table.append((gain, -hold, threshold))  # of equal gains, the earlier announcement
     _, hold, threshold = max(table)
     return {"lag": SETTLED, "threshold": threshold, "hold": -hold}
 
@@ -219,7 +220,7 @@ def publish(
     own: Own | None = None,
     source: Path | None = None,
 ) -> dict[str, Any]:
-    """Write model and card, find the decision, judge the very file, and complete the card."""
+    """Write model and card, choose the decision, evaluate this file, and complete the card."""
     from livespt.models.networks.motion import LAG, Follow
     from livespt.models.networks.motion_graph import save
     from livespt.models.runtime.card import write_card
@@ -260,7 +261,7 @@ def publish(
 
 
 def own_scores(out: Path, source: Path, tracks: Tracks) -> dict[str, Any]:
-    """Scores of the model `out` and of the one that it learned on from, on own tracks."""
+    """Scores on own tracks, of the model `out` and of the model whose training it continued."""
     from livespt.models.motion.uncoating import Uncoating
     from livespt.models.motion.whole_tracks import WholeReader
     from livespt.tools.score.segmenter import rounded

@@ -1,8 +1,8 @@
-"""Localizer centre: where the middle of the trained particle is, which its losses do not fix.
+"""The centre of the trained particle, which the losses do not determine.
 
-A network may answer with any point that turns along with the particle, if nothing in its shape
-singles one out. So the place that it answers with in its crop is set against the centre of the
-crop's symmetry, or against where a person clicked, and the card holds the difference.
+A network may predict any point that moves and rotates with the particle. Therefore its prediction
+for the crop is compared with the centre of symmetry of the crop, or with the click of the user, and
+the card holds the difference.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from livespt.stream.errors import SettingError
 from livespt.tools.train_localizer.measure import Particle
 
 METHODS = ("auto", "symmetry", "click", "none")
-SYMMETRIC = 0.985  # least correlation with itself turned by half a turn, less its uncertainty
-REPEATS = 24  # of the noise, for the uncertainty
-SURE = 4.0  # standard deviations from which on a difference is taken off
+SYMMETRIC = 0.985  # least correlation with the crop rotated by 180 degrees, minus its uncertainty
+REPEATS = 24  # repetitions with other noise, for the uncertainty
+SURE = 4.0  # standard deviations above which a difference is corrected
 BLUR = 1.0  # pixels
 
 Floats = NDArray[np.float64]
 
 
 class Centre(NamedTuple):
-    """The middle of the particle in its crop, pixels from the crop's middle."""
+    """The centre of the particle in its crop, in pixels from the middle of the crop."""
 
     method: str  # "symmetry", "click" or "none"
     at: Floats  # (2,) y, x
     uncertainty_px: float  # standard deviation per axis
-    symmetry: float  # correlation of the crop with itself turned by half a turn, at best
+    symmetry: float  # greatest correlation of the crop with itself rotated by 180 degrees
 
 
 def find(crop: NDArray[Any], particle: Particle, click: Floats, method: str = "auto") -> Centre:
-    """The centre of one crop.
+    """Find the centre of one crop.
 
     Parameters
     ----------
-    crop : (s, s), noise units, the particle alone in it (`measure.isolate`).
-    click : (2,) where a person put the centre, pixels from the crop's middle.
-    method : "symmetry": the point about which the crop resembles itself most when turned by half
-        a turn; "click"; "auto": symmetry where the crop has it, else the click if it was given
-        with decimals, else none: what turns with the particle must not be set right for one of its
-        orientations by a click that only points at it; "none".
+    crop : (s, s), noise units, with the particle alone (`isolate` of measure.py).
+    click : (2,) centre given by the user, in pixels from the middle of the crop.
+    method : "symmetry" is the point about which the crop is most similar to itself rotated by 180
+        degrees; "click" the point of the user; "none" makes no correction. "auto" uses symmetry if
+        the crop has it, otherwise the click if it has decimals, otherwise none: a click in whole
+        pixels only selects the particle, and a correction by it would hold for one orientation.
 
     Raises
     ------
-    SettingError : no such method, or symmetry asked of a crop that has none.
+    SettingError : the method is unknown, or symmetry is requested for a crop without it.
     """
     if method not in METHODS:
         raise SettingError(f"unknown centre '{method}': one of {', '.join(METHODS)}")
@@ -55,11 +55,11 @@ def find(crop: NDArray[Any], particle: Particle, click: Floats, method: str = "a
     if method == "symmetry" and symmetry < least:
         raise SettingError(
             f"the particle has no centre of symmetry (correlation {symmetry:.2f} with itself "
-            f"turned, {least:.3f} needed): take another centre"
+            f"rotated, {least:.3f} needed): choose another --centre"
         )
     if method == "symmetry" or (method == "auto" and symmetry >= least):
         return Centre("symmetry", at, spread, symmetry)
-    # a place given in whole pixels is meant within half of one; nobody clicks within 0.05
+    # a position in whole pixels is exact to half a pixel; no click is exact to 0.05
     whole = bool((np.abs(click - np.round(click)) < 1e-9).all())
     if method == "none" or (method == "auto" and whole):
         return Centre("none", np.zeros(2), float("nan"), symmetry)
@@ -69,16 +69,16 @@ def find(crop: NDArray[Any], particle: Particle, click: Floats, method: str = "a
 def calibrate(
     keys: dict[str, Any], places: list[Floats], scatter_px: float, centres: list[Centre]
 ) -> dict[str, Any]:
-    """The card's `offset_px` and `centre`, from where the network sees the particle in each crop.
+    """`offset_px` and `centre` for the card, from the predictions of the network in each crop.
 
-    The difference is taken off where it is more than its uncertainty can explain: then it holds
-    for particles that lie as the crop's does.
+    A difference is corrected if it is significant. The correction then holds for particles with the
+    orientation of the crop.
 
     Parameters
     ----------
-    keys : the card's, with the constant `offset_px` of the network.
-    places : (2,) for each crop, pixels from its middle: what the network answers in it.
-    scatter_px : of these answers.
+    keys : keys of the card, with the constant `offset_px` of the network.
+    places : (2,) prediction for each crop, in pixels from its middle.
+    scatter_px : standard deviation of these predictions.
     """
     gaps = np.array([place - centre.at for place, centre in zip(places, centres, strict=True)])
     gap, number = gaps.mean(axis=0), len(gaps)
@@ -106,7 +106,7 @@ def _turned(crop: Floats, particle: Particle) -> tuple[Floats, float, float, flo
     smooth = _blurred(crop)
     at, peak = _peak(smooth)
     variance = 1 + particle.shot * np.abs(smooth)
-    variance *= np.abs(crop) > 1e-6  # noise that `isolate` cut off is not there
+    variance *= np.abs(crop) > 1e-6  # `isolate` has removed the noise elsewhere
     energy = float((smooth**2).sum()) - float(variance.sum()) / (4 * np.pi * BLUR**2)
     sigma = np.sqrt(variance)
     noise = (sigma * rng.standard_normal(crop.shape) for _ in range(REPEATS))
@@ -126,9 +126,9 @@ def _blurred(crop: Floats) -> Floats:
 
 
 def _peak(crop: Floats) -> tuple[Floats, float]:
-    """Maximum of the crop's convolution with itself: half its place is the centre, and its value.
+    """Maximum of the convolution of the crop with itself: the centre at half its position; value.
 
-    sum_p I(p) I(2c - p) compares the crop with itself turned by half a turn about c.
+    sum_p I(p) I(2c - p) compares the crop with itself rotated by 180 degrees about c.
     """
     size = len(crop)
     whole = np.fft.ifft2(np.fft.fft2(crop, (2 * size, 2 * size)) ** 2).real

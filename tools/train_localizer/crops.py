@@ -1,4 +1,4 @@
-"""Localizer crops: the frames and clicked particles that a localizer learns from."""
+"""The frames and marked particles on which a localizer is trained."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from livespt.models.localize.localizer import DTYPES
 from livespt.models.render.spot_movies import training_frame
 from livespt.stream.errors import InputError, SettingError
 
-SIMULATED = "simulated"  # instead of a movie's path
-COLUMNS = ("frame", "y", "x")  # of a file of clicks
+SIMULATED = "simulated"  # in place of the path of a movie
+COLUMNS = ("frame", "y", "x")  # columns of a file of clicks
 
 
 class Click(NamedTuple):
-    """Where a person saw the particle, pixels."""
+    """Position of a particle marked by the user, pixels."""
 
     frame: int
     y: float
@@ -25,7 +25,7 @@ class Click(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Clicks and the frames they lie in."""
+    """Clicks, and their frames."""
 
     name: str
     clicks: list[Click]
@@ -44,11 +44,11 @@ class Source(NamedTuple):
 
 
 def read(movie: str | Path, clicks: list[Click], seed: int) -> Source:
-    """The frames that hold `clicks`; `movie` may be SIMULATED: one frame of bright spots.
+    """Read the frames of `clicks`; `movie` may be SIMULATED, one frame of bright spots.
 
     Raises
     ------
-    InputError : no such frame, or one that is not (y, x).
+    InputError : a frame does not exist, or is not (y, x).
     """
     if str(movie) == SIMULATED:
         image = training_frame(seed)
@@ -76,14 +76,16 @@ def read_clicks(path: str | Path) -> list[Click]:
 
     Raises
     ------
-    InputError : no such file, no such columns, or a cell that is no number.
+    InputError : the file or a column does not exist, or a cell is not a number.
     """
     import pandas
 
     try:
         table = pandas.read_csv(path, float_precision="round_trip")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no table of clicks: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"{path} is not a table of clicks: {str(error).splitlines()[0]}"
+        ) from error
     missing = [name for name in COLUMNS if name not in table]
     if missing or not len(table):
         lacks = f"lacks {', '.join(missing)}" if missing else "has no rows"
@@ -91,9 +93,9 @@ def read_clicks(path: str | Path) -> list[Click]:
     try:
         rows = table[list(COLUMNS)].to_numpy(np.float64)
     except ValueError as error:
-        raise InputError(f"{path} holds a cell that is no number: {error}") from error
+        raise InputError(f"{path} has a cell that is not a number: {error}") from error
     if not np.isfinite(rows).all():
-        raise InputError(f"{path} holds an empty cell")
+        raise InputError(f"{path} has an empty cell: fill it or drop the row")
     return [Click(int(frame), float(y), float(x)) for frame, y, x in rows]
 
 
@@ -102,7 +104,7 @@ def corner(image: NDArray[Any], at: tuple[float, float], size: int) -> tuple[int
 
     Raises
     ------
-    SettingError : the crop leaves the frame, or all its pixels are equal.
+    SettingError : the crop extends beyond the frame, or all its pixels are equal.
     """
     height, width = image.shape
     if not (0 <= at[0] <= height - 1 and 0 <= at[1] <= width - 1):
@@ -110,8 +112,8 @@ def corner(image: NDArray[Any], at: tuple[float, float], size: int) -> tuple[int
     y, x = (round(v) - size // 2 for v in at)
     if y < 0 or x < 0 or y + size > height or x + size > width:
         raise SettingError(
-            f"a crop of {size} pixels around {at[0]:g},{at[1]:g} leaves the frame of {height} x "
-            f"{width}: choose a particle further inside or a smaller size"
+            f"a crop of {size} pixels around {at[0]:g},{at[1]:g} extends beyond the frame of "
+            f"{height} x {width}: choose a particle further inside or a smaller size"
         )
     crop = image[y : y + size, x : x + size]
     if crop.min() == crop.max():

@@ -33,9 +33,9 @@ class LocalizerRecipe(NamedTuple):
 def fit(
     crop: torch.Tensor, particle: measure.Particle, recipe: LocalizerRecipe, seed: int
 ) -> tuple[nn.Sequential, list[dict[str, float]]]:
-    """A trained network on the CPU, and its losses along the way.
+    """Train a network; return it on the CPU, and its losses during training.
 
-    `crop` is (s, s), or (k, c, s, s): k crops, of which every step draws one, of c channels.
+    `crop` is (s, s), or (k, c, s, s): k crops with c channels, one of which is drawn in each step.
     """
     import torch
     from tqdm import tqdm
@@ -77,7 +77,7 @@ def _losses(
     recipe: LocalizerRecipe,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of one batch: between copies, within copies (pixels), of what is not the particle."""
+    """Losses of one batch: between copies and within copies (pixels), and for negative examples."""
     import torch
 
     from livespt.models.networks import lodestar, negatives

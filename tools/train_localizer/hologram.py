@@ -1,9 +1,9 @@
-"""Train a hologram localizer: one particle of one field in; a model that measures z and size out.
+"""Train a localizer of holograms on one particle; it measures z and polarizability as well.
 
-The field is what an off-axis holographic microscope reconstructs: complex, in units of the
-illumination. One crop teaches where the particle is in the plane and along the axis (copies are
-propagated) and how strongly it scatters (copies are scaled). Two numbers no symmetry gives: which
-plane z counts from, and the polarizability of the crop's particle, known from its population.
+The field is complex, in units of the illumination, as reconstructed by an off-axis holographic
+microscope. One crop suffices to learn the position in the plane and along the axis (copies are
+propagated) and the strength of scattering (copies are scaled). Symmetry does not give two numbers:
+the plane of z = 0, and the polarizability of the particle, which is known from its population.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ if TYPE_CHECKING:
 
     from livespt.models.networks.hologram import HologramNet
 
+
 SIMULATED = "simulated"  # instead of a file's path
 STEPS, BATCH, RATE = 12_000, 8, 2.5e-3
 LEAST_STEPS = 40
-CELLS = 24  # of a copy that the network looks at in training, a side
-SEARCH_UM = (-6.0, 6.0)  # where the crop's particle is looked for
-SMALLEST = 32  # pixels
-KNEE = 0.3  # contrast, in units of the crop's, at which a copy counts half
+CELLS = 24  # side of the region of a copy that is used in training, cells
+SEARCH_UM = (-6.0, 6.0)  # range of z in which the particle of the crop is searched
+SMALLEST = 32  # least side of a crop, pixels
+KNEE = 0.3  # contrast, relative to the crop, at which the weight of a copy is one half
 SIMULATED_SHAPE, SIMULATED_NOISE = (129, 129), 0.02
 LOSSES = ("between_px", "within_px", "between_z_um", "within_z_um", "between_ln_s", "within_ln_s")
 Complex = NDArray[np.complex64]
 
 
 class Reference(NamedTuple):
-    """The population that the crop's particle belongs to."""
+    """The population to which the particle of the crop belongs."""
 
     radius_um: float = 0.228
     refractive_index: float = 1.58
@@ -66,24 +67,24 @@ def train(
     seed: int = 1,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Train on the particle at `at` (y, x) of one field; return what was made.
+    """Train on the particle at `at` (y, x) of one field; return a summary.
 
-    Writes `out` and its card (.json), both or none.
+    This writes `out` and its card (.json), both or none.
 
     Parameters
     ----------
-    field : .npy of complex (y, x) or float (2, y, x): the light over the illumination, less 1;
-        or "simulated", a polystyrene sphere in its middle.
+    field : .npy file of complex (y, x) or float (2, y, x): the field divided by the illumination,
+        minus 1; or "simulated", a polystyrene sphere in the middle.
     size : side of the crop, pixels.
-    z_um : where the particle is, seen from the focal plane; found by refocusing unless given.
-    noise : standard deviation of either part in the field; measured unless given.
-    radius_um, refractive_index : of the population it belongs to, whose polarizability (Clausius
-        and Mossotti) the others are measured by.
+    z_um : position of the particle relative to the focal plane; by default found by refocusing.
+    noise : standard deviation of real or imaginary part of the field; by default measured.
+    radius_um, refractive_index : properties of the population of the particle; its polarizability
+        (Clausius and Mossotti) is the reference for others.
 
     Raises
     ------
-    InputError : no field in the file.
-    SettingError : a crop that leaves the field or is too small; `out` exists.
+    InputError : the file does not hold a field.
+    SettingError : the crop extends beyond the field or is too small, or `out` exists.
     MissingError : torch is not installed.
     """
     m = microscope or HolographicMicroscope()
@@ -95,7 +96,7 @@ def train(
     if source == SIMULATED:
         at, z_um = (whole.shape[0] // 2, whole.shape[1] // 2), 0.0
     if at is None:
-        raise SettingError("say where the particle is: --at Y,X")
+        raise SettingError("the position of the particle is missing: give --at Y,X")
     start = time.perf_counter()
     parts = hologram_measure.as_parts(whole)[None]
     level = float(nets.HologramNet(nets.build(), m).noise(parts)) if noise is None else noise
@@ -135,7 +136,7 @@ def train(
     _write(out, _serialize(model, scale), card | {"metrics": metrics})
     report = {"model": str(out), "seconds": round(time.perf_counter() - start, 1)} | metrics
     if not converged:
-        report["warning"] = "training did not converge: take a clearer particle or more steps"
+        report["warning"] = "training did not converge: use a clearer particle or more steps"
     return report | {"cutoff": card["cutoff"], "converged": converged}
 
 
@@ -146,16 +147,16 @@ def cut(
     z_um: float | None,
     microscope: HolographicMicroscope,
 ) -> tuple[Tensor, float]:
-    """The crop (2, size, size) in focus, 0 at its edges, and where its particle was (um).
+    """The crop (2, size, size) in focus, 0 at its edges, and the z of its particle (um).
 
     Raises
     ------
-    SettingError : it leaves the field.
+    SettingError : the crop extends beyond the field.
     """
     y, x = (round(v) - size // 2 for v in at)
     if y < 0 or x < 0 or y + size > whole.shape[0] or x + size > whole.shape[1]:
         raise SettingError(
-            f"a crop of {size} pixels around {at[0]:g},{at[1]:g} leaves the field of "
+            f"a crop of {size} pixels around {at[0]:g},{at[1]:g} extends beyond the field of "
             f"{whole.shape[0]} x {whole.shape[1]}: choose a particle further inside"
         )
     part = (slice(y, y + size), slice(x, x + size))
@@ -169,7 +170,7 @@ def cut(
 
 
 def simulated(seed: int, reference: Reference, microscope: HolographicMicroscope) -> Complex:
-    """The field that the shipped model learned from: one sphere in focus, in the middle."""
+    """The field on which the shipped model is trained: one sphere in focus, in the middle."""
     rng = np.random.default_rng((seed, 5))
     middle = SIMULATED_SHAPE[0] // 2 - 0.5  # of a crop of even size
     sphere = Sphere(middle, middle, 0.0, *reference)
@@ -180,12 +181,12 @@ def simulated(seed: int, reference: Reference, microscope: HolographicMicroscope
 def fit(
     crop: Tensor, noise: float, steps: int, seed: int, microscope: HolographicMicroscope
 ) -> tuple[HologramNet, list[dict[str, float]]]:
-    """A trained network, and its losses along the way.
+    """Train a network; return it, and its losses during training.
 
     Parameters
     ----------
-    crop : (2, s, s) field of one particle in focus, in its middle, 0 at its edges.
-    noise : standard deviation of the crop's noise, of either part.
+    crop : (2, s, s) field of one particle in focus, in the middle, 0 at the edges.
+    noise : standard deviation of the noise of real or imaginary part.
     """
     import torch
     from tqdm import tqdm
@@ -226,18 +227,18 @@ def _check(size: int, steps: int, microscope: HolographicMicroscope) -> None:
     if size < SMALLEST or size % 2:
         raise SettingError(f"the crop must be even and at least {SMALLEST} pixels wide, not {size}")
     if steps < LEAST_STEPS:
-        raise SettingError(f"{steps} steps teach nothing: at least {LEAST_STEPS}")
+        raise SettingError(f"{steps} steps are too few: give at least {LEAST_STEPS}")
     if 2 * microscope.pixel_um * microscope.k_pupil > 2 * np.pi:
         raise SettingError(
             f"pixels of {microscope.pixel_um:g} um are too coarse for NA {microscope.na:g}: two "
-            "must be at most a wavelength of its finest fringes"
+            "pixels must not exceed the period of its finest fringes"
         )
 
 
 def _field(
     field: str | Path, seed: int, reference: Reference, microscope: HolographicMicroscope
 ) -> tuple[str, Complex]:
-    """Where the field is from, and it."""
+    """Name of the source, and its field."""
     if str(field) == SIMULATED:
         return SIMULATED, simulated(seed, reference, microscope)
     path = Path(field)
@@ -246,7 +247,7 @@ def _field(
     try:
         array = np.load(path, allow_pickle=False)
     except ValueError as error:
-        raise InputError(f"{path} does not load: {error}") from error
+        raise InputError(f"{path} cannot be loaded: {error}") from error
     if array.ndim == 3 and len(array) == 2 and array.dtype.kind == "f":
         array = array[0] + 1j * array[1]
     if array.ndim != 2 or array.dtype.kind != "c" or not np.isfinite(array).all():
@@ -275,7 +276,7 @@ def _serialize(model: HologramNet, scale: Any) -> bytes:
 
 
 def _write(out: Path, content: bytes, card: dict[str, Any]) -> None:
-    """Model and card, complete before the first appears."""
+    """Write model and card; both are complete before either gets its name."""
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".training-") as folder:
         model = Path(folder) / out.name
         model.write_bytes(content)
@@ -296,7 +297,7 @@ def _command(
     seed: int,
     name: str,
 ) -> str:
-    """What makes this model again; numbers that are the command's own go without saying."""
+    """Command that makes this model again; values that are defaults are left out."""
     given = [f"--size {size}", f"--steps {steps}", f"--seed {seed}", f"--out {name}"]
     if source != SIMULATED:
         given.append(f"--at {at[0]:g},{at[1]:g}")

@@ -1,7 +1,7 @@
-"""Hologram card: what is measured on a trained hologram network, and its use needs to know.
+"""Measurements on a trained hologram network, for its card.
 
-All of it comes from held-out copies of the one crop: the constant offsets that the losses do not
-fix, of place, height and signal; how its errors grow with noise; how high it scores.
+They are made on held-out copies of the crop: the constant offsets of position, height and signal,
+which the losses do not determine; the increase of the errors with noise; and the scores.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from livespt.models.networks.hologram import HologramNet
     from livespt.models.networks.hologram_graph import HologramScale
 
+
 PLANES = 6  # on each side of the focal plane
-ALPHA, VARIANCE_PX2, BORDER = 0.5, 0.5, 2  # of the score; see `models.localize.lodestar_peaks`
+ALPHA, VARIANCE_PX2, BORDER = 0.5, 0.5, 2  # of the score; see lodestar_peaks.py
 MERGE_PX, RADIUS_PX = 4.0, 6.0
 COPIES, BATCH, CELLS = 128, 16, 40
 Floats = NDArray[np.float64]
 
 
 class HologramDetections(NamedTuple):
-    """Best detections in copies of the crop, less what is known of them; NaN: none."""
+    """Best detections in copies of the crop, relative to the truth; NaN if there is none."""
 
-    place: Floats  # (n, 2) pixels from the copy's middle, less its shift
-    matrix: Floats  # (n, 2, 2) of the copy
+    place: Floats  # (n, 2) position from the middle of the copy, minus its shift, pixels
+    matrix: Floats  # (n, 2, 2) transform of the copy
     z_um: Floats
     ln_s: Floats
     score: Floats
@@ -41,7 +42,7 @@ class HologramDetections(NamedTuple):
 def calibrate(
     model: HologramNet, crop: torch.Tensor, level: float, seed: int
 ) -> tuple[HologramScale, dict[str, Any], dict[str, Any]]:
-    """What the graph corrects, keys of the card, and metrics of the copies.
+    """Corrections for the graph, keys of the card, and metrics of the copies.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def calibrate(
 
 
 def has_converged(metrics: dict[str, Any]) -> bool:
-    """Whether copies of the crop are found, and answered alike."""
+    """Whether copies of the crop are found, with consistent predictions."""
     return bool(
         metrics["copies_found"] >= 0.95
         and metrics["copies_scatter_px"] <= 0.3
@@ -92,7 +93,7 @@ def has_converged(metrics: dict[str, Any]) -> bool:
 
 
 def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> HologramDetections:
-    """Detect the particle in fresh copies of the crop, up to 5 um out of focus."""
+    """Detect the particle in new copies of the crop, up to 5 um out of focus."""
     import torch
 
     from livespt.models.networks import hologram as nets
@@ -125,7 +126,7 @@ def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> Hol
 
 
 def noise_score(model: HologramNet, level: float, seed: int, frames: int = 4) -> float:
-    """The highest score in fields of 256 x 256 pixels that hold noise alone."""
+    """Greatest score in fields of 256 x 256 pixels of noise."""
     import torch
 
     best, rng = 0.0, np.random.default_rng((seed, 78))
@@ -139,16 +140,16 @@ def noise_score(model: HologramNet, level: float, seed: int, frames: int = 4) ->
 
 
 def as_parts(field: NDArray[Any]) -> torch.Tensor:
-    """(2, y, x) float32: real and imaginary part."""
+    """Real and imaginary part (2, y, x), float32."""
     import torch
 
     return torch.from_numpy(np.stack([field.real, field.imag]).astype(np.float32))
 
 
 def _offset(place: Floats, matrix: Floats) -> Floats:
-    """(2, 2): the network's constant offset, and the particle's place in the crop, pixels.
+    """Constant offset of the network, and position of the particle in the crop, pixels: (2, 2).
 
-    A copy answers offset + matrix place; outliers apart.
+    The prediction for a copy is offset + matrix position; outliers are ignored.
     """
     design = np.concatenate([np.broadcast_to(np.eye(2), matrix.shape), matrix], axis=2)
     good = np.ones(len(place), bool)
@@ -166,13 +167,13 @@ def _robust(error: Floats) -> float:
 
 
 def _spread(error: Floats) -> float:
-    """Root of the mean square, what is no error of this kind (beyond 5 deviations) apart."""
+    """Root mean square without outliers (beyond 5 standard deviations)."""
     kept = error[np.abs(error) <= 5 * _robust(error)]
     return float(np.sqrt(np.mean(kept**2)))
 
 
 def _precision(error: Floats, ratio: Floats) -> tuple[float, float]:
-    """Floor (pixels) and slope (pixels a noise of s) of the errors' standard deviation."""
+    """Floor (pixels) and slope (pixels per noise of s) of the standard deviation of the errors."""
     order = np.argsort(ratio)
     low, high = order[: len(order) // 2], order[len(order) // 2 :]
     e = [_spread(error[part]) ** 2 for part in (low, high)]
@@ -182,7 +183,7 @@ def _precision(error: Floats, ratio: Floats) -> tuple[float, float]:
 
 
 def facts(microscope: HolographicMicroscope) -> dict[str, Any]:
-    """What the card says before anything is measured."""
+    """Content of the card that is known before any measurement."""
     from livespt.models.networks.hologram import SPACING_UM, STRIDE
     from livespt.models.networks.hologram_graph import EXTRAS
 

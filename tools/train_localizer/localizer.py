@@ -1,4 +1,4 @@
-"""Train a localizer: particles clicked in a movie in; model, card and picture out."""
+"""Train a localizer on marked particles of a movie; write the model, its card and a picture."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+
 STEPS = {"light": 5000, "wide": 5000, "paper": 3000}
-SMALLEST = 9  # pixels: a crop must show background around its particle
-LARGEST = 64  # pixels: a larger crop is not copied onto the card
-JUDGED = 4  # crops, at most, that the card is measured on
+SMALLEST = 9  # least side of a crop, which must include background, pixels
+LARGEST = 64  # greatest side of a crop that is copied to the card, pixels
+JUDGED = 4  # most crops on which the performance for the card is measured
 
 At = tuple[float, float] | Sequence[tuple[float, float]]
 
 
 class Detection(NamedTuple):
-    """How particles are told from background, where not measured."""
+    """Settings of the detection, in place of measured ones."""
 
-    alpha: float = measure.ALPHA  # of score = w^alpha c^(1 - alpha)
-    cutoff: float | None = None  # least score
-    quantile: float | None = None  # of a frame's scores, instead
+    alpha: float = measure.ALPHA  # exponent in score = w^alpha c^(1 - alpha)
+    cutoff: float | None = None  # least score of a particle
+    quantile: float | None = None  # quantile of the scores of a frame, in place of a cutoff
 
 
 def train(
@@ -66,26 +67,26 @@ def train(
     device: str = "auto",
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Train on crops of `size` pixels around clicked particles; return what was made.
+    """Train on crops of `size` pixels around marked particles; return a summary.
 
-    Writes `out`, its card (.json) and a picture (.png) of what it finds in the first frame, all
-    or none.
+    This writes `out`, its card (.json) and a picture (.png) of what the model finds in the first
+    frame, all of them or none.
 
     Parameters
     ----------
-    movie : path, or "simulated": a frame of bright spots, one near (128, 128).
-    frame, at : one frame and one or several places (y, x) in it, pixels.
-    clicks : CSV file with the columns frame, y, x, instead of these or besides.
-    gain, zoom, noise : brightness, size and noise to expect, times those of the crop.
+    movie : path, or "simulated": a frame of bright spots, one of them near (128, 128).
+    frame, at : a frame, and one or several positions (y, x) in it, pixels.
+    clicks : CSV file with the columns frame, y, x, in place of these or in addition.
+    gain, zoom, noise : brightness, size and noise to expect, relative to the crop.
     neighbours, others : see `LocalizerRecipe`.
-    centre : what the particle's centre is: see `centre.find`.
+    centre : definition of the centre of the particle; see `find` of centre.py.
     alpha, cutoff, quantile : see `Detection`.
-    fast : distil what was learned into a network of a tenth of the time.
+    fast : distil the result into a network that needs a tenth of the time.
 
     Raises
     ------
-    InputError : no such frame, or a frame that is not (y, x).
-    SettingError : a crop that leaves the frame or is too small; `out` exists.
+    InputError : the frame does not exist, or is not (y, x).
+    SettingError : a crop extends beyond the frame or is too small, or `out` exists.
     MissingError : torch is not installed.
     """
     out = Path(out)
@@ -130,7 +131,7 @@ def train(
     places = source.places
     report = model_files.write(out, content, facts, metrics, converged, source.image, places)
     if not report["converged"]:
-        report["warning"] = "training did not converge: take a clearer particle or more steps"
+        report["warning"] = "training did not converge: use a clearer particle or more steps"
     seconds = round(time.perf_counter() - start, 1)
     shown = {"model": str(out), "seconds": seconds, "fwhm_px": facts["fwhm_px"]}
     shown |= {"centre": facts["centre"]["method"], "refine": facts["refine"]}
@@ -138,7 +139,7 @@ def train(
 
 
 def _clicks(frame: int | None, at: At, clicks: str | Path | None) -> list[Click]:
-    """All places asked for, as `--at` and a file give them."""
+    """All positions from `--at` and from the file."""
     pairs: Any = [at] if len(at) == 2 and not isinstance(at[0], Sequence) else list(at)
     if bool(pairs) != (frame is not None):
         raise SettingError("a particle needs both its frame and its place: give --frame and --at")
@@ -152,7 +153,7 @@ def _clicks(frame: int | None, at: At, clicks: str | Path | None) -> list[Click]
 def _crops(
     source: Source, size: int, normalize: Any
 ) -> tuple[list[torch.Tensor], measure.Particle]:
-    """Every click's particle alone in a crop (size, size), noise units; what it is like."""
+    """Crops (size, size) of the marked particles, each alone, in noise units; and properties."""
     from livespt.models.networks import lodestar
 
     flat = {k: lodestar.normalized(normalize, image) for k, image in source.images.items()}
@@ -180,7 +181,7 @@ def _measure(
     alpha: float,
     centres: list[localizer_centre.Centre],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keys of the card and metrics, of the crop that is told worst; the centre of all."""
+    """Keys of the card and metrics, from the crop with the worst result; and the centres of all."""
     each = [
         measure.calibrate(network, crop, particle, gain, seed, alpha)
         for crop in crops[: len(centres)]
@@ -192,7 +193,7 @@ def _measure(
 
 
 def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> str:
-    """ "gauss" where the first particle is a Gaussian within its noise, else "none"."""
+    """ "gauss" if the first particle is a Gaussian within its noise, otherwise "none"."""
     from livespt.models.localize.refinement import gaussian
     from livespt.models.networks import lodestar
 
@@ -202,14 +203,14 @@ def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> s
     patch = np.s_[max(y - 8, 0) : y + 9, max(x - 8, 0) : x + 9]
     noise = float(np.ptp(frame[patch]) / max(float(np.ptp(flat[patch])), 1e-9))
     fits = gaussian(frame, np.array([source.places[0]]), noise, gain=particle.shot * noise)
-    # bright ones show what a Gaussian is not: within a twentieth of the peak is near enough
+    # bright particles reveal small deviations: up to a twentieth of the peak is accepted
     allowed = 1.5 + (particle.contrast / 20) ** 2
     narrow = fits.sigma[0] <= 2.5 and fits.misfit[0] <= allowed and not fits.speck[0]
     return "gauss" if fits.good[0] and narrow else "none"
 
 
 def _raw(source: Source, size: int) -> list[list[float]] | None:
-    """The first crop as recorded, for the card."""
+    """Pixels of the first crop as recorded, for the card."""
     if size > LARGEST:
         return None
     crop = localizer_crops.cut(source.image, source.places[0], size)
@@ -233,7 +234,7 @@ def _provenance(
 
 
 def _facts(recipe: LocalizerRecipe, particle: measure.Particle) -> dict[str, Any]:
-    """What the card says before anything is measured."""
+    """Content of the card that is known before any measurement."""
     from livespt.models.networks import lodestar
 
     return {
@@ -257,19 +258,19 @@ def _check(recipe: LocalizerRecipe, detection: Detection, nets: tuple[str, ...])
     if recipe.net not in nets:
         raise SettingError(f"unknown net '{recipe.net}': one of {', '.join(nets)}")
     if recipe.steps < 10:
-        raise SettingError(f"{recipe.steps} steps teach nothing: at least 10")
+        raise SettingError(f"{recipe.steps} steps are too few: give at least 10")
     if not 0 < low <= high:
         raise SettingError(f"gain must be LOW,HIGH with 0 < LOW <= HIGH, not {low},{high}")
     if not 1 <= recipe.zoom <= 3 or recipe.noise < 0:
-        raise SettingError("zoom must lie from 1 to 3, noise must not be negative")
+        raise SettingError("zoom must be from 1 to 3, noise must not be negative")
     if not 0 <= recipe.neighbours <= 1 or recipe.others < 0:
-        raise SettingError("neighbours must lie from 0 to 1, others must not be negative")
+        raise SettingError("neighbours must be from 0 to 1, others must not be negative")
     if not 0 < detection.alpha <= 1:
-        raise SettingError(f"alpha must lie between 0 and 1, not {detection.alpha:g}")
+        raise SettingError(f"alpha must be between 0 and 1, not {detection.alpha:g}")
     for name in ("cutoff", "quantile"):
         value = getattr(detection, name)
         if value is not None and not 0 < value < 1:
-            raise SettingError(f"{name} must lie between 0 and 1, not {value:g}")
+            raise SettingError(f"{name} must be between 0 and 1, not {value:g}")
 
 
 def _lodestar() -> Any:
@@ -289,7 +290,7 @@ def _device(device: str) -> str:
     if device not in ("auto", "cpu", "cuda"):
         raise SettingError(f"unknown device '{device}': auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise MissingError("CUDA was asked for and torch finds none here: use device cpu")
+        raise MissingError("CUDA was requested but torch does not find it: use device cpu")
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
@@ -302,7 +303,7 @@ def _serialize(network: nn.Sequential, normalize: Any) -> bytes:
 def _command(
     source: Source, size: int, seed: int, recipe: LocalizerRecipe, centre: str, name: str
 ) -> str:
-    """What makes this model again; particles of several frames need the card's clicks in a file."""
+    """Command that makes this model again; for several frames, the clicks are on the card."""
     if len(source.images) > 1:
         places = "--clicks CLICKS.csv"
     else:

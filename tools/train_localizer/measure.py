@@ -1,8 +1,8 @@
-"""Localizer card: what is measured on a trained LodeSTAR network, and its detection needs to know.
+"""Measurements on a trained LodeSTAR network, for its card.
 
-All of it comes from the one crop: held-out copies say where the network sees the particle (its
-constant offset, which the training losses do not fix), how far its answers scatter (convergence,
-precision) and how high they score; noise without a particle says how high that scores.
+They are made on the crop. Held-out copies give the constant offset of the network, which the losses
+do not determine, the scatter of its predictions (convergence, precision), and their scores. Noise
+without a particle gives the scores of false detections.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-ALPHA, VARIANCE_PX2 = 0.5, 0.5  # of the score; see `models.localize.localizer`
-BORDER = 2  # cells at the edge of a frame that see too little of a particle
+
+ALPHA, VARIANCE_PX2 = 0.5, 0.5  # of the score; see lodestar_peaks.py
+BORDER = 2  # cells at the edge of a frame whose field of view is incomplete
 COPIES = 128
-SHIFT_PX = 2.5  # of copies, at least
-SEES = 36  # pixels: what a cell of a network sees, about
-FRAME_PX = 72  # side of the views that a network is measured on: none of its cells sees an edge
+SHIFT_PX = 2.5  # least shift of copies, pixels
+SEES = 36  # approximate receptive field of a cell, pixels
+FRAME_PX = 72  # side of the views for measurements, in which no cell that counts sees an edge
 Floats = NDArray[np.float64]
 
 
 class Particle(NamedTuple):
-    """What the crop shows."""
+    """Properties of the particle in a crop."""
 
-    fwhm_px: float  # diameter of the disc as large as the part above half of the contrast
-    contrast: float  # peak above background, noise units; negative: dark
-    shot: float = 0.0  # variance that a contrast of 1 adds to the noise's 1: photon noise
-    level: float = 0.0  # of the background beside it, noise units: it counts as background itself
+    fwhm_px: float  # diameter of a disc with the area of the part above half of the contrast
+    contrast: float  # peak above background, noise units; negative for dark particles
+    shot: float = 0.0  # variance of photon noise at a contrast of 1, noise units
+    level: float = 0.0  # background next to the particle, noise units, which is subtracted
 
 
 class CopyDetections(NamedTuple):
     """Best detections in copies of the crop."""
 
-    error: Floats  # (n, 2) pixels from where the particle should be
+    error: Floats  # (n, 2) difference to the true position, pixels
     score: Floats  # (n,) 0: nothing found
-    relative: Floats  # (n,) noise of the disc over its intensity
+    relative: Floats  # (n,) noise of the disc divided by its intensity
 
 
 def describe(crop: NDArray[Any]) -> Particle:
-    """The particle in the middle of a normalized crop (s, s)."""
+    """Measure the particle in the middle of a normalized crop (s, s)."""
     size = len(crop)
     padded = np.pad(np.asarray(crop, np.float64), 1, mode="edge")
     smooth = np.mean(
@@ -67,7 +68,7 @@ def describe(crop: NDArray[Any]) -> Particle:
 
 
 def _shot(crop: NDArray[Any], smooth: NDArray[np.float64]) -> float:
-    """Variance per contrast, from fourth differences, which see noise and hardly the particle."""
+    """Variance per contrast, from fourth differences, which depend on noise more than on shape."""
     mask = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
     fine = np.asarray(crop, np.float64)
     for _ in range(2):
@@ -76,12 +77,12 @@ def _shot(crop: NDArray[Any], smooth: NDArray[np.float64]) -> float:
     level = np.abs(smooth[2:-2, 2:-2])
     level = np.where(level > 0.2 * level.max(), level, 0)
     slope = float((excess * level).sum() / max(float((level**2).sum()), 1e-9))
-    # a spot as sharp as one pixel is no noise: photons leave a peak of z at most z^2 / 9 of it
+    # a spot of one pixel must not count as noise: photon noise of a peak z is at most z^2 / 9
     return float(np.clip(slope, 0.0, level.max() / 9))
 
 
 def isolate(crop: torch.Tensor, particle: Particle) -> torch.Tensor:
-    """The crop with nothing but its particle: all beyond two diameters fades to background.
+    """The crop with only its particle: beyond two diameters it fades to the background.
 
     Neighbours in the crop would move with the particle in every copy, and be learned as part of it.
     """
@@ -94,7 +95,7 @@ def isolate(crop: torch.Tensor, particle: Particle) -> torch.Tensor:
 
 
 def _fade(r: torch.Tensor, particle: Particle, size: int) -> torch.Tensor:
-    """What `isolate` leaves at distances `r` from the middle of a crop of `size` pixels."""
+    """Factor of `isolate` at distances `r` from the middle of a crop of `size` pixels."""
     import torch
 
     reach = min(max(2 * particle.fwhm_px, 5.0), (size - 1) / 2)
@@ -102,14 +103,14 @@ def _fade(r: torch.Tensor, particle: Particle, size: int) -> torch.Tensor:
 
 
 def farthest(crop: torch.Tensor, particle: Particle) -> float:
-    """How far copies are shifted, pixels: as far as the particle stays in a view whole."""
+    """Greatest shift of copies, pixels, at which the whole particle stays in the view."""
     return float(np.clip(view_size(crop) / 2 - 1.2 * particle.fwhm_px, SHIFT_PX, 3 * SHIFT_PX))
 
 
 def view_size(crop: torch.Tensor) -> int:
-    """Side of the copies of a crop, pixels, even; no less than a cell sees.
+    """Side of the copies of a crop, pixels, even, and not below the receptive field of a cell.
 
-    In smaller views every cell would see an edge, and there are none in a frame.
+    In smaller views, every cell would see an edge, which is rare in a frame.
     """
     return max(crop.shape[-1] // 2 * 2, SEES)
 
@@ -117,7 +118,7 @@ def view_size(crop: torch.Tensor) -> int:
 def views(
     crop: torch.Tensor, copies: Any, particle: Particle, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, c, size, size): copies of an isolated crop, and the share of noise that they hold."""
+    """Copies (n, c, size, size) of an isolated crop, and the share of noise left in them."""
     import torch
 
     from livespt.models.networks import lodestar
@@ -132,7 +133,7 @@ def views(
 
 
 def geometry(particle: Particle, alpha: float = ALPHA) -> dict[str, Any]:
-    """The card's lengths that follow from the particle's size alone."""
+    """Lengths for the card that depend only on the size of the particle."""
     return {
         "fwhm_px": round(particle.fwhm_px, 3),
         "merge_px": round(max(1.2, 0.4 * particle.fwhm_px), 3),
@@ -164,7 +165,7 @@ def calibrate(
     generator = torch.Generator().manual_seed(seed + 77)
     geometric = geometry(particle, alpha)
     middle, offset = np.zeros(2), np.zeros(2)
-    for _ in range(2):  # the second time around what the first found
+    for _ in range(2):  # the second time around the result of the first
         plain = look(net, crop, particle, geometric, (1.0, 1.0), generator)
         middle, offset = _fit(plain.copies, plain.points, middle, offset)
     levels = [(g, g) for g in (max(gain[0], 0.25), min(gain[1], 2.0))] + [(1.0, 1.0), gain]
@@ -174,7 +175,7 @@ def calibrate(
     )
     noise = noise_score(net, geometric, generator)
     low = float(np.quantile(all_.score, 0.02))
-    # well below the particle's own copies; where noise scores as high, as precision demands
+    # well below the scores of copies of the particle, but not below those of noise if possible
     cutoff = max(0.6 * low, min(1.5 * noise, 0.9 * low), 0.05)
     floor, slope = _precision(dim, bright)
     keys: dict[str, Any] = {
@@ -194,7 +195,7 @@ def calibrate(
 
 
 def has_converged(metrics: dict[str, Any], particle: Particle) -> bool:
-    """Whether copies of the crop are found, and answered alike."""
+    """Whether copies of the crop are found, with consistent predictions."""
     scatter = metrics["copies_scatter_px"]
     return bool(metrics["copies_found"] >= 0.95 and scatter <= max(0.25, 0.05 * particle.fwhm_px))
 
@@ -216,7 +217,7 @@ def look(
     gain: tuple[float, float],
     generator: torch.Generator,
 ) -> Look:
-    """Detect the particle in fresh copies of the crop."""
+    """Detect the particle in new copies of the crop."""
     import torch
 
     from livespt.models.networks import lodestar
@@ -249,7 +250,7 @@ def look(
 def noise_score(
     net: nn.Module, geometric: dict[str, Any], generator: torch.Generator, frames: int = 4
 ) -> float:
-    """The highest score in `frames` frames of 256 x 256 pixels that hold noise alone."""
+    """Greatest score in `frames` frames of 256 x 256 pixels of noise."""
     import torch
 
     from livespt.models.networks import lodestar
@@ -272,10 +273,10 @@ def _relative(view: NDArray[np.float32], point: Floats, radius: float) -> float:
 
 
 def _fit(copies: Any, points: Floats, middle: Floats, offset: Floats) -> tuple[Floats, Floats]:
-    """Where the particle is in the crop, and the network's constant offset, least squares.
+    """Least-squares fit of the position of the particle in the crop, and of the constant offset.
 
-    A copy answers with matrix `middle` + shift + offset: the first turns with the copy, the last
-    does not, so both are determined. Answers further out than 3 deviations do not count.
+    The prediction for a copy is matrix `middle` + shift + offset. The first term rotates with the
+    copy and the last does not, so both are determined. Outliers beyond 3 deviations are ignored.
     """
     matrix, shift = copies.matrix.numpy().astype(float), copies.shift.numpy().astype(float)
     design = np.concatenate([matrix, np.broadcast_to(np.eye(2), matrix.shape)], axis=2)
@@ -296,7 +297,7 @@ def _judge(seen: Look, middle: Floats, offset: Floats) -> CopyDetections:
 
 
 def _robust(error: Floats) -> float:
-    """Standard deviation per axis of errors (n, 2), outliers apart; infinite without any."""
+    """Standard deviation per axis of errors (n, 2) without outliers; infinite without errors."""
     good = error[np.isfinite(error).all(axis=1)]
     return 1.4826 * float(np.median(np.abs(good))) if len(good) else 1e9
 

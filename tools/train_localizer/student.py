@@ -1,4 +1,4 @@
-"""Train a student: a small fast localizer, from simulated spots or from one particle of a movie."""
+"""Train a student network: a small, fast localizer of simulated spots, or of a user's particle."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 
     from livespt.models.networks.student import Shape
 
-BATCH, SIDE = 16, 64  # frames a step, pixels
-REUSE = 2  # steps with the same frames, otherwise turned
+
+BATCH, SIDE = 16, 64  # frames in a batch; their side in pixels
+REUSE = 2  # steps with the same frames, in different orientations
 RATE = 2e-3
 SIMULATED = "simulated"
 CHECKPOINT = ".checkpoint"
 TEACHERS_OWN = ("alpha", "variance_px2", "border_px", "offset_px", "precision_px", "quantile")
-CROP_STEPS = 12_000  # of a student of one particle: within three minutes
+CROP_STEPS = 12_000  # steps for a user's particle, which take up to three minutes
 
 Draw = Callable[[np.random.Generator, int, int], training_frames.FrameBatch]
 
 
 class Preset(NamedTuple):
-    """A network that is worth shipping: see `student.Shape`."""
+    """Settings of a shipped network; see `Shape` of student.py."""
 
     channels: int
     depth: int
@@ -57,14 +58,14 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Train a network on simulated spots; write `out`, its card and a picture; return what it is.
+    """Train a network on simulated spots; write `out`, its card and a picture; return a summary.
 
     Raises
     ------
     SettingError
-        `out` exists or cannot be written, an unknown preset, nothing to resume.
+        `out` exists or cannot be written, the preset is unknown, or there is nothing to resume.
     MissingError
-        torch or CUDA was asked for and is not there.
+        torch, or CUDA if requested, is not available.
     """
     out = Path(out)
     model_files.check(out, overwrite)
@@ -107,13 +108,13 @@ def fit(
     checkpoint: Path,
     resume: bool = False,
 ) -> tuple[nn.Sequential, list[float]]:
-    """A network trained on the frames that `draw` makes, on the CPU; mean losses along the way."""
+    """Train a network on frames from `draw`; return it on the CPU, and its losses in training."""
     import torch
 
     from livespt.models.networks import student
 
     if steps < 10:
-        raise SettingError(f"{steps} steps teach nothing: at least 10")
+        raise SettingError(f"{steps} steps are too few: give at least 10")
     torch.set_num_threads(loop.THREADS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -135,7 +136,7 @@ def fit(
 
 
 def _batch(batch: training_frames.FrameBatch, stride: int) -> tuple[Tensor, Tensor]:
-    """Flat frames (n, 1, side, side) and their truth, as tensors."""
+    """Normalized frames (n, 1, side, side) and their targets, as tensors."""
     import torch
 
     from livespt.models.networks import student
@@ -147,7 +148,7 @@ def _batch(batch: training_frames.FrameBatch, stride: int) -> tuple[Tensor, Tens
 
 
 def graph(net: nn.Sequential, frames: list[NDArray[np.uint16]]) -> bytes:
-    """The `.onnx` file's content, in 8-bit integers as far as that costs no precision."""
+    """Content of the `.onnx` file, with 8-bit integers where they do not reduce precision."""
     from livespt.models.networks import student_graph
 
     return student_graph.quantize(student_graph.serialize(net), frames)
@@ -173,19 +174,19 @@ def train_from_crops(
     zoom: float = 1.15,
     device: str = "cpu",
 ) -> Made:
-    """Distil what a LodeSTAR teacher found in its crops into a small network.
+    """Distil a LodeSTAR network, the teacher, into a small network.
 
-    The teacher says where in each crop the particle is; the student is trained on frames composed
-    of copies of it (`pasted`), whose places are hence known.
+    The teacher gives the position of the particle in each crop. The student is trained on frames
+    composed of copies of the particle (composed_frames.py), whose positions are therefore known.
 
     Parameters
     ----------
     crops : (s, s) each
-        The particle alone, in noise units: `measure.isolate`.
+        The particle alone, in noise units, from `isolate` of measure.py.
     centres : (2,) each
-        y, x, pixels from the crop's middle.
+        y, x in pixels from the middle of the crop.
     teacher : dict
-        Its card's facts; provenance, seed, size of the crops and the like are the student's too.
+        Content of the card of the teacher; provenance, seed and size of the crops are kept.
     """
     from livespt.models.networks import student
     from livespt.models.render import composed_frames
@@ -227,9 +228,9 @@ def distil(
     out: Path,
     cutoff: float | None = None,
 ) -> Made:
-    """The student of a teacher that `localizer.train` made, in its place.
+    """Replace a teacher, trained by `train` of localizer.py, by its student.
 
-    `facts` and `metrics` are the teacher's, `cutoff` what a person asked for.
+    `facts` and `metrics` are those of the teacher, `cutoff` is the one given by the user.
     """
     at = [one.at if one.method != "none" else metrics["centre_in_crop_px"] for one in centres]
     learned = facts["training"]

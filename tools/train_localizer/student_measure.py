@@ -1,4 +1,4 @@
-"""Student card: what is measured on a trained student, and its detection needs to know."""
+"""Measurements on a trained student network, for its card."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from livespt.models.render import composed_frames
 if TYPE_CHECKING:
     from livespt.models.networks.student import Shape
 
-MERGE_PX = 1.25  # cells that point to places so close mean one particle
+
+MERGE_PX = 1.25  # predicted positions that are closer than this belong to one particle
 MATCH_PX = 2.0
 EDGE_PX = 6.0
-SIGMA_PX = (0.95, 2.1)  # of simulated spots
-FWHM_PX, RADIUS_PX = 3.06, 3.5  # of these; of the disc that photometry sums
-BACKGROUNDS = (5.0, 100.0, 2000.0)  # photons, of frames without particles
+SIGMA_PX = (0.95, 2.1)  # sigma of simulated spots
+FWHM_PX, RADIUS_PX = 3.06, 3.5  # diameter of simulated spots; radius of the disc for intensities
+BACKGROUNDS = (5.0, 100.0, 2000.0)  # backgrounds of frames without particles, photons
 CUTOFFS = np.arange(0.3, 0.91, 0.02)
-FLAT = 0.001  # of the Jaccard index: cutoffs as good as the best one
+FLAT = 0.001  # difference in the Jaccard index up to which cutoffs are equally good
 SIDE = 256
 
 Floats = NDArray[np.float64]
@@ -35,7 +36,7 @@ Image = NDArray[np.uint16]
 def facts(
     shape: Shape, steps: int, device: str, history: list[float], assumes: str
 ) -> dict[str, Any]:
-    """What the card says of a network before anything is measured."""
+    """Content of the card that is known before any measurement."""
     from livespt.models.networks import student
 
     return {
@@ -64,7 +65,7 @@ def facts(
 
 
 def spots(rng: np.random.Generator, snr: float, n: int) -> tuple[Image, Floats]:
-    """A frame of `n` equal spots, sigma 1.3 px, background 100, and where they are (n, 2)."""
+    """A frame of `n` equal spots, sigma 1.3 px, background 100, and their positions (n, 2)."""
     points = rng.uniform(-0.5, SIDE - 0.5, (n, 2))
     photons = optics.photons_for_snr(snr, 100.0, 1.3)
     light = optics.render(points[:, 0], points[:, 1], photons, (SIDE, SIDE), 1.3, 100.0)
@@ -72,7 +73,7 @@ def spots(rng: np.random.Generator, snr: float, n: int) -> tuple[Image, Floats]:
 
 
 def simulated_frames(seed: int, numbers: range) -> list[Image]:
-    """Frames for scaling the integers, from dim to bright, from few to many."""
+    """Frames for calibrating the integers, from dim to bright, and from few to many spots."""
     made = []
     for k in numbers:
         rng = np.random.default_rng((seed, 3, k))
@@ -82,13 +83,13 @@ def simulated_frames(seed: int, numbers: range) -> list[Image]:
 
 
 def sample(seed: int) -> tuple[Image, list[tuple[float, float]]]:
-    """The frame of the picture beside the card, and its particles."""
+    """The frame for the picture, and its particles."""
     image, points = spots(np.random.default_rng((seed, 4)), 8.0, 60)
     return image, [(float(y), float(x)) for y, x in points]
 
 
 def simulated_cases(seed: int) -> Iterator[tuple[Image, Floats]]:
-    """Frames and their spots to choose the cutoff on: SNR 3 to 10, few and many."""
+    """Frames and their spots for choosing the cutoff: SNR 3 to 10, few and many spots."""
     for a, snr in enumerate((3.0, 4.0, 5.0, 7.0, 10.0)):
         for b, n in enumerate((25, 125)):
             for k in range(8):
@@ -98,7 +99,7 @@ def simulated_cases(seed: int) -> Iterator[tuple[Image, Floats]]:
 def pasted_cases(
     seed: int, one: composed_frames.Pattern, frames: int = 4
 ) -> Iterator[tuple[Image, Floats]]:
-    """The same of copies of one particle, that of the crop on top."""
+    """The same with copies of one particle, including that of the crop."""
     for a, snr in enumerate((3.0, 5.0, 10.0, max(20.0, abs(one.peak)))):
         for k in range(frames):
             rng = np.random.default_rng((seed, 5, a, k))
@@ -108,7 +109,7 @@ def pasted_cases(
 
 
 def counts(frame: NDArray[Any]) -> Image:
-    """A frame in noise units as a camera's counts."""
+    """Convert a frame in noise units to counts of a camera."""
     whole = np.clip(np.round(1000 + 20 * (frame - frame.min())), 0, 65535)
     return np.asarray(whole, np.uint16)
 
@@ -116,11 +117,11 @@ def counts(frame: NDArray[Any]) -> Image:
 def calibrate(
     content: bytes, split: int, cases: Iterable[tuple[Image, Floats]], seed: int
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """The card's `cutoff`, and metrics.
+    """Choose the `cutoff` for the card; return it with metrics.
 
-    `cutoff` lies amid those of the best mean Jaccard index on `cases` (of other seeds than
-    evaluation uses).
-    At SNR 3 it lets pass what noise does once in some frames: `noise_score` says how much it can.
+    The cutoff is in the middle of those with the best mean Jaccard index on `cases`, whose seeds
+    are not those of the evaluation. At SNR 3, it admits noise once in some frames; `noise_score` is
+    the greatest score of noise.
     """
     field, stride = runner(content, split), 4 / split
     each = []
@@ -135,7 +136,7 @@ def calibrate(
 
 
 def noise_score(field: Any, stride: float, seed: int) -> float:
-    """The highest score in frames that hold noise alone, a million pixels of each background."""
+    """Greatest score in frames of noise, a million pixels of each background."""
     worst = 0.0
     for b, level in enumerate(BACKGROUNDS):
         rng = np.random.default_rng((seed, 6, b))
@@ -147,7 +148,7 @@ def noise_score(field: Any, stride: float, seed: int) -> float:
 
 
 def jaccard(truth: Floats, found: Floats) -> float:
-    """Share of pairs among all particles and detections, nearest pairs first, edges left out."""
+    """Jaccard index of particles and detections, nearest pairs first, without edges."""
     if not len(truth) or not len(found):
         return 0.0
     gap = np.hypot(*(truth[:, None] - found[None]).transpose(2, 0, 1))
@@ -163,7 +164,7 @@ def jaccard(truth: Floats, found: Floats) -> float:
 
 
 def runner(content: bytes, split: int) -> Any:
-    """Callable from a frame to the network's answer (3, h', w')."""
+    """Callable that returns the output of the network (3, h', w') for a frame."""
     from livespt.models.runtime.card import write_card
     from livespt.models.runtime.session import open_session
 

@@ -117,7 +117,7 @@ def test_it_says_what_it_is(task: Task) -> None:
 
 MISUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "three dimensions": (lambda t: t.units(0.1, 4.2, 3), ModelError, "in 2 dimensions"),
-    "other frames": (lambda t: t.units(0.1, 2.0, 2), ModelError, "4.2 s a frame, these tracks"),
+    "other frames": (lambda t: t.units(0.1, 2.0, 2), ModelError, "4.2 s per frame, these tracks"),
     "no pixel size": (lambda t: t.units(0.0, 4.2, 2), SettingError, "pixel_size_um"),
     "another segmenter": (lambda t: t.check_segmenter("6" * 64), ModelError, "--segmenter"),
     "too few features": (lambda t: t(np.zeros((3, 39))), InputError, r"\(n, 40\)"),
@@ -135,9 +135,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another task": ({"task": "segment"}, "'segment', not for 'classifier'"),
     "no classes": ({"classes": None}, "'classes' must be a list"),
     "a class too few": ({"classes": ["early", "late"]}, "3 probabilities"),
-    "positive of another": ({"positive": "lysosome"}, "no task classifier's"),
-    "no prior": ({"prior": {}}, "no task classifier's"),
-    "strange units": ({"units": {"metre": 1}}, "no task classifier's"),
+    "positive of another": ({"positive": "lysosome"}, "not that of a classifier"),
+    "no prior": ({"prior": {}}, "not that of a classifier"),
+    "strange units": ({"units": {"metre": 1}}, "not that of a classifier"),
 }
 
 

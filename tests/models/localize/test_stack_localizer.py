@@ -162,7 +162,7 @@ def test_stacks_without_anything_give_nothing(volumes: VolumeLocalizer, case: st
 
 
 REFUSED = {
-    "do not tell z": np.zeros((2, 32, 32), np.uint16),
+    "do not determine z": np.zeros((2, 32, 32), np.uint16),
     "0 planes": np.zeros((0, 32, 32), np.uint16),
     "at least 16 pixels": np.zeros((5, 8, 32), np.uint16),
     "not float64": np.zeros((5, 32, 32)),

@@ -59,7 +59,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a lag in words": ("segmenter", {"lag": "long"}, "'lag' must be a whole number"),
     "a lag beyond the farthest": ("segmenter", {"lag": 31}, "at most 30"),
     "no farthest": ("segmenter", {"farthest": None}, "no 'farthest'"),
-    "other answers": ("uncoating", {"task": "segment"}, "1 numbers a point where 4 are meant"),
+    "other answers": ("uncoating", {"task": "segment"}, "1 outputs where 4 are needed"),
     "whole tracks": (
         "segmenter_whole",
         {"task": "segment", "lag": 20, "farthest": 30},

@@ -69,5 +69,5 @@ def test_the_shipped_one_comes_back() -> None:
 
 
 def test_another_model_is_refused() -> None:
-    with pytest.raises(ModelError, match="no motion network"):
+    with pytest.raises(ModelError, match="not a motion network"):
         load(shipped("fast"))

@@ -54,7 +54,7 @@ def test_cuda_runs_or_is_refused_aloud(tmp_path: Path, capfd: pytest.CaptureFixt
     try:
         assert session.open_session(path, provider="cuda").provider == "cuda"
     except ModelError as error:
-        assert "CUDA was asked for" in str(error)
+        assert "CUDA was requested" in str(error)
     assert capfd.readouterr() == ("", "")
 
 

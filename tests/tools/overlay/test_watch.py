@@ -200,7 +200,7 @@ def test_a_movie_has_every_analyzed_frame(tmp_path: Path) -> None:
 
 REFUSED = {
     "format": ("a.gif", SettingError, r"writes .png or .mp4, not 'a.gif'"),
-    "folder": ("none/a.png", StoreError, "is no folder: create it first"),
+    "folder": ("none/a.png", StoreError, "is not a folder: create it first"),
 }
 
 
@@ -213,7 +213,7 @@ def test_refused(
 
 
 def test_other_targets_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="movie is drawn from a stored run"):
+    with pytest.raises(SettingError, match="movie needs a stored run"):
         watch("tcp://127.0.0.1:5570", tmp_path / "a.mp4")
     with pytest.raises(InputError):
         watch(str(tmp_path), tmp_path / "a.png")

@@ -231,7 +231,7 @@ def test_a_live_run_whose_last_frames_a_power_cut_took_ends_with_what_it_has(
     said: list[str] = []
     assert resume(path, say=said.append)["status"] == "failed"
     run = open_run(path)
-    assert run.stop is not None and "lost with power" in run.stop.reason and "note" in said[-1]
+    assert run.stop is not None and "not stored" in run.stop.reason and "note" in said[-1]
     assert held == {name: getattr(run, name).tobytes() for name in held}
     assert run.n_frames == 30
 
@@ -261,7 +261,7 @@ def test_frames_taken_before_the_cut_are_taken_again(folder: Path, tmp_path: Pat
 REFUSED = {
     "other rows": ("after41", {"search_range": 1.0}, "not those that the run holds"),
     "no source": ("after41", {}, "name it with --movie"),
-    "another source": ("after41", {}, "is not what"),
+    "another source": ("after41", {}, "is not the movie"),
     "written": ("after41", {}, "being written by another process"),
     "failed": ("whole", {}, "ended as failed"),
 }

@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
         {},
         "class 'rare' has 3 groups",
     ),
-    "no labels": (lambda t: drop(t, label=""), {}, "labels nothing"),
+    "no labels": (lambda t: drop(t, label=""), {}, "has no labels"),
     "no such column": (lambda t: t, {"label": "identity"}, "no column identity"),
     "a name no column takes": (lambda t: drop(t, label="a,b"), {}, "cannot name a column"),
     "a name that is taken": (lambda t: drop(t, label="normal"), {}, "cannot name a column"),
@@ -154,9 +154,9 @@ def test_bad_tables_are_refused(name: str, tmp_path: Path) -> None:
 
 
 LABELS: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown tracks": ({"particle": [0, 1, 77, 78]}, "labels 2 tracks .* the first particle 77"),
+    "unknown tracks": ({"particle": [0, 1, 77, 78]}, "labels 2 tracks .* the first is particle 77"),
     "a track twice": ({"particle": [0, 1, 1, 2]}, "has 2 rows of particle 1"),
-    "nothing said": ({"label": [""] * 4}, "labels nothing"),
+    "nothing said": ({"label": [""] * 4}, "has no labels"),
 }
 
 
@@ -190,7 +190,7 @@ def test_other_tracks_than_those_of_training_are_refused(tmp_path: Path) -> None
     train(source, out=tmp_path / "m.onnx", **UNITS)
     model = {"classifier": tmp_path / "m.onnx"}
     out = tmp_path / "out.csv"
-    with pytest.raises(ModelError, match=r"0\.5 s a frame, these tracks have 2 s"):
+    with pytest.raises(ModelError, match=r"0\.5 s per frame, these tracks have 2 s"):
         analyze_table(source, out, pixel_size_um=0.1, frame_interval_s=2.0, **model)
     with pytest.raises(SettingError, match="leave out --lag and --offline"):
         analyze_table(source, out, lag=0, **UNITS, **model)

@@ -90,7 +90,7 @@ def test_surer_answers_are_better_and_fewer() -> None:
     assert answered == sorted(answered, reverse=True)
     at = classifier_fit.threshold(rows, 0.93)
     assert 0.5 < at < 0.95
-    with pytest.raises(SettingError, match="no threshold makes"):
+    with pytest.raises(SettingError, match="no threshold reaches"):
         classifier_fit.threshold(rows[:3], 0.999)
 
 

@@ -83,9 +83,9 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no label at all": (lambda t: t.assign(uncoated=np.nan), "row 1: uncoated is ''"),
     "a coat that comes back": (
         lambda t: t.assign(uncoated=((t["frame"] - 7) % 9 == 4).astype(int)),
-        "a coat does not come back",
+        "cannot be reversed",
     ),
-    "no change": (lambda t: t.assign(uncoated=0), "0 tracks of 60 uncoat"),
+    "no change": (lambda t: t.assign(uncoated=0), "0 of 60 tracks uncoat"),
     "too few": (lambda t: t[t["particle"] < 30], f"at least {LEAST}"),
     "no points": (lambda t: t.iloc[:0], "holds no points"),
 }

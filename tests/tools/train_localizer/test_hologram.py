@@ -150,7 +150,7 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
         ({"field": bad, "at": (32, 32)}, InputError, "uint16"),
         ({"field": tmp_path / "none.npy", "at": (32, 32)}, InputError, "no .npy"),
         ({"field": good}, SettingError, "--at"),
-        ({"field": good, "at": (5, 5), "size": 32}, SettingError, "leaves the field"),
+        ({"field": good, "at": (5, 5), "size": 32}, SettingError, "extends beyond the field"),
         ({"field": good, "at": (32, 32), "size": 33}, SettingError, "even"),
         ({"field": good, "at": (32, 32), "steps": 3}, SettingError, "steps"),
         (

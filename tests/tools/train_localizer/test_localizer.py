@@ -140,7 +140,7 @@ def test_several_crops_and_clicked_frames(movie: Path, tmp_path: Path) -> None:
     assert card["centre"]["method"] == "symmetry" and card["centre"]["crops"] == 4
     assert np.shape(card["crop"]) == (17, 17) and card["crop"][8][8] < card["crop"][0][0]
     for text, words in (("y,x\n1,2\n", "lacks frame"), ("frame,y,x\n", "no rows"),
-                        ("frame,y,x\n0,a,2\n", "no number"), ("", "no table")):  # fmt: skip
+                        ("frame,y,x\n0,a,2\n", "not a number"), ("", "not a table")):  # fmt: skip
         clicks.write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=words):
             train(movie, clicks=clicks, size=17, out=tmp_path / "x.onnx")
@@ -161,18 +161,18 @@ def test_crops_of_several_channels_are_learned_from() -> None:
 REFUSED: dict[str, tuple[dict[str, Any], type[LiveSptError], str]] = {
     "frame": ({"frame": 3}, InputError, "frames 0 to 2, not 3"),
     "outside": ({"at": (300, 20)}, SettingError, "lies outside the frame of 256 x 256"),
-    "edge": ({"at": (5, 80)}, SettingError, "leaves the frame"),
+    "edge": ({"at": (5, 80)}, SettingError, "extends beyond the frame"),
     "small": ({"size": 5}, SettingError, "at least 9"),
     "net": ({"net": "huge"}, SettingError, "unknown net 'huge'"),
-    "steps": ({"steps": 0}, SettingError, "teach nothing"),
+    "steps": ({"steps": 0}, SettingError, "too few"),
     "gain": ({"gain": (2.0, 1.0)}, SettingError, "LOW <= HIGH"),
     "device": ({"device": "tpu"}, SettingError, "unknown device"),
     "folder": ({"out": "none/x.onnx"}, SettingError, "there is no folder"),
     "name": ({"out": "x.pt"}, ModelError, r"no \.onnx file"),
     "centre": ({"centre": "eye"}, SettingError, "unknown centre 'eye'"),
-    "alpha": ({"alpha": 0.0}, SettingError, "alpha must lie"),
+    "alpha": ({"alpha": 0.0}, SettingError, "alpha must be"),
     "quantile": ({"quantile": 1.5}, SettingError, "quantile must lie"),
-    "neighbours": ({"neighbours": 2.0}, SettingError, "neighbours must lie"),
+    "neighbours": ({"neighbours": 2.0}, SettingError, "neighbours must be"),
     "particle": ({"frame": None, "at": ()}, SettingError, "no particle to learn from"),
     "place": ({"at": ()}, SettingError, "both its frame and its place"),
     "movie": ({"movie": "missing.tif"}, InputError, "missing.tif"),

@@ -36,13 +36,13 @@ KEYS = (
 
 
 def round_length(most: float) -> float:
-    """Return the largest 1, 2 or 5 times a power of ten that is not above `most`."""
+    """Return the greatest 1, 2 or 5 times a power of ten that is not above `most`."""
     power = 10.0 ** math.floor(math.log10(most))
     return max(step * power for step in (1, 2, 5) if step * power <= most * (1 + 1e-9))
 
 
 def clock(scene: Scene) -> str:
-    """Return the frame's time, or its number where the movie knows no time."""
+    """Return the time of the frame, or its number if the time is unknown."""
     if not scene.start.frame_interval_s and not scene.time_s:
         return f"frame {scene.frame}"
     minutes, seconds = divmod(scene.time_s, 60)
