@@ -243,7 +243,10 @@ def replayed(run: RunReader, path: Path, localizer: Callable[..., Any]) -> RunRe
 
 
 # much like others
-SLOW = ("a time point twice", "one dropped", "ten dropped", "no time", "16-bit pixels")
+SLOW = (
+    "a time point twice", "one dropped", "ten dropped", "no time", "16-bit pixels", "8-bit pixels",
+    "time points from 0 again", "a pause of 30 s", "numbers beyond all",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
