@@ -7,6 +7,7 @@ was stored: the tables are the same bytes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -35,6 +36,7 @@ from livespt.stream.types import CLOCKS, SPOT, Frame, Start, Update
 from livespt.tools.replay import Notices, StoredReplay, chosen
 
 SHAPE = (32, 48)
+RING = f"odd-{os.getpid()}"
 CAMERA = CLOCKS.index("camera")
 NOISE = np.random.default_rng(3).normal(0, 2, (12, *SHAPE))
 
@@ -356,7 +358,7 @@ BROKEN: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_the_ring_cannot_take_is_counted_and_the_next_frame_goes_on(name: str) -> None:
-    with RingWriter("odd-frames", 8, SHAPE, "<u2") as ring, RingReader("odd-frames") as reader:
+    with RingWriter(RING, 8, SHAPE, "<u2") as ring, RingReader(RING) as reader:
         hook = Hook(ring.put)
         hook(scene(0), {"ImageNumber": 0, "Axes": {}})
         hook(*BROKEN[name])
@@ -369,7 +371,7 @@ def test_what_the_ring_cannot_take_is_counted_and_the_next_frame_goes_on(name: s
 
 
 def test_a_number_that_does_not_follow_is_refused_by_the_ring() -> None:
-    with RingWriter("odd-numbers", 8, SHAPE, "<u2") as ring, RingReader("odd-numbers") as reader:
+    with RingWriter(RING, 8, SHAPE, "<u2") as ring, RingReader(RING) as reader:
         ring.put(scene(0), number=3, t=3)
         for number in (3, 2, -1, 1 << 60):
             with pytest.raises(InputError, match="does not follow 3"):
