@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -169,9 +170,10 @@ def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Pat
     """The camera is far ahead when the analysis begins, later it waits for it."""
     create_run(tmp_path / "run.zarr", START)
     movie, tables = MovieWriter(tmp_path / "run.zarr", START), TableWriter(tmp_path / "run.zarr")
+    name = f"ladder-{os.getpid()}"
     count, at_once = 200, MAX_BEHIND  # more would be skipped
-    with RingWriter("ladder", 512, (8, 8), "<u2") as ring:
-        reader = RingReader("ladder", max_behind=MAX_BEHIND)
+    with RingWriter(name, 512, (8, 8), "<u2") as ring:
+        reader = RingReader(name, max_behind=MAX_BEHIND)
 
         def film() -> None:
             for i in range(count):

@@ -7,6 +7,7 @@ was stored: the tables are the same bytes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence, Set as AbstractSet
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from livespt.stream.types import CLOCKS, SPOT, Frame, Start, Update
 from livespt.tools.runs.replay import chosen
 
 SHAPE = (32, 48)
+RING = f"odd-{os.getpid()}"
 CAMERA = CLOCKS.index("camera")
 NOISE = np.random.default_rng(3).normal(0, 2, (12, *SHAPE))
 
@@ -247,7 +249,10 @@ def replayed(run: RunReader, path: Path, localizer: Callable[..., Any]) -> RunRe
 
 
 # much like others
-SLOW = ("a time point twice", "one dropped", "ten dropped", "no time", "16-bit pixels")
+SLOW = (
+    "a time point twice", "one dropped", "ten dropped", "no time", "16-bit pixels", "8-bit pixels",
+    "time points from 0 again", "a pause of 30 s", "numbers beyond all",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -357,7 +362,7 @@ BROKEN: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_the_ring_cannot_take_is_counted_and_the_next_frame_goes_on(name: str) -> None:
-    with RingWriter("odd-frames", 8, SHAPE, "<u2") as ring, RingReader("odd-frames") as reader:
+    with RingWriter(RING, 8, SHAPE, "<u2") as ring, RingReader(RING) as reader:
         hook = Hook(ring.put)
         hook(scene(0), {"ImageNumber": 0, "Axes": {}})
         hook(*BROKEN[name])
@@ -370,7 +375,7 @@ def test_what_the_ring_cannot_take_is_counted_and_the_next_frame_goes_on(name: s
 
 
 def test_a_number_that_does_not_follow_is_refused_by_the_ring() -> None:
-    with RingWriter("odd-numbers", 8, SHAPE, "<u2") as ring, RingReader("odd-numbers") as reader:
+    with RingWriter(RING, 8, SHAPE, "<u2") as ring, RingReader(RING) as reader:
         ring.put(scene(0), number=3, t=3)
         for number in (3, 2, -1, 1 << 60):
             with pytest.raises(InputError, match="does not follow 3"):

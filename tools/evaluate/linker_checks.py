@@ -107,8 +107,7 @@ def trackmate(folder: Path) -> list[dict[str, Any]]:
     for name, memory in (("without", 0), ("with", 1)):
         stem = folder / f"trackmate_tracks_{name}_gap_closing"
         try:
-            spots = pd.read_csv(f"{stem}_spots.csv", float_precision="round_trip")
-            spots = spots.sort_values("frame", kind="stable")
+            spots = pd.read_csv(f"{stem}_spots.csv").sort_values("frame", kind="stable")
             edges = pd.read_csv(f"{stem}_edges.csv")
         except OSError as error:
             raise InputError(f"'{folder}' lacks the tables of TrackMate: {error}") from error

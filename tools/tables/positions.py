@@ -45,7 +45,7 @@ def _csv(path: Path) -> NDArray[np.float64]:
     """Read a CSV as rows of track, frame, z, y, x."""
     import pandas as pd
 
-    table = pd.read_csv(path, float_precision="round_trip")
+    table = pd.read_csv(path, dtype=str)  # which numpy reads to the last bit
     name = "particle" if "particle" in table else "trajectory"
     missing = [one for one in (name, "frame", "y", "x") if one not in table]
     if missing:

@@ -81,7 +81,7 @@ def read_clicks(path: str | Path) -> list[Click]:
     import pandas
 
     try:
-        table = pandas.read_csv(path, float_precision="round_trip")
+        table = pandas.read_csv(path, dtype=str)  # which numpy reads to the last bit
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} is not a table of clicks: {str(error).splitlines()[0]}"

@@ -218,6 +218,7 @@ def test_stacks_go_through_the_whole_chain(tmp_path: Path) -> None:
     assert (tmp_path / "overlay.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_stacks_taken_live_replay_to_the_same_bytes(tmp_path: Path) -> None:
     movie, truth = walk(8)
 

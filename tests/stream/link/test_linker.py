@@ -395,6 +395,7 @@ def test_a_damaged_snapshot_is_refused() -> None:
             Linker.restore(damaged)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process() -> None:
     code = (
         "import hashlib, sys, numpy as np\n"

@@ -136,6 +136,7 @@ def test_micro_manager_that_does_not_answer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run.zarr"
-    line = refuse(capsys, 1, "live", "--port", "9", "--out", str(out))
+    there = ("--out", str(out), "--endpoint", "tcp://127.0.0.1:0")
+    line = refuse(capsys, 1, "live", "--port", "9", *there)
     assert "Micro-Manager" in line
     assert not out.exists()

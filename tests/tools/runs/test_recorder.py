@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -62,18 +63,19 @@ def test_storage_stops_and_goes_on_and_says_so_once_each(limit: None, tmp_path: 
     create_run(path, START)
     publisher = Publisher("tcp://127.0.0.1:0", START)
     failed: list[str] = []
+    name = f"storage-{os.getpid()}"
 
     def recording() -> None:
-        with RingReader("test-storage", lossless=True, wait_s=300) as reader:
+        with RingReader(name, lossless=True, wait_s=300) as reader:
             try:
                 store_frames(reader, MovieWriter(path, START))
             except StoreError as error:
                 failed.append(str(error))
 
-    with RingWriter("test-storage", 8, START.shape, "<u2", lossless_wait_s=300.0) as ring:
+    with RingWriter(name, 8, START.shape, "<u2", lossless_wait_s=300.0) as ring:
         recorder = Thread(target=recording)
         recorder.start()
-        reader = RingReader("test-storage")
+        reader = RingReader(name)
         sink = StoredTables(TableWriter(path), publisher, lambda: reader.refused)
         for number in range(60):
             if number in (20, 40):

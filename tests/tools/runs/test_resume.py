@@ -134,9 +134,13 @@ def torn(path: Path) -> None:
 # copies, and the first frame that each does not hold
 COPIES = {"begun": 0, "unsettled": N, "settled": N}
 COPIES |= {f"before{n}": n for n in CUTS} | {f"after{n}": n + 1 for n in CUTS}
+FEW = ("begun", "before19", "after41", "unsettled", "settled")
 
 
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in COPIES],
+)
 def test_a_replay_cut_anywhere_becomes_the_whole_run(
     name: str, folder: Path, tmp_path: Path
 ) -> None:

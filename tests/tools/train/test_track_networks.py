@@ -152,8 +152,15 @@ class Cut(Exception):
     """The power fails."""
 
 
-@pytest.mark.parametrize("kind", ["follow", "whole"])
-@pytest.mark.parametrize("outputs", [4, 1])
+@pytest.mark.parametrize(
+    ("kind", "outputs"),
+    [
+        ("follow", 4),
+        ("whole", 1),
+        pytest.param("follow", 1, marks=pytest.mark.slow),
+        pytest.param("whole", 4, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.usefixtures("small")
 def test_a_recipe_learns_and_resumes_as_if_never_stopped(
     kind: str, outputs: int, tmp_path: Path
