@@ -1,4 +1,4 @@
-"""Simulate: movies of virus entry whose truth is known, a frame at a time.
+"""Simulated movies of virus entry whose truth is known, a frame at a time.
 
 The places, paths and brightness of all particles are drawn once; a frame is rendered when it is
 asked for, with noise seeded by (seed, frame), so that any order of frames gives the same movie.

@@ -1,4 +1,4 @@
-"""Task: a classifier of what a user labelled (identity, place, ...), from fingerprints of tracks.
+"""Classifier: one of what a user labelled (identity, place, ...), from fingerprints of tracks.
 
 The model is an `.onnx` file with its card (task "classifier"), as `train classifier` makes it from
 the forty numbers of models/fingerprint. All that is learned, scales and temperature included, lies
@@ -24,7 +24,7 @@ UNSURE = -1  # what `decide` answers below `abstain_below`
 SAME = 0.01  # share by which the frame interval may be off: cameras round it
 
 
-class Task:
+class TrackClassifier:
     """A classifier of tracks or of windows of them.
 
     Attributes

@@ -1,4 +1,4 @@
-"""Task graph: what a task classifier computes, in NumPy for training and as the nodes of its file.
+"""Classifier graph: what a classifier computes, in NumPy for training and as the nodes of its file.
 
 Features that hold a length go through asinh (a logarithm above their scale, a line below, odd, so
 that signs stay), all are standardized and cut at LIMIT deviations; then come linear layers with

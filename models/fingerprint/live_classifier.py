@@ -1,4 +1,4 @@
-"""Rolling: what a user's classifier says of every living track, from its last points.
+"""Live classifier: what a user's classifier says of every living track, from its last points.
 
 Beside the readings of the motion networks: at each new point the window of a track's last points,
 with what was known of their motion at once, becomes a fingerprint, and that a probability.
@@ -10,9 +10,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.models.fingerprint.fingerprint import Units, fingerprints
-from livespt.models.motion.follower import Following, usable
+from livespt.models.motion.follower import TrackFollower, usable
 from livespt.stream.types import MOTIONS
 from livespt.stream.windows import grown
 
@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 WIDTH = 3 + len(MOTIONS)  # kept of a point: z, y, x, and probabilities of the motions
 
 
-class Rolling:
+class WindowClassifier:
     """Fingerprints of the last points of the tracks of one lane, by slot.
 
     Parameters
@@ -70,7 +70,7 @@ class Rolling:
         self._count = grown(self._count, need)
 
 
-class Tasked:
+class WithClassifier:
     """Readings of the motion networks, and a user's classifier's as the sixth number.
 
     It is asked about the window that ends with a point as soon as that comes. Of an older point the
@@ -79,9 +79,9 @@ class Tasked:
 
     GIVEN = ("task", "_prior")
 
-    def __init__(self, following: Following, task: Task, units: Units) -> None:
+    def __init__(self, following: TrackFollower, task: TrackClassifier, units: Units) -> None:
         self.following, self.task = following, task
-        self.rolling = Rolling(task.window, units)
+        self.rolling = WindowClassifier(task.window, units)
         self._prior = task.prior[task.positive]
         # of the windows that end with the newest points, each in the place of its number modulo
         self._told = np.full((256, following.lag + 1), self._prior)
@@ -96,7 +96,7 @@ class Tasked:
     ) -> NDArray[np.float32]:
         """Take one more point (n, 3) of each of `slots` (n,); read it, (n, 6).
 
-        A place that `Following.push` cannot use leaves the classifier's answer as it was.
+        A place that `TrackFollower.push` cannot use leaves the classifier's answer as it was.
         """
         readings = self.following.push(slots, frames, points, intensity)
         need = int(slots.max(initial=-1)) + 1

@@ -1,4 +1,4 @@
-"""Gauss: one spot's pixels and the Gaussian that fits them best, by Fisher scoring.
+"""Gaussian fit: one spot's pixels and the Gaussian that fits them best, by Fisher scoring.
 
 The model of a pixel is A exp(-r^2 / 2 w^2) + b, w^2 = sigma^2 + 1/12; its parameters are y, x (from
 the box's first pixel), A, b (from the box's mean) and t = ln w^2.

@@ -1,4 +1,4 @@
-"""Localize: the particles of a frame, by a network in ONNX Runtime and a fit of each one's pixels.
+"""Localizer: the particles of a frame, by a network in ONNX Runtime and a fit of each one's pixels.
 
 Two kinds of networks answer: LodeSTAR, which learned from one crop
 (`models.localize.lodestar_peaks` reads its answer), and the small students

@@ -1,4 +1,4 @@
-"""Detect: particles in the answer of a LodeSTAR network.
+"""LodeSTAR peaks: particles in the answer of a LodeSTAR network.
 
 The network answers for every cell (2 x 2 pixels) with where it sees a particle and how much that
 cell should count (weight w, 0 to 1). A particle is where w is high and neighbouring cells agree:

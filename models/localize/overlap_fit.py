@@ -1,4 +1,4 @@
-"""Joint: spots that overlap, fitted together.
+"""Overlap fit: spots that overlap, fitted together.
 
 As `models.localize.gaussian_fit`, with a position and a height for each of up to MOST spots on one
 background, and with the width that the frame's other spots have. Where spots are so close that

@@ -1,4 +1,4 @@
-"""Radial: the centre of radial symmetry of a particle, of whatever profile.
+"""Radial symmetry: the centre of radial symmetry of a particle, of whatever profile.
 
 Parthasarathy 2012, Nat. Methods 9:724: in a noiseless image of a radially symmetric particle every
 gradient points through its centre.

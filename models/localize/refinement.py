@@ -1,4 +1,4 @@
-"""Refine: where a spot is, to a fraction of a pixel, from its own pixels, and how sure that is.
+"""Refinement: where a spot is, to a fraction of a pixel, from its own pixels, and how sure that is.
 
 `gaussian` fits a Gaussian, integrated over pixels, by Fisher scoring with the variance that a
 camera gives a pixel (noise of the background plus photon noise of the spot): the estimate of

@@ -1,6 +1,6 @@
-"""Volume fit: where in a stack the light of each particle comes from, and how well that is known.
+"""Stack fit: where in a stack the light of each particle comes from, and how well that is known.
 
-A particle is what `optics3d` draws, of one of two kinds: a Gaussian that fades out of focus
+A particle is what `stacks` draws, of one of two kinds: a Gaussian that fades out of focus
 (confocal, light sheet), or one that spreads there (wide field), pixel-integrated in y and x and
 sampled by the planes in z, on a sloping background of its own. Light adds up: a particle is fitted
 to what the others leave, in turns, until none moves. A voxel weighs by the variance of its

@@ -1,4 +1,4 @@
-"""Volume: the particles of a stack (z, y, x), by a localizer of planes and a fit in z, y, x.
+"""Stack localizer: the particles of a stack, by a localizer of planes and a fit in z, y and x.
 
 The localizer sees each plane, smoothed over its neighbours; detections above one another are one
 particle where they are brightest; the fit (`volume_fit`) places it in the stack as measured. The
@@ -66,7 +66,7 @@ class _Found(NamedTuple):
         return _Found(spots, self.score[rows], self.sigma[rows], light)
 
 
-class VolumeLocalizer:
+class StackLocalizer:
     """Stack in, SPOT rows out, by `y` then `x`; frame, channel, position 0 and track -1.
 
     `z` and `dz` are in planes. Intensity is that in the plane of focus, sigma a particle's own.

@@ -1,4 +1,4 @@
-"""Volume search: where in a stack particles may be, from what is found plane by plane."""
+"""Stack search: where in a stack particles may be, from what is found plane by plane."""
 
 from __future__ import annotations
 

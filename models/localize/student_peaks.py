@@ -1,4 +1,4 @@
-"""Decode: particles in the answer of a student network.
+"""Student peaks: particles in the answer of a student network.
 
 A student answers for every cell (k x k pixels) with where the particle is, from the cell's centre,
 and with the logit of the probability that it is there. Cells around a particle agree about where:

@@ -1,7 +1,7 @@
-"""Brightness: what the intensity of each new point of a track says, computed once, as it arrives.
+"""Intensity features: what the intensity of each new point of a track says, computed once.
 
-Beside `traits`, for networks that read it. It looks back, never ahead, and only at ratios: neither
-gain nor exposure of the camera matters. Where nobody knows the intensity all of it is zero.
+Beside `features`, for networks that read it. It looks back, never ahead, and only at ratios:
+neither gain nor exposure of the camera matters. Where nobody knows the intensity all of it is zero.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rivals: small networks as the literature has them, for `evaluate segmenter` to be judged beside.
+"""Baselines: small networks as the literature has them, which `evaluate segmenter` compares with.
 
 Both read raw micrometres, as their models do, not `models.motion.features`. They are ours in code
 and in size, trained for minutes; nothing of them is shipped.

@@ -1,4 +1,4 @@
-"""Strangers: what is not the particle, made from its one crop.
+"""Negatives: what is not the particle, made from its one crop.
 
 The paper's losses ask only that copies of the particle are answered alike; whether other things
 are, too, is left to chance, and its authors name negative examples as the way on ("Discussion").

@@ -1,4 +1,4 @@
-"""Optics: what a camera sees of point-like particles, and how well that tells where they are.
+"""Spots: what a camera sees of point-like particles, and how well that tells where they are.
 
 Photons are detected ones (photo-electrons). Signal-to-noise ratio means A / sqrt(A + b) with A
 the peak photons per pixel of a spot above the background b, at its middle, before pixels

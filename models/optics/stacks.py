@@ -1,4 +1,4 @@
-"""Optics in three dimensions: stacks of point-like particles, and how well they tell where each is.
+"""Stacks: images in three dimensions of point-like particles, and how well they tell where each is.
 
 A stack is a plane for each position of the focus: pixels integrate light in y and x, a plane
 samples it in z. A spot of N photons at z (in planes) puts N f(k - z) on plane k, spread over the

@@ -1,4 +1,4 @@
-"""Pasted: training frames composed of copies of one particle, put where we know.
+"""Composed frames: made of copies of one particle, put where we know.
 
 A crop of a user's own particle and the place of its centre make any number of frames whose truth
 is known: copies turned, mirrored, moved by fractions of a pixel, brighter and dimmer, overlapping.

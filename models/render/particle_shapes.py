@@ -1,4 +1,4 @@
-"""Shapes: images of one particle each, in the five shapes of the LodeSTAR paper's Fig. 1.
+"""Particle shapes: images of one particle each, in the five shapes of the LodeSTAR paper's Fig. 1.
 
 The figure's image model: 64 x 64 pixels, one particle somewhere in the middle, seen in fluorescence
 (every point of it emits, the microscope blurs), scaled to 0..1, 0.1 added, and scaled so that

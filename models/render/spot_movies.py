@@ -1,4 +1,4 @@
-"""Spot frames: simulated frames of point-like particles, to make and to judge localizers."""
+"""Spot movies: simulated frames of point-like particles, to make and to judge localizers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Student frames: endless small simulated frames to train on, and what a network should answer.
+"""Training frames: endless small simulated frames to train on, and what a network should answer.
 
 Half of them are like the frames that single-molecule fluorescence gives (`near`): sigma 1.3 px,
 100 photons of background, spots of about one brightness, up to twice as dense as 500 on 512 x 512.

@@ -1,6 +1,6 @@
 """Behaviour: one way of moving, step by step: normal, directed, confined, subdiffusive.
 
-What moves the particles of simulated movies: `walk` with a NumPy Generator.
+What moves the particles of simulated movies: `steps` with a NumPy Generator.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scenes: simulated localizations of many particles, true identities known, to judge linkers by.
+"""Crowds: simulated localizations of many particles, true identities known, to judge linkers by.
 
 In the manner of the ISBI particle tracking challenge (Chenouard et al., Nat. Methods 11, 281
 (2014)). From there (table 2): four scenarios and their dynamics, fields of 512 x 512 pixels (ten

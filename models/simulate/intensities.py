@@ -1,10 +1,10 @@
-"""Fluorescence: simulated intensities of particles whose motion and uncoating are known.
+"""Intensities: simulated intensities of particles whose motion and uncoating are known.
 
 Truth to learn from, as broad as a laboratory may be: some labels are lost with the coat, wholly or
 in part, at once or over some frames, and many are not; all of them bleach, are noisy and drift in
 and out of focus; some jump without any uncoating (quenching, another particle, a change of the
 laser), and some blink. The ranges are ours, set once. Only ratios of a track's intensities matter
-to who reads them (`brightness`), so the level is any.
+to who reads them (`intensity_features`), so the level is any.
 """
 
 from __future__ import annotations

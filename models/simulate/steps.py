@@ -1,4 +1,4 @@
-"""Walk: the steps of each way of moving, compiled.
+"""Steps: those of each way of moving, compiled.
 
 What simulated tracks (`motion`) and the particles of simulated movies (`behaviours.move`) share.
 Lengths are in um, `scale` is the diffusive step

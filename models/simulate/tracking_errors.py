@@ -1,4 +1,4 @@
-"""Crops: what becomes of known tracks on the way to a network: joined, broken, with wrong links."""
+"""Tracking errors: what tracking makes of known tracks: joined, broken, with wrong links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation of task classifiers: DeepSPT's two-class test beside what is possible, and cost.
+"""Evaluation of classifiers: DeepSPT's two-class test beside what is possible, and cost.
 
 Two classes of simulated tracks differ in nothing but D, log-normal in each with the same spread.
 Overlap: the overlap coefficient of the two densities of D, the integral of the smaller one. Whoever
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.fingerprint import fingerprint
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.models.fingerprint.classifier_graph import save
 from livespt.models.fingerprint.definitions import NAMES
 from livespt.models.fingerprint.fingerprint import Units
@@ -223,7 +223,7 @@ def cost(seed: int, rounds: int = 30) -> list[dict[str, Any]]:
     return rows
 
 
-def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> Task:
+def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> TrackClassifier:
     """A network that learned nothing of use: its cost is that of any."""
     label = np.arange(len(features)) % 2
     samples = Samples(features, label, np.arange(len(features)), ("a", "b"))
@@ -235,7 +235,7 @@ def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> Task:
         own |= {"prior": {"a": 0.5, "b": 0.5}, "abstain_below": 0.5, "segmenter": ""}
         units = Units(ndim, 1.0, DT_S)._asdict()
         write_card(path, task="classifier", seed=seed, units=units, **own)
-        return Task(path, provider="cpu")
+        return TrackClassifier(path, provider="cpu")
 
 
 def describe_real(

@@ -1,4 +1,4 @@
-"""Task report: the two-class test as pictures, and distributions of the features of real tracks."""
+"""Classifier report: the two-class test as pictures, and distributions of real tracks' features."""
 
 from __future__ import annotations
 

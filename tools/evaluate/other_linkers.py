@@ -1,4 +1,4 @@
-"""Judges: other people's linkers, asked the same question as ours: which points are one particle.
+"""Other linkers: asked the same question as ours: which points are one particle.
 
 trackpy (Crocker-Grier), laptrack (Jaqaman et al., Nat. Methods 5, 695 (2008), as in TrackMate) and
 btrack (Kalman filters and a Bayesian belief matrix; then its optimizer over whole tracks). None is

@@ -1,4 +1,4 @@
-"""Motion report: the figures of a segmenter's evaluation as pictures and tables."""
+"""Segmenter report: the figures of a segmenter's evaluation as pictures and tables."""
 
 from __future__ import annotations
 

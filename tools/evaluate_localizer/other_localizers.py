@@ -1,4 +1,4 @@
-"""Judges: other people's localizers, run on the frames that ours is judged on.
+"""Other localizers: other people's localizers, run on the frames that ours is judged on.
 
 trackpy's `locate` (numba engine), Picasso's `identify` and maximum likelihood fit, scikit-image's
 Laplacian of Gaussian. Each is told what an expert would know: the spots' width and the camera,

@@ -1,4 +1,4 @@
-"""Spot targets: what is wanted of a localizer's figures, and whether they are."""
+"""Targets: what is wanted of a localizer's figures, and whether they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overlay: a scene drawn by vispy, in a window or off screen."""
+"""Canvas: a scene drawn by vispy, in a window or off screen."""
 
 from __future__ import annotations
 

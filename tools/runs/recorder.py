@@ -1,4 +1,4 @@
-"""Storage of a live run where the disk does not take what there is: it stops, says so, goes on.
+"""Recorder of a live run, where the disk does not take what there is: it stops, says so, goes on.
 
 The recorder drops the frames it cannot store, and tells why in the ring. The tables keep their
 commits in memory and go on with the first that is taken. Capture, analysis and publishing go on,

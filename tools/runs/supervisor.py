@@ -1,4 +1,4 @@
-"""Supervise: worker processes of a live run, begun again when they die while capture goes on.
+"""Supervisor: worker processes of a live run, begun again when they die while capture goes on.
 
 A thread a worker waits for its last word or its death; nothing that feeds the ring waits for it. A
 worker that says what is wrong is not begun again: it would say so again.

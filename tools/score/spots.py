@@ -1,4 +1,4 @@
-"""Accuracy: localizations of simulated spots against their known places, error and precision.
+"""Scores of spots: localizations against known places, error and precision.
 
 Found and true places are matched one to one within a radius, as many pairs as possible and of
 those the nearest (the Hungarian method). Errors are per axis, pixels.

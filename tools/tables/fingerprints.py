@@ -1,4 +1,4 @@
-"""Described: the fingerprints of tracks in a table, as a task classifier is given them.
+"""Fingerprints of tracks in a table, as a task classifier is given them.
 
 Motion readings of the live path, then the forty numbers of each whole track, or of the window that
 ends at each of its points. Training and `analyze` share it, so that a classifier is asked what it
@@ -18,7 +18,7 @@ from livespt.stream.types import MOTIONS
 from livespt.tools.tables.export import UNSURE
 
 if TYPE_CHECKING:
-    from livespt.models.fingerprint.classifier import Task
+    from livespt.models.fingerprint.classifier import TrackClassifier
 
 Ints = NDArray[np.int64]
 
@@ -76,12 +76,12 @@ def describe(
     return Described(fingerprint.of_tracks(*told), size, size, order[offset[1:] - 1], of)
 
 
-def task_columns(task: Task) -> tuple[str, ...]:
+def task_columns(task: TrackClassifier) -> tuple[str, ...]:
     """Names of the columns that `answers` makes."""
     return (*(f"p_{name}" for name in task.classes), "task")
 
 
-def answers(task: Task, described: Described) -> dict[str, NDArray[Any]]:
+def answers(task: TrackClassifier, described: Described) -> dict[str, NDArray[Any]]:
     """What `task` says, one value a row of the table: p_CLASS for each class, and `task`."""
     probability = task(described.features, described.size)
     name = np.array([*task.classes, UNSURE])[task.decide(probability)]  # -1: the last

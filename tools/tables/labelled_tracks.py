@@ -1,4 +1,4 @@
-"""Labelled: a user's tracks with what they called them, as a classifier learns from them."""
+"""Labelled tracks: a user's tracks with what they called them, as a classifier learns from them."""
 
 from __future__ import annotations
 

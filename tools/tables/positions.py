@@ -1,4 +1,4 @@
-"""Real tracks: tables of tracks as others write them, read for their positions alone."""
+"""Positions: tables of tracks as others write them, read for their positions alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipe of a task classifier: a user's labelled tracks in, ONNX file, card and picture out.
+"""Recipe of a classifier: a user's labelled tracks in, ONNX file, card and picture out.
 
 Read from top to bottom: settings, samples, learning, card. Input: tools/tables/labelled_tracks.py;
 features: tools/tables/fingerprints.py; learning and judging: tools/train/classifier_fit.py;

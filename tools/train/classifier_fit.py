@@ -1,4 +1,4 @@
-"""Classifier: how one is learned from features and labels, and judged on what it did not see.
+"""Classifier fit: how one is learned from features and labels, and judged on what it did not see.
 
 Everything that is chosen (kind, strength of regularization, temperature) is chosen by a
 cross-validation inside the data at hand, and the judge repeats all of that in each of its own

@@ -1,4 +1,4 @@
-"""Localizer files: model, card and picture of a trained localizer, written whole or not at all."""
+"""Model files: model, card and picture of a trained localizer, written whole or not at all."""
 
 from __future__ import annotations
 

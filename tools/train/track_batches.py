@@ -94,7 +94,7 @@ class TrackBatches:
 def told_of(
     tracks: Tracks, um: NDArray[np.float64], light: bool, backwards: bool = False
 ) -> NDArray[np.float32]:
-    """What a network is told of every point (total, inputs); `um` (tracks,) as in `traits`."""
+    """What a network is told of every point (total, inputs); `um` (tracks,) as in `features`."""
     told = features.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
     if not light:
         return told

@@ -1,4 +1,4 @@
-"""Localizer centre: where the middle of the trained particle is, which its losses do not fix.
+"""Centre: where the middle of the trained particle is, which its losses do not fix.
 
 A network may answer with any point that turns along with the particle, if nothing in its shape
 singles one out. So the place that it answers with in its crop is set against the centre of the

@@ -1,4 +1,4 @@
-"""Localizer crops: the frames and clicked particles that a localizer learns from."""
+"""Crops: the frames and clicked particles that a localizer learns from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hologram card: what is measured on a trained hologram network, and its use needs to know.
+"""Hologram measures: what is measured on a trained hologram network, and its use needs to know.
 
 All of it comes from held-out copies of the one crop: the constant offsets that the losses do not
 fix, of place, height and signal; how its errors grow with noise; how high it scores.

@@ -1,4 +1,4 @@
-"""Localizer card: what is measured on a trained LodeSTAR network, and its detection needs to know.
+"""Measures: what is measured on a trained LodeSTAR network, and its detection needs to know.
 
 All of it comes from the one crop: held-out copies say where the network sees the particle (its
 constant offset, which the training losses do not fix), how far its answers scatter (convergence,

@@ -176,7 +176,7 @@ def train_from_crops(
     """Distil what a LodeSTAR teacher found in its crops into a small network.
 
     The teacher says where in each crop the particle is; the student is trained on frames composed
-    of copies of it (`pasted`), whose places are hence known.
+    of copies of it (`composed_frames`), whose places are hence known.
 
     Parameters
     ----------

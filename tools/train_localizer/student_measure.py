@@ -1,4 +1,4 @@
-"""Student card: what is measured on a trained student, and its detection needs to know."""
+"""Student measures: what is measured on a trained student, and its detection needs to know."""
 
 from __future__ import annotations
 
