@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.models.fingerprint.fingerprint import Units
-from livespt.models.fingerprint.live_classifier import Tasked
-from livespt.models.motion.follower import Following
+from livespt.models.fingerprint.live_classifier import WithClassifier
+from livespt.models.motion.follower import TrackFollower
 from livespt.models.motion.segmenter import Segmenter
 from livespt.models.motion.uncoating import Uncoating
 from livespt.stream.errors import ModelError, SettingError
@@ -27,7 +27,7 @@ class Infer:
     """
 
     def __init__(
-        self, segmenter: Segmenter, uncoating: Uncoating, task: Task | None = None
+        self, segmenter: Segmenter, uncoating: Uncoating, task: TrackClassifier | None = None
     ) -> None:
         if segmenter.lag != uncoating.lag:
             raise ModelError(
@@ -74,10 +74,10 @@ class Infer:
             )
         self.units = self.task.units(pixel_size_um, frame_interval_s, ndim)
 
-    def __call__(self) -> Following | Tasked:
+    def __call__(self) -> TrackFollower | WithClassifier:
         """Return a follower that knows no tracks yet."""
         networks = self.segmenter.network, self.uncoating.network
-        following = Following(networks, self.farthest, self.pixel_size_um)
+        following = TrackFollower(networks, self.farthest, self.pixel_size_um)
         if self.task is None or self.units is None:
             return following
-        return Tasked(following, self.task, self.units)
+        return WithClassifier(following, self.task, self.units)

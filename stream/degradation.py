@@ -1,4 +1,4 @@
-"""The ladder: what a live analysis gives up, step by step, when it falls behind the camera.
+"""Degradation: what a live analysis gives up, step by step, when it falls behind the camera.
 
     level 1   images are published every `IMAGE_EVERY`-th frame only; no table changes
     level 2   and provisional states are told every `STATE_EVERY`-th frame only: they are built,
@@ -26,7 +26,7 @@ WORDS = (
 )
 
 
-class Ladder:
+class Degradation:
     """Level for each frame, from how many wait behind it.
 
     It is climbed at once and left a step at a time, so that it does not swing.

@@ -1,4 +1,4 @@
-"""Odd frames: what is the matter with a frame that is analyzed all the same, as bits and in words.
+"""Frame quality: what is the matter with a frame that is analyzed all the same, as bits.
 
 A frame is never given up for its pixels: it is analyzed as it is, the `odd` field of its row in
 `frames` tells what was seen, and a notice says so once. Frames out of order, which no linker could

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from livespt.stream.errors import StoreError
 from livespt.stream.notices import Notices, QualityNotices
-from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.store.run import RunWriter
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Stop, Update
@@ -90,7 +90,7 @@ class StoredTables:
         writer: TableWriter,
         publisher: Publisher,
         refused: Callable[[], int],
-        recall: Recall | None = None,
+        recall: Reanalysis | None = None,
     ) -> None:
         self.writer = writer
         self.notices = Notices()

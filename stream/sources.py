@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from livespt.stream.degradation import DETECT_EVERY, Ladder
+from livespt.stream.degradation import DETECT_EVERY, Degradation
 from livespt.stream.errors import MicroscopeError
-from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.timing import Stages
 from livespt.stream.types import Frame
 
@@ -28,7 +28,7 @@ class Waiting(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def graded(waiting: Waiting, ladder: Ladder) -> Iterator[Frame]:
+def graded(waiting: Waiting, ladder: Degradation) -> Iterator[Frame]:
     """Yield the frames to analyze, each with its level."""
     for frame in waiting:
         level = ladder(waiting.behind)
@@ -52,7 +52,7 @@ def handed_over(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield from frames
 
 
-def recalled(stages: Stages, recall: Recall, frames: Iterator[Frame]) -> Iterator[Frame]:
+def recalled(stages: Stages, recall: Reanalysis, frames: Iterator[Frame]) -> Iterator[Frame]:
     """Restore the state by re-analysis, then yield the new frames, whose timings start at 0."""
     for frame in recall(frames):
         stages.localize.take_ms()

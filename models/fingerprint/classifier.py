@@ -24,7 +24,7 @@ UNSURE = -1  # result of `decide` below `abstain_below`
 SAME = 0.01  # relative tolerance of the frame interval, which cameras round
 
 
-class Task:
+class TrackClassifier:
     """A classifier of tracks or of windows of them.
 
     Attributes

@@ -1,4 +1,4 @@
-"""The forty features of one stretch of track, in numba: formulas as in fingerprint_features.
+"""The forty features of one stretch of track, in numba: formulas as in definitions.
 
 Memory of a batch is taken once (`memory_of`); a stretch is a few passes over its points.
 """

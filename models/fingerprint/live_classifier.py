@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.models.fingerprint.fingerprint import Units, fingerprints
-from livespt.models.motion.follower import Following, usable
+from livespt.models.motion.follower import TrackFollower, usable
 from livespt.stream.compiled import njit
 from livespt.stream.types import MOTIONS
 from livespt.stream.windows import grown
@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 WIDTH = 3 + len(MOTIONS)  # numbers kept of a point: z, y, x, and probabilities of the motions
 
 
-class Rolling:
+class WindowClassifier:
     """Fingerprints of the last points of tracks of one channel and position, by slot.
 
     Parameters
@@ -71,7 +71,7 @@ class Rolling:
         self._count = grown(self._count, need)
 
 
-class Tasked:
+class WithClassifier:
     """Adds the probability of a user's classifier, as the sixth number, to the motion networks.
 
     For the newest point, the classifier uses the window that ends with it. For an older point, it
@@ -81,9 +81,9 @@ class Tasked:
 
     GIVEN = ("task", "_prior")
 
-    def __init__(self, following: Following, task: Task, units: Units) -> None:
+    def __init__(self, following: TrackFollower, task: TrackClassifier, units: Units) -> None:
         self.following, self.task = following, task
-        self.rolling = Rolling(task.window, units)
+        self.rolling = WindowClassifier(task.window, units)
         self._prior = task.prior[task.positive]
         # a ring buffer of the results for the windows that end with the newest points
         self._told = np.full((256, following.lag + 1), self._prior)
@@ -98,7 +98,7 @@ class Tasked:
     ) -> NDArray[np.float32]:
         """Add a point (n, 3) to each of `slots` (n,); return its predictions (n, 6).
 
-        A position that `Following.push` cannot use leaves the result of the classifier unchanged.
+        A position that `TrackFollower.push` cannot use leaves the classifier's result unchanged.
         """
         readings = self.following.push(slots, frames, points, intensity)
         need = int(slots.max(initial=-1)) + 1

@@ -66,7 +66,7 @@ class _Found(NamedTuple):
         return _Found(spots, self.score[rows], self.sigma[rows], light)
 
 
-class VolumeLocalizer:
+class StackLocalizer:
     """Returns the SPOT rows of a stack, sorted by `y` then `x`, with frame 0 and track -1.
 
     `z` and `dz` are in planes. The intensity is that in the focal plane; sigma is the individual

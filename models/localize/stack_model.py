@@ -15,7 +15,7 @@ Stack = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 # columns of a table of particles: planes, pixels, pixels, counts in its plane, counts, counts per
-# pixel, counts per pixel, pixels, planes (of a wide field the depth of `optics3d`)
+# pixel, counts per pixel, pixels, planes (of a wide field the depth of `optics.stacks`)
 Z, Y, X, LIGHT, LEVEL, SLOPE_Y, SLOPE_X, SIGMA, SIGMA_Z = range(9)
 POSITION, WIDTHS = 7, 9  # how many columns are fitted: up to the slopes, or the widths too
 REACH = 3.0  # widths: half the side of the box that a particle is fitted in

@@ -1,4 +1,4 @@
-"""Traits: what each new point of a track says about its motion, computed once, as it arrives.
+"""Features: what each new point of a track says about its motion, computed once, as it arrives.
 
 The motion networks see tracks only through these numbers. All of them look back, never ahead;
 lengths are measured in the track's own typical step, and only norms, dot products and angles of

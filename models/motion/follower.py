@@ -1,4 +1,4 @@
-"""Follow: what the motion networks carry of every living track, from point to point.
+"""Follower: what the motion networks carry of every living track, from point to point.
 
 A new point costs one step of each network, however long its track. `push` takes the points of a
 frame and says at once how each moves; `read` says it again of a point some points back, knowing
@@ -75,7 +75,7 @@ class Network:
         return answer
 
 
-class Following:
+class TrackFollower:
     """The networks' memory of the tracks of one channel and position, by slot.
 
     Parameters

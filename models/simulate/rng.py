@@ -1,4 +1,4 @@
-"""Dice: random numbers for compiled code, from a NumPy Generator or from one word of its own.
+"""RNG: random numbers for compiled code, from a NumPy Generator or from one word of its own.
 
 `normal`, `random` and `integer` take either. A Generator gives the same numbers here as in
 Python, so both may take turns with it. A word, `dice(seed, number)`, costs nothing to make, which

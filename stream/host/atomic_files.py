@@ -109,7 +109,7 @@ def sync(paths: Iterable[Path], *, workers: int = 1) -> None:
             list(pool.map(one, paths))
 
 
-class Passing:
+class BackgroundSync:
     """Syncs in passing: a thread that calls `work` every `every_s`, and once more at the end.
 
     Attributes

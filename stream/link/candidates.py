@@ -1,4 +1,4 @@
-"""Neighbors: which points of a frame lie near enough to which tracks, from a grid of cells.
+"""Candidates: which points of a frame lie near enough to which tracks, from a grid of cells.
 
 The work and the memory of a frame are bounded: where pairs are too many for `PAIRS`, each track
 keeps its nearest ones, and is marked. Nothing is left out before that.

@@ -1,7 +1,7 @@
-"""Relinking: the rule by which readers apply corrections of links that were published.
+"""Corrections: the rule by which readers apply corrections of links that were published.
 
 `spots` and `states` keep the ids under which they were published; `relinked` events tell what
-hindsight (`refine`) made of them.
+hindsight (`relinker`) made of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Expect: a frame's tracks looked ahead, its candidate links priced, its points learned from.
+"""Forecast: a frame's tracks looked ahead, its candidate links priced, its points learned from.
 
-The models of motion are `predict`'s; here they are applied to all tracks of a frame.
+The models of motion are those of `motion_model`; here they are applied to all tracks of a frame.
 """
 
 from __future__ import annotations

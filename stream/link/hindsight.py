@@ -2,10 +2,11 @@
 
 At a cut, a frame some frames ago, every track is a head (its points before it) and a tail (those
 from it on). All ways to join heads and tails again are compared by what they cost in the motion
-model of `predict`: of each tail after each head in reach -2 log of the densities that the filters
-expect at its points, of the chances that it is seen or missed in each frame, and of the density of
-new points where it starts a track. So tails are placed jointly (as in multiple hypothesis tracking
-with a fixed lag: Reid, IEEE Trans. Autom. Control 24, 843 (1979)), at one cut at a time.
+model of `motion_model`: of each tail after each head in reach -2 log of the densities that the
+filters expect at its points, of the chances that it is seen or missed in each frame, and of the
+density of new points where it starts a track. So tails are placed jointly (as in multiple
+hypothesis tracking with a fixed lag: Reid, IEEE Trans. Autom. Control 24, 843 (1979)), at one cut
+at a time.
 
 Points lie in the order of their frames: `ints` (n, 4), `reals` (n, 7), `state` (n, predict.F).
 """

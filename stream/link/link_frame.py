@@ -1,4 +1,4 @@
-"""Follow: one frame's points become the next points of tracks, in one compiled call.
+"""Link a frame: one frame's points become the next points of tracks, in one compiled call.
 
 A call from Python costs as much as linking some ten particles, hence few of them; the tables of the
 living tracks are the linker's.

@@ -18,7 +18,7 @@ from livespt.stream.errors import InputError, SettingError
 from livespt.stream.link import link_frame, motion_model
 from livespt.stream.link.frame_clock import FrameClock
 from livespt.stream.link.parameters import check_parameters
-from livespt.stream.link.relinker import Cut, Moves, Refiner
+from livespt.stream.link.relinker import Cut, Moves, Relinker
 from livespt.stream.link.slots import TrackSlots
 from livespt.stream.settings import MOTION_MODELS
 
@@ -95,10 +95,10 @@ class Linker:
         self.refine = int(refine)
         self.next_id = int(first_id)
         self.frame: int | None = None  # the last one linked
-        self._refiner: Refiner | None = None
+        self._refiner: Relinker | None = None
         if refine:
             model = MOTION_MODELS.index(motion)
-            self._refiner = Refiner(
+            self._refiner = Relinker(
                 refine, memory, ndim, model, self.search_range, self.intensity_weight
             )
         # frames that a track beyond `memory` is kept, in case hindsight finds it
@@ -221,7 +221,7 @@ class Linker:
         self._state = np.concatenate([self._state, np.zeros((n, motion_model.F))])
         self.next_id += n
 
-    def _exchange(self, refiner: Refiner, cuts: list[Cut]) -> tuple[Moves, ...]:
+    def _exchange(self, refiner: Relinker, cuts: list[Cut]) -> tuple[Moves, ...]:
         """Go on from where hindsight puts each track."""
         moves = []
         for cut in cuts:

@@ -1,4 +1,4 @@
-"""Prediction: where each track is expected next, how surely, and what each link is worth.
+"""Motion model: where each track is expected next, how surely, and what each link is worth.
 
 Two models of motion compete for every track: Brownian (it stays, but for steps of its own variance)
 and directed (constant velocity, whose direction wanders). Each is a Kalman filter, and their

@@ -1,4 +1,4 @@
-"""Refiner: the points of the last frames, whose links are judged once more by what came after.
+"""Relinker: the points of the last frames, whose links are judged once more by what came after.
 
 It follows a linker, and judges each frame's links (`hindsight`) when `refine` further frames are
 known. A correction gives the tail of a track, its points from a frame on, to another track; what
@@ -56,7 +56,7 @@ class Moves(NamedTuple):
     other: NDArray[np.int64]  # (k,) id it gets
 
 
-class Refiner:
+class Relinker:
     """The points of the last frames and how they are linked.
 
     Parameters
@@ -337,7 +337,7 @@ def _homes(
 
 def rehearse(model: int, ndim: int) -> None:
     """Compile all that a correction needs, so that the first one is not late."""
-    refiner, pop = Refiner(1, 1, ndim, model, 5.0, 0.0), motion_model.start(5.0)
+    refiner, pop = Relinker(1, 1, ndim, model, 5.0, 0.0), motion_model.start(5.0)
     slots, points = np.arange(2, dtype=np.int32), (np.eye(3)[:2], np.ones((2, 2)), np.zeros(2))
     for t in range(4):
         refiner.take(t, float(t), slots, slots[:0], points, np.ones((2, motion_model.F)))

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.recovery.snapshot import Copy, copy
-from livespt.stream.store.frame_ledger import Mark
+from livespt.stream.store.frame_ledger import TablePosition
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Update
 
@@ -33,7 +33,7 @@ _HEAD = struct.Struct("<8sII")
 class Checkpoint(NamedTuple):
     """What was read back."""
 
-    mark: Mark
+    mark: TablePosition
     snapshot: bytes
 
 
@@ -62,7 +62,7 @@ class Checkpoints:
         self._every_s, self._clock = every_s, clock
         self._due = clock() + every_s
         self._copy: Copy | None = None
-        self._mark: Mark | None = None  # of a copy that is not being written yet
+        self._mark: TablePosition | None = None  # of a copy that is not being written yet
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
@@ -93,7 +93,7 @@ class Checkpoints:
         self._pool.shutdown()
 
 
-def write_checkpoint(path: Path, mark: Mark, memory: Copy) -> None:
+def write_checkpoint(path: Path, mark: TablePosition, memory: Copy) -> None:
     """Replace the file in one step."""
     text = json.dumps(mark._asdict()).encode()
     partial = path.with_suffix(".partial")
@@ -118,4 +118,4 @@ def read_checkpoint(run: Path) -> Checkpoint | None:
     except (OSError, struct.error, ValueError):
         return None
     words["early"] = {int(n): tuple(counts) for n, counts in words["early"].items()}
-    return Checkpoint(Mark(**words), data[_HEAD.size + size :])
+    return Checkpoint(TablePosition(**words), data[_HEAD.size + size :])

@@ -1,4 +1,4 @@
-"""Memory: what hangs on an object and lives between frames, place by place.
+"""Object state: what hangs on an object and lives between frames, place by place.
 
 All attributes of an object are its memory, and those of the objects among them, but for what its
 class names in `GIVEN`: what objects were made with and never change. So an attribute that is added

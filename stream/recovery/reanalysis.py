@@ -1,4 +1,4 @@
-"""Recall: an analyzer's memory brought back to where a run was cut.
+"""Reanalysis: an analyzer's memory brought back to where a run was cut.
 
 It begins with the newest checkpoint, or with nothing; the frames after it that the run holds are
 analyzed again, and must give the very rows that are there.
@@ -21,7 +21,7 @@ from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Update
 
 
-class Recall:
+class Reanalysis:
     """Knows which frames a cut run has analyzed, and compares what is analyzed again.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Snapshot: all that an analyzer remembers between frames (`memory`), as bytes, and back.
+"""Snapshot: all that an analyzer remembers between frames (`object_state`), as bytes, and back.
 
     data = take(analyzer)                   # after any frame
     restore(compose(...).analyzer, data)    # in another process, with the same settings and models

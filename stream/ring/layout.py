@@ -1,4 +1,4 @@
-"""Slots: how a ring lies in its block of shared memory.
+"""Layout: how a ring lies in its block of shared memory.
 
 The first page holds 8-byte words: what is fixed (magic, slots, stride, dtype, shape), then, on
 cache lines of their own because they change, the end mark, the head counter and one line for each
@@ -27,7 +27,7 @@ _COUNT, _STRIDE, _DTYPE, _NDIM, _SHAPE, _LINES = 1, 2, 3, 4, 5, 128
 _HEADER = 128  # bytes: seq, number, t, channel, position, time_s, clock, captured_ns; rest spare
 
 
-class Slots:
+class RingLayout:
     """A ring's memory, as its writer and its readers see it.
 
     Attributes
@@ -61,7 +61,7 @@ class Slots:
         self.readers = words[_LINES : _LINES + 8 * READERS].reshape(READERS, 8)
 
     @classmethod
-    def create(cls, name: str, count: int, shape: tuple[int, ...], dtype: str) -> Slots:
+    def create(cls, name: str, count: int, shape: tuple[int, ...], dtype: str) -> RingLayout:
         """Make the memory of a ring; InputError or StoreError when that cannot be."""
         code = np.dtype(dtype).newbyteorder("<").str
         if code not in DTYPES:
@@ -78,7 +78,7 @@ class Slots:
         return cls(block)
 
     @classmethod
-    def attach(cls, name: str) -> Slots:
+    def attach(cls, name: str) -> RingLayout:
         """Map the memory of a ring; StoreError if there is none (or not yet)."""
         block = shared_memory.attach(name)
         if block.words[0] != _MAGIC:

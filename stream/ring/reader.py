@@ -22,7 +22,7 @@ from livespt.stream.ring.layout import (
     PROBE_S,
     READERS,
     REFUSED,
-    Slots,
+    RingLayout,
 )
 from livespt.stream.types import Frame
 
@@ -225,11 +225,11 @@ class RingReader:
         )
 
 
-def _attach(name: str, wait_s: float) -> Slots:
+def _attach(name: str, wait_s: float) -> RingLayout:
     deadline = time.monotonic() + wait_s
     while True:
         with contextlib.suppress(StoreError):
-            return Slots.attach(name)
+            return RingLayout.attach(name)
         if time.monotonic() >= deadline:
             raise StoreError(f"no ring named {name!r}: is the acquisition running?")
         time.sleep(0.01)

@@ -32,7 +32,7 @@ from livespt.stream.ring.layout import (
     POLL_S,
     PROBE_S,
     READERS,
-    Slots,
+    RingLayout,
 )
 
 MOST = 1 << 53  # frames that anybody can count, also in JSON
@@ -72,7 +72,7 @@ class RingWriter:
         lossless_wait_s: float = 0.05,
     ) -> None:
         self.name = name
-        self._slots = Slots.create(name, slots, shape, dtype)
+        self._slots = RingLayout.create(name, slots, shape, dtype)
         self._words = self._slots.words
         self._wait_s = lossless_wait_s
         self._patience = [lossless_wait_s] * READERS  # what is left of it, for each reader

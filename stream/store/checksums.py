@@ -1,4 +1,4 @@
-"""Sums: what every file of a closed run was, so that `verify` can tell whether it still is.
+"""Checksums: what every file of a closed run was, so that `verify` can tell whether it still is.
 
 They stand in the attributes of the run: of each array the CRC-32 of its `zarr.json` and of its
 chunk files in order, of each other file its own, and one of these attributes themselves. The shards

@@ -1,4 +1,4 @@
-"""The roll: which exposures are stored and which were analyzed; makes the rows of `frames`."""
+"""Frame ledger: which exposures are stored and which were analyzed; makes the rows of `frames`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_EARLY = 1 << 14  # updates stored before their frame: no ring lets a recorde
 MARKED = ("spots", "states", "events")  # tables whose rows follow from the frames analyzed
 
 
-class Mark(NamedTuple):
+class TablePosition(NamedTuple):
     """Where the tables of a run were after some frame, kept with a snapshot of the analyzer."""
 
     number: int  # of the frame
@@ -44,7 +44,7 @@ class Counts(NamedTuple):
         return cls(len(update.spots), update.degraded, update.timings, update.level, update.odd)
 
 
-class Roll:
+class FrameLedger:
     """Stored exposures without a row in `frames` yet, and what is known of those analyzed.
 
     Attributes

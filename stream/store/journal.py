@@ -34,8 +34,8 @@ import numpy as np
 
 from livespt.stream.errors import StoreError
 from livespt.stream.host.atomic_files import (
+    BackgroundSync,
     Durability,
-    Passing,
     data_sync,
     store_error,
     sync,
@@ -112,7 +112,7 @@ class JournalWriter:
                 raise store_error(f"opening {folder}", error) from error
             raise
         passing = durability != "frame"
-        self._passing = Passing("journal-sync", SYNC_S, self._sync) if passing else None
+        self._passing = BackgroundSync("journal-sync", SYNC_S, self._sync) if passing else None
 
     def _hold(self) -> int:
         """Lock the journal for as long as this process lives; the descriptor of the lock."""

@@ -1,4 +1,4 @@
-"""Bounds: what a run may say of itself and what its folder may hold.
+"""Limits: what a run may say of itself and what its folder may hold.
 
 A run comes from elsewhere as easily as a movie does, and its sums only tell that it is as somebody
 wrote it. So nothing in it leads out of it: names of tables and columns are plain words, its files

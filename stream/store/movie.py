@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from livespt.stream.errors import StoreError
 from livespt.stream.host.atomic_files import (
+    BackgroundSync,
     Durability,
-    Passing,
     data_sync,
     store_error,
     sync,
@@ -107,7 +107,7 @@ class MovieWriter:
         except OSError as error:
             raise store_error(f"opening the movie of {path}", error) from error
         passing = durability != "frame"
-        self._passing = Passing("movie-sync", SYNC_S, self._sync) if passing else None
+        self._passing = BackgroundSync("movie-sync", SYNC_S, self._sync) if passing else None
 
     def __len__(self) -> int:
         return self._count

@@ -1,4 +1,4 @@
-"""Taken: the frames that an analyzer has begun, in a file that outlives it.
+"""Started frames: the frames that an analyzer has begun, in a file that outlives it.
 
 Number and level (stream/degradation.py), nine bytes a frame, written before it is analyzed. What an
 analyzer that died had published but not stored yet (the recorder may be behind) is told once more
@@ -21,7 +21,7 @@ TAKEN = np.dtype([("number", "<i8"), ("level", "u1")])
 _ENTRY = struct.Struct("<qB")
 
 
-class Taken:
+class StartedFrames:
     """Appends to the file; a full disk delays what is written and loses nothing else.
 
     Parameters

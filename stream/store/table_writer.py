@@ -19,9 +19,9 @@ from livespt.stream.store.attributes import read_attributes, write_attributes
 from livespt.stream.store.checksums import of_run
 from livespt.stream.store.column_writer import ColumnWriter
 from livespt.stream.store.columns import STATUS, TABLES, TableColumns
-from livespt.stream.store.frame_ledger import MARKED, Counts, Mark, Roll
+from livespt.stream.store.frame_ledger import MARKED, Counts, FrameLedger, TablePosition
 from livespt.stream.store.journal import JournalWriter
-from livespt.stream.store.started_frames import Taken
+from livespt.stream.store.started_frames import StartedFrames
 from livespt.stream.types import Frame, Stop, Update
 
 SEGMENT_BYTES = 16 << 20  # of commits, before a journal segment is moved to columns
@@ -74,7 +74,7 @@ class TableWriter:
     ) -> None:
         self._path = Path(path)
         self._start = read_attributes(self._path).start
-        self._roll = Roll(self._path)
+        self._roll = FrameLedger(self._path)
         self._pending: deque[Update] = deque()  # whose frame is not known to be stored
         self._final: deque[Update] = deque()
         self._notices: deque[tuple[str, int, str]] = deque(maxlen=MAX_NOTICES)
@@ -93,7 +93,7 @@ class TableWriter:
         try:
             if resume:
                 self._reopen()
-            self._taken = Taken(folder / "taken.bin", resume=resume)
+            self._taken = StartedFrames(folder / "taken.bin", resume=resume)
         except OSError as error:
             self._journal.close()
             raise store_error(f"opening {self._path}", error) from error
@@ -153,26 +153,26 @@ class TableWriter:
         """Committed rows of a table."""
         return len(self._tables[table])
 
-    def mark(self) -> Mark:
+    def mark(self) -> TablePosition:
         """Where the tables will be when all updates taken by now are committed."""
         rows = {
             name: len(self._tables[name]) + sum(len(getattr(u, name)) for u in self._pending)
             for name in MARKED
         }
-        return Mark(self._last, rows, self._roll.analyzed + len(self._pending))
+        return TablePosition(self._last, rows, self._roll.analyzed + len(self._pending))
 
-    def reached(self, mark: Mark) -> Mark | None:
+    def reached(self, mark: TablePosition) -> TablePosition | None:
         """The mark with the number of the journal record by which it is true; None: not yet."""
         if self._pending and self._pending[0].number <= mark.number:
             return None
         early = {n: counts[:2] for n, counts in self._roll.early.items() if n <= mark.number}
         return mark._replace(record=self._journal.number, early=early)
 
-    def is_synced(self, mark: Mark) -> bool:
+    def is_synced(self, mark: TablePosition) -> bool:
         """Whether a power cut cannot take what a mark that was reached tells of."""
         return self._journal.synced >= mark.record
 
-    def recall(self, mark: Mark) -> None:
+    def recall(self, mark: TablePosition) -> None:
         """Take in what `frames` does not tell, of the marks of a writer that died."""
         frames = self.rows("frames")
         with_row = (frames["analyzed"] == 1) & (frames["number"] <= mark.number)

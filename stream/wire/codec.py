@@ -1,4 +1,4 @@
-"""Wire: messages as bytes, and how to read them safely from anyone.
+"""Codec: messages as bytes, and how to read them safely from anyone.
 
 A message is ZeroMQ multipart `[topic, JSON header, raw little-endian arrays...]`. Every header
 holds `format`, `run` (id), `epoch` (restarts of the publisher within the run), `seq`, `head`

@@ -1,4 +1,4 @@
-"""History: what a run has published so far, for those who missed it.
+"""Event history: what a run has published so far, for those who missed it.
 
 An event takes 65 bytes. The newest are held in memory; older ones are read from the columns of the
 run store, where there is one, so that memory stays bounded however long a run lasts. Without a

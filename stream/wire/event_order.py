@@ -1,4 +1,4 @@
-"""Sequence: events in order and once each, from messages that come twice, late or not at all."""
+"""Event order: events in order and once each, from messages that come twice, late or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from livespt.stream.errors import WireError
 PENDING = 5000  # events held for the consumer, and events held ahead of a gap
 
 
-class Sequence:
+class EventOrder:
     """What a subscriber holds of the events of a run.
 
     Parameters

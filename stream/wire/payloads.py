@@ -1,4 +1,4 @@
-"""Message: the vocabulary's values as header fields and tables, and back."""
+"""Payloads: the vocabulary's values as header fields and tables, and back."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Misdeeds: what strangers do to a publisher, counted in every heartbeat and told in notices."""
+"""Peer faults: what strangers do to a publisher, counted in every heartbeat and told in notices."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 
-MISDEEDS = {
+PEER_FAULTS = {
     "malformed": "{count} requests or subscriptions so far made no sense",
     "limited": "{count} requests so far were more than one peer may ask at a time",
     "refused": "{address} has no known key and was refused, {count} so far",
@@ -13,7 +13,7 @@ MISDEEDS = {
 }
 
 
-class Told:
+class FaultNotices:
     """What was told: a notice is due whenever a count has doubled, for some try for ever."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Told:
     def due(self, counts: Mapping[str, int], address: str) -> list[tuple[str, str]]:
         """Kind and text of each notice; `address`: of who was refused last."""
         found = []
-        for kind, text in MISDEEDS.items():
+        for kind, text in PEER_FAULTS.items():
             if counts[kind] and counts[kind] >= 2 * self._counts[kind]:
                 self._counts[kind] = counts[kind]
                 found.append((kind, text.format(count=counts[kind], address=address)))

@@ -29,7 +29,7 @@ from livespt.stream.errors import WireError
 from livespt.stream.types import Frame, Start, Stop, Update
 from livespt.stream.wire import codec, keys, payloads
 from livespt.stream.wire.event_history import EventLog, StoredEvents, living
-from livespt.stream.wire.peer_faults import MISDEEDS, Told
+from livespt.stream.wire.peer_faults import PEER_FAULTS, FaultNotices
 from livespt.stream.wire.sockets import admitted, bind, publishing
 
 BEAT_S = 0.1
@@ -89,7 +89,7 @@ class Publisher:
         self._nonsense = self._too_large = 0
         self._asked: Counter[bytes] = Counter()  # requests of each peer in this beat
         self._made: list[list[bytes]] = []  # snapshots, in this beat
-        self._told = Told()
+        self._told = FaultNotices()
         self._refused_at = ""
         self._log = EventLog(events)
         self._seq = dict.fromkeys(codec.TOPICS, 0)
@@ -264,7 +264,7 @@ class Publisher:
         return not self._peers or now >= self._deadline
 
     def _beat(self, beat: int) -> None:
-        counts = {name: getattr(self, name) for name in ("dropped", *MISDEEDS)}
+        counts = {name: getattr(self, name) for name in ("dropped", *PEER_FAULTS)}
         for kind, text in self._told.due(counts, self._refused_at):
             self.status(kind, text)
         with self._lock:

@@ -23,7 +23,7 @@ import zmq
 from livespt.stream.errors import SettingError, WireError
 from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
 from livespt.stream.wire import codec, keys, payloads
-from livespt.stream.wire.event_order import Sequence
+from livespt.stream.wire.event_order import EventOrder
 from livespt.stream.wire.losses import Losses, Lost
 from livespt.stream.wire.payloads import Status
 from livespt.stream.wire.requests import ASK_S, SLOW_S, Requests
@@ -69,7 +69,7 @@ class Subscriber:
     epoch, restarts, malformed, refetched : int
         Publishers before this one; restarts seen; messages that made no sense; events that came
         through the ROUTER.
-    sequence : Sequence
+    sequence : EventOrder
         The events: how many there are so far, gaps found.
     lost : Lost
 
@@ -105,7 +105,7 @@ class Subscriber:
         self._say = say or (lambda text: None)
         self._losses = Losses()
         self._topics = frozenset(topics)
-        self.sequence = Sequence(since or 0, [KINDS.index(name) for name in kinds or KINDS])
+        self.sequence = EventOrder(since or 0, [KINDS.index(name) for name in kinds or KINDS])
         self._updates: deque[Update] = deque(maxlen=256)
         self._images: deque[Frame] = deque(maxlen=1)
         self._statuses: deque[Status] = deque(maxlen=256)

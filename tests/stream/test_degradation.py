@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.stream import pipeline, timing
 from livespt.stream.analyzer import Analyzer
-from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Ladder
+from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Degradation
 from livespt.stream.notices import Notices
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.ring.writer import RingWriter
@@ -46,7 +46,7 @@ CLIMBS = {
 @pytest.mark.parametrize("name", CLIMBS)
 def test_levels_follow_what_waits(name: str) -> None:
     behind, levels = CLIMBS[name]
-    ladder = Ladder()
+    ladder = Degradation()
     assert [ladder(n) for n in behind] == levels
 
 
@@ -137,7 +137,7 @@ def test_every_second_frame_is_looked_at_on_the_last_step() -> None:
         def __iter__(self) -> Iterator[Frame]:
             return map(frame, range(10))
 
-    seen = list(graded(Waiting(), Ladder()))
+    seen = list(graded(Waiting(), Degradation()))
     assert [one.number for one in seen] == list(range(0, 10, DETECT_EVERY))
     assert {one.level for one in seen} == {3}
 
@@ -191,7 +191,7 @@ def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Pat
         filming.start()
         while ring.count < at_once:
             time.sleep(0.001)
-        source = graded(reader, Ladder())
+        source = graded(reader, Degradation())
         stop = pipeline.run(source, analyzer, [Tables(tables)], START, stages)
         filming.join()
         reader.close()

@@ -1,4 +1,4 @@
-"""Relay: an endpoint in front of another, whose connections can be cut as a bad network does it."""
+"""Cut relay: an endpoint in front of another, whose connections are cut as a bad network does."""
 
 from __future__ import annotations
 

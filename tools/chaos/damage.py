@@ -1,4 +1,4 @@
-"""Harm to files: what accidents and malice do to one file of a store, a model or a movie.
+"""Damage to files: what accidents and malice do to one file of a store, a model or a movie.
 
 It knows nothing of how they lie on disk: any file may be flipped, cut, grown, emptied, deleted or
 exchanged for another, and what is JSON may say something else.

@@ -32,7 +32,7 @@ class Wrong(Exception):
     """What was returned is not what was stored."""
 
 
-class Good:
+class SampleFile:
     """A file or folder that can be opened, with all that reads it.
 
     Parameters
@@ -83,7 +83,7 @@ class Good:
             return True
 
 
-def prepare(kind: str, folder: Path) -> list[Good]:
+def prepare(kind: str, folder: Path) -> list[SampleFile]:
     """Make good files of a kind in `folder`."""
     return {"stores": _stores, "models": _models, "tiff": _tiffs, "zarr": _zarrs}[kind](folder)
 
@@ -91,11 +91,11 @@ def prepare(kind: str, folder: Path) -> list[Good]:
 # runs
 
 
-def _stores(folder: Path) -> list[Good]:
+def _stores(folder: Path) -> list[SampleFile]:
     return [_store(folder / "closed.zarr", True), _store(folder / "cut.zarr", False)]
 
 
-def _store(path: Path, closed: bool) -> Good:
+def _store(path: Path, closed: bool) -> SampleFile:
     """A run whose tables take several chunks; closed, or cut short."""
     start = Start("r", "live", "chaos", "yx", (12, 10), "<u2", 0.1, 0.05)
     rng = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def _store(path: Path, closed: bool) -> Good:
         list(verify(path))
 
     readers = [tables_of, frames_of, movie_of, checked]
-    return Good(path, readers, (lambda: list(verify(path))) if closed else None)
+    return SampleFile(path, readers, (lambda: list(verify(path))) if closed else None)
 
 
 def _rows(dtype: np.dtype[np.void], rng: np.random.Generator) -> NDArray[np.void]:
@@ -180,7 +180,7 @@ def _sign_run(path: Path, target: Path) -> bool:
 # models
 
 
-def _models(folder: Path) -> list[Good]:
+def _models(folder: Path) -> list[SampleFile]:
     from livespt.models.runtime.session import shipped
 
     goods = []
@@ -188,13 +188,13 @@ def _models(folder: Path) -> list[Good]:
         path = folder / f"{name}.onnx"
         for suffix in (".onnx", ".json"):
             shutil.copy(shipped(name).with_suffix(suffix), path.with_suffix(suffix))
-        goods.append(Good(path, [_reader(path, name)]))
+        goods.append(SampleFile(path, [_reader(path, name)]))
     return goods
 
 
 def _reader(path: Path, name: str) -> Callable[[bool], object]:
     from livespt.models.localize.localizer import Localizer
-    from livespt.models.motion.follower import Following
+    from livespt.models.motion.follower import TrackFollower
     from livespt.models.motion.segmenter import Segmenter
     from livespt.models.motion.uncoating import Uncoating
     from livespt.models.motion.whole_tracks import WholeReader
@@ -213,7 +213,7 @@ def _reader(path: Path, name: str) -> Callable[[bool], object]:
     def follow(_: bool) -> object:
         kind = Segmenter if name == "segmenter" else Uncoating
         model = kind(path, provider="cpu")
-        following = Following([model.network], model.farthest, 0.1)
+        following = TrackFollower([model.network], model.farthest, 0.1)
         for t in range(3):
             following.push(slots, np.full(3, t), points + t)
         return following.read(slots, np.ones(3, np.int64))
@@ -238,7 +238,7 @@ def _sign_model(path: Path, target: Path) -> bool:
 # movies
 
 
-def _tiffs(folder: Path) -> list[Good]:
+def _tiffs(folder: Path) -> list[SampleFile]:
     import tifffile
 
     stack = _stack()
@@ -253,7 +253,7 @@ def _tiffs(folder: Path) -> list[Good]:
     return [_movie_good(folder / name) for name in written]
 
 
-def _zarrs(folder: Path) -> list[Good]:
+def _zarrs(folder: Path) -> list[SampleFile]:
     import zarr
 
     stack = _stack()
@@ -282,11 +282,11 @@ def _stack() -> NDArray[np.uint16]:
     return np.random.default_rng(0).integers(0, 4000, (5, 24, 20)).astype(np.uint16)
 
 
-def _movie_good(path: Path) -> Good:
+def _movie_good(path: Path) -> SampleFile:
     def read(_: bool) -> None:
         _read_movie(path)
 
-    return Good(path, [read])
+    return SampleFile(path, [read])
 
 
 def _unsigned(path: Path, target: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Published: a run that is made up and published by a process of its own, for others to torment.
+"""Trial publisher: a run that is made up and published by a process of its own.
 
 Frame t has `EVENTS` events, from number `EVENTS * t` on, which depend on their number alone. So
 whoever follows the run can be judged by the bytes that it must have received, and a publisher that

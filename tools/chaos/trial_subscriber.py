@@ -1,4 +1,4 @@
-"""Follower: a subscriber in a process of its own, which keeps every event as the bytes it got.
+"""Trial subscriber: a process of its own, which keeps every event as the bytes it got.
 
 It writes each event to a file, and, started again, goes on behind the last whole one there, as a
 program would that stores what it has seen. What it must have at the end is known (`made_up`).

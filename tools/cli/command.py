@@ -157,7 +157,7 @@ def _keep_json(ctx: click.Context, param: click.Parameter, path: Path | None) ->
     ctx.meta["livespt.json"] = path
 
 
-class Kept(io.StringIO):
+class RecordedOutput(io.StringIO):
     """Standard output that keeps its lines where `--json` wants them."""
 
     def __init__(self) -> None:

@@ -11,7 +11,16 @@ from typing import Any
 import click
 
 from livespt.stream.wire.codec import ENDPOINT
-from livespt.tools.cli.command import FINITE, PATH, POSITIVE, SEED, Command, Finite, Kept, report
+from livespt.tools.cli.command import (
+    FINITE,
+    PATH,
+    POSITIVE,
+    SEED,
+    Command,
+    Finite,
+    RecordedOutput,
+    report,
+)
 from livespt.tools.cli.options import DURABILITY, KEY, analysis_options, options
 
 
@@ -113,7 +122,7 @@ def listen(
     """Print events as JSON lines, complete from --since on."""
     from livespt.tools.listen import listen
 
-    kept = Kept()
+    kept = RecordedOutput()
     told = partial(click.echo, err=True) if sys.stderr.isatty() else lambda text: None
     listen(target, kinds=kinds, since=since, wait_s=wait_s, key=key, out=kept, say=told)
     report([json.loads(line) for line in kept.lines], lines=())

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.fingerprint import fingerprint
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.models.fingerprint.classifier_graph import save
 from livespt.models.fingerprint.definitions import NAMES
 from livespt.models.fingerprint.fingerprint import Units
@@ -224,7 +224,7 @@ def cost(seed: int, rounds: int = 30) -> list[dict[str, Any]]:
     return rows
 
 
-def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> Task:
+def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> TrackClassifier:
     """A network with arbitrary weights, which has the cost of any other."""
     label = np.arange(len(features)) % 2
     samples = Samples(features, label, np.arange(len(features)), ("a", "b"))
@@ -236,7 +236,7 @@ def _any_task(features: NDArray[np.float32], seed: int, ndim: int) -> Task:
         own |= {"prior": {"a": 0.5, "b": 0.5}, "abstain_below": 0.5, "segmenter": ""}
         units = Units(ndim, 1.0, DT_S)._asdict()
         write_card(path, task="classifier", seed=seed, units=units, **own)
-        return Task(path, provider="cpu")
+        return TrackClassifier(path, provider="cpu")
 
 
 def describe_real(

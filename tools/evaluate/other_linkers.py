@@ -1,4 +1,4 @@
-"""Other linkers, for comparison on the same points.
+"""Other linkers: for comparison on the same points.
 
 They are trackpy (Crocker-Grier), laptrack (Jaqaman et al., Nat. Methods 5, 695 (2008), as in
 TrackMate) and btrack (Kalman filters and a Bayesian belief matrix, followed by its optimizer over

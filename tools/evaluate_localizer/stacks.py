@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize.stack_localizer import VolumeLocalizer
+from livespt.models.localize.stack_localizer import StackLocalizer
 from livespt.models.optics import spots as optics, stacks as optics3d
 from livespt.tools.score.movie import nearest_first
 
@@ -69,7 +69,7 @@ def evaluate(model: str | Path, *, stacks: int = 20, provider: str = "cpu") -> d
     the bound. `claimed_z` and `claimed_yx` are the reported precision divided by the error. Errors
     are in planes and pixels.
     """
-    localizer = VolumeLocalizer(model, provider=provider)
+    localizer = StackLocalizer(model, provider=provider)
     rows = [
         {"case": name} | _case(localizer, k, case, stacks)
         for k, (name, case) in enumerate(CASES.items())
@@ -115,7 +115,7 @@ def matched(truth: Floats, found: Floats, sigma_z: float) -> tuple[NDArray[Any],
     return both[:, 0], both[:, 1]
 
 
-def _case(localizer: VolumeLocalizer, number: int, case: StackCase, stacks: int) -> dict[str, Any]:
+def _case(localizer: StackLocalizer, number: int, case: StackCase, stacks: int) -> dict[str, Any]:
     hits, missed, false = 0, 0, 0
     errors, claims, bounds = [], [], []
     for k in range(stacks):
@@ -184,7 +184,7 @@ def _alone(points: Floats) -> NDArray[np.bool_]:
     return np.asarray(near.sum(axis=1) == 1)
 
 
-def _speed(localizer: VolumeLocalizer) -> float:
+def _speed(localizer: StackLocalizer) -> float:
     """CPU milliseconds for a stack of 16 x 256 x 256 with 48 particles (median of 5)."""
     image = np.tile(stack(np.random.default_rng(SEED), StackCase(snr=10))[0], (1, 2, 2))
     localizer.warm_up(image.shape)

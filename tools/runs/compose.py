@@ -20,7 +20,7 @@ from livespt.tools.runs.provenance import hardware, identity, opened, original, 
 if TYPE_CHECKING:
     from livespt.models.infer import Infer
     from livespt.models.localize.localizer import Localizer
-    from livespt.models.localize.stack_localizer import VolumeLocalizer
+    from livespt.models.localize.stack_localizer import StackLocalizer
     from livespt.models.motion.whole_tracks import WholeReader
 
 
@@ -113,20 +113,20 @@ def warm_up(infer: Infer, settings: Settings) -> None:
 
 def load_localizer(
     options: Options, origin: Start | None = None, *, stack: bool = False
-) -> Localizer | VolumeLocalizer:
+) -> Localizer | StackLocalizer:
     """Open the localizer of the options, of the replayed run, or the shipped one, in this order."""
     from livespt.models.localize.localizer import Localizer
-    from livespt.models.localize.stack_localizer import VolumeLocalizer
+    from livespt.models.localize.stack_localizer import StackLocalizer
     from livespt.models.runtime.session import shipped
 
     path = options.localizer or original("localizer", origin) or shipped("fast")
-    kind = VolumeLocalizer if stack else Localizer
+    kind = StackLocalizer if stack else Localizer
     return kind(path, provider=options.provider, threads=options.threads)
 
 
 def load_infer(options: Options, origin: Start | None = None) -> Infer:
     """Open segmenter and uncoating classifier in the same way, and a user's classifier, if any."""
-    from livespt.models.fingerprint.classifier import Task
+    from livespt.models.fingerprint.classifier import TrackClassifier
     from livespt.models.infer import Infer
     from livespt.models.motion.segmenter import Segmenter
     from livespt.models.motion.uncoating import Uncoating
@@ -136,7 +136,7 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
     uncoating = options.uncoating or original("uncoating", origin) or shipped("uncoating")
     classifier = options.classifier or original("classifier", origin)
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
-    task = Task(classifier, **how) if classifier else None
+    task = TrackClassifier(classifier, **how) if classifier else None
     return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how), task)
 
 

@@ -13,7 +13,7 @@ from livespt.stream import pipeline
 from livespt.stream.errors import InputError
 from livespt.stream.host.crash_log import crash_log, remove_empty_logs
 from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
-from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.sources import recalled
 from livespt.stream.store.attributes import Attributes, read_attributes
 from livespt.stream.store.columns import TABLES
@@ -83,14 +83,14 @@ def resume(
     chain = recomposed(start, say)
     writer = RunWriter(run, start, movie=has_movie, resume=True)
     try:
-        recall = Recall(run, chain.analyzer, writer.tables)
+        recall = Reanalysis(run, chain.analyzer, writer.tables)
         if recall.refused:
             say(f"note: {recall.refused}")
         if source is None and recall.newest > max(writer.last, recall.mark):
             lost = f"frames {writer.last + 1} to {recall.newest} were analyzed but not stored"
             say(f"note: {lost}: '{run}' ends with what it has")
             return _report(run, writer.close(Stop(start.run, "failed", lost)), 0)
-        rest = Rest(open_run(run), writer, recall, source)
+        rest = UnfinishedRun(open_run(run), writer, recall, source)
         checkpoints = Checkpoints(run, chain.analyzer, writer.tables, checkpoint_s)
     except BaseException:
         writer.leave()
@@ -153,7 +153,7 @@ def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:
     )
 
 
-class Rest:
+class UnfinishedRun:
     """The rest of an interrupted run: source of the missing frames, and sink that stores them.
 
     Parameters
@@ -162,7 +162,7 @@ class Rest:
         The interrupted run.
     writer : RunWriter
         Its writer, opened with `resume`.
-    recall : Recall
+    recall : Reanalysis
     source : Movie or None
         Movie that the run replays; None if the run holds all frames.
 
@@ -173,7 +173,7 @@ class Rest:
     """
 
     def __init__(
-        self, run: RunReader, writer: RunWriter, recall: Recall, source: Movie | None
+        self, run: RunReader, writer: RunWriter, recall: Reanalysis, source: Movie | None
     ) -> None:
         self._run, self._writer, self._recall, self._source = run, writer, recall, source
         if source is not None:

@@ -12,10 +12,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from livespt.stream import pipeline
-from livespt.stream.degradation import Ladder
+from livespt.stream.degradation import Degradation
 from livespt.stream.errors import WireError
 from livespt.stream.recovery.checkpoints import Checkpoints
-from livespt.stream.recovery.reanalysis import Recall
+from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.sinks import Published, StoredTables
 from livespt.stream.sources import graded, handed_over, recalled
@@ -35,7 +35,7 @@ ORDERS_S = 0.25  # interval between checks for messages
 PORT_S = 60.0  # for the system to give back the port of a process that died
 
 
-class Ending:
+class Orders:
     """Messages from capture to the analyzer: notices, and how the run ends."""
 
     def __init__(self, pipe: Connection, tell: Callable[[str, int, str], None]) -> None:
@@ -86,7 +86,9 @@ def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
         tables.status("durability", -1, live.durability)
     with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
         pipe.send("ready")
-        _loop(pipe, live, chain, publisher, tables, reader, handed_over(graded(reader, Ladder())))
+        _loop(
+            pipe, live, chain, publisher, tables, reader, handed_over(graded(reader, Degradation()))
+        )
 
 
 def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
@@ -96,7 +98,7 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
     try:
         publisher = _publisher(live, start, restarts)
         chain = recomposed(start, lambda text: None)
-        recall = Recall(live.out, chain.analyzer, tables)
+        recall = Reanalysis(live.out, chain.analyzer, tables)
     except BaseException:
         tables.leave()
         raise
@@ -116,13 +118,13 @@ def _loop(
     tables: TableWriter,
     reader: RingReader,
     frames: Iterator[Frame],
-    recall: Recall | None = None,
+    recall: Reanalysis | None = None,
 ) -> None:
     def tell(kind: str, t: int, text: str) -> None:
         publisher.status(kind, text)
         tables.status(kind, t, text)
 
-    ending = Ending(pipe, tell)
+    ending = Orders(pipe, tell)
     frames = tables.taking(ending.until(frames))
     if recall is not None:
         frames = recalled(chain.stages, recall, frames)
@@ -148,7 +150,7 @@ def _publisher(live: LiveOrders, start: Start, restarts: int) -> Publisher:
             time.sleep(0.05)
 
 
-def _follow(out: Path, start: Start, recall: Recall, reader: RingReader) -> Iterator[Frame]:
+def _follow(out: Path, start: Start, recall: Reanalysis, reader: RingReader) -> Iterator[Frame]:
     """Yield recorded frames as long as the backlog shrinks, then live frames from the ring."""
     movie = MovieReader(out, start)
     at, last, behind = 0, -1, None
@@ -166,11 +168,11 @@ def _follow(out: Path, start: Start, recall: Recall, reader: RingReader) -> Iter
     yield from handed_over(_ring(recall, reader))
 
 
-def _ring(recall: Recall, reader: RingReader) -> Iterator[Frame]:
+def _ring(recall: Reanalysis, reader: RingReader) -> Iterator[Frame]:
     """Yield frames of a ring: first those that the last analyzer had started, then as usual."""
     for frame in reader:
         if recall.wanted(frame.number):
             yield recall.graded(frame)
         if not recall.knows(frame.number):
             break
-    yield from graded(reader, Ladder())
+    yield from graded(reader, Degradation())

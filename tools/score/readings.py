@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.motion.follower import Following, Network
+from livespt.models.motion.follower import Network, TrackFollower
 from livespt.models.simulate.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def as_known(
     answers = {lag: np.empty((offset[-1], network.outputs), np.float32) for lag in lags}
     order = np.argsort(count, kind="stable")
     for group in (order[k : k + TOGETHER] for k in range(0, len(order), TOGETHER)):
-        following = Following([network], max(lags), pixel_size_um, capacity=TOGETHER)
+        following = TrackFollower([network], max(lags), pixel_size_um, capacity=TOGETHER)
         slots = np.arange(len(group), dtype=np.int32)
         for t in range(int(count[group[-1]])):
             alive = count[group] > t

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.motion.calibration import ece, reliability
-from livespt.models.motion.follower import Following
+from livespt.models.motion.follower import TrackFollower
 from livespt.models.motion.segmenter import Segmenter
 from livespt.models.motion.whole_tracks import WholeReader
 from livespt.models.runtime.card import read_card
@@ -236,7 +236,7 @@ def changes(
 
 def cost(follower: Segmenter, n: int, frames: int = 60) -> dict[str, Any]:
     """Milliseconds for a frame with `n` tracks: a provisional and a settled state of each."""
-    following = Following([follower.network], follower.lag, 0.1)
+    following = TrackFollower([follower.network], follower.lag, 0.1)
     rng = np.random.default_rng(0)
     slots = np.arange(n, dtype=np.int32)
     ages = np.full(n, follower.lag)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.stream.errors import SettingError
 from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
@@ -84,7 +84,7 @@ def analyze_table(
     if classifier is not None and (offline or lag is not None):
         raise SettingError("--classifier needs settled states: leave out --lag and --offline")
     check_out(out, overwrite=overwrite)
-    task = Task(classifier, provider="cpu") if classifier is not None else None
+    task = TrackClassifier(classifier, provider="cpu") if classifier is not None else None
     adds = ADDED if task is None else (*ADDED, *task_columns(task))
     needed = ("frame", "particle", "y", "x", *(("intensity",) if read_intensity else ()))
     table = read_table(src, needed, optional=("z",), adds=adds)

@@ -18,7 +18,7 @@ from livespt.stream.types import MOTIONS
 from livespt.tools.tables.export import UNSURE
 
 if TYPE_CHECKING:
-    from livespt.models.fingerprint.classifier import Task
+    from livespt.models.fingerprint.classifier import TrackClassifier
 
 
 Ints = NDArray[np.int64]
@@ -77,12 +77,12 @@ def describe(
     return Described(fingerprint.of_tracks(*told), size, size, order[offset[1:] - 1], of)
 
 
-def task_columns(task: Task) -> tuple[str, ...]:
+def task_columns(task: TrackClassifier) -> tuple[str, ...]:
     """Names of the columns of `answers`."""
     return (*(f"p_{name}" for name in task.classes), "task")
 
 
-def answers(task: Task, described: Described) -> dict[str, NDArray[Any]]:
+def answers(task: TrackClassifier, described: Described) -> dict[str, NDArray[Any]]:
     """Columns predicted by `task`, one value per table row: p_CLASS of each class, and `task`."""
     probability = task(described.features, described.size)
     name = np.array([*task.classes, UNSURE])[task.decide(probability)]  # -1: the last

@@ -160,7 +160,7 @@ def _shares(samples: Samples) -> list[float]:
 
 def _provenance(tracks: Path, labels: Path | None, label: str, folds: int) -> dict[str, Any]:
     return {
-        "recipe": "tools/train/classifier.py",
+        "recipe": "livespt train classifier",
         "tracks": tracks.name,
         "sha256_of_tracks": hashlib.sha256(tracks.read_bytes()).hexdigest(),
         "labels": labels.name if labels else f"column {label}",

@@ -128,8 +128,8 @@ def publish(
             training=facts,
             metrics=metrics,
             provenance={
-                "recipe": "tools/train/segmenter.py",
-                "data": "models/simulate/tracks.py: simulated tracks",
+                "recipe": "livespt train segmenter",
+                "data": "simulated tracks",
                 "judge": f"livespt evaluate segmenter, {judged} tracks of each set",
             },
             **own,

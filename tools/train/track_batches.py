@@ -15,6 +15,7 @@ from livespt.models.simulate.tracks import Tracks
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 POOL = 1536  # tracks made at a time; each is learned from once
 BATCHES = 24  # of a pool, tracks of similar length together, as many points in each
 KNOWN = 0.5  # share of tracks whose pixel size is told

@@ -230,7 +230,7 @@ def publish(
     save(net, out)
     use: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
     metrics: dict[str, Any] = {}
-    data = "models/simulate/tracks.py: simulated virus entry"
+    data = "simulated virus entry"
 
     def card() -> None:
         write_card(
@@ -241,7 +241,7 @@ def publish(
             training=facts,
             metrics=metrics,
             provenance={
-                "recipe": "tools/train/uncoating.py",
+                "recipe": "livespt train uncoating",
                 "data": data if own is None else f"{data}; labelled tracks of a user's own",
                 "judge": f"livespt evaluate uncoating, {judged} tracks of each set",
             },

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.fingerprint.classifier import UNSURE, Task
+from livespt.models.fingerprint.classifier import UNSURE, TrackClassifier
 from livespt.models.fingerprint.classifier_graph import (
     Layer,
     Scaling,
@@ -70,11 +70,11 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def task(path: Path) -> Task:
-    return Task(path, provider="cpu")
+def task(path: Path) -> TrackClassifier:
+    return TrackClassifier(path, provider="cpu")
 
 
-def test_the_file_computes_what_was_learned(task: Task) -> None:
+def test_the_file_computes_what_was_learned(task: TrackClassifier) -> None:
     given = features(40, 3)
     given[0] *= 1e20  # absurd, and still an answer
     given[1] = 0
@@ -86,7 +86,7 @@ def test_the_file_computes_what_was_learned(task: Task) -> None:
     np.testing.assert_allclose(answer, expected, atol=2e-5)
 
 
-def test_a_row_does_not_depend_on_its_company(task: Task) -> None:
+def test_a_row_does_not_depend_on_its_company(task: TrackClassifier) -> None:
     given = features(300, 4)  # more than a batch
     together = task(given)
     alone = np.concatenate([task(given[i : i + 1]) for i in range(len(given))])
@@ -95,7 +95,7 @@ def test_a_row_does_not_depend_on_its_company(task: Task) -> None:
     assert task(given[:0]).shape == (0, 3)
 
 
-def test_what_cannot_be_told_gets_the_shares_of_training(task: Task) -> None:
+def test_what_cannot_be_told_gets_the_shares_of_training(task: TrackClassifier) -> None:
     given = features(4)
     given[1, 5], given[2, 9] = np.nan, np.inf
     answer = task(given, np.array([5, 30, 30, 4]))
@@ -105,7 +105,7 @@ def test_what_cannot_be_told_gets_the_shares_of_training(task: Task) -> None:
     assert task.decide(answer)[1:].tolist() == [UNSURE] * 3
 
 
-def test_it_says_what_it_is(task: Task) -> None:
+def test_it_says_what_it_is(task: TrackClassifier) -> None:
     assert task.classes == ("early", "late", "other") and task.classes[task.positive] == "late"
     assert (task.window, task.shortest, task.abstain_below) == (30, 5, 0.6)
     sure = np.array([[0.61, 0.3, 0.09], [0.5, 0.41, 0.09]], np.float32)
@@ -125,7 +125,7 @@ MISUSED: dict[str, tuple[Any, type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("name", MISUSED)
-def test_misuse_is_refused(name: str, task: Task) -> None:
+def test_misuse_is_refused(name: str, task: TrackClassifier) -> None:
     call, error, words = MISUSED[name]
     with pytest.raises(error, match=words):
         call(task)
@@ -147,4 +147,4 @@ def test_a_card_that_does_not_fit_is_refused(name: str, path: Path) -> None:
     card = json.loads(path.with_suffix(".json").read_text()) | changes
     path.with_suffix(".json").write_text(json.dumps(card))
     with pytest.raises(ModelError, match=words):
-        Task(path, provider="cpu")
+        TrackClassifier(path, provider="cpu")

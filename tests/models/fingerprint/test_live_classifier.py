@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.models.fingerprint import classifier_graph, fingerprint
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.models.fingerprint.definitions import COUNT
 from livespt.models.fingerprint.fingerprint import Units
-from livespt.models.fingerprint.live_classifier import Rolling
+from livespt.models.fingerprint.live_classifier import WindowClassifier
 from livespt.models.infer import Infer
 from livespt.models.motion.segmenter import Segmenter
 from livespt.models.motion.uncoating import Uncoating
@@ -42,14 +42,14 @@ def segmenter(networks: Path) -> Segmenter:
     return Segmenter(networks / "segmenter.onnx", provider="cpu")
 
 
-def a_task(folder: Path, made_with: Segmenter, **changes: Any) -> Task:
+def a_task(folder: Path, made_with: Segmenter, **changes: Any) -> TrackClassifier:
     """A classifier of random weights."""
     rng = np.random.default_rng(0)
     by = classifier_graph.fit_scaling(rng.normal(size=(100, COUNT)).astype(np.float32))
     layers = [(rng.normal(size=(COUNT, 2)), np.zeros(2))]
     path = classifier_graph.save(folder / "mine.onnx", by, layers, 2.0)
     write_card(path, task="classifier", seed=0, **card(made_with, **changes))
-    return Task(path, provider="cpu")
+    return TrackClassifier(path, provider="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_fingerprints_are_those_of_the_finished_track() -> None:
     units, points, n = Units(2, 0.1, 0.05), walks(5), 5
     states = np.random.default_rng(1).dirichlet(np.ones(4), (LENGTH, n)).astype(np.float32)
     frames = np.arange(LENGTH) + np.cumsum(np.arange(LENGTH) % 7 == 3)  # with gaps
-    memory, slots = Rolling(WINDOW, units, capacity=1), np.array([4, 9, 0, 2, 7], np.int32)
+    memory, slots = WindowClassifier(WINDOW, units, capacity=1), np.array([4, 9, 0, 2, 7], np.int32)
     seen = []
     for t in range(LENGTH):
         told, held = memory.push(slots, np.full(n, frames[t]), points[t], states[t])

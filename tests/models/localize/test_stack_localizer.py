@@ -13,7 +13,7 @@ import tifffile
 
 from livespt.acquisition.microscope.hook import Put
 from livespt.acquisition.microscope.microscope import Acquired
-from livespt.models.localize.stack_localizer import VolumeLocalizer
+from livespt.models.localize.stack_localizer import StackLocalizer
 from livespt.models.optics import spots as optics, stacks
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, SettingError
@@ -33,8 +33,8 @@ PHOTONS = float(optics.photons_for_snr(10, 100, 1.3))
 
 
 @pytest.fixture(scope="module")
-def volumes() -> VolumeLocalizer:
-    localizer = VolumeLocalizer(shipped("spots"), provider="cpu")
+def volumes() -> StackLocalizer:
+    localizer = StackLocalizer(shipped("spots"), provider="cpu")
     localizer.warm_up(SHAPE)
     return localizer
 
@@ -52,7 +52,7 @@ def places(spots: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("depth", [math.inf, 2.0], ids=["light sheet", "wide field"])
 def test_particles_are_where_they_are_as_surely_as_claimed(
-    volumes: VolumeLocalizer, depth: float
+    volumes: StackLocalizer, depth: float
 ) -> None:
     case = StackCase(snr=8, n=14, apart_px=16, planes=12, depth=depth, spread=0.3)
     error, claim, bound, missed = [], [], [], 0
@@ -80,7 +80,7 @@ def test_particles_are_where_they_are_as_surely_as_claimed(
     assert (offset < 0.4 * np.sqrt(square[0])).all()
 
 
-def test_rows_are_complete_and_in_order(volumes: VolumeLocalizer) -> None:
+def test_rows_are_complete_and_in_order(volumes: StackLocalizer) -> None:
     image = image_of((4.0, 40.0, 20.0), (3.0, 12.0, 50.0), (5.0, 12.4, 10.0))
     spots = volumes(image)
     assert spots.dtype == SPOT and len(spots) == 3 and (spots["track"] == -1).all()
@@ -90,13 +90,13 @@ def test_rows_are_complete_and_in_order(volumes: VolumeLocalizer) -> None:
     np.testing.assert_allclose(spots["sigma"], 1.3, atol=0.12)
     assert np.isnan(spots["variance"]).all() and (spots["score"] > 0.5).all()
     assert spots.tobytes() == volumes(image).tobytes()
-    other = VolumeLocalizer(volumes.localizer, significance=6.0)
+    other = StackLocalizer(volumes.localizer, significance=6.0)
     assert spots.tobytes() == other(np.asfortranarray(image.astype(">u2"))).tobytes()
 
 
 @pytest.mark.parametrize("apart", [4.0, 6.0])
 def test_of_two_particles_above_each_other_both_are_found(
-    volumes: VolumeLocalizer, apart: float
+    volumes: StackLocalizer, apart: float
 ) -> None:
     low, high = (10 - apart / 2, 32.2, 30.7), (10 + apart / 2, 32.5, 30.4)
     others = [(8.0, 10.0, 10.0), (12.0, 50.0, 10.0), (9.0, 50.0, 50.0), (10.0, 10.0, 50.0)]
@@ -107,16 +107,14 @@ def test_of_two_particles_above_each_other_both_are_found(
 
 
 @pytest.mark.parametrize("z", [0.0, 0.4, 7.6, 8.0])
-def test_particles_in_the_first_and_last_plane_are_found(
-    volumes: VolumeLocalizer, z: float
-) -> None:
+def test_particles_in_the_first_and_last_plane_are_found(volumes: StackLocalizer, z: float) -> None:
     spots = volumes(image_of((z, 30.2, 20.7), (4.0, 50.0, 50.0)))
     spot = spots[np.hypot(spots["y"] - 30.2, spots["x"] - 20.7) < 1]
     assert len(spots) == 2 and len(spot) == 1
     assert abs(spot["z"][0] - z) < 5 * spot["dz"][0] < 0.8
 
 
-def test_planes_and_voxels_that_are_no_numbers_are_not_seen(volumes: VolumeLocalizer) -> None:
+def test_planes_and_voxels_that_are_no_numbers_are_not_seen(volumes: StackLocalizer) -> None:
     image = image_of(ONE).astype(np.float32)
     for hole in (np.s_[4], np.s_[:3], np.s_[4, 29:32, 18:24]):
         holed = image.copy()
@@ -127,7 +125,7 @@ def test_planes_and_voxels_that_are_no_numbers_are_not_seen(volumes: VolumeLocal
     assert len(volumes(image + (40 * np.arange(9, dtype=np.float32))[:, None, None])) == 1
 
 
-def test_hot_pixels_and_cosmic_rays_are_no_particles(volumes: VolumeLocalizer) -> None:
+def test_hot_pixels_and_cosmic_rays_are_no_particles(volumes: StackLocalizer) -> None:
     image = image_of(ONE, (3.0, 50.0, 50.0))
     image[:, 20, 40] = 2000
     image[:, 10:12, 10] = 1500
@@ -138,7 +136,7 @@ def test_hot_pixels_and_cosmic_rays_are_no_particles(volumes: VolumeLocalizer) -
     assert (spots["dz"] < 0.1).all()  # and they leave the noise of others alone
 
 
-def test_one_plane_is_a_frame_and_has_no_z(volumes: VolumeLocalizer) -> None:
+def test_one_plane_is_a_frame_and_has_no_z(volumes: StackLocalizer) -> None:
     image = image_of((0.0, 30.2, 20.7))[:1]
     assert volumes(image).tobytes() == volumes.localizer(image[0]).tobytes()
     assert len(volumes(image)) == 1 and np.isnan(volumes(image)["dz"]).all()
@@ -157,7 +155,7 @@ QUIET = {
 
 
 @pytest.mark.parametrize("case", QUIET)
-def test_stacks_without_anything_give_nothing(volumes: VolumeLocalizer, case: str) -> None:
+def test_stacks_without_anything_give_nothing(volumes: StackLocalizer, case: str) -> None:
     assert len(volumes(QUIET[case])) == 0
 
 
@@ -171,11 +169,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_is_no_stack_is_refused(volumes: VolumeLocalizer, words: str) -> None:
+def test_what_is_no_stack_is_refused(volumes: StackLocalizer, words: str) -> None:
     with pytest.raises(InputError, match=words):
         volumes(REFUSED[words])
     with pytest.raises(SettingError, match="above 0"):
-        VolumeLocalizer(volumes.localizer, significance=0)
+        StackLocalizer(volumes.localizer, significance=0)
 
 
 def walk(steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from livespt.models.motion import features, intensity_features
 from livespt.models.motion.features import of_tracks
-from livespt.models.motion.follower import Following, Network
+from livespt.models.motion.follower import Network, TrackFollower
 from livespt.models.networks import motion_graph
 from livespt.models.networks.motion import Follow
 from livespt.models.runtime.card import write_card
@@ -42,7 +42,7 @@ def walks(n: int, seed: int = 0) -> Floats:
 
 
 def follow(
-    following: Following, slots: Sequence[int], points: Floats, intensity: Floats | None = None
+    following: TrackFollower, slots: Sequence[int], points: Floats, intensity: Floats | None = None
 ) -> NDArray[np.float32]:
     """Readings (LENGTH, n, 1 + len(AGES), 5): of each point at once, and of those before it."""
     at = np.array(slots, np.int32)
@@ -57,7 +57,7 @@ def follow(
 
 
 def test_readings_are_probabilities(pair: list[Network]) -> None:
-    told = follow(Following(pair, LAG), range(30), walks(30))
+    told = follow(TrackFollower(pair, LAG), range(30), walks(30))
     assert told.shape == (LENGTH, 30, 1 + len(AGES), 5) and told.dtype == np.float32
     np.testing.assert_allclose(told[..., :4].sum(-1), 1, atol=1e-6)
     assert told.min() >= 0 and told.max() <= 1
@@ -79,7 +79,7 @@ def test_point_by_point_is_what_torch_says_of_whole_tracks(
     intensity = np.exp(np.random.default_rng(4).normal(size=(LENGTH, 3)))  # told to every network
     network = Network(open_session(path, "cpu"))
     assert network.reads_intensity == light
-    seen = follow(Following([network], LAG, 0.1), [2, 0, 1], points, intensity)
+    seen = follow(TrackFollower([network], LAG, 0.1), [2, 0, 1], points, intensity)
     offset, frame = LENGTH * np.arange(4), np.tile(2 * np.arange(LENGTH), 3)
     told = of_tracks(offset, frame, points.swapaxes(0, 1).reshape(-1, 3), np.full(3, 0.1))
     if light:
@@ -96,28 +96,28 @@ def test_point_by_point_is_what_torch_says_of_whole_tracks(
 
 
 def test_the_newest_point_asked_for_again_is_the_same(pair: list[Network]) -> None:
-    told = follow(Following(pair, LAG), range(5), walks(5))
+    told = follow(TrackFollower(pair, LAG), range(5), walks(5))
     np.testing.assert_allclose(told[:, :, 0], told[:, :, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [2, 15, 16, 17, 100, 256, 257, 300])
 def test_not_one_bit_depends_on_how_many_others_are_alive(pair: list[Network], n: int) -> None:
     mine = walks(1, seed=7)
-    alone = follow(Following(pair, LAG), [0], mine)[:, 0]
+    alone = follow(TrackFollower(pair, LAG), [0], mine)[:, 0]
     points = walks(n, seed=n)
     for place in sorted({0, n // 2, n - 1}):
         points[:, place] = mine[:, 0]
-    together = follow(Following(pair, LAG), range(n), points)
+    together = follow(TrackFollower(pair, LAG), range(n), points)
     for place in sorted({0, n // 2, n - 1}):
         assert np.array_equal(together[:, place], alone)
 
 
 def test_not_one_bit_depends_on_the_slots_or_on_their_order(pair: list[Network]) -> None:
     points = walks(40)
-    plain = follow(Following(pair, LAG), range(40), points)
+    plain = follow(TrackFollower(pair, LAG), range(40), points)
     rng = np.random.default_rng(1)
     slots = rng.permutation(700)[:40]  # also grows beyond the room there was
-    small = Following(pair, LAG, capacity=1)
+    small = TrackFollower(pair, LAG, capacity=1)
     seen = np.zeros_like(plain)
     for t in range(LENGTH):
         order = rng.permutation(40)
@@ -133,8 +133,8 @@ def test_not_one_bit_depends_on_the_slots_or_on_their_order(pair: list[Network])
 def test_not_one_bit_depends_on_when_the_others_are_seen(pair: list[Network]) -> None:
     """Each track is pushed at frames of its own; different ages are asked for together."""
     points, rng = walks(20), np.random.default_rng(2)
-    plain = follow(Following(pair, LAG), range(20), points)
-    following, count = Following(pair, LAG), np.zeros(20, np.int64)
+    plain = follow(TrackFollower(pair, LAG), range(20), points)
+    following, count = TrackFollower(pair, LAG), np.zeros(20, np.int64)
     while (count < LENGTH).any():
         at = np.flatnonzero((rng.random(20) < 0.6) & (count < LENGTH))
         slots = at.astype(np.int32)
@@ -148,7 +148,7 @@ def test_not_one_bit_depends_on_when_the_others_are_seen(pair: list[Network]) ->
 
 def test_how_far_one_may_look_back_changes_no_answer(pair: list[Network]) -> None:
     points, slots = walks(3), np.arange(3, dtype=np.int32)
-    near, far = Following(pair, 3), Following(pair, 30)
+    near, far = TrackFollower(pair, 3), TrackFollower(pair, 30)
     for t in range(LENGTH):
         now = [some.push(slots, np.full(3, t), points[t]) for some in (near, far)]
         then = [some.read(slots, np.full(3, min(t, 3))) for some in (near, far)]
@@ -157,15 +157,15 @@ def test_how_far_one_may_look_back_changes_no_answer(pair: list[Network]) -> Non
 
 def test_one_network_answers_the_same_without_the_other(pair: list[Network]) -> None:
     points = walks(4)
-    both = follow(Following(pair, LAG), range(4), points)
+    both = follow(TrackFollower(pair, LAG), range(4), points)
     for net, columns in zip(pair, (slice(4), slice(4, 5)), strict=True):
-        alone = follow(Following([net], LAG), range(4), points)
+        alone = follow(TrackFollower([net], LAG), range(4), points)
         assert np.array_equal(alone, both[..., columns])
 
 
 def test_a_cleared_slot_is_as_new(pair: list[Network]) -> None:
-    fresh = follow(Following(pair, LAG), [0, 1], walks(2, seed=5))
-    following = Following(pair, LAG)
+    fresh = follow(TrackFollower(pair, LAG), [0, 1], walks(2, seed=5))
+    following = TrackFollower(pair, LAG)
     follow(following, [4, 9, 2], walks(3, seed=4))
     gone = walks(1, seed=3)
     gone[-3:] = np.nan
@@ -177,10 +177,10 @@ def test_a_cleared_slot_is_as_new(pair: list[Network]) -> None:
 
 def test_the_pixel_size_is_used_and_none_is_unknown(pair: list[Network]) -> None:
     points = walks(2)
-    unknown, also = (follow(Following(pair, LAG, um), [0, 1], points) for um in (None, 0.0))
-    known = follow(Following(pair, LAG, 0.1), [0, 1], points)
+    unknown, also = (follow(TrackFollower(pair, LAG, um), [0, 1], points) for um in (None, 0.0))
+    known = follow(TrackFollower(pair, LAG, 0.1), [0, 1], points)
     assert np.array_equal(unknown, also) and np.abs(known - unknown).max() > 1e-3
-    finer = follow(Following(pair, LAG, 0.05), [0, 1], 2 * points)
+    finer = follow(TrackFollower(pair, LAG, 0.05), [0, 1], 2 * points)
     np.testing.assert_allclose(finer, known, atol=1e-2)  # the same lengths in um
 
 
@@ -202,7 +202,7 @@ def test_a_place_that_is_none_says_nothing(pair: list[Network], name: str) -> No
     points, slots = walks(3), np.arange(3, dtype=np.int32)
     spoilt = points.copy()
     spoilt[bad, 1, 2] = value
-    following, clean, without = (Following(pair, LAG) for _ in range(3))
+    following, clean, without = (TrackFollower(pair, LAG) for _ in range(3))
     unknown = np.array([0.25, 0.25, 0.25, 0.25, 0], np.float32)
     for t in range(bad + LAG + 3):
         frames = np.full(3, t)
@@ -225,7 +225,7 @@ def test_a_place_that_is_none_says_nothing(pair: list[Network], name: str) -> No
 
 def test_a_track_of_nothing_but_such_places_knows_nothing(pair: list[Network]) -> None:
     points = np.full((LENGTH, 20, 3), np.nan)
-    told = follow(Following(pair, LAG), range(20), points)
+    told = follow(TrackFollower(pair, LAG), range(20), points)
     assert (told[..., :4] == 0.25).all() and (told[..., 4] == 0).all()
 
 
@@ -240,19 +240,19 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_tracks_have_readings(pair: list[Network], name: str) -> None:
-    told = follow(Following(pair, LAG, 0.1), [0], ODD[name])
+    told = follow(TrackFollower(pair, LAG, 0.1), [0], ODD[name])
     assert np.isfinite(told).all()
     np.testing.assert_allclose(told[..., :4].sum(-1), 1, atol=1e-6)
 
 
 def test_a_track_may_pause_for_long(pair: list[Network]) -> None:
-    following, slot = Following(pair, LAG), np.zeros(1, np.int32)
+    following, slot = TrackFollower(pair, LAG), np.zeros(1, np.int32)
     for frame, point in zip((0, 1, 10**9, 10**9 + 1), walks(1), strict=False):
         assert np.isfinite(following.push(slot, np.array([frame]), point)).all()
 
 
 def test_nobody_is_pushed_and_nobody_is_asked(pair: list[Network]) -> None:
-    following, none = Following(pair, LAG), np.zeros(0, np.int32)
+    following, none = TrackFollower(pair, LAG), np.zeros(0, np.int32)
     nothing = np.zeros(0, np.int64)
     assert following.push(none, nothing, np.zeros((0, 3))).shape == (0, 5)
     assert following.read(none, nothing).shape == (0, 5)

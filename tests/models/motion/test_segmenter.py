@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.motion.follower import Following
+from livespt.models.motion.follower import TrackFollower
 from livespt.models.motion.segmenter import Segmenter
 from livespt.models.motion.whole_tracks import STRIDE, TOGETHER, WholeReader
 from livespt.models.runtime.session import shipped
@@ -202,7 +202,7 @@ def test_the_plainest_motions_are_named_rightly(segmenter: Segmenter) -> None:
         "directed": rng.normal(size=(96, 2)) * 0.3 + (1, 0.5),
     }
     for name, step in steps.items():
-        following, slot = Following([segmenter.network], segmenter.lag), np.zeros(1, np.int32)
+        following, slot = TrackFollower([segmenter.network], segmenter.lag), np.zeros(1, np.int32)
         for t, (y, x) in enumerate(np.cumsum(step, axis=0)):
             following.push(slot, np.array([t]), np.array([[0, y, x]]))
         (settled,) = following.read(slot, np.array([segmenter.lag]))

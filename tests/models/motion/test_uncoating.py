@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from livespt.models.infer import Infer
-from livespt.models.motion.follower import Following
+from livespt.models.motion.follower import TrackFollower
 from livespt.models.motion.segmenter import Segmenter
 from livespt.models.motion.uncoating import Uncoating
 from livespt.stream.errors import ModelError
@@ -120,7 +120,10 @@ def test_a_sudden_freedom_is_seen_and_steadiness_is_not(uncoating: Uncoating) ->
     for t in range(1, 150):  # a spring holds it
         cage[t, :, 1:] = 0.5 * cage[t - 1, :, 1:] + steps[:, t]
     cage[90:, 1, 1:] = cage[89, 1, 1:] + (5 * steps[1, 90:]).cumsum(0)  # lets go
-    following, slots = Following([uncoating.network], uncoating.lag, 0.1), np.arange(2, dtype="i4")
+    following, slots = (
+        TrackFollower([uncoating.network], uncoating.lag, 0.1),
+        np.arange(2, dtype="i4"),
+    )
     settled = []
     for t, points in enumerate(cage):
         following.push(slots, np.full(2, t), points)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.models.fingerprint import classifier_graph
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.models.fingerprint.definitions import COUNT
 from livespt.models.fingerprint.fingerprint import Units
 from livespt.models.infer import Infer
@@ -94,7 +94,7 @@ def with_task(networks: Path, infer: Infer, tmp_path_factory: pytest.TempPathFac
     card |= {"prior": {"early": 0.75, "late": 0.25}, "abstain_below": 0.6}
     card |= {"units": Units(2, 0.1, 0.05)._asdict(), "segmenter": infer.segmenter.session.sha256}
     write_card(path, task="classifier", seed=0, **card)
-    made = Infer(infer.segmenter, infer.uncoating, Task(path, provider="cpu"))
+    made = Infer(infer.segmenter, infer.uncoating, TrackClassifier(path, provider="cpu"))
     made.measure(0.1, 0.05, 2)
     return made
 

@@ -9,7 +9,7 @@ import pytest
 
 from livespt.tools.chaos.damage import harm
 from livespt.tools.chaos.files import run
-from livespt.tools.chaos.good_files import SIGN, Good, prepare
+from livespt.tools.chaos.good_files import SIGN, SampleFile, prepare
 
 TRIALS = {"stores": 8, "models": 10, "tiff": 15, "zarr": 15}  # `livespt chaos files`: 2000
 
@@ -41,7 +41,7 @@ def test_what_must_never_come_out_is_told() -> None:
     def broken(_: bool) -> None:
         raise ZeroDivisionError("of all things")
 
-    outcome, text = Good(Path("a"), [broken]).open(False)
+    outcome, text = SampleFile(Path("a"), [broken]).open(False)
     assert outcome == "foreign" and "ZeroDivisionError at test_files.py" in text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.models.motion.follower import Following, Network
+from livespt.models.motion.follower import Network, TrackFollower
 from livespt.models.motion.whole_tracks import WholeReader
 from livespt.models.runtime.session import open_session
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
@@ -32,7 +32,7 @@ def tracks() -> Tracks:
 def alone(network: Network, tracks: Tracks, which: int, lag: int) -> NDArray[np.float32]:
     """Readings of one track as they were `lag` points later, or at its end."""
     rows = np.arange(tracks.offset[which], tracks.offset[which + 1])
-    following, slot = Following([network], 30, 0.5), np.zeros(1, np.int32)
+    following, slot = TrackFollower([network], 30, 0.5), np.zeros(1, np.int32)
     told = np.zeros((len(rows), network.outputs), np.float32)
     for t, row in enumerate(rows):
         now = following.push(slot, tracks.frame[row : row + 1], tracks.point[row : row + 1])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from livespt.models.fingerprint.classifier import Task
+from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.models.runtime.card import read_card
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.tools.cli import main
@@ -86,7 +86,7 @@ def test_windows_of_tracks_that_change(tmp_path: Path) -> None:
         train(source, out=tmp_path / "w.onnx", **UNITS)
     told = train(source, out=tmp_path / "w.onnx", window=8, min_points=5, **UNITS)
     assert told["samples"] > 4 * TRACKS and told["accuracy"] > 0.8
-    assert Task(tmp_path / "w.onnx").window == 8
+    assert TrackClassifier(tmp_path / "w.onnx").window == 8
     analyze_table(source, tmp_path / "out.csv", classifier=tmp_path / "w.onnx", **UNITS)
     out = pd.read_csv(tmp_path / "out.csv")
     assert out.p_after[out.frame == 3].mean() < 0.2  # the window around it lies before

@@ -210,7 +210,7 @@ def test_from_nothing_to_files_that_run(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(evaluate_uncoating, "ENTRIES", {"movie": movie})
     metrics = {}
     for recipe in RECIPES.values():
-        name = recipe.__name__.rpartition("_")[2]
+        name = recipe.__name__.rpartition(".")[2]
         out = tmp_path / f"{name}.onnx"
         how: dict[str, Any] = {"tracks": few_tracks, "steps": 5, "judged": 10, "device": "cpu"}
         metrics[name] = recipe.train(out=out, **how)
