@@ -92,7 +92,7 @@ class Localizer:
             raise ModelError(f"the card of {self.session.path} lacks {', '.join(missing)}")
         for name, value in (("cutoff", cutoff), ("quantile", quantile)):
             if value is not None and not 0 < value < 1:
-                raise SettingError(f"{name} must lie between 0 and 1, got {value}")
+                raise SettingError(f"{name} must be between 0 and 1, got {value}")
         if quantile is not None and self.decoder != "lodestar":
             raise SettingError(f"{self.session.name} takes a cutoff, not a quantile")
         if refine not in REFINE:

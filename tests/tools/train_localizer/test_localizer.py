@@ -171,7 +171,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[LiveSptError], str]] = {
     "name": ({"out": "x.pt"}, ModelError, r"no \.onnx file"),
     "centre": ({"centre": "eye"}, SettingError, "unknown centre 'eye'"),
     "alpha": ({"alpha": 0.0}, SettingError, "alpha must be"),
-    "quantile": ({"quantile": 1.5}, SettingError, "quantile must lie"),
+    "quantile": ({"quantile": 1.5}, SettingError, "quantile must be"),
     "neighbours": ({"neighbours": 2.0}, SettingError, "neighbours must be"),
     "particle": ({"frame": None, "at": ()}, SettingError, "no particle to learn from"),
     "place": ({"at": ()}, SettingError, "both its frame and its place"),
