@@ -7,9 +7,9 @@ integers, `y` before `x`; other units stand in a field's name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,3 +203,75 @@ class Stop:
     spots: int = 0
     states: int = 0
     events: int = 0
+
+
+# The five callables that a run is made of. Whatever has their methods is one.
+
+Source = Iterable[Frame]
+"""Yields the frames of a run, in the order of `Frame.number`; its end is the end of the run."""
+
+Localize = Callable[[NDArray[Any]], NDArray[np.void]]
+"""Returns the particles of an image (y, x) or (z, y, x) as SPOT rows (n,), positions in pixels.
+
+The same image gives the same rows. `frame`, `channel`, `position` and `track` are filled in later.
+"""
+
+
+class Follower(Protocol):
+    """Reads the tracks of one channel and position, and keeps what it knows of each by its slot.
+
+    A slot is a small number that a track has while it lives; it is used again afterwards. A reading
+    is a row of probabilities: of the four motions, in the order of MOTIONS, of having uncoated,
+    and, where a user's classifier runs, of what it looks for.
+    """
+
+    def push(
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None,
+    ) -> NDArray[np.float32]:
+        """Take the newest point of each of some tracks; return a reading of it.
+
+        Parameters
+        ----------
+        slots : (n,)
+        frames : (n,)
+            Time point of each.
+        points : (n, 3)
+            z, y, x in pixels.
+        intensity : (n,), optional
+            Counts; NaN, or None for all, if it is unknown.
+
+        Returns
+        -------
+        (n, 5) or (n, 6)
+        """
+
+    def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return readings of the points that lie `ages` (n,) points before the newest one."""
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        """Forget the tracks in `slots`."""
+
+
+Infer = Callable[[], Follower]
+"""Makes a follower; called once for each channel and position."""
+
+
+class Sink(Protocol):
+    """Takes the updates of a run: publishes, stores or reacts.
+
+    A sink may also have `leave_out(frame, reason)`. It is called with a frame that is not analyzed,
+    because it cannot follow those before it; whoever stores frames stores it all the same.
+    """
+
+    def __call__(self, frame: Frame, update: Update) -> Update | None:
+        """Take one analyzed frame; a sink that measures returns the update with its measurement."""
+
+    def finish(self, update: Update) -> object:
+        """Take the rows that the end of the run settles. Called once, unless the run failed."""
+
+    def close(self, stop: Stop) -> object:
+        """Take the last word. Always called, and last, also after a failure of this sink."""
