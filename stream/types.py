@@ -175,7 +175,8 @@ class Start:
     # offset (counts), gain_e_per_count, read_noise_e; known: "measured", "estimated" or "unknown"
     camera: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # of the analysis
-    models: dict[str, dict[str, Any]] = field(default_factory=dict)  # role -> name, sha256
+    # role -> name, sha256, file; replaces: SHA-256 of what the replayed run had in its place
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)  # provider, threads, hardware class
     source_run: str = ""  # id of the run that is replayed

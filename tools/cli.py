@@ -72,7 +72,7 @@ def _options(values: dict[str, Any]) -> Any:
     from livespt.tools.compose import Options
 
     names = Options.__dataclass_fields__
-    return Options(**{name: values.pop(name) for name in names})
+    return Options(**{name: values.pop(name) for name in names if name in values})
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -142,6 +142,14 @@ def live(**values: Any) -> None:
 @click.option("--rate", type=click.Choice(["max", "realtime"]), default="max", show_default=True)
 @click.option("--no-movie", is_flag=True, help="Do not store the frames again.")
 @click.option("--all-frames", is_flag=True, help="Also those that the live run had to skip.")
+@click.option(
+    "--models",
+    type=click.Choice(["as-recorded", "shipped"]),
+    default="as-recorded",
+    show_default=True,
+    help="Networks of a replayed run: the files it recorded or, where a later release replaced "
+    "one, that which is shipped today; the run's settings stay.",
+)
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
 @click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
 @DURABILITY

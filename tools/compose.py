@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from livespt.models.onnx_file import MAX_BYTES
+from livespt.models.superseded import SUPERSEDED
 from livespt.stream import predict, refine
 from livespt.stream.analyzer import Analyzer, Settings
 from livespt.stream.decide import Rule
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 METADATA = ("zarr.json", ".zgroup", ".zarray")
 ROLES = ("localizer", "segmenter", "uncoating", "classifier")
+RECORDED, SHIPPED = MODEL_CHOICES = ("as-recorded", "shipped")
 SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
 
 
@@ -49,6 +51,9 @@ class Options:
     read_intensity: bool | None = None  # the label is lost with the coat
     lineage: bool | None = None  # tell tracks that merge and split
     refine: int | None = None  # frames after which links are judged once more
+    # of a replayed run: the very networks that it recorded, or in place of those that a later
+    # release superseded the ones shipped today; its settings stay
+    models: str = RECORDED
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
     threads: int = 1
 
@@ -121,7 +126,10 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         time_zero_utc=_opened(origin),
         camera={"known": "unknown"},
         settings=asdict(settings) | {"rule": settings.rule._asdict()},
-        models=dict(zip(ROLES, map(_identity, sessions), strict=False)),
+        models={
+            role: _identity(session, origin.models.get(role, {}) if origin else {})
+            for role, session in zip(ROLES, sessions, strict=False)
+        },
         software=_software(),
         machine={
             "provider": localizer.provider,
@@ -142,6 +150,8 @@ def check_options(options: Options) -> None:
         )
     if options.memory is not None and not 0 <= options.memory < 1000:
         raise SettingError(f"memory must lie from 0 to 999 frames, not {options.memory}")
+    if options.models not in MODEL_CHOICES:
+        raise SettingError(f"models must be {' or '.join(MODEL_CHOICES)}, not {options.models!r}")
     if options.threads < 1:
         raise SettingError(f"threads must be 1 or more, not {options.threads}")
 
@@ -169,7 +179,7 @@ def load_localizer(
     from livespt.models.session import shipped
     from livespt.models.volume import VolumeLocalizer
 
-    path = options.localizer or _original("localizer", origin) or shipped("fast")
+    path = _named("localizer", options, origin) or shipped("fast")
     kind = VolumeLocalizer if stack else Localizer
     return kind(path, provider=options.provider, threads=options.threads)
 
@@ -181,9 +191,9 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
     from livespt.models.session import shipped
     from livespt.models.task import Task
 
-    segmenter = options.segmenter or _original("segmenter", origin) or shipped("segmenter")
-    uncoating = options.uncoating or _original("uncoating", origin) or shipped("uncoating")
-    classifier = options.classifier or _original("classifier", origin)
+    segmenter = _named("segmenter", options, origin) or shipped("segmenter")
+    uncoating = _named("uncoating", options, origin) or shipped("uncoating")
+    classifier = _named("classifier", options, origin)
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
     task = Task(classifier, **how) if classifier else None
     return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how), task)
@@ -207,23 +217,41 @@ def load_whole(options: Options) -> tuple[Whole, Whole]:
     return opened[0], opened[1]
 
 
-def _original(role: str, origin: Start | None) -> Path | None:
-    """Find the very file that the replayed run used."""
+def _named(role: str, options: Options, origin: Start | None) -> Path | None:
+    """File of the model that was asked for, or of the replayed run's; None: neither names one."""
+    asked: Path | None = getattr(options, role)
+    return asked or _original(role, origin, options.models)
+
+
+def _original(role: str, origin: Start | None, models: str = RECORDED) -> Path | None:
+    """Find the very file that the replayed run used, or where asked for the one that superseded it.
+
+    Raises
+    ------
+    InputError
+        It is not here; the message names the release that holds it, if one of ours did.
+    """
     if origin is None or role not in origin.models:
         return None
     from livespt.models.session import shipped
 
     used = {key: str(origin.models[role].get(key, "")) for key in ("name", "sha256", "file")}
+    former = SUPERSEDED.get(used["sha256"])
+    if former and models == SHIPPED:
+        return shipped(former.name)
     places = [Path(used["file"])]
     with suppress(ModelError):
         places.append(shipped(used["name"]))
     for path in places:
         if _is_file_of(path, used["sha256"]):
             return path
-    raise InputError(
-        f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]}), which is not here: "
-        f"name its file with --{role}"
-    )
+    told = f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]})"
+    if former:
+        raise InputError(
+            f"{told}, which a later release replaced; {former} holds it: name that file with "
+            f"--{role}, or take today's with --models {SHIPPED}"
+        )
+    raise InputError(f"{told}, which is not here: name its file with --{role}")
 
 
 def _is_file_of(path: Path, sha256: str) -> bool:
@@ -310,8 +338,12 @@ def _software() -> dict[str, str]:
 
 
 def differences(start: Start, origin: Start) -> list[str]:
-    """What may make a replay's bytes differ from the run's: machine and software, in words."""
-    told = []
+    """What may make a replay's bytes differ from the run's, in words: models, machine, software."""
+    told = [
+        f"{role} '{used['name']}' (sha256 {used['sha256'][:12]}) instead of {used['replaces'][:12]}"
+        for role, used in start.models.items()
+        if "replaces" in used
+    ]
     for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
@@ -329,5 +361,8 @@ def _hardware() -> str:
     return f"{platform.system()} {platform.machine()} {model}".strip()
 
 
-def _identity(session: Session) -> dict[str, Any]:
-    return {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}
+def _identity(session: Session, recorded: dict[str, Any]) -> dict[str, Any]:
+    """What `Start` says of a network; `recorded` is what the replayed run says of that role."""
+    told = {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}
+    before = str(recorded.get("sha256", session.sha256))
+    return told if before == session.sha256 else told | {"replaces": before}
