@@ -86,8 +86,7 @@ def _open_run(path: Path) -> Movie:
     analyzed = np.ones(run.n_frames, bool)  # where the run was cut, the rest is not analyzed yet
     rows = run.frames[: run.n_frames]
     analyzed[: len(rows)] = rows["analyzed"] != 0
-    if "level" in (rows.dtype.names or ()):  # not in runs of older versions
-        places["level"][: len(rows)] = rows["level"]
+    places["level"][: len(rows)] = rows["level"]
     scale = Scale(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
     return Movie(
         path,

@@ -1,8 +1,8 @@
 """Odd frames: what is the matter with a frame that is analyzed all the same, as bits and in words.
 
-A frame is never given up for its pixels: it is analyzed as it is, the `odd` field of its row in
-`frames` tells what was seen, and a notice says so once. Frames out of order, which no linker could
-take, are stored and not analyzed (`Analyzer.refuses`).
+A frame is never given up for its pixels: it is analyzed as it is, the `quality` field of its row
+in `frames` tells what was seen, and a notice says so once. Frames out of order, which no linker
+could take, are stored and not analyzed (`Analyzer.refuses`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from livespt.stream.types import Frame, Update
 
-NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["odd"]
+NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["quality"]
 WORDS = {
     NUMBERS: ("pixels", "has pixels that are no numbers: they count as background"),
     SATURATED: ("saturated", "is saturated: intensities and positions of bright spots are off"),
@@ -84,7 +84,7 @@ class Notices:
         """Kind and text of each notice about an analyzed frame."""
         told = []
         for bit, (kind, words) in WORDS.items():
-            if update.odd & bit and self._is_new(kind, update.number):
+            if update.quality & bit and self._is_new(kind, update.number):
                 told.append((kind, f"frame {update.t} {words}"))
         step = update.time_s - self._time_s
         if step > max(PAUSE_S, PAUSE_STEPS * self._step_s):

@@ -13,12 +13,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from livespt.stream.attributes import read_attributes, write_attributes
-from livespt.stream.columns import STATUS, TABLES, Table
+from livespt.stream.attributes import read_attributes, write_last_word
+from livespt.stream.columns import STATUS, Table
 from livespt.stream.errors import StoreError
 from livespt.stream.files import Durability, store_error, sync
 from livespt.stream.journal import JournalWriter
 from livespt.stream.roll import MARKED, Counts, Mark, Roll
+from livespt.stream.run_columns import RunColumns
 from livespt.stream.sums import of_run
 from livespt.stream.taken import Taken
 from livespt.stream.types import Frame, Stop, Update
@@ -39,6 +40,7 @@ class TableWriter:
 
     An append to the journal commits; columns follow after it, so that a failure there repeats
     nothing and loses nothing.
+    A run that another version began keeps its columns (run_columns.py).
 
     Parameters
     ----------
@@ -55,6 +57,7 @@ class TableWriter:
     ----------
     dropped : int
         Updates of which no more than the events were taken: the disk took none for too long.
+    columns : RunColumns
     before : TAKEN array (n,)
         The frames that those who died had begun to analyze, see `taking`.
 
@@ -75,7 +78,8 @@ class TableWriter:
         durability: Durability = "second",
     ) -> None:
         self._path = Path(path)
-        self._start = read_attributes(self._path).start
+        self.columns = RunColumns(self._path, read_attributes(self._path))
+        self.columns.check()
         self._roll = Roll(self._path)
         self._pending: deque[Update] = deque()  # whose frame is not known to be stored
         self._final: deque[Update] = deque()
@@ -87,10 +91,11 @@ class TableWriter:
         self._jobs: deque[Callable[[], list[Path]]] = deque()  # columns to write before rotating
         self._written: list[Path] = []
         chunk = zarr.open_array(self._path / "spots" / "frame", mode="r").chunks[0]
-        self._tables = {name: Table(self._path / name, TABLES[name], chunk) for name in TABLES}
+        dtypes = self.columns.stored
+        self._tables = {n: Table(self._path / n, dtype, chunk) for n, dtype in dtypes.items()}
         folder = self._path / "journal"
         self._journal = JournalWriter(
-            folder, list(TABLES.values()), resume=resume, durability=durability
+            folder, list(dtypes.values()), resume=resume, durability=durability
         )
         try:
             if resume:
@@ -148,8 +153,8 @@ class TableWriter:
         self._drain()
 
     def rows(self, table: str, start: int = 0) -> NDArray[np.void]:
-        """Committed rows of a table from `start` on."""
-        return self._tables[table].rows(start)
+        """Committed rows of a table from `start` on, with the columns that a reader gives."""
+        return self.columns.read(table, self._tables[table].rows(start))
 
     def count(self, table: str) -> int:
         """Committed rows of a table."""
@@ -235,15 +240,14 @@ class TableWriter:
                 self._flush()
             finally:
                 self.leave()
-            spots, states, events, frames, _ = map(len, self._tables.values())
             stop = replace(
                 stop,
-                frames=frames,
                 analyzed=self._roll.analyzed,
                 lost=max(self._roll.previous, self._last) + 1 - self._roll.analyzed,
-                spots=spots,
-                states=states,
-                events=events,
+                frames=self.count("frames"),
+                spots=self.count("spots"),
+                states=self.count("states"),
+                events=self.count("events"),
             )
             chunks = {
                 f"{name}/{field}": parts
@@ -252,7 +256,7 @@ class TableWriter:
             }
             ended = self._roll.log is not None and self._roll.log.ended
             sums = of_run(self._path, chunks, movie=ended)
-            write_attributes(self._path, self._start, TABLES, stop, sums)
+            write_last_word(self._path, self.columns.attributes, stop, sums)
             shutil.rmtree(self._path / "journal")
         except StoreError:
             raise
@@ -329,11 +333,8 @@ class TableWriter:
         status: NDArray[np.void] | None = None,
     ) -> None:
         """Commit rows: once they are in the journal they are in the run, and here to count."""
-        given = (spots, states, events, frames, status)
-        rows = [
-            np.empty(0, dtype) if part is None else np.array(part, dtype)
-            for part, dtype in zip(given, TABLES.values(), strict=True)
-        ]
+        given = dict(spots=spots, states=states, events=events, frames=frames, status=status)
+        rows = [self.columns.put(name, given.get(name)) for name in self._tables]
         self._journal.append(rows)
         for table, part in zip(self._tables.values(), rows, strict=True):
             table.add(part)

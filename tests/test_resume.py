@@ -12,7 +12,7 @@ import pytest
 from livespt.acquisition.replay import open_movie
 from livespt.acquisition.simulate import Scenario, virus_entry
 from livespt.stream import pipeline
-from livespt.stream.attributes import read_attributes, write_attributes
+from livespt.stream.attributes import read_attributes, write_attributes, write_last_word
 from livespt.stream.checkpoints import Checkpoints, read_checkpoint
 from livespt.stream.columns import TABLES
 from livespt.stream.errors import InputError, StoreError
@@ -276,7 +276,7 @@ def test_what_cannot_be_resumed_stays_as_it_was(case: str, folder: Path, tmp_pat
     if case == "written":
         writer = TableWriter(path, resume=True)
     if case == "failed":
-        write_attributes(path, read_attributes(path).start, TABLES, Stop("r", "failed", "heat"))
+        write_last_word(path, read_attributes(path), Stop("r", "failed", "heat"), None)
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     with pytest.raises((InputError, StoreError), match=says):
         resume(path, movie=movie, say=str)

@@ -12,7 +12,6 @@ from tqdm import tqdm
 from livespt.stream import pipeline
 from livespt.stream.attributes import Attributes, read_attributes
 from livespt.stream.checkpoints import EVERY_S, Checkpoints
-from livespt.stream.columns import TABLES
 from livespt.stream.commits import LogReader
 from livespt.stream.crash_log import crash_log, remove_empty_logs
 from livespt.stream.errors import InputError
@@ -246,7 +245,7 @@ def _ended(run: Path, stop: Stop, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _check(run: Path, attributes: Attributes) -> None:
     """Refuse a run that another version of the program began."""
-    if attributes.start.format != FORMAT or attributes.tables != TABLES:
+    if attributes.start.format != FORMAT:
         raise InputError(
             f"'{run}' was begun by another livespt, with format {attributes.start.format}: replay "
             "it into a new run"
