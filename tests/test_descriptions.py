@@ -306,6 +306,17 @@ def test_a_run_of_another_version_is_gone_on_with(scene: Scene, name: str, tmp_p
     assert ("radius_um" in told) == ("spots" in version.more)
 
 
+def test_a_column_that_is_called_like_another_table_s_is_left_out(
+    scene: Scene, tmp_path: Path
+) -> None:
+    for name in ("lag", "particle"):
+        other = Version({"spots": (name, "<f4", Column("Another.", fill=0))})
+        path = store(scene, tmp_path / f"{name}.zarr", other)
+        export_run(path, tmp_path / f"{name}.csv")
+        export_run(scene.folder / "whole.zarr", tmp_path / "whole.csv", overwrite=True)
+        assert (tmp_path / f"{name}.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def edited(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     """Change what the table of spots says of its columns."""
     document = json.loads((path / "spots" / "zarr.json").read_text())

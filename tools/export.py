@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KEYS = ["frame", "channel", "position", "track"]  # one spot, and one settled state
 PROBABILITIES = [f"p_{motion}" for motion in MOTIONS]
 FURTHER = ("sigma", "variance", "polarizability_um3")  # only where the localizer measured them
+KNOWN = {*(SPOT.names or ()), *(STATE.names or ()), "particle"}
 NUMBERS = "iufb"  # kinds of columns that every format can hold
 UNSURE = "unsure"  # `state` when no motion is likely enough
 
@@ -84,14 +85,14 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
     import pandas as pd
 
     axes = ["y", "x", "z"][: len(start.axes)]
-    further = [*FURTHER, *_unknown(spots, SPOT)]
+    further = [*FURTHER, *_unknown(spots)]
     further = [name for name in further if not np.isnan(spots[name]).all()]
     measured = ["intensity", "background", "score", *(f"d{axis}" for axis in axes), *further]
     names = ["frame", "track", *axes, *measured, "channel", "position"]
     table = pd.DataFrame({name: spots[name] for name in names})
     final = states[states["settled"] == 1]
     task = [] if np.isnan(final["p_task"]).all() else ["p_task"]
-    names = [*KEYS, *PROBABILITIES, "state", "p_uncoated", *task, "lag", *_unknown(states, STATE)]
+    names = [*KEYS, *PROBABILITIES, "state", "p_uncoated", *task, "lag", *_unknown(states)]
     settled = pd.DataFrame({name: final[name] for name in names})
     suffixes = "", "_of_state"  # columns of one name, of which neither is known here
     table = table.merge(settled, on=KEYS, how="left", validate="one_to_one", suffixes=suffixes)
@@ -102,9 +103,9 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
     return table.rename(columns={"track": "particle"})
 
 
-def _unknown(rows: NDArray[np.void], ours: np.dtype[np.void]) -> list[str]:
-    """Columns of numbers that another version stored."""
-    names = [name for name in rows.dtype.names or () if name not in (ours.names or ())]
+def _unknown(rows: NDArray[np.void]) -> list[str]:
+    """Columns of numbers that another version stored, under names that mean nothing here."""
+    names = [name for name in rows.dtype.names or () if name not in KNOWN]
     return [name for name in names if rows.dtype[name].kind in NUMBERS]
 
 
