@@ -16,7 +16,6 @@ from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.recovery.reanalysis import Recall
 from livespt.stream.sources import recalled
 from livespt.stream.store.attributes import Attributes, read_attributes
-from livespt.stream.store.columns import TABLES
 from livespt.stream.store.frame_log import LogReader
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import RunReader, RunWriter, open_run
@@ -239,7 +238,7 @@ def _ended(run: Path, stop: Stop, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _check(run: Path, attributes: Attributes) -> None:
     """Refuse a run that another version of the program began."""
-    if attributes.start.format != FORMAT or attributes.tables != TABLES:
+    if attributes.start.format != FORMAT:
         raise InputError(
             f"'{run}' was begun by another livespt, with format {attributes.start.format}: replay "
             "it into a new run"

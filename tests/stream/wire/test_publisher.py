@@ -421,7 +421,7 @@ def test_a_subscriber_that_stalls_longer_does_not_blame_the_publisher() -> None:
     with publishing() as publisher:
         with Subscriber(publisher.endpoint, since=0, silence_s=GIVE_UP_S) as subscriber:
             await_live(subscriber)
-            subscriber._read_at -= 10 * GIVE_UP_S  # it did not read for so long
+            subscriber._silence._read_at -= 10 * GIVE_UP_S  # it did not read for so long
             publisher(*step(0, some_events(0, 1)))
             assert_whole([next(subscriber.events(GIVE_UP_S))], 0, 1)
 
