@@ -110,7 +110,7 @@ class Analyzer:
             now = now[:0]  # left out; these points are settled like all others
         states = [now, overdue.rows, ended.rows, due.rows]
         update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
-            level=frame.level, odd=found
+            level=frame.level, quality=found
         )
         begun = [*(moves.new for moves in linked.moves), linked.slot[new]]
         lane.note_births(np.concatenate(begun), update.events)

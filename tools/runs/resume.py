@@ -14,7 +14,6 @@ from livespt.stream.host.crash_log import crash_log, remove_empty_logs
 from livespt.stream.recovery.checkpoints import EVERY_S
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.store.attributes import Attributes, read_attributes
-from livespt.stream.store.columns import TABLES
 from livespt.stream.store.frame_log import LogReader
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import RunReader, RunWriter, open_run
@@ -235,7 +234,7 @@ def _ended(run: Path, stop: Stop, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _check(run: Path, attributes: Attributes) -> None:
     """Refuse a run that another version of livespt started."""
-    if attributes.start.format != FORMAT or attributes.tables != TABLES:
+    if attributes.start.format != FORMAT:
         raise InputError(
             f"'{run}' was started by another version of livespt, with format "
             f"{attributes.start.format}: replay it into a new run"
