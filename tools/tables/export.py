@@ -73,8 +73,8 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
     """Spots with their settled states, one row for each spot, in the order of `spots`.
 
     The columns are `frame, particle, y, x` as in trackpy (and `z` of stacks; pixels), then measured
-    quantities, then the settled state of the track in this frame, which is empty before it settles. Columns
-    of spots or states that this version does not know follow those that it knows.
+    quantities, then the settled state of the track in this frame, which is empty before it settles.
+    Columns of spots or states that this version does not know follow those that it knows.
 
     Parameters
     ----------
