@@ -188,7 +188,7 @@ class Relinker:
     def restore(self, data: bytes, used: int) -> None:
         """Go on from a snapshot of a relinker with the same parameters.
 
-        A snapshot such as no relinker makes, of a linker that `used` so many slots, is a ValueError.
+        A snapshot such as no relinker makes, of one that `used` so many slots, is a ValueError.
         """
         frames, self._due, n, slots = _HEAD.unpack_from(data)
         at, tables = _HEAD.size, []
