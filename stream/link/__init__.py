@@ -15,14 +15,19 @@ __all__ = [
     "forecast",
     "frame_clock",
     "hindsight",
+    "kalman",
     "lineage",
     "link_frame",
     "linker",
     "motion_model",
     "offline",
     "parameters",
+    "population",
+    "recent_points",
     "relinker",
     "slots",
+    "tail_cost",
+    "track_columns",
 ]
 
 

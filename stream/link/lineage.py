@@ -1,10 +1,10 @@
-"""Lineage: which lost track went on in a brighter neighbour, which new one came from a dimmer one.
+"""Lineage: which lost track merged with a neighbour, and which new track split from one.
 
-A particle that disappears beside another whose intensity rises by its own has merged with it; one
-that appears beside another whose intensity falls by its own has split from it. Both are told when
-`LOOK` points after the event are known, with the probability that follows from the change of
-intensity, its usual scatter (learned on the way) and the distance (Jaqaman et al., Nat. Methods 5,
-695 (2008) score both by the ratio of intensities; here it is a likelihood).
+A particle that disappears next to another whose intensity rises by its own has merged with it. One
+that appears next to another whose intensity falls by its own has split from it. Both are reported
+when `LOOK` points after the event are known, with the probability that follows from the change of
+intensity, its usual scatter (learned while linking) and the distance. Jaqaman et al., Nat. Methods
+5, 695 (2008) score both by the ratio of intensities; here a likelihood is computed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from livespt.stream.compiled import njit
 from livespt.stream.link.linker import Linked
 from livespt.stream.windows import tails
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 LOOK = 3  # points before and after an event
 ODDS = -2.0  # logarithm of the odds, before any measurement, that a neighbour is the reason
-GUESSES = 50.0  # changes of intensity that the start of their scatter counts for
-START = 0.1  # variance of the logarithm of an intensity
-MODEL = 0.01  # ... and of the rule that intensities add up
+GUESSES = 50.0  # changes of intensity that the starting value of their scatter counts for
+START = 0.1  # variance of the logarithm of an intensity, before any was seen
+MODEL = 0.01  # variance of the rule that intensities add up, as a logarithm
 
 
 class Kin(NamedTuple):
@@ -37,16 +40,18 @@ class Kin(NamedTuple):
 
 
 class Lineage:
-    """Follows the intensities of one lane's tracks; call it after each frame's linking.
+    """Find merges and splits among the tracks of one channel and position.
+
+    It is called after each frame was linked.
 
     Parameters
     ----------
     search_range
         Largest distance of two tracks that meet, px.
     memory
-        Frames that a track may be missing, as the linker's.
+        Frames that a track may be missing, as for the linker.
     refine
-        Frames for which links may be corrected, as the linker's.
+        Frames for which links may be corrected, as for the linker.
     """
 
     GIVEN = ("search_range", "memory", "_depth")
@@ -73,16 +78,16 @@ class Lineage:
         points: NDArray[np.float64],
         intensity: NDArray[np.float64],
     ) -> tuple[Kin, Kin]:
-        """Take in a frame: merges and splits that are now known.
+        """Take a frame, and return the merges and the splits that are now known.
 
         Parameters
         ----------
         frame, linked
-            What the linker was given, and answered.
+            What the linker was given, and what it returned.
         points
             (n, 3) z, y, x; px.
         intensity
-            (n,); not above 0 or NaN: unknown.
+            (n,); NaN or not above 0: unknown.
         """
         slots = linked.slot
         self._reserve(int(max(slots.max(initial=-1), linked.lost_slot.max(initial=-1))) + 1)
@@ -194,8 +199,24 @@ _ENDED = np.dtype(
 
 
 @njit(nogil=True)
-def _push(count, frames, points, lights, slots, frame, point, light, scatter):  # type: ignore[no-untyped-def]
-    """Add a point to each slot, and learn how intensities scatter from one to the next."""
+def _push(
+    count: Ints,
+    frames: Ints,
+    points: Floats,
+    lights: Floats,
+    slots: NDArray[np.int32],
+    frame: int,
+    point: Floats,
+    light: Floats,
+    scatter: Floats,
+) -> None:
+    """Add a point to each slot, and learn how intensities scatter from one point to the next.
+
+    `count` (slots,), `frames` (slots, depth), `points` (slots, depth, 3) and `lights` (slots,
+    depth) are the rings of `Lineage`. `slots` (n,), `point` (n, 3) and `light` (n,) are those of
+    the points of a frame. `scatter` (2,) is the sum of the variances of intensities, and what it
+    counts for.
+    """
     depth = frames.shape[1]
     scatter *= 0.99 if scatter[1] > GUESSES else 1.0
     for i in range(len(slots)):
@@ -211,8 +232,13 @@ def _push(count, frames, points, lights, slots, frame, point, light, scatter):  
 
 
 @njit(nogil=True)
-def _mean(count, frames, lights, s, frame, later):  # type: ignore[no-untyped-def]
-    """Mean of the `LOOK` intensities of a slot nearest before a frame, or from it on."""
+def _mean(
+    count: Ints, frames: Ints, lights: Floats, s: int, frame: int, later: bool
+) -> tuple[float, int]:
+    """Mean of the `LOOK` intensities of a slot nearest before a frame, or from it on.
+
+    Returns their number too; it is smaller where fewer are known.
+    """
     depth = frames.shape[1]
     total, n = 0.0, 0
     held = min(count[s], depth)
@@ -228,7 +254,10 @@ def _mean(count, frames, lights, s, frame, later):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True)
-def _before(count, frames, lights, slots, frame):  # type: ignore[no-untyped-def]
+def _before(
+    count: Ints, frames: Ints, lights: Floats, slots: NDArray[np.int32], frame: Ints
+) -> tuple[Floats, Ints]:
+    """Mean of the last intensities before `frame` (n,) of `slots` (n,), and their numbers."""
     mean, number = np.empty(len(slots)), np.empty(len(slots), np.int64)
     for i in range(len(slots)):
         mean[i], number[i] = _mean(count, frames, lights, slots[i], frame[i], False)
@@ -236,12 +265,42 @@ def _before(count, frames, lights, slots, frame):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True)
-def _likeliest(  # type: ignore[no-untyped-def]
-    point, frame, light, number, own, sign, count, frames, points, lights, scatter, reach, memory
-):
-    """The neighbour that most probably is the reason of each event, -1: none; its probability.
+def _likeliest(
+    point: Floats,
+    frame: Ints,
+    light: Floats,
+    number: Ints,
+    own: Ints,
+    sign: float,
+    count: Ints,
+    frames: Ints,
+    points: Floats,
+    lights: Floats,
+    scatter: float,
+    reach: float,
+    memory: int,
+) -> tuple[Ints, Floats]:
+    """Find the neighbour that is most probably the reason of each of n events.
 
-    `sign` 1: the neighbour's intensity should have risen by the track's, -1: fallen.
+    Parameters
+    ----------
+    point, frame : (n, 3), (n,)
+        Where a track ended or began, and the first frame after that.
+    light, number : (n,)
+        Mean logarithm of the track's intensities, and how many are in it.
+    own : (n,)
+        Slot of the track itself, -1: none.
+    sign
+        1: the neighbour's intensity should have risen by the track's; -1: fallen.
+    count, frames, points, lights, scatter
+        The rings of `Lineage`, see `_push`; and the variance of the logarithm of an intensity.
+    reach, memory
+        Largest distance, px, and frames that a track may be missing.
+
+    Returns
+    -------
+    best, probability : (n,)
+        Slot of the neighbour, -1: none; and how probable it is.
     """
     depth = frames.shape[1]
     best, probability = np.full(len(frame), -1, np.int64), np.zeros(len(frame))
@@ -272,14 +331,28 @@ def _likeliest(  # type: ignore[no-untyped-def]
             after, n_after = _mean(count, frames, lights, s, frame[i], True)
             if square > reach * reach or n_before == 0 or n_after == 0 or number[i] == 0:
                 continue
-            if sign > 0:
-                change, meant = after - before, math.log1p(math.exp(light[i] - before))
-            else:
-                change, meant = before - after, math.log1p(math.exp(light[i] - after))
             variance = scatter * (1.0 / n_before + 1.0 / n_after) + MODEL
-            score = (change * change - (change - meant) ** 2) / (2.0 * variance)
-            score += ODDS + math.log(2.0) - 2.0 * square / (reach * reach)
-            chance = 1.0 / (1.0 + math.exp(-min(max(score, -700.0), 700.0)))
+            distance = 2.0 * square / (reach * reach)
+            chance = _chance(light[i], before, after, sign, variance, distance)
             if chance > probability[i]:
                 best[i], probability[i] = s, chance
     return best, probability
+
+
+@njit(nogil=True, forceinline=True)
+def _chance(
+    light: float, before: float, after: float, sign: float, variance: float, distance: float
+) -> float:
+    """Probability that a neighbour is the reason of an event.
+
+    The logarithm of its intensity was `before` and is `after`, that of the track is `light`;
+    `variance` is that of the change. `distance` is twice the squared distance of the two, in units
+    of the squared search range.
+    """
+    if sign > 0:
+        change, expected = after - before, math.log1p(math.exp(light - before))
+    else:
+        change, expected = before - after, math.log1p(math.exp(light - after))
+    score = (change * change - (change - expected) ** 2) / (2.0 * variance)
+    score += ODDS + math.log(2.0) - distance
+    return 1.0 / (1.0 + math.exp(-min(max(score, -700.0), 700.0)))
