@@ -37,10 +37,10 @@ class _Lane:
     lineage: Lineage | None
     states: States
     decisions: Decisions
-    born: NDArray[np.int64]  # by slot: number of the event that told its track's birth
+    born: NDArray[np.int64]  # by slot: number of the event of its track's birth
 
     def note_births(self, slots: NDArray[np.int32], events: NDArray[np.void]) -> None:
-        """Keep the numbers of the events that told the births of the tracks in `slots` (n,)."""
+        """Keep the numbers of the events of the births of the tracks in `slots` (n,)."""
         more = int(slots.max(initial=-1)) + 1 - len(self.born)
         if more > 0:
             grown = np.full(max(more, len(self.born)), -1, np.int64)
@@ -189,10 +189,10 @@ class Analyzer:
         return linked
 
     def _relink(self, lane: _Lane, frame: Frame, moves: Moves) -> list[NDArray[np.void]]:
-        """Put the last points of tracks where hindsight puts them; events that tell it.
+        """Move the last points between tracks as the relinker decides; return the events of it.
 
-        A track that is cut in two is followed by one that is born; one without points is lost.
-        Nothing of a tail has settled yet: decisions know nothing of it.
+        The rest of a track that is cut in two is born as a new track; a track without points is
+        lost. No state of a moved point has settled yet, so decisions are not affected.
         """
         for keeper in (lane.states, lane.lineage):
             if keeper is not None:

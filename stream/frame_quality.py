@@ -1,8 +1,8 @@
 """Frame quality: what is the matter with a frame that is analyzed all the same, as bits.
 
-A frame is never given up for its pixels: it is analyzed as it is, the `odd` field of its row in
-`frames` tells what was seen, and a notice says so once. Frames out of order, which no linker could
-take, are stored and not analyzed (`Analyzer.refuses`).
+A frame is never rejected because of its pixels: it is analyzed as it is, the `odd` field of its row
+in `frames` records what was found, and a notice reports it once. Frames out of order, which no
+linker could use, are stored and not analyzed (`Analyzer.refuses`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Notices: what a person is told of frames, once each and not for every frame."""
+"""Notices about frames for a person: each is given once, and not for every frame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
 
 
 class QualityNotices:
-    """What to tell of odd frames: each kind once, and again when it had not been for long."""
+    """Notices about unusual frames: each kind once, and again after it was absent for long."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}  # kind -> number of the last frame that had it
@@ -28,17 +28,17 @@ class QualityNotices:
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice about an analyzed frame."""
-        told = []
+        notices = []
         for bit, (kind, words) in WORDS.items():
             if update.odd & bit and self._is_new(kind, update.number):
-                told.append((kind, f"frame {update.t} {words}"))
+                notices.append((kind, f"frame {update.t} {words}"))
         step = update.time_s - self._time_s
         if step > max(PAUSE_S, PAUSE_STEPS * self._step_s):
-            told.append(("pause", f"{step:.1f} s passed before frame {update.t}"))
+            notices.append(("pause", f"{step:.1f} s passed before frame {update.t}"))
         elif step > 0:
             self._step_s = step
         self._time_s = update.time_s
-        return told
+        return notices
 
     def left_out(self, frame: Frame, why: str) -> list[tuple[str, str]]:
         """Of a frame that is stored and not analyzed."""

@@ -32,7 +32,7 @@ from livespt.stream.compiled import njit
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FLOOR = 1e-6  # efficiency of a track that ends where it began: its logarithm is told
+FLOOR = 1e-6  # efficiency of a track that ends where it began, so that its logarithm is finite
 LARGEST = 1e30  # float32 holds it; reached by D in um2/s^alpha of absurd exponents alone
 WEIGHT = (0.0, 1.0, 4.0, 6.0)  # places of the behaviours in feature 40, as in DeepSPT
 # a particle set free in the middle of an absorbing disc (2-D) or ball (3-D) of radius R is still
@@ -271,11 +271,11 @@ def describe_all(
     before = -1  # points of the stretch that `sure` is for
     log, power = powers(most)
     memory = space(longest)
-    told = np.empty(out.shape[1])
+    features = np.empty(out.shape[1])
     for i in range(len(begin)):
         a = begin[i]
         n = end[i] - a
-        told[:] = 0.0
+        features[:] = 0.0
         x, y, z = work[0, :n], work[1, :n], work[2, :n]
         mx, my, mz = 0.0, 0.0, 0.0
         for t in range(n):
@@ -291,7 +291,7 @@ def describe_all(
             z[t] -= mz / n
         frame = frames[a : a + n]
         step, turn = work[3, : max(n - 1, 0)], work[4, :n]
-        length = _steps(x, y, z, frame, step, turn, ndim, dt, slow, fast, told)
+        length = _steps(x, y, z, frame, step, turn, ndim, dt, slow, fast, features)
         k = lags(n)
         near, far = 0, 0.0
         if given.shape[1]:
@@ -302,23 +302,23 @@ def describe_all(
             gappy_pairs(x, y, z, frame, k, two, four)
         extent = diameter(x, y, z, near, far)
         if extent > 0:
-            told[6] = math.log(n) / (math.log(n) + math.log(extent / length))
-        told[8] = main_kurtosis(x, y, z)
-        told[27] = hull_area(x, y) if ndim == 2 else hull_volume(x, y, z, extent, memory)
+            features[6] = math.log(n) / (math.log(n) + math.log(extent / length))
+        features[8] = main_kurtosis(x, y, z)
+        features[27] = hull_area(x, y) if ndim == 2 else hull_volume(x, y, z, extent, memory)
         if n != before:
             for j in range(k):
                 sure[j] = 1 / spread(n, j + 1, ndim)
             before = n
         fit = power_law(two[:k], log, power)
-        told[0] = fit[0]
-        told[1] = fit[1] / (2 * ndim * dt ** fit[0])
-        told[3] = fit_probability(two[:k], fit, log, sure)
-        _moments(two[:k], four[:k], n, ndim, dt, extent, told)
-        _dwells(step, unit if unit > 0 else told[16], chain, work[5], back, path, told)
+        features[0] = fit[0]
+        features[1] = fit[1] / (2 * ndim * dt ** fit[0])
+        features[3] = fit_probability(two[:k], fit, log, sure)
+        _moments(two[:k], four[:k], n, ndim, dt, extent, features)
+        _dwells(step, unit if unit > 0 else features[16], chain, work[5], back, path, features)
         if len(share):
-            _behaviours(share[a : a + n], work[6], work[7], told)
-        for j in range(len(told)):
-            out[i, j] = min(max(told[j], -LARGEST), LARGEST)
+            _behaviours(share[a : a + n], work[6], work[7], features)
+        for j in range(len(features)):
+            out[i, j] = min(max(features[j], -LARGEST), LARGEST)
 
 
 @njit()

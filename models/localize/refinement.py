@@ -252,7 +252,7 @@ def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
     # the scatter that the errors of the fits do not explain (a median, so that a few unresolved
     # pairs have no effect), combined with 0.4 of that of the prior, with the weight of one spot
     scatter = max(np.median((t - middle) ** 2) / MEDIAN - np.median(v), 0.0)
-    telling = (1.0 / (1.0 + v / 0.02) ** 2).sum()
+    informative = (1.0 / (1.0 + v / 0.02) ** 2).sum()
     known = (0.4 * prior[1]) ** 2
-    spread = math.sqrt(max((telling * scatter + known) / (telling + 1.0), 0.03**2))
+    spread = math.sqrt(max((informative * scatter + known) / (informative + 1.0), 0.03**2))
     return np.array([middle, spread])

@@ -200,9 +200,9 @@ def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats
             group[0, column] = spots[s, column]
             for k in range(len(others)):
                 group[1 + k, column] = spots[others[k], column]
-        told = _joint_variances(stack, light, group, model)
+        joint = _joint_variances(stack, light, group, model)
         for column in range(5):
-            out[s, column] = told[column]
+            out[s, column] = joint[column]
     return out
 
 

@@ -23,13 +23,13 @@ LAGS = np.array([1, 2, 4, 8, 16, 32, 64, 128])  # points; displacements back ove
 STRETCHES = np.array([4, 16, 48])  # points; means over neighbouring stretches: less noise
 CENTRES = np.array([4.0, 16.0, 64.0])  # points; memory of the running centres of the track
 SPREADS = np.array([8, 32, 128])  # points; radius of gyration over each
-BACK = 3  # steps before the newest whose dot product with it is told
+BACK = 3  # steps before the newest whose dot product with it is a feature
 LASTING = 600.0  # points over which the typical step is a mean
 RECENT = 16.0  # points of the recent one
 STUCK = 1e-4  # pixels: typical step of a particle that does not move at all
 QUIET = 0.01  # squared typical steps: below this a length counts as nothing
 COUNT = 2 * len(LAGS) - 1 + 2 * len(STRETCHES) + 2 * len(CENTRES) + len(SPREADS) + BACK + 8
-UNKNOWN = -1.0  # log10 of a step in um that nobody knows: told by a flag beside it
+UNKNOWN = -1.0  # log10 of a step in um of unknown length, next to a flag that it is unknown
 
 # columns of the memory of a slot
 POINTS, FIRST, SCALE, NEAR, SOLID, SUMSQ = 0, 1, 4, 5, 6, 7
@@ -93,7 +93,8 @@ def of_tracks(
 ) -> NDArray[np.float32]:
     """Traits (total, COUNT) of whole tracks: track i is rows `offset[i]:offset[i + 1]`.
 
-    `um` (tracks,) is the pixel size, 0 if unknown. Backwards, each track is told from its end.
+    `um` (tracks,) is the pixel size, 0 if unknown. With `backwards`, each track is
+    processed from its last point to its first.
     """
     out = np.empty((len(point), COUNT), np.float32)
     ring = np.zeros((RING, 8))

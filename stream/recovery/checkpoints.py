@@ -71,7 +71,7 @@ class Checkpoints:
         if self._written is not None:
             if not self._written.done():
                 return
-            self._written.exception()  # a full disk is told by who must write: this one is missed
+            self._written.exception()  # a full disk is reported by the stores: skip this one
             self._written = None
         if self._mark is None:
             if self._clock() < self._due:

@@ -80,12 +80,12 @@ def _within(place: StateEntry) -> Iterator[StateEntry]:
 
 
 def given(found: Iterable[StateEntry]) -> dict[str, Any]:
-    """What objects were made with, as far as it can be told: numbers, words, hashes."""
-    told = (_told(place.path, place.value) for place in found if place.given)
-    return {path: value for pairs in told for path, value in pairs}
+    """What objects were made with, as far as it can be compared: numbers, texts, hashes."""
+    pairs_of_each = (_flattened(place.path, place.value) for place in found if place.given)
+    return {path: value for pairs in pairs_of_each for path, value in pairs}
 
 
-def _told(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _flattened(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, (str, *NUMBERS)):
         yield path, plain(value)
     elif hasattr(value, "sha256"):
@@ -93,10 +93,10 @@ def _told(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, tuple | list):
         names = getattr(value, "_fields", range(len(value)))
         for name, item in zip(names, value, strict=True):
-            yield from _told(f"{path}.{name}", item)
+            yield from _flattened(f"{path}.{name}", item)
     elif is_dataclass(value):
         for field in fields(value):
-            yield from _told(f"{path}.{field.name}", getattr(value, field.name))
+            yield from _flattened(f"{path}.{field.name}", getattr(value, field.name))
 
 
 def plain(value: Any) -> Any:

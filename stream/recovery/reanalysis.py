@@ -92,7 +92,7 @@ class Reanalysis:
         return default and not self.pending
 
     def knows(self, number: int) -> bool:
-        """Whether the run tells whether and how this frame was analyzed."""
+        """Whether the run records whether and how this frame was analyzed."""
         last = int(self._taken[-1]) if len(self._taken) else -1
         return number <= last or self._row(number) is not None
 

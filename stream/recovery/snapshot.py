@@ -6,7 +6,7 @@
 
 Restoring fills a graph of objects that is there already: the bytes name no class and no dtype to
 make, only places that must exist, with this dtype and shape. What the objects were made with
-(settings, SHA-256 of models) is told too and must be the same.
+(settings, SHA-256 of models) is stored too and must be the same.
 
     magic (8), bytes of the head (4), head (JSON), tables as they lie in memory, CRC-32 (4)
 """
@@ -209,10 +209,10 @@ def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> 
     """What belongs into each place, by path."""
     numbers = {p.path: p.value for p in found if isinstance(p.value, NUMBERS)}
     tables = [place for place in found if place.path not in numbers]
-    asked, told = [*numbers, *(p.path for p in tables)], [*head["numbers"]]
-    told += [path for path, _, _ in head["tables"]]
-    if asked != told:
-        other = sorted(set(asked) ^ set(told))[:1] or ["another order"]
+    expected, stored = [*numbers, *(p.path for p in tables)], [*head["numbers"]]
+    stored += [path for path, _, _ in head["tables"]]
+    if expected != stored:
+        other = sorted(set(expected) ^ set(stored))[:1] or ["another order"]
         raise _refused(f"is of another version of livespt: {other[0]} is not in both")
     values = dict(head["numbers"])
     for path, value in values.items():

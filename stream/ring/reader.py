@@ -90,7 +90,7 @@ class RingReader:
         readers = self._slots.readers
         return int((readers[:, REFUSED] * readers[:, ACTIVE]).max())
 
-    def tell(self, error: int) -> None:
+    def report_error(self, error: int) -> None:
         """Of a lossless reader: why it cannot store what it reads, 0 when it can (again)."""
         if self._cursor is not None:
             self._cursor[REFUSED] = error

@@ -29,7 +29,7 @@ class Harm(NamedTuple):
 
     what: str
     forged: bool  # another whole file or document: what it says may be returned
-    visible: bool  # sums tell it: the bytes are others, or what JSON says, and nobody summed again
+    visible: bool  # checksums show it: bytes or JSON values changed, and no new sum was written
 
 
 @contextmanager

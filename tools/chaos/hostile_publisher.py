@@ -153,7 +153,7 @@ class _Hostile:
 
 
 def _victim(pipe: Connection, endpoint: str) -> None:
-    """Process of the subscriber: follows, and comes again whenever it is told an error."""
+    """Process of the subscriber: follows, and connects again after every error."""
     malformed = errors = turns = rounds = 0
     longest, base = 0.0, resources()[0]
     while not (turns and pipe.poll(0)):

@@ -217,17 +217,17 @@ def kill_captures(
 ) -> None:
     """Kill processes that acquire; what they had handed over must be stored, and all else end."""
     while tally.kills < times:
-        path, told = folder / "orphan.zarr", folder / "told"
+        path, log = folder / "orphan.zarr", folder / "log"
         shared = set(_shared())
-        capture = _context().Process(target=_acquire, args=(path, told, images))
+        capture = _context().Process(target=_acquire, args=(path, log, images))
         capture.start()
-        while not (told.exists() and told.stat().st_size) and capture.is_alive():
+        while not (log.exists() and log.stat().st_size) and capture.is_alive():
             time.sleep(0.001)
         time.sleep(chance.uniform(0.0, 2.0))
         capture.kill()
         capture.join()
         tally.kills += 1
-        handed_over = told.stat().st_size if told.exists() else 0
+        handed_over = log.stat().st_size if log.exists() else 0
         deadline = time.monotonic() + END_S
         while read_attributes(path).stop is None and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -241,15 +241,15 @@ def kill_captures(
         else:
             compare(path, [], folder, tally)
         shutil.rmtree(path)
-        told.unlink()
+        log.unlink()
         say(f"capture killed {tally.kills} times")
 
 
-def _acquire(path: Path, told: Path, images: list[NDArray[Any]]) -> None:
-    """Process that acquires and tells, a byte a frame, what it has handed over."""
+def _acquire(path: Path, log: Path, images: list[NDArray[Any]]) -> None:
+    """Process that acquires and logs, a byte a frame, what it has handed over."""
 
     def acquire(put: Put) -> Acquired:
-        with told.open("wb", buffering=0) as file:
+        with log.open("wb", buffering=0) as file:
             for _ in camera(put, images, lambda: False):
                 file.write(b".")
         raise AssertionError("a camera never ends")

@@ -89,7 +89,7 @@ def context() -> Any:
 
 
 class Child:
-    """A process that publishes as planned, until it is told to stop or is killed."""
+    """A process that publishes as planned, until it is asked to stop or is killed."""
 
     def __init__(self, plan: Plan) -> None:
         ours, theirs = context().Pipe()

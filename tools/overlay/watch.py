@@ -96,7 +96,7 @@ def _render_movie(player: Player, path: Path, fps: float | None) -> dict[str, An
     interval = player.run.start.frame_interval_s
     rate = fps or min(1 / interval if interval else FPS, 60.0)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    player.go(player.telling())
+    player.go(player.most_uncoatings())
     select(player.scene)
     with drawer(player.scene, 1) as (draw, how):
         movie = write_frames(str(partial), SIZE, fps=rate, quality=5, macro_block_size=8)
@@ -116,7 +116,7 @@ def _render_movie(player: Player, path: Path, fps: float | None) -> dict[str, An
 
 def _place(player: Player, frame: int | None) -> None:
     if frame is None:
-        player.go(player.telling())
+        player.go(player.most_uncoatings())
     else:
         player.go_to_frame(frame)
 

@@ -67,12 +67,12 @@ def software() -> dict[str, str]:
 
 def differences(start: Start, origin: Start) -> list[str]:
     """Differences of machine and software, because of which the bytes of a replay may differ."""
-    told = []
+    found = []
     for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
-                told.append(f"{name} {ours.get(name)} instead of {theirs.get(name)}")
-    return told
+                found.append(f"{name} {ours.get(name)} instead of {theirs.get(name)}")
+    return found
 
 
 def hardware() -> str:

@@ -126,8 +126,8 @@ def recomposed(start: Start, say: Callable[[str], None]) -> Chain:
         z_step_um=start.z_step_um,
     )
     chain = compose(facts, options, start.mode, start)
-    if told := differences(chain.start, start):
-        say(f"note: the bytes may differ from those so far: {'; '.join(told)}")
+    if different := differences(chain.start, start):
+        say(f"note: the bytes may differ from those so far: {'; '.join(different)}")
     return chain._replace(start=start)
 
 

@@ -137,18 +137,18 @@ class Worker:
 
     def _restart(self) -> bool:
         """Restart the worker after its death; False if the work is done, or it died too often."""
-        told, now = self._obituary(), time.monotonic()
+        message, now = self._obituary(), time.monotonic()
         self._deaths = [at for at in self._deaths if at > now - WITHIN_S]
         if self.is_over():
             return False
         if len(self._deaths) >= RESTARTS:
-            self.problem = f"{told} again, and is not restarted any more"
+            self.problem = f"{message} again, and is not restarted any more"
             return False
         self._deaths.append(now)
         self.restarts += 1
         self._begin()
         if self.on_restart is not None:
-            self.on_restart(f"{told} and was restarted")
+            self.on_restart(f"{message} and was restarted")
         return True
 
     def _obituary(self) -> str:

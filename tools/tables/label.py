@@ -113,11 +113,11 @@ def label_colocalization(
         end_frames=end_frames,
     )
     count = np.bincount(found.outcome, minlength=len(OUTCOMES)).tolist()
-    told = dict(zip(OUTCOMES, count, strict=True))
-    if not told["changes"] + told["control"]:
+    counts = dict(zip(OUTCOMES, count, strict=True))
+    if not counts["changes"] + counts["control"]:
         raise InputError(
             f"none of {len(a.name)} particles in {source} keeps a partner near it: "
-            f"{_reasons(told)}; check channels, pixel size and limits"
+            f"{_reasons(counts)}; check channels, pixel size and limits"
         )
     start = np.where(found.change >= 0, found.change, a.offset[1:])
     kept, uncoated = np.zeros(len(order), bool), np.zeros(len(order), np.int64)
@@ -129,9 +129,9 @@ def label_colocalization(
         "partners": len(b.name),
         "offset_um": [round(float(x), 4) for x in offset],
         "offset_pairs": pairs,
-        "changes": told.pop("changes"),
-        "controls": told.pop("control"),
-        "left_out": told,
+        "changes": counts.pop("changes"),
+        "controls": counts.pop("control"),
+        "left_out": counts,
         "rows": int(kept.sum()),
         "out": str(out),
     }
@@ -143,8 +143,8 @@ def _paths(*both: ChannelTracks) -> list[tuple[Paths, NDArray[np.int64]]]:
     return [paths(some.frame + some.position * span, some.particle, some.point) for some in both]
 
 
-def _reasons(told: dict[str, int]) -> str:
-    return ", ".join(f"{n} {name}" for name, n in told.items() if n)
+def _reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
 
 def _offset(given: tuple[float, ...] | None) -> NDArray[np.float64] | None:

@@ -75,18 +75,22 @@ def read(
     if labels is not None:
         other = read_table(labels, ("particle", *words), texts=words)
         at = _rows_of(other, tracks, particle)
-        told = [np.where(at >= 0, np.append(other.values[name], "")[at], "") for name in words]
+        labels_and_groups = [
+            np.where(at >= 0, np.append(other.values[name], "")[at], "") for name in words
+        ]
     else:
-        told = [value[name] for name in words]
-    _check_names(tracks if labels is None else labels, np.unique(told[0]))
-    of = told[1] if group else particle.astype(np.str_)
+        labels_and_groups = [value[name] for name in words]
+    _check_names(tracks if labels is None else labels, np.unique(labels_and_groups[0]))
+    of = labels_and_groups[1] if group else particle.astype(np.str_)
     if group:
-        lost = (told[0] != "") & (of == "")
+        lost = (labels_and_groups[0] != "") & (of == "")
         if lost.any():
             one = particle[np.argmax(lost)]
             raise InputError(f"{tracks}: particle {one} has a label and no group; give it one")
         _check_one(tracks, particle, of, "group", "a track belongs to one")
-    return Labelled(value["frame"], particle, point, 3 if "z" in value else 2, told[0], of)
+    return Labelled(
+        value["frame"], particle, point, 3 if "z" in value else 2, labels_and_groups[0], of
+    )
 
 
 def _rows_of(labels: UserTable, tracks: Path, particle: Ints) -> Ints:

@@ -87,8 +87,8 @@ def train(
     infer.pixel_size_um = pixel_size_um
     units = Units(given.ndim, pixel_size_um, frame_interval_s)
     states = readings(infer, window, given.frame, given.particle, given.point)
-    told = describe(given.frame, given.particle, given.point, states, units, window)
-    samples = samples_of(given, told, window, min_points)
+    described = describe(given.frame, given.particle, given.point, states, units, window)
+    samples = samples_of(given, described, window, min_points)
     classifier_fit.check(samples, folds)
     refuse_copies(given)
     names = samples.classes
@@ -110,7 +110,7 @@ def train(
         "lag": infer.lag,
         "units": units._replace(pixel_size_um=1.0)._asdict(),
         "training": labelled_tracks.facts(given)
-        | {"samples": len(samples.label), "too_short": int((told.size < min_points).sum())}
+        | {"samples": len(samples.label), "too_short": int((described.size < min_points).sum())}
         | {"group": group or "particle", "folds": folds, "wanted_accuracy": accuracy}
         | {"learner": learner, "kind": learned.kind, "strength": learned.strength}
         | {"temperature": learned.temperature},
@@ -169,23 +169,23 @@ def _provenance(tracks: Path, labels: Path | None, label: str, folds: int) -> di
     }
 
 
-def samples_of(given: Labelled, told: Described, window: int, shortest: int) -> Samples:
+def samples_of(given: Labelled, described: Described, window: int, shortest: int) -> Samples:
     """Samples for training: labelled tracks, or some of their windows.
 
     A window has the label of the point in its middle, which it describes.
     """
-    middle = np.arange(len(told.row)) - np.minimum(window // 2, told.since - 1)
-    named = given.label[told.row[middle] if window else told.row]
-    use = (named != "") & (told.size >= shortest)
+    middle = np.arange(len(described.row)) - np.minimum(window // 2, described.since - 1)
+    named = given.label[described.row[middle] if window else described.row]
+    use = (named != "") & (described.size >= shortest)
     if window:
-        use &= (told.since - shortest) % max(window // OVERLAP, 1) == 0
+        use &= (described.since - shortest) % max(window // OVERLAP, 1) == 0
     if not use.any():
         raise InputError(
             f"no labelled track has {shortest} points: label longer tracks, or lower --min-points"
         )
     names, label = np.unique(named[use], return_inverse=True)
-    _, group = np.unique(given.group[told.row[use]], return_inverse=True)
-    return Samples(told.features[use], label, group, tuple(names.tolist()))
+    _, group = np.unique(given.group[described.row[use]], return_inverse=True)
+    return Samples(described.features[use], label, group, tuple(names.tolist()))
 
 
 def refuse_copies(given: Labelled) -> None:

@@ -126,8 +126,8 @@ def learn(samples: Samples, seed: int, learner: str = "auto") -> Learned:
 
 def ask(learned: Learned, features: NDArray[np.float32]) -> Floats:
     """Predict the probabilities (n, K) of features (n, COUNT)."""
-    told = scores(scaled(features, learned.scaling), learned.layers)
-    return np.exp(log_softmax(told / learned.temperature))
+    logits = scores(scaled(features, learned.scaling), learned.layers)
+    return np.exp(log_softmax(logits / learned.temperature))
 
 
 def _inner(samples: Samples) -> int:
