@@ -79,7 +79,7 @@ class Analyzer:
 
     def __call__(self, frame: Frame) -> Update:
         """Analyze one frame, which it does not refuse."""
-        found = frame_quality.look(frame, self._last.time_s if self._last else -math.inf)
+        found = frame_quality.inspect_frame(frame, self._last.time_s if self._last else -math.inf)
         lane = self._lane(frame.channel, frame.position, frame.image.ndim)
         lost = frame.number - self._number - 1
         self._number, self._last = frame.number, frame._replace(image=frame.image[:0])

@@ -18,13 +18,13 @@ from livespt.stream.types import Frame
 NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["odd"]
 TOP = (255, 1023, 4095, 16383, 65535)  # full scale of cameras of 8 to 16 bits
 FEW = 16  # pixels at full scale that say nothing: hot ones
-STUCK_EVERY = 500  # frames between two looks for stuck pixels, which stay: 6 ms at 512 x 512
+STUCK_EVERY = 500  # frames between two checks for stuck pixels, which stay: 6 ms at 512 x 512
 FAR = 12.0  # times the noise that such a pixel is off, and this often what its neighbours are off
 SHARP = 4.0
 
 
-def look(frame: Frame, last_s: float) -> int:
-    """Bits of what is odd about a frame; `last_s` is the time of the one analyzed before it."""
+def inspect_frame(frame: Frame, last_s: float) -> int:
+    """Return the bits of what is unusual; `last_s` is the time of the frame analyzed before."""
     image = frame.image
     if image.size == 0:
         return FLAT

@@ -26,7 +26,7 @@ from livespt.stream.ring.layout import (
 )
 from livespt.stream.types import Frame
 
-_IDLE_POLL_S, _IDLE_AFTER_S = 0.002, 0.05  # between looks, once nothing came for so long
+_IDLE_POLL_S, _IDLE_AFTER_S = 0.002, 0.05  # polling interval once no frame came for so long
 
 
 class RingReader:

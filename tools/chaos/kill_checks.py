@@ -58,7 +58,7 @@ def facts(images: list[NDArray[Any]]) -> Facts:
     return Facts("chaos", "yx", images[0].shape, images[0].dtype.str, 0.1, 1 / HZ)
 
 
-def look(path: Path, images: list[NDArray[Any]], tally: Tally) -> RunReader:
+def inspect_run(path: Path, images: list[NDArray[Any]], tally: Tally) -> RunReader:
     """Open a run, cut as it is, and compare the frames and the tables that it has."""
     begin = time.perf_counter()
     reader = open_run(path)

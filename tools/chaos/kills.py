@@ -27,7 +27,16 @@ from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop
-from livespt.tools.chaos.kill_checks import FREE, HZ, Tally, camera, compare, facts, look, movie
+from livespt.tools.chaos.kill_checks import (
+    FREE,
+    HZ,
+    Tally,
+    camera,
+    compare,
+    facts,
+    inspect_run,
+    movie,
+)
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.live import record
 from livespt.tools.runs.options import Options
@@ -99,7 +108,7 @@ def kill_analyzers(
             tally.wrong.append(str(error))
         killer.join()
         if read_attributes(path).stop is not None:
-            look(path, images, tally)
+            inspect_run(path, images, tally)
             compare(path, cuts, folder, tally)
         shutil.rmtree(path)
         say(f"analyzer killed {tally.kills} times")
@@ -125,7 +134,7 @@ def _kill_analyzer(
                 analyzer.kill()
                 analyzer.join()
                 tally.kills += 1
-                cuts.append(look(path, images, tally))
+                cuts.append(inspect_run(path, images, tally))
         time.sleep(0.5)
     finally:
         over.set()
@@ -174,14 +183,14 @@ def kill_writers(
         writer.join()
         if read_attributes(path).stop is None:
             tally.kills += 1
-            cut = look(path, images, tally)
+            cut = inspect_run(path, images, tally)
             tally.faults += sum(1 for _ in verify(path))
             try:
                 begin = time.perf_counter()
                 RunWriter(path, cut.start, resume=True).leave()
                 tally.opened_s = max(tally.opened_s, time.perf_counter() - begin)
                 resume(path, movie=source, checkpoint_s=CHECKPOINT_S, say=lambda text: None)
-                tally.lost += len(images) - look(path, images, tally).n_frames
+                tally.lost += len(images) - inspect_run(path, images, tally).n_frames
                 compare(path, [cut], folder, tally)
             except LiveSptError as error:
                 tally.wrong.append(str(error))
@@ -235,7 +244,7 @@ def kill_captures(
             time.sleep(0.02)
         if left:
             tally.wrong.append(f"shared memory is left: {sorted(left)}")
-        tally.lost += max(0, handed_over - look(path, images, tally).n_frames)
+        tally.lost += max(0, handed_over - inspect_run(path, images, tally).n_frames)
         if read_attributes(path).stop is None:
             tally.wrong.append(f"{path} did not end")
         else:

@@ -164,7 +164,7 @@ def disk(image: Path, place: Path, *, make: bool = False) -> Iterator[Path]:
 
 
 def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
-    """Write for a while, cut the power, look at what is left."""
+    """Write for a while, cut the power, inspect what is left."""
     image, copy, log = folder / "disk.img", folder / "copy.img", folder / "log"
     log.unlink(missing_ok=True)
     with disk(image, folder / "disk", make=True) as place:
@@ -182,7 +182,7 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
             writer.wait()
     notes = np.fromfile(log, ACKNOWLEDGED)
     with disk(copy, folder / "after") as place:
-        loss = look(place / "run.zarr", notes, at_s)
+        loss = inspect_run(place / "run.zarr", notes, at_s)
     image.unlink()
     copy.unlink()
     return loss
@@ -204,7 +204,7 @@ def _wait_for(log: Path, writer: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-def look(path: Path, notes: NDArray[np.void], at_s: float) -> Loss:
+def inspect_run(path: Path, notes: NDArray[np.void], at_s: float) -> Loss:
     """Open a run after a cut at `at_s`, go on with it, compare all that is there."""
     wrong: list[str] = []
     frames, commits = notes[notes["commit"] == 0], notes[notes["commit"] == 1]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from livespt.models.motion.colocalization import (
     CHANGES,
+    COARSE_LIMITS,
     CONTROL,
-    FIRST_LOOK,
     OUTCOMES,
     Limits,
     chromatic_offset,
@@ -52,7 +52,7 @@ def label_colocalization(
     z_step_um: float | None = None,
     offset_um: tuple[float, ...] | None = None,
     limits: Limits | None = None,
-    first_look: Limits = FIRST_LOOK,
+    coarse_limits: Limits = COARSE_LIMITS,
     track_frames: int = 20,
     end_frames: int = 2,
     overwrite: bool = False,
@@ -74,7 +74,7 @@ def label_colocalization(
         units of a pixel.
     offset_um : (y, x) or (z, y, x), optional
         Offset to add to the positions of the partners. Default: estimated from the data.
-    limits, first_look : Limits
+    limits, coarse_limits : Limits
         Criteria for moving together, and those used while the offset is unknown.
     track_frames, end_frames : int
         As in `label` of colocalization.py.
@@ -104,7 +104,7 @@ def label_colocalization(
     if offset is not None and offset[0] and "z" not in mine.place:
         raise SettingError(f"offset_um {offset_um}: the tracks of {source} have no z, give y,x")
     if offset is None:
-        offset, pairs = chromatic_offset(a, b, first_look)
+        offset, pairs = chromatic_offset(a, b, coarse_limits)
     found = label(
         a,
         b._replace(point=b.point + offset),

@@ -77,11 +77,11 @@ def fit(
             history.append(sum(recent) / 50)
             recent = []
         if (step + 1) % KEEP_EVERY == 0:
-            if judge is not None and best.look(net, judge()):
+            if judge is not None and best.update(net, judge()):
                 break
             _keep(checkpoint, net, optimizer, step + 1, history, recent, best)
     if judge is not None and best.loss < math.inf:
-        best.look(net, judge())
+        best.update(net, judge())
         net.load_state_dict(best.weights)
     net.eval()
     return history
@@ -94,7 +94,7 @@ class Best:
         self.loss, self.since = math.inf, 0
         self.weights = copy.deepcopy(net.state_dict())
 
-    def look(self, net: nn.Module, loss: float) -> bool:
+    def update(self, net: nn.Module, loss: float) -> bool:
         """Compare a held-out loss with the best; return True if training should end."""
         if loss < self.loss:
             self.loss, self.since, self.weights = loss, 0, copy.deepcopy(net.state_dict())

@@ -197,7 +197,7 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nets.HologramNet(nets.build(), microscope)
-    model.look(2, 0)  # copies are periodic
+    model.set_planes(2, 0)  # copies are periodic
     copier = nets.Copier(crop, noise, nets.Study(), microscope)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     rates = torch.optim.lr_scheduler.OneCycleLR(

@@ -50,7 +50,7 @@ def calibrate(
     """
     from livespt.models.networks.hologram_graph import HologramScale
 
-    seen = look(model, crop, level, seed + 77)
+    seen = detect_in_copies(model, crop, level, seed + 77)
     found = np.isfinite(seen.z_um)
     offset = _offset(seen.place[found], seen.matrix[found])
     z_um, ln_s = float(np.nanmedian(seen.z_um)), float(np.nanmedian(seen.ln_s))
@@ -92,7 +92,9 @@ def has_converged(metrics: dict[str, Any]) -> bool:
     )
 
 
-def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> HologramDetections:
+def detect_in_copies(
+    model: HologramNet, crop: torch.Tensor, level: float, seed: int
+) -> HologramDetections:
     """Detect the particle in new copies of the crop, up to 5 um out of focus."""
     import torch
 
@@ -101,7 +103,7 @@ def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> Hol
     study = nets.Study(size=128, z_um=5.0, gain=(0.25, 2.0), blur_um2=0.0, turn=0.0)
     copier = nets.Copier(crop, level, study, model.microscope)
     generator = torch.Generator().manual_seed(seed)
-    model.look(PLANES, nets.MARGIN)
+    model.set_planes(PLANES, nets.MARGIN)
     place, other = np.full((COPIES, 2), np.nan), np.full((2, COPIES), np.nan)
     score, ratio, matrix = np.zeros(COPIES), np.zeros(COPIES), np.zeros((COPIES, 2, 2))
     for first in range(0, COPIES, BATCH):
