@@ -57,12 +57,12 @@ class Notices:
 
     def __init__(self) -> None:
         self._crowded, self._level = False, 0
-        self._odd = QualityNotices()
-        self.left_out = self._odd.left_out
+        self._quality = QualityNotices()
+        self.left_out = self._quality.left_out
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice."""
-        found = self._odd(update)
+        found = self._quality(update)
         if update.level != self._level:
             words = degradation.WORDS[min(update.level, len(degradation.WORDS) - 1)]
             found.append(("level", f"level {update.level} from frame {update.t} on: {words}"))

@@ -57,8 +57,8 @@ def draw(
     which = torch.randint(0, len(kinds), (n,), generator=generator).tolist()
     is_kind = {kind: torch.tensor([kinds[k] == kind for k in which]) for kind in kinds}
     copies = draw_copies(n, shift_px, 1.0, generator)
-    odd = copies.matrix @ _distortions(n, long, short_way, is_kind, generator)
-    views = transform(crop, Copies(odd, copies.shift), size, padding="zeros")
+    matrix = copies.matrix @ _distortions(n, long, short_way, is_kind, generator)
+    views = transform(crop, Copies(matrix, copies.shift), size, padding="zeros")
     views = _smeared(views, is_kind["smeared"], fwhm_px, generator)
     views = _halved(views, is_kind["halved"], copies.shift, fwhm_px, generator)
     if "piled" in is_kind:
