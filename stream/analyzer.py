@@ -60,7 +60,7 @@ class Analyzer:
     settings : Settings
     """
 
-    GIVEN = ("localize", "infer", "settings")
+    CONSTANTS = ("localize", "infer", "settings")
 
     def __init__(self, localize: Localize, infer: Infer, settings: Settings) -> None:
         if settings.refine and settings.refine >= settings.lag:

@@ -169,8 +169,8 @@ def _features(
     out[short] = short_features
     for i in np.flatnonzero(by_fourier):
         one = slice(i, i + 1)
-        given = _long_moments(points[begin[i] : end[i]], units)
-        describe_all(points, frames, share, begin[one], end[one], scale, chain, given, out[one])
+        moments = _long_moments(points[begin[i] : end[i]], units)
+        describe_all(points, frames, share, begin[one], end[one], scale, chain, moments, out[one])
     return out
 
 

@@ -251,14 +251,14 @@ def describe_all(
     end: Ints,
     scale: tuple[int, float, float, float, float, float],
     chain: Floats,
-    given: Floats,
+    moments: Floats,
     out: NDArray[np.float32],
 ) -> None:
     """Features (n, 40) of rows `begin[i]:end[i]`.
 
     points : (rows, 3) z, y, x in pixels; share (rows, 4), or (0, 4): unknown.
     scale : the fields of `Units`, in their order.
-    given : (2, K) moments of one long stretch in um2 and um4, or (2, 0): to be summed here.
+    moments : (2, K) moments of one long stretch in um2 and um4, or (2, 0): to be summed here.
     """
     ndim, um, dt, slow, fast, unit = scale
     longest = 1
@@ -266,7 +266,7 @@ def describe_all(
         longest = max(longest, end[i] - begin[i])
     work = np.empty((8, longest))
     back, path = np.empty(longest, np.uint8), np.empty(longest, np.int8)
-    most = max(given.shape[1], lags(min(longest, 20)), lags(longest))
+    most = max(moments.shape[1], lags(min(longest, 20)), lags(longest))
     two, four, sure = np.empty(most), np.empty(most), np.empty(most)
     before = -1  # points of the stretch that `sure` is for
     log, power = powers(most)
@@ -294,8 +294,8 @@ def describe_all(
         length = _steps(x, y, z, frame, step, turn, ndim, dt, slow, fast, features)
         k = lags(n)
         near, far = 0, 0.0
-        if given.shape[1]:
-            two[:k], four[:k] = given[0], given[1]
+        if moments.shape[1]:
+            two[:k], four[:k] = moments[0], moments[1]
         elif n and frame[n - 1] - frame[0] == n - 1:
             near, far = k, pairs(x, y, z, k, two, four)
         else:

@@ -31,7 +31,7 @@ class WindowClassifier:
     units : Units
     """
 
-    GIVEN = ("window", "units")
+    CONSTANTS = ("window", "units")
 
     def __init__(self, window: int, units: Units, capacity: int = 256) -> None:
         self.window, self.units = window, units
@@ -79,7 +79,7 @@ class WithClassifier:
     later points.
     """
 
-    GIVEN = ("task", "_prior")
+    CONSTANTS = ("task", "_prior")
 
     def __init__(self, following: TrackFollower, task: TrackClassifier, units: Units) -> None:
         self.following, self.task = following, task

@@ -1,7 +1,6 @@
 """Features: what each new point of a track says about its motion, computed once, as it arrives.
 
 The motion networks see tracks only through these numbers. None depends on later points;
-
 lengths are measured in the track's own typical step, and only norms, dot products and angles of
 displacements go on. So neither pixel size nor D, neither place nor direction of a track matter,
 in 2-D as in 3-D. Where lengths in micrometres are known, the typical step in um is one trait more.

@@ -91,7 +91,7 @@ class TrackFollower:
         None: nobody knows.
     """
 
-    GIVEN = ("networks", "lag", "um", "_nothing")
+    CONSTANTS = ("networks", "lag", "um", "_nothing")
 
     def __init__(
         self,

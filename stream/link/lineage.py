@@ -49,7 +49,7 @@ class Lineage:
         Frames for which links may be corrected, as the linker's.
     """
 
-    GIVEN = ("search_range", "memory", "_depth")
+    CONSTANTS = ("search_range", "memory", "_depth")
 
     def __init__(
         self, search_range: float, memory: int, capacity: int = 256, refine: int = 0

@@ -49,8 +49,8 @@ class Linker:
     search_range
         Largest distance of a link, px; a distance equal to it links.
     memory
-        Frames that a track may be missing and still keep its id. It is looked for where it was last
-        seen. A jump of g in the frame number counts as g - 1 frames without points.
+        Frames that a track may be missing and still keep its id; a jump of g in the frame number
+        counts as g - 1 of them.
     refine
         Frames after which links are judged once more (see `refine`); 0: never. Needs a motion
         model. Tracks are given up so much later.
@@ -67,7 +67,9 @@ class Linker:
         A parameter out of its range.
     """
 
-    GIVEN = ("search_range", "memory", "ndim", "motion", "intensity_weight", "refine", "_linger")
+    CONSTANTS = (
+        "search_range", "memory", "ndim", "motion", "intensity_weight", "refine", "_linger",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -88,10 +90,8 @@ class Linker:
         if first_id < 0 or capacity < 1:
             raise SettingError(f"first_id {first_id}, capacity {capacity}: give 0 and 1, or more")
         self.search_range = float(search_range)
-        self.memory = int(memory)
-        self.ndim = int(ndim)
-        self.motion = motion
-        self.intensity_weight = float(intensity_weight)
+        self.memory, self.ndim = int(memory), int(ndim)
+        self.motion, self.intensity_weight = motion, float(intensity_weight)
         self.refine = int(refine)
         self.next_id = int(first_id)
         self.frame: int | None = None  # the last one linked

@@ -1,8 +1,8 @@
-"""Object state: what hangs on an object and lives between frames, place by place.
+"""The state of an object between frames, entry by entry.
 
-All attributes of an object are its memory, and those of the objects among them, but for what its
-class names in `GIVEN`: what objects were made with and never change. So an attribute that is added
-is remembered unless somebody says that it need not be.
+The state is all attributes of the object and of the objects among them, except those that a class
+lists in `CONSTANTS`: what objects were made with and never change. So a new attribute is part of
+the state unless somebody lists it there.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ _CODE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type, 
 
 
 class StateEntry(NamedTuple):
-    """Where something stands that is remembered, or was given: `holder[key]`."""
+    """Where a part of the state, or a constant, is stored: `holder[key]`."""
 
     path: str
     owner: str  # path of the object it belongs to
     holder: Any  # an object's `__dict__`, a list or a dict
     key: Any
-    given: bool = False
+    is_constant: bool = False
 
     @property
     def value(self) -> Any:
-        """What stands there."""
+        """What is stored there."""
         return self.holder[self.key]
 
 
 def places(thing: Any, path: str = "") -> Iterator[StateEntry]:
-    """Every number, array and linker that hangs on an object; and what its objects were given.
+    """Yield every number, array and linker of an object, and the constants of its objects.
 
-    Always in the same order. Frames are left out: what goes on needs no image.
+    The order is always the same. Frames are left out: no image is needed to continue.
 
     Raises
     ------
     TypeError
-        Something hangs on it that is none of these.
+        An attribute is none of these.
     """
-    given = getattr(type(thing), "GIVEN", ())
+    names = getattr(type(thing), "CONSTANTS", ())
     for name in vars(thing):
-        place = StateEntry(f"{path}{name}", path, vars(thing), name, name in given)
-        if place.given:
+        place = StateEntry(f"{path}{name}", path, vars(thing), name, name in names)
+        if place.is_constant:
             yield place
         else:
             yield from _within(place)
@@ -59,7 +59,10 @@ def _within(place: StateEntry) -> Iterator[StateEntry]:
     value = place.value
     if isinstance(value, Linker):  # makes its own bytes
         inside = vars(value)
-        yield from (StateEntry(f"{place.path}.{n}", "", inside, n, given=True) for n in value.GIVEN)
+        yield from (
+            StateEntry(f"{place.path}.{n}", "", inside, n, is_constant=True)
+            for n in value.CONSTANTS
+        )
         yield place
     elif isinstance(value, NUMBERS):
         yield place
@@ -75,13 +78,13 @@ def _within(place: StateEntry) -> Iterator[StateEntry]:
     else:
         raise TypeError(
             f"{place.path} is a {type(value).__name__}, which no snapshot carries: keep an array "
-            "or a number there, or name it in GIVEN if it never changes"
+            "or a number there, or name it in CONSTANTS if it never changes"
         )
 
 
-def given(found: Iterable[StateEntry]) -> dict[str, Any]:
+def constants(found: Iterable[StateEntry]) -> dict[str, Any]:
     """What objects were made with, as far as it can be compared: numbers, texts, hashes."""
-    pairs_of_each = (_flattened(place.path, place.value) for place in found if place.given)
+    pairs_of_each = (_flattened(place.path, place.value) for place in found if place.is_constant)
     return {path: value for pairs in pairs_of_each for path, value in pairs}
 
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError
 from livespt.stream.link.linker import Linker
-from livespt.stream.recovery.object_state import NUMBERS, StateEntry, given, places, plain
+from livespt.stream.recovery.object_state import NUMBERS, StateEntry, constants, places, plain
 from livespt.stream.types import SPOT, Frame
 
 MAGIC = b"livesnp1"  # counts up when what is remembered comes to mean something else
@@ -74,13 +74,13 @@ def copy(analyzer: Analyzer, spent: Copy | None = None) -> Copy:
         time that new memory takes.
     """
     found = list(places(analyzer))
-    remembered = [place for place in found if not place.given]
+    remembered = [place for place in found if not place.is_constant]
     tables = [(p.path, _table(p.value)) for p in remembered if not isinstance(p.value, NUMBERS)]
     last = analyzer._last
     head = {
         "last": None if last is None else [*map(int, last[:4]), float(last.time_s)],
         "lanes": [[*map(int, key), lane.linker.ndim] for key, lane in analyzer._lanes.items()],
-        "given": given(found),
+        "given": constants(found),
         "numbers": {p.path: plain(p.value) for p in remembered if isinstance(p.value, NUMBERS)},
         "tables": [[path, _code(table), list(table.shape)] for path, table in tables],
     }
@@ -128,8 +128,8 @@ def restore(analyzer: Analyzer, data: bytes) -> None:
         for channel, position, ndim in head["lanes"]:
             analyzer._lane(channel, position, ndim)
         found = list(places(analyzer))
-        _compare(head["given"], given(found))
-        remembered = [place for place in found if not place.given]
+        _compare(head["given"], constants(found))
+        remembered = [place for place in found if not place.is_constant]
         values = _values(head, body, remembered)
         _check(values)
     except InputError:
@@ -247,7 +247,7 @@ def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> 
 
 def _linker(fresh: Linker, data: bytes) -> Linker:
     linker = Linker.restore(data)
-    for name in Linker.GIVEN:
+    for name in Linker.CONSTANTS:
         if getattr(linker, name) != getattr(fresh, name):
             raise _refused(f"is damaged: its linker has another {name}")
     return linker

@@ -45,7 +45,6 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         frames: sent, stored, analyzed, skipped and reported, and `unaccounted`; memory and open
         files of each process; p50 and p99 latency in ms of the first and the last tenth after the
         warm-up; files and GB of the run; faults that `verify` finds; what was `held`.
-
     """
     sampler = Sampler()
     path, n = folder / "soak.zarr", int(60 * times * HZ)

@@ -243,14 +243,14 @@ def describe_real(
     path: Path, pixel_size_um: float, frame_interval_s: float
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """Number of tracks of a file that are long enough, and their features (n, 40)."""
-    given = positions.read(path)
+    recorded = positions.read(path)
     segmenter = Segmenter(provider="cpu")
-    rows, n = len(given.frame), len(given.offset) - 1
+    rows, n = len(recorded.frame), len(recorded.offset) - 1
     nothing = np.zeros(rows)
     tracks = Tracks(
-        given.offset,
-        given.point,
-        given.frame,
+        recorded.offset,
+        recorded.point,
+        recorded.frame,
         nothing.astype(np.int8),
         nothing,
         nothing.astype(bool),
@@ -258,14 +258,14 @@ def describe_real(
         nothing,
     )
     state = as_known(segmenter.network, tracks, (segmenter.lag,), pixel_size_um)[segmenter.lag]
-    units = Units(given.ndim, pixel_size_um, frame_interval_s)
-    features = fingerprint.of_tracks(given.offset, given.point, given.frame, state, units)
-    size = np.diff(given.offset)
+    units = Units(recorded.ndim, pixel_size_um, frame_interval_s)
+    features = fingerprint.of_tracks(recorded.offset, recorded.point, recorded.frame, state, units)
+    size = np.diff(recorded.offset)
     figures = {
         "tracks": n,
         "points": rows,
         "points_of_a_track": f"{size.min()}-{size.max()}, median {np.median(size):g}",
-        "dimensions": given.ndim,
+        "dimensions": recorded.ndim,
         "failures": int((~np.isfinite(features).all(axis=1)).sum()),
     }
     return figures, features

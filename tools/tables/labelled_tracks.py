@@ -135,19 +135,23 @@ def _check_one(path: Path, particle: Ints, word: Words, what: str, hint: str) ->
         raise InputError(f"{path}: particle {one} has {what}s {seen}; {hint}")
 
 
-def check_whole(path: Path, given: Labelled) -> None:
+def check_whole(path: Path, labelled: Labelled) -> None:
     """Refuse a track with two labels if whole tracks are classified."""
     _check_one(
-        path, given.particle, given.label, "label", "give a track one, or --window for parts of it"
+        path,
+        labelled.particle,
+        labelled.label,
+        "label",
+        "give a track one, or --window for parts of it",
     )
 
 
-def facts(given: Labelled) -> dict[str, Any]:
+def facts(labelled: Labelled) -> dict[str, Any]:
     """Numbers of tracks, labels and groups, for the card."""
-    named = given.label != ""
+    named = labelled.label != ""
     return {
-        "rows": len(given.frame),
-        "tracks": len(np.unique(given.particle)),
-        "tracks_labelled": len(np.unique(given.particle[named])),
-        "groups": len(np.unique(given.group[named])),
+        "rows": len(labelled.frame),
+        "tracks": len(np.unique(labelled.particle)),
+        "tracks_labelled": len(np.unique(labelled.particle[named])),
+        "groups": len(np.unique(labelled.group[named])),
     }

@@ -35,7 +35,6 @@ class TrackBatch(NamedTuple):
     ahead: Tensor  # (T, B, inputs) float32
     back: Tensor  # likewise, each track from its last point on
     turn: Tensor  # (T, B) int64: row of `back` of the same point as that row of `ahead`
-
     truth: Tensor  # (T, B) int64, -1 in padding
 
 
