@@ -34,7 +34,7 @@ Ints = NDArray[np.int64]
 
 FLOOR = 1e-6  # efficiency of a track that ends where it began, so that its logarithm is finite
 LARGEST = 1e30  # float32 holds it; reached by D in um2/s^alpha of absurd exponents alone
-WEIGHT = (0.0, 1.0, 4.0, 6.0)  # places of the behaviours in feature 40, as in DeepSPT
+WEIGHT = (0.0, 1.0, 4.0, 6.0)  # of the behaviours in feature 40, as in DeepSPT
 # a particle set free in the middle of an absorbing disc (2-D) or ball (3-D) of radius R is still
 # inside after t with probability a exp(-b D t / R^2): first term of the series in Bessel functions
 DISC = (1.602, 5.783)
@@ -207,7 +207,7 @@ def _median(value: Floats) -> float:
 
 
 @njit()
-def _behaviours(share: NDArray[np.float32], place: Floats, jump: Floats, out: Floats) -> None:
+def _behaviours(share: NDArray[np.float32], position: Floats, jump: Floats, out: Floats) -> None:
     """Features 29-33 and 35-40 of the probabilities (n, 4) of the behaviours."""
     n = len(share)
     if n == 0:
@@ -221,7 +221,7 @@ def _behaviours(share: NDArray[np.float32], place: Floats, jump: Floats, out: Fl
                 kind = j
         out[28 + kind] += 1.0
         if kind != last:
-            place[count] = (count + 1.0) * (kind + 1.0)
+            position[count] = (count + 1.0) * (kind + 1.0)
             if count:
                 jump[count - 1] = abs(WEIGHT[kind] - WEIGHT[last])
             count += 1
@@ -230,13 +230,13 @@ def _behaviours(share: NDArray[np.float32], place: Floats, jump: Floats, out: Fl
         out[28 + j] /= n
     out[32] = count
     for i in range(count):
-        total += place[i]
+        total += position[i]
     mean = total / count
     for i in range(count):
-        square += (place[i] - mean) ** 2
+        square += (position[i] - mean) ** 2
     out[34] = mean
-    out[35] = _median(place[:count])
-    out[36], out[37] = place[count - 1], place[0]  # sorted by now
+    out[35] = _median(position[:count])
+    out[36], out[37] = position[count - 1], position[0]  # sorted by now
     out[38] = math.sqrt(square / count)
     if count > 1:
         out[39] = _median(jump[: count - 1])

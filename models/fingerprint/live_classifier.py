@@ -102,21 +102,17 @@ class WithClassifier:
         """
         readings = self.following.push(slots, frames, points, intensity)
         need = int(slots.max(initial=-1)) + 1
-        self._probability, self._count = (
-            grown(self._probability, need, self._prior),
-            grown(self._count, need),
-        )
+        self._probability = grown(self._probability, need, self._prior)
+        self._count = grown(self._count, need)
         self._count[slots] += 1
-        self._probability[slots, self._place(slots, 0)] = self._probability[
-            slots, self._place(slots, 1)
-        ]
+        newest, before = self._column(slots, 0), self._column(slots, 1)
+        self._probability[slots, newest] = self._probability[slots, before]
         seen = usable(points)
         good = slots[seen]
         states = readings[seen, : len(MOTIONS)]
         features, held = self.rolling.push(good, frames[seen], points[seen], states)
-        self._probability[good, self._place(good, 0)] = self.task(features, held)[
-            :, self.task.positive
-        ]
+        probability = self.task(features, held)[:, self.task.positive]
+        self._probability[good, newest[seen]] = probability
         return self._joined(readings, slots, 0)
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -131,15 +127,15 @@ class WithClassifier:
         there = slots[slots < len(self._count)]
         self._probability[there], self._count[there] = self._prior, 0
 
-    def _place(self, slots: NDArray[np.int32], back: Ints | int) -> Ints:
+    def _column(self, slots: NDArray[np.int32], back: Ints | int) -> Ints:
         """Column of the window that ends `back` points before the newest of `slots` (n,)."""
-        place: Ints = (self._count[slots] - 1 - back) % self._probability.shape[1]
-        return place
+        column: Ints = (self._count[slots] - 1 - back) % self._probability.shape[1]
+        return column
 
     def _joined(
         self, readings: NDArray[np.float32], slots: NDArray[np.int32], back: Ints | int
     ) -> NDArray[np.float32]:
-        probability = self._probability[slots, self._place(slots, back)]
+        probability = self._probability[slots, self._column(slots, back)]
         return np.concatenate([readings, probability[:, None]], axis=1)
 
 

@@ -2,8 +2,8 @@
 
 The motion networks see tracks only through these numbers. None depends on later points;
 lengths are measured in the track's own typical step, and only norms, dot products and angles of
-displacements go on. So neither pixel size nor D, neither place nor direction of a track matter,
-in 2-D as in 3-D. Where lengths in micrometres are known, the typical step in um is one trait more.
+displacements are used. So neither pixel size nor D, neither position nor direction of a track
+matter, in 2-D as in 3-D. If the pixel size is known, the typical step in um is a further feature.
 """
 
 from __future__ import annotations
@@ -196,14 +196,14 @@ def _traits(
     for j in range(len(CENTRES)):
         far, back = 0.0, 0.0
         for axis in range(3):
-            place = CENTRE + 3 * j + axis
+            column = CENTRE + 3 * j + axis
             if n:
-                d = last[axis] - past[place]
+                d = last[axis] - past[column]
                 far += d**2
                 back += d * (x[axis] - last[axis])
-                past[place] += (x[axis] - past[place]) / min(n + 1.0, CENTRES[j])
+                past[column] += (x[axis] - past[column]) / min(n + 1.0, CENTRES[j])
             else:
-                past[place] = x[axis]
+                past[column] = x[axis]
         if n:
             out[at] = 0.5 * math.log(far / (scale * CENTRES[j]) + QUIET)
             out[at + len(CENTRES)] = back / math.sqrt((far + QUIET * scale) * scale * dt)

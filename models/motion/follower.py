@@ -20,7 +20,7 @@ from livespt.stream.errors import ModelError
 from livespt.stream.windows import grown
 
 ROWS, BATCH = 16, 256  # rows come in multiples of ROWS: then none depends on how many others
-FARTHEST = 1e9  # pixels; beyond, a place says nothing
+FARTHEST = 1e9  # pixels; a position beyond is not used
 TAPS = 5  # as models/networks/motion.py has it
 
 
@@ -106,7 +106,7 @@ class TrackFollower:
         self.memory = features.FeatureState(capacity)
         self.light = intensity_features.IntensityState(capacity)
         self._hidden = [np.zeros((capacity, net.hidden), np.float32) for net in networks]
-        # of the newest lag + 1 points, each in the place of its number modulo lag + 1
+        # of the newest lag + 1 points, in the column of their number modulo lag + 1
         self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]
         self._blind = np.zeros((capacity, lag + 1), bool)  # points that say nothing
         self._count = np.zeros(capacity, np.int64)  # points taken
@@ -134,8 +134,8 @@ class TrackFollower:
 
         Networks that use intensities are given `intensity` (n,), NaN or None where it is unknown.
 
-        A place that is NaN, infinite or beyond 1e9 pixels says nothing, now and later: its own
-        reading is that of someone who knows nothing, the others go on as if it were not there.
+        A position that is NaN, infinite or beyond 1e9 pixels is not used: its own prediction is
+        that of a track without points, and later predictions are as if it did not exist.
         """
         self._reserve(int(slots.max(initial=-1)) + 1)
         answers = self._unknown(len(slots))
@@ -205,7 +205,7 @@ class TrackFollower:
 
 @njit()
 def usable(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which places (n, 3) say something: not NaN, infinite or beyond FARTHEST."""
+    """Which positions (n, 3) can be used: not NaN, infinite or beyond FARTHEST."""
     out = np.empty(len(points), np.bool_)
     for i in range(len(points)):
         y, x = abs(points[i, 1]), abs(points[i, 2])

@@ -36,7 +36,7 @@ class StateEntry(NamedTuple):
         return self.holder[self.key]
 
 
-def places(thing: Any, path: str = "") -> Iterator[StateEntry]:
+def walk_state(thing: Any, path: str = "") -> Iterator[StateEntry]:
     """Yield every number, array and linker of an object, and the constants of its objects.
 
     The order is always the same. Frames are left out: no image is needed to continue.
@@ -48,43 +48,43 @@ def places(thing: Any, path: str = "") -> Iterator[StateEntry]:
     """
     names = getattr(type(thing), "CONSTANTS", ())
     for name in vars(thing):
-        place = StateEntry(f"{path}{name}", path, vars(thing), name, name in names)
-        if place.is_constant:
-            yield place
+        entry = StateEntry(f"{path}{name}", path, vars(thing), name, name in names)
+        if entry.is_constant:
+            yield entry
         else:
-            yield from _within(place)
+            yield from _within(entry)
 
 
-def _within(place: StateEntry) -> Iterator[StateEntry]:
-    value = place.value
+def _within(entry: StateEntry) -> Iterator[StateEntry]:
+    value = entry.value
     if isinstance(value, Linker):  # makes its own bytes
         inside = vars(value)
         yield from (
-            StateEntry(f"{place.path}.{n}", "", inside, n, is_constant=True)
+            StateEntry(f"{entry.path}.{n}", "", inside, n, is_constant=True)
             for n in value.CONSTANTS
         )
-        yield place
+        yield entry
     elif isinstance(value, NUMBERS):
-        yield place
+        yield entry
     elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        yield place
+        yield entry
     elif type(value) in (list, dict):
         for key in value if type(value) is dict else range(len(value)):
-            yield from _within(StateEntry(f"{place.path}.{key}", place.owner, value, key))
+            yield from _within(StateEntry(f"{entry.path}.{key}", entry.owner, value, key))
     elif isinstance(value, Frame):
         return
     elif hasattr(value, "__dict__") and not isinstance(value, _CODE):
-        yield from places(value, f"{place.path}.")
+        yield from walk_state(value, f"{entry.path}.")
     else:
         raise TypeError(
-            f"{place.path} is a {type(value).__name__}, which no snapshot carries: keep an array "
+            f"{entry.path} is a {type(value).__name__}, which no snapshot carries: keep an array "
             "or a number there, or name it in CONSTANTS if it never changes"
         )
 
 
 def constants(found: Iterable[StateEntry]) -> dict[str, Any]:
     """What objects were made with, as far as it can be compared: numbers, texts, hashes."""
-    pairs_of_each = (_flattened(place.path, place.value) for place in found if place.is_constant)
+    pairs_of_each = (_flattened(entry.path, entry.value) for entry in found if entry.is_constant)
     return {path: value for pairs in pairs_of_each for path, value in pairs}
 
 

@@ -5,7 +5,7 @@
     frame_of(data)                          # the last frame it has seen
 
 Restoring fills a graph of objects that is there already: the bytes name no class and no dtype to
-make, only places that must exist, with this dtype and shape. What the objects were made with
+make, only entries that must exist, with this dtype and shape. What the objects were made with
 (settings, SHA-256 of models) is stored too and must be the same.
 
     magic (8), bytes of the head (4), head (JSON), tables as they lie in memory, CRC-32 (4)
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError
 from livespt.stream.link.linker import Linker
-from livespt.stream.recovery.object_state import NUMBERS, StateEntry, constants, places, plain
+from livespt.stream.recovery.object_state import NUMBERS, StateEntry, constants, plain, walk_state
 from livespt.stream.types import SPOT, Frame
 
 MAGIC = b"livesnp1"  # counts up when what is remembered comes to mean something else
@@ -73,15 +73,23 @@ def copy(analyzer: Analyzer, spent: Copy | None = None) -> Copy:
         An earlier copy that nobody needs any more: its memory is used again, which takes half the
         time that new memory takes.
     """
-    found = list(places(analyzer))
-    remembered = [place for place in found if not place.is_constant]
-    tables = [(p.path, _table(p.value)) for p in remembered if not isinstance(p.value, NUMBERS)]
+    found = list(walk_state(analyzer))
+    remembered = [entry for entry in found if not entry.is_constant]
+    tables = [
+        (entry.path, _table(entry.value))
+        for entry in remembered
+        if not isinstance(entry.value, NUMBERS)
+    ]
     last = analyzer._last
     head = {
         "last": None if last is None else [*map(int, last[:4]), float(last.time_s)],
         "lanes": [[*map(int, key), lane.linker.ndim] for key, lane in analyzer._lanes.items()],
         "given": constants(found),
-        "numbers": {p.path: plain(p.value) for p in remembered if isinstance(p.value, NUMBERS)},
+        "numbers": {
+            entry.path: plain(entry.value)
+            for entry in remembered
+            if isinstance(entry.value, NUMBERS)
+        },
         "tables": [[path, _code(table), list(table.shape)] for path, table in tables],
     }
     size = sum(table.nbytes for _, table in tables)
@@ -127,17 +135,17 @@ def restore(analyzer: Analyzer, data: bytes) -> None:
             analyzer._last = Frame(number, t, channel, position, time_s, np.empty((0, 0), np.uint8))
         for channel, position, ndim in head["lanes"]:
             analyzer._lane(channel, position, ndim)
-        found = list(places(analyzer))
+        found = list(walk_state(analyzer))
         _compare(head["given"], constants(found))
-        remembered = [place for place in found if not place.is_constant]
+        remembered = [entry for entry in found if not entry.is_constant]
         values = _values(head, body, remembered)
         _check(values)
     except InputError:
         analyzer._last = None
         analyzer._lanes.clear()
         raise
-    for place in remembered:
-        place.holder[place.key] = values[place.path]
+    for entry in remembered:
+        entry.holder[entry.key] = values[entry.path]
 
 
 def _table(value: NDArray[Any] | Linker) -> NDArray[Any]:
@@ -198,7 +206,7 @@ def _kinds(row: Any, kinds: list[type]) -> bool:
 
 
 def _compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Refuse the memory of objects that were made with something else."""
+    """Refuse the state of objects that were made with something else."""
     for path in (*ours, *theirs):
         here, there = ours.get(path, "nothing"), theirs.get(path, "nothing")
         if here != there:
@@ -206,10 +214,10 @@ def _compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
 
 
 def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> dict[str, Any]:
-    """What belongs into each place, by path."""
-    numbers = {p.path: p.value for p in found if isinstance(p.value, NUMBERS)}
-    tables = [place for place in found if place.path not in numbers]
-    expected, stored = [*numbers, *(p.path for p in tables)], [*head["numbers"]]
+    """The value of each entry, by path."""
+    numbers = {entry.path: entry.value for entry in found if isinstance(entry.value, NUMBERS)}
+    tables = [entry for entry in found if entry.path not in numbers]
+    expected, stored = [*numbers, *(entry.path for entry in tables)], [*head["numbers"]]
     stored += [path for path, _, _ in head["tables"]]
     if expected != stored:
         other = sorted(set(expected) ^ set(stored))[:1] or ["another order"]
@@ -221,14 +229,14 @@ def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> 
             raise _refused(f"is damaged: it has {value!r} for {path}")
     rows: dict[tuple[object, ...], list[int]] = {}
     at = 0
-    for place, (path, code, shape) in zip(tables, head["tables"], strict=True):
-        fresh = place.value
+    for entry, (path, code, shape) in zip(tables, head["tables"], strict=True):
+        fresh = entry.value
         if isinstance(fresh, Linker):
             values[path] = _linker(fresh, bytes(body[at : at + sum(shape)]))
             at += sum(shape)
             continue
         # tables of one object that begin with as many rows have as many for ever
-        alike = shape[:1] == rows.setdefault((place.owner, fresh.shape[:1]), shape[:1])
+        alike = shape[:1] == rows.setdefault((entry.owner, fresh.shape[:1]), shape[:1])
         fits = len(shape) == fresh.ndim and shape[1:] == list(fresh.shape[1:])
         if code != _code(fresh) or not fits or shape[:1] < list(fresh.shape[:1]):
             raise _refused(

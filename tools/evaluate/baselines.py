@@ -165,10 +165,10 @@ def inputs_of(kind: str, known: Tracks) -> NDArray[np.float32]:
     step = np.linalg.norm(move, axis=1)
     if kind == "lstm":
         return np.column_stack([move, step]).astype(np.float32)
-    place = known.point - np.repeat(known.point[first], np.diff(known.offset), axis=0)
+    path = known.point - np.repeat(known.point[first], np.diff(known.offset), axis=0)
     dot = (move * np.roll(move, 1, 0)).sum(1)
     dot[first] = 0
-    return np.column_stack([place, step, dot]).astype(np.float32)
+    return np.column_stack([path, step, dot]).astype(np.float32)
 
 
 def side_by_side(low: Ints, high: Ints) -> tuple[Ints, NDArray[np.bool_]]:

@@ -190,10 +190,10 @@ def limit_of_tracks(two: Two) -> float:
         noise = np.exp(0.5 * k * (GRID - np.expm1(GRID)))
         density = np.convolve(spread, noise)
         density /= density.sum()
-        place = np.arange(len(density), dtype=np.float64)
+        grid = np.arange(len(density), dtype=np.float64)
         wide = np.arange(-shift, len(density) + shift)
-        other = np.interp(wide - shift, place, density, 0.0, 0.0)
-        mine = np.interp(wide, place, density, 0.0, 0.0)
+        other = np.interp(wide - shift, grid, density, 0.0, 0.0)
+        mine = np.interp(wide, grid, density, 0.0, 0.0)
         right += share * 0.5 * float(np.maximum(mine, other).sum())
     return right
 

@@ -66,7 +66,7 @@ def watch(
         _refuse_window(target)
         player: Player | LivePlayer = LivePlayer(target, key=key) if live else play(target)
         if isinstance(player, Player):
-            _place(player, frame)
+            _seek(player, frame)
         opengl(window=True).prepare()
         from livespt.tools.overlay.window import show
 
@@ -114,7 +114,7 @@ def _render_movie(player: Player, path: Path, fps: float | None) -> dict[str, An
     return {"movie": str(path), "frames": len(player), "drawn by": how}
 
 
-def _place(player: Player, frame: int | None) -> None:
+def _seek(player: Player, frame: int | None) -> None:
     if frame is None:
         player.go(player.most_uncoatings())
     else:

@@ -28,10 +28,10 @@ def original(role: str, origin: Start | None) -> Path | None:
     from livespt.models.runtime.session import shipped
 
     used = {key: str(origin.models[role].get(key, "")) for key in ("name", "sha256", "file")}
-    places = [Path(used["file"])]
+    paths = [Path(used["file"])]
     with suppress(ModelError):
-        places.append(shipped(used["name"]))
-    for path in places:
+        paths.append(shipped(used["name"]))
+    for path in paths:
         if _is_file_of(path, used["sha256"]):
             return path
     raise InputError(
@@ -45,8 +45,8 @@ def _is_file_of(path: Path, sha256: str) -> bool:
 
     A model that came with a run from somebody else is not used unless the user names it.
     """
-    places = path.resolve().parents
-    if any((place / name).exists() for place in places for name in METADATA):
+    folders = path.resolve().parents
+    if any((folder / name).exists() for folder in folders for name in METADATA):
         return False
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         return False

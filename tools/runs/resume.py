@@ -143,10 +143,10 @@ def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:
 
     if start.mode == "live":
         return None
-    places = [movie] if movie else [run.parent / start.source, Path(start.source)]
-    for place in places:
-        if movie or (start.source and place.exists()):
-            return open_movie(place)
+    paths = [movie] if movie else [run.parent / start.source, Path(start.source)]
+    for path in paths:
+        if movie or (start.source and path.exists()):
+            return open_movie(path)
     raise InputError(
         f"'{run}' replays '{start.source}', which was not found next to it or in this folder: name "
         "it with --movie"

@@ -37,7 +37,7 @@ class ChannelTracks(NamedTuple):
     frame: NDArray[np.int64]
     position: NDArray[np.int64]  # stage position; tracks of different positions are independent
     particle: NDArray[np.int64]
-    place: dict[str, NDArray[Any]]  # y, x and the columns of BESIDE, if any, as in the source
+    columns: dict[str, NDArray[Any]]  # y, x and the columns of BESIDE, if any, as in the source
     point: NDArray[np.float64]  # (n, 3) um: z, y, x
 
 
@@ -101,7 +101,7 @@ def label_colocalization(
         mine, theirs = (_of_table(path, pixel_size_um, z_step_um) for path in (source, partners))
     (a, order), (b, _) = _paths(mine, theirs)
     offset, pairs = _offset(offset_um), None
-    if offset is not None and offset[0] and "z" not in mine.place:
+    if offset is not None and offset[0] and "z" not in mine.columns:
         raise SettingError(f"offset_um {offset_um}: the tracks of {source} have no z, give y,x")
     if offset is None:
         offset, pairs = chromatic_offset(a, b, coarse_limits)
@@ -175,11 +175,11 @@ def _of_run(
         if not len(rows):
             there = ", ".join(map(str, np.unique(spots["channel"]))) or "none"
             raise SettingError(f"{source} has no tracks in channel {channel}; channels: {there}")
-        place = {name: rows[name] for name in (*axes, "intensity")}
+        columns = {name: rows[name] for name in (*axes, "intensity")}
         frame, position, track = (
             rows[name].astype(np.int64) for name in ("frame", "position", "track")
         )
-        both.append(ChannelTracks(frame, position, track, place, _points(place, scale)))
+        both.append(ChannelTracks(frame, position, track, columns, _points(columns, scale)))
     return both[0], both[1]
 
 
@@ -189,20 +189,20 @@ def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) 
     values = read_table(path, ("frame", "particle", "y", "x"), optional=BESIDE).values
     if not len(values["frame"]):
         raise InputError(f"{path} holds no points")
-    place = {name: column for name, column in values.items() if name in ("y", "x", *BESIDE)}
-    point = _points(place, (z_step_um or pixel_size_um, pixel_size_um, pixel_size_um))
+    columns = {name: column for name, column in values.items() if name in ("y", "x", *BESIDE)}
+    point = _points(columns, (z_step_um or pixel_size_um, pixel_size_um, pixel_size_um))
     nowhere = np.zeros(len(point), np.int64)
-    return ChannelTracks(values["frame"], nowhere, values["particle"], place, point)
+    return ChannelTracks(values["frame"], nowhere, values["particle"], columns, point)
 
 
 def _points(
-    place: dict[str, NDArray[Any]], scale: tuple[float, float, float]
+    columns: dict[str, NDArray[Any]], scale: tuple[float, float, float]
 ) -> NDArray[np.float64]:
     """Points (n, 3) z, y, x in um; z = 0 in two dimensions."""
-    point = np.zeros((len(place["y"]), 3))
+    point = np.zeros((len(columns["y"]), 3))
     for k, axis in enumerate(("z", "y", "x")):
-        if axis in place:
-            point[:, k] = place[axis].astype(np.float64) * scale[k]
+        if axis in columns:
+            point[:, k] = columns[axis].astype(np.float64) * scale[k]
     return point
 
 
@@ -213,7 +213,7 @@ def _write(
     import pandas as pd
 
     columns = {"frame": mine.frame, "particle": mine.particle}
-    columns |= {axis: mine.place[axis] for axis in ("y", "x", *BESIDE) if axis in mine.place}
+    columns |= {axis: mine.columns[axis] for axis in ("y", "x", *BESIDE) if axis in mine.columns}
     table = pd.DataFrame(columns | {"uncoated": uncoated})
     with whole_file(out, overwrite=overwrite) as partial:
         table[row].to_csv(partial, index=False)

@@ -77,7 +77,7 @@ def read_table(
         raise InputError(f"{path} is empty; give a CSV with columns {', '.join(required)}")
     _check_columns(path, columns, required, adds)
     wanted = [name for name in (*required, *optional) if name in columns]
-    places = [columns.index(name) for name in wanted]
+    columns_read = [columns.index(name) for name in wanted]
     rows: list[str] = []
     cells: list[list[str]] = []
     for row, values in records:
@@ -87,7 +87,7 @@ def read_table(
                 "give each row a value for each column"
             )
         rows.append(row)
-        cells.append([values[place] for place in places])
+        cells.append([values[column] for column in columns_read])
     numbers = {
         name: (_words if name in texts else _numbers)(path, name, [row[i] for row in cells])
         for i, name in enumerate(wanted)

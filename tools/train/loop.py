@@ -186,8 +186,8 @@ def plan(out: Path, only: str = "both", resume: bool = False) -> dict[str, tuple
     if not out.parent.is_dir():
         raise SettingError(f"--out {out}: there is no folder {out.parent}")
     if resume and not any(begun.values()):
-        place = out.with_suffix(".checkpoint")
-        raise SettingError(f"nothing to resume: no checkpoint {place}; start without --resume")
+        checkpoint = out.with_suffix(".checkpoint")
+        raise SettingError(f"nothing to resume: no checkpoint {checkpoint}; start without --resume")
     for path in files.values():
         if path.exists() and not resume:
             raise SettingError(f"--out {path} exists: choose another name or remove it")
