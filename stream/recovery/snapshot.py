@@ -93,8 +93,8 @@ def copy(analyzer: Analyzer, spent: Copy | None = None) -> Copy:
         "tables": [[path, _code(table), list(table.shape)] for path, table in tables],
     }
     size = sum(table.nbytes for _, table in tables)
-    again = spent is not None and len(spent.body) >= size
-    body = spent.body if spent is not None and again else np.empty(size + size // 8, np.uint8)
+    reuse = spent is not None and len(spent.body) >= size
+    body = spent.body if spent is not None and reuse else np.empty(size + size // 8, np.uint8)
     at = 0
     for _, table in tables:
         flat = np.ascontiguousarray(table).reshape(-1).view(np.uint8)
@@ -202,7 +202,7 @@ def _sound(head: dict[str, Any]) -> bool:
 
 
 def _kinds(row: Any, kinds: list[type]) -> bool:
-    return type(row) is list and [type(word) for word in row] == kinds
+    return type(row) is list and [type(value) for value in row] == kinds
 
 
 def _compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:

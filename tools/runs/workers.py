@@ -18,7 +18,7 @@ from livespt.stream.recovery.checkpoints import Checkpoints
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.sinks import Published, StoredTables
-from livespt.stream.sources import graded, handed_over, recalled
+from livespt.stream.sources import after_reanalysis, graded, handed_over
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.table_writer import TableWriter
@@ -27,7 +27,7 @@ from livespt.stream.wire.event_history import StoredEvents
 from livespt.stream.wire.publisher import Publisher
 from livespt.tools.runs.compose import Chain, compose
 from livespt.tools.runs.options import LiveOrders
-from livespt.tools.runs.resume import recomposed
+from livespt.tools.runs.resume import chain_of_run
 
 MAX_BEHIND = 64  # waiting frames from which the analyzer skips to the newest
 GAINED = 0.9  # a backlog that does not shrink by this factor is given up
@@ -97,8 +97,8 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
     tables = TableWriter(live.out, resume=True, durability=live.durability)
     try:
         publisher = _publisher(live, start, restarts)
-        chain = recomposed(start, lambda text: None)
-        recall = Reanalysis(live.out, chain.analyzer, tables)
+        chain = chain_of_run(start, lambda text: None)
+        reanalysis = Reanalysis(live.out, chain.analyzer, tables)
     except BaseException:
         tables.leave()
         raise
@@ -106,8 +106,8 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
     publisher.status("restarted", text)
     tables.status("restarted", -1, text)
     with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
-        frames = _follow(live.out, start, recall, reader)
-        _loop(pipe, live, chain, publisher, tables, reader, frames, recall)
+        frames = _follow(live.out, start, reanalysis, reader)
+        _loop(pipe, live, chain, publisher, tables, reader, frames, reanalysis)
 
 
 def _loop(
@@ -118,7 +118,7 @@ def _loop(
     tables: TableWriter,
     reader: RingReader,
     frames: Iterator[Frame],
-    recall: Reanalysis | None = None,
+    reanalysis: Reanalysis | None = None,
 ) -> None:
     def tell(kind: str, t: int, text: str) -> None:
         publisher.status(kind, text)
@@ -126,11 +126,11 @@ def _loop(
 
     ending = Orders(pipe, tell)
     frames = tables.taking(ending.until(frames))
-    if recall is not None:
-        frames = recalled(chain.stages, recall, frames)
+    if reanalysis is not None:
+        frames = after_reanalysis(chain.stages, reanalysis, frames)
     sinks: list[pipeline.Sink] = [
         Published(publisher),
-        StoredTables(tables, publisher, lambda: reader.refused, recall),
+        StoredTables(tables, publisher, lambda: reader.refused, reanalysis),
         Checkpoints(live.out, chain.analyzer, tables, live.checkpoint_s),
     ]
     pipeline.run(frames, chain.analyzer, sinks, chain.start, chain.stages, ending=ending)
@@ -150,7 +150,7 @@ def _publisher(live: LiveOrders, start: Start, restarts: int) -> Publisher:
             time.sleep(0.05)
 
 
-def _follow(out: Path, start: Start, recall: Reanalysis, reader: RingReader) -> Iterator[Frame]:
+def _follow(out: Path, start: Start, reanalysis: Reanalysis, reader: RingReader) -> Iterator[Frame]:
     """Yield recorded frames as long as the backlog shrinks, then live frames from the ring."""
     movie = MovieReader(out, start)
     at, last, behind = 0, -1, None
@@ -161,18 +161,18 @@ def _follow(out: Path, start: Start, recall: Reanalysis, reader: RingReader) -> 
             break
         for i in range(at, at + left):
             last = int(movie.log["number"][i])
-            if recall.wanted(last):
-                yield recall.graded(movie.frame(i))
+            if reanalysis.wanted(last):
+                yield reanalysis.graded(movie.frame(i))
         at, behind = at + left, left
     reader.pass_over(last)
-    yield from handed_over(_ring(recall, reader))
+    yield from handed_over(_ring(reanalysis, reader))
 
 
-def _ring(recall: Reanalysis, reader: RingReader) -> Iterator[Frame]:
+def _ring(reanalysis: Reanalysis, reader: RingReader) -> Iterator[Frame]:
     """Yield frames of a ring: first those that the last analyzer had started, then as usual."""
     for frame in reader:
-        if recall.wanted(frame.number):
-            yield recall.graded(frame)
-        if not recall.knows(frame.number):
+        if reanalysis.wanted(frame.number):
+            yield reanalysis.graded(frame)
+        if not reanalysis.knows(frame.number):
             break
     yield from graded(reader, Degradation())
