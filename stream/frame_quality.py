@@ -1,7 +1,7 @@
 """Frame quality: what is the matter with a frame that is analyzed all the same, as bits.
 
-A frame is never rejected because of its pixels: it is analyzed as it is, the `odd` field of its row
-in `frames` records what was found, and a notice reports it once. Frames out of order, which no
+A frame is never rejected because of its pixels: it is analyzed as it is, the `quality` field of its
+row in `frames` records what was found, and a notice reports it once. Frames out of order, which no
 linker could use, are stored and not analyzed (`Analyzer.refuses`).
 """
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from livespt.stream.types import Frame
 
-NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["odd"]
+NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["quality"]
+NAMES = {NUMBERS: "pixels", SATURATED: "saturated", FLAT: "flat", STUCK: "stuck", BACK: "clock"}
 TOP = (255, 1023, 4095, 16383, 65535)  # full scale of cameras of 8 to 16 bits
 FEW = 16  # pixels at full scale that say nothing: hot ones
 STUCK_EVERY = 500  # frames between two checks for stuck pixels, which stay: 6 ms at 512 x 512
