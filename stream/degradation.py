@@ -18,7 +18,7 @@ from __future__ import annotations
 IMAGE_EVERY, STATE_EVERY, DETECT_EVERY = 4, 4, 2  # frames, by their numbers
 BEHIND = (8, 16, 32)  # frames waiting from which level 1, 2, 3 is taken
 CALM = 32  # frames in a row with less than half of that waiting, after which a level is left
-WORDS = (
+MESSAGES = (
     "everything again",
     f"images are published every {IMAGE_EVERY}th frame",
     f"provisional states are reported every {STATE_EVERY}th frame",

@@ -8,7 +8,7 @@ from livespt.stream import degradation
 from livespt.stream.frame_quality import BACK, FLAT, NAMES, NUMBERS, SATURATED, STUCK
 from livespt.stream.types import Frame, Update
 
-WORDS = {
+MESSAGES = {
     NUMBERS: "has pixels that are no numbers: they count as background",
     SATURATED: "is saturated: intensities and positions of bright spots are off",
     FLAT: "has the same value everywhere: shutter closed, or no camera",
@@ -29,9 +29,9 @@ class QualityNotices:
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice about an analyzed frame."""
         notices = []
-        for bit, words in WORDS.items():
+        for bit, message in MESSAGES.items():
             if update.quality & bit and self._is_new(NAMES[bit], update.number):
-                notices.append((NAMES[bit], f"frame {update.t} {words}"))
+                notices.append((NAMES[bit], f"frame {update.t} {message}"))
         step = update.time_s - self._time_s
         if step > max(PAUSE_S, PAUSE_STEPS * self._step_s):
             notices.append(("pause", f"{step:.1f} s passed before frame {update.t}"))
@@ -64,8 +64,8 @@ class Notices:
         """Kind and text of each notice."""
         found = self._quality(update)
         if update.level != self._level:
-            words = degradation.WORDS[min(update.level, len(degradation.WORDS) - 1)]
-            found.append(("level", f"level {update.level} from frame {update.t} on: {words}"))
+            message = degradation.MESSAGES[min(update.level, len(degradation.MESSAGES) - 1)]
+            found.append(("level", f"level {update.level} from frame {update.t} on: {message}"))
         if update.lost > (degradation.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
             text = f"{update.lost} exposures before frame {update.t} were not analyzed"
             found.append(("lost", text))

@@ -105,7 +105,7 @@ class StoredTables:
             self.writer.commit(frame, update)
         except StoreError as failed:  # what was given waits, and goes with the next
             error = failed.errno or errno.EIO
-        self._tell(error or self._refused(), update.t)
+        self._report_storage(error or self._refused(), update.t)
 
     def leave_out(self, frame: Frame, why: str) -> None:
         """Store a notice about a frame that is not analyzed; the recorder stores the frame."""
@@ -135,7 +135,7 @@ class StoredTables:
                 error = failed.errno or errno.EIO
         return error
 
-    def _tell(self, error: int, t: int) -> None:
+    def _report_storage(self, error: int, t: int) -> None:
         if bool(error) == self._stopped:
             return
         self._stopped = bool(error)

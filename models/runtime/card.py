@@ -61,7 +61,7 @@ KINDS: dict[type, tuple[str, ...]] = {
     dict: ("input", "training", "metrics", "provenance", "decision", "prior", "units"),
     list: ("classes", "extras", "extras_calibration"),
 }
-WORDS: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
+TYPE_NAMES: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
 
 
 def card_path(path: str | Path) -> Path:
@@ -97,8 +97,8 @@ def read_card(path: str | Path) -> dict[str, Any]:
     return cast("dict[str, Any]", card)
 
 
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a number in JSON")
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _wrong(card: dict[str, Any]) -> str | None:
@@ -111,11 +111,11 @@ def _wrong(card: dict[str, Any]) -> str | None:
     for meant, keys in KINDS.items():
         for key in keys:
             if key in card and not isinstance(card[key], meant):
-                return f"'{key}' must be {WORDS[meant]}"
+                return f"'{key}' must be {TYPE_NAMES[meant]}"
     if card["task"] not in TASKS:
         return f"'task' must be one of {', '.join(TASKS)}"
     for name in ("classes", "extras"):
-        if not all(isinstance(word, str) for word in card.get(name, [])):
+        if not all(isinstance(item, str) for item in card.get(name, [])):
             return f"'{name}' must be a list of names"
     for name in ("prior", "units"):
         if not all(_fits(value, Value(0, 1e12)) for value in card.get(name, {}).values()):

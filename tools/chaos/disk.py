@@ -124,13 +124,13 @@ def memory(folder: Path) -> dict[str, Any]:
     code = f"from {__name__} import live_run, Path; import sys; "
     code += "print(live_run(Path(sys.argv[1]), print)['error'])"
     mounts = "mount -t tmpfs -o size=512k tmpfs /dev/shm && mount -t tmpfs -o size=1m tmpfs "
-    words = [sys.executable, "-c", code, str(folder / "run.zarr")]
-    shell = [f'{mounts}{folder} && TMPDIR={folder} exec "$@"', "sh", *words]
-    answer = subprocess.run(
+    arguments = [sys.executable, "-c", code, str(folder / "run.zarr")]
+    shell = [f'{mounts}{folder} && TMPDIR={folder} exec "$@"', "sh", *arguments]
+    completed = subprocess.run(
         ["unshare", "-m", "sh", "-c", *shell], capture_output=True, text=True, check=True
     )
-    lines = answer.stdout.splitlines()
-    return {"error": answer.stdout, "held": len(lines) == 1 and "shared memory" in lines[0]}
+    lines = completed.stdout.splitlines()
+    return {"error": completed.stdout, "held": len(lines) == 1 and "shared memory" in lines[0]}
 
 
 TROUBLES = {"full": full, "broken": broken, "read_only": read_only, "memory": memory}

@@ -156,8 +156,8 @@ def _work(pipe: Connection, kind: str, folder: Path) -> None:
 def _spent_s(pid: int | None) -> float:
     """Processor time that a process has spent; wall-clock time where it is not known."""
     try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return time.monotonic()
 

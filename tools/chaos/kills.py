@@ -96,8 +96,8 @@ def kill_analyzers(
     while tally.kills < times:
         cuts: list[RunReader] = []
         over = threading.Event()
-        words = (min(A_RUN, times - tally.kills), path, images, tally, chance, cuts, over)
-        killer = threading.Thread(target=_kill_analyzer, args=words, name="killer")
+        arguments = (min(A_RUN, times - tally.kills), path, images, tally, chance, cuts, over)
+        killer = threading.Thread(target=_kill_analyzer, args=arguments, name="killer")
         try:
             stop, acquired = record(
                 _until(over, killer, images), path, facts(images), Options(), endpoint=FREE,

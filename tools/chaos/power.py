@@ -147,8 +147,8 @@ def impossible(folder: Path) -> str:
 def disk(image: Path, place: Path, *, make: bool = False) -> Iterator[Path]:
     """A file system in the file `image`, mounted at `place` for a while."""
 
-    def command(*words: str | Path) -> None:
-        subprocess.run(words, check=True, capture_output=True)
+    def command(*arguments: str | Path) -> None:
+        subprocess.run(arguments, check=True, capture_output=True)
 
     if make:
         with image.open("wb") as file:
@@ -169,8 +169,8 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
     log.unlink(missing_ok=True)
     with disk(image, folder / "disk", make=True) as place:
         code = f"import sys; from {__name__} import main; main(*sys.argv[1:])"
-        words = [str(place / "run.zarr"), str(log), durability]
-        writer = subprocess.Popen([sys.executable, "-c", code, *words])
+        arguments = [str(place / "run.zarr"), str(log), durability]
+        writer = subprocess.Popen([sys.executable, "-c", code, *arguments])
         try:
             _wait_for(log, writer)
             time.sleep(after_s)

@@ -85,15 +85,15 @@ def record(
     try:
         analyzer = Worker("analyzer", analyzing, lambda restarts: (orders, restarts), out)
         workers.append(analyzer)
-        start, orders = _begun(analyzer, orders)
+        start, orders = _started(analyzer, orders)
         create_run(out, start)
         recorder = Worker("recorder", recording, lambda restarts: (orders, start, restarts), out)
         workers.append(recorder)
-        recorder.hear(READY_S)
-        analyzer.tell("created")
-        analyzer.hear(READY_S)
+        recorder.receive(READY_S)
+        analyzer.send("created")
+        analyzer.receive(READY_S)
         analyzer.is_over = lambda: read_attributes(out).stop is not None
-        recorder.on_restart = lambda text: analyzer.tell(("note", "restarted", text))
+        recorder.on_restart = lambda text: analyzer.send(("note", "restarted", text))
         for worker in workers:
             worker.watch()
         say(f"recording to {out}, publishing on {orders.endpoint}")
@@ -106,7 +106,7 @@ def record(
             problems.append(str(error))
         ring.end()
         problems += _recorded(recorder, out, ring.count)  # the tables wait for the movie
-        analyzer.tell(("end", *_ending(acquired, problems)), last=True)
+        analyzer.send(("end", *_ending(acquired, problems)), last=True)
         problems += filter(None, [analyzer.finish(DONE_S)])
     finally:
         for worker in workers:
@@ -122,9 +122,9 @@ def record(
     return stop, acquired
 
 
-def _begun(analyzer: Worker, orders: LiveOrders) -> tuple[Start, LiveOrders]:
+def _started(analyzer: Worker, orders: LiveOrders) -> tuple[Start, LiveOrders]:
     """Wait for the `Start` of the run and for the endpoint at which it is published."""
-    start, endpoint = analyzer.hear(READY_S)
+    start, endpoint = analyzer.receive(READY_S)
     return start, orders._replace(endpoint=endpoint)
 
 

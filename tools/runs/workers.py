@@ -35,36 +35,36 @@ PORT_S = 60.0  # for the system to give back the port of a process that died
 class Orders:
     """Messages from capture to the analyzer: notices, and how the run ends."""
 
-    def __init__(self, pipe: Connection, tell: Callable[[str, int, str], None]) -> None:
-        self._pipe, self._tell = pipe, tell
+    def __init__(self, pipe: Connection, notify: Callable[[str, int, str], None]) -> None:
+        self._pipe, self._notify = pipe, notify
         self._due = 0.0
-        self._word: tuple[str, str] | None = None
+        self._ending: tuple[str, str] | None = None
 
     def until(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Yield frames, and process the messages that arrive in the meantime."""
         for frame in frames:
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + ORDERS_S
-                while self._word is None and self._pipe.poll():
-                    self._hear(frame.t)
+                while self._ending is None and self._pipe.poll():
+                    self._receive(frame.t)
             yield frame
 
     def __call__(self) -> tuple[str, str]:
         """Status and reason of `Stop`."""
-        while self._word is None:
-            self._hear(-1)
-        return self._word
+        while self._ending is None:
+            self._receive(-1)
+        return self._ending
 
-    def _hear(self, t: int) -> None:
+    def _receive(self, t: int) -> None:
         try:
             kind, first, second = self._pipe.recv()
         except (EOFError, OSError):
-            self._word = "failed", "the process that acquires died"
+            self._ending = "failed", "the process that acquires died"
             return
         if kind == "end":
-            self._word = first, second
+            self._ending = first, second
         else:
-            self._tell(first, t, second)
+            self._notify(first, t, second)
 
 
 def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
@@ -127,11 +127,11 @@ def _loop(
 ) -> None:
     """Analyze until capture sends how the run ends; publish and store its notices."""
 
-    def tell(kind: str, t: int, text: str) -> None:
+    def notify(kind: str, t: int, text: str) -> None:
         publisher.status(kind, text)
         outputs.tables.status(kind, t, text)
 
-    ending = Orders(pipe, tell)
+    ending = Orders(pipe, notify)
     outputs.run(ending.until(frames), ending)
     pipe.send("done")
 

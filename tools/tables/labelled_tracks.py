@@ -63,8 +63,8 @@ def read(
     for name in (label, *([group] if group else [])):
         if name in RESERVED:
             raise SettingError(f"column '{name}' belongs to the tracks: name another for labels")
-    words = [label, *([group] if group else [])]
-    own = () if labels else tuple(words)
+    columns = [label, *([group] if group else [])]
+    own = () if labels else tuple(columns)
     table = read_table(tracks, ("frame", "particle", "y", "x", *own), optional=("z",), texts=own)
     value = table.values
     if not len(table):
@@ -73,13 +73,13 @@ def read(
     point = np.stack([z, value["y"], value["x"]], axis=1)
     particle = value["particle"]
     if labels is not None:
-        other = read_table(labels, ("particle", *words), texts=words)
+        other = read_table(labels, ("particle", *columns), texts=columns)
         at = _rows_of(other, tracks, particle)
         labels_and_groups = [
-            np.where(at >= 0, np.append(other.values[name], "")[at], "") for name in words
+            np.where(at >= 0, np.append(other.values[name], "")[at], "") for name in columns
         ]
     else:
-        labels_and_groups = [value[name] for name in words]
+        labels_and_groups = [value[name] for name in columns]
     _check_names(tracks if labels is None else labels, np.unique(labels_and_groups[0]))
     of = labels_and_groups[1] if group else particle.astype(np.str_)
     if group:
@@ -125,9 +125,9 @@ def _check_names(path: Path, names: Words) -> None:
         raise InputError(f"{path} has no labels: its column of labels is empty")
 
 
-def _check_one(path: Path, particle: Ints, word: Words, what: str, hint: str) -> None:
+def _check_one(path: Path, particle: Ints, label: Words, what: str, hint: str) -> None:
     """Refuse a particle with two different labels or groups."""
-    pairs = np.unique(np.stack([particle.astype(np.str_), word], axis=1), axis=0)
+    pairs = np.unique(np.stack([particle.astype(np.str_), label], axis=1), axis=0)
     some, count = np.unique(pairs[:, 0], return_counts=True)
     if (count > 1).any():
         one = some[np.argmax(count > 1)]

@@ -89,7 +89,7 @@ def read_table(
         rows.append(row)
         cells.append([values[column] for column in columns_read])
     numbers = {
-        name: (_words if name in texts else _numbers)(path, name, [row[i] for row in cells])
+        name: (_texts if name in texts else _numbers)(path, name, [row[i] for row in cells])
         for i, name in enumerate(wanted)
     }
     if "particle" in numbers and "frame" in numbers:
@@ -172,7 +172,7 @@ def _numbers(path: Path, name: str, texts: list[str]) -> NDArray[Any]:
     return numbers.astype(np.int64) if name in WHOLE else numbers
 
 
-def _words(_path: Path, _name: str, texts: list[str]) -> NDArray[Any]:
+def _texts(_path: Path, _name: str, texts: list[str]) -> NDArray[Any]:
     """Texts of one column."""
     return np.array([_readable(text).strip() for text in texts], np.str_)
 
