@@ -54,7 +54,7 @@ class TimedInfer:
 class TimedFollower:
     """A follower whose parts have their clocks."""
 
-    GIVEN = ("push", "read")
+    CONSTANTS = ("push", "read")
 
     def __init__(self, follower: Follower, clock: Callable[[], int]) -> None:
         self.follower = follower

@@ -189,7 +189,7 @@ class Microscope:
             feed = _Feed(acquisition, lists)
             stopped = True
             try:
-                while not over.wait(_POLL_S if feed.given else 0) and not stop():
+                while not over.wait(_POLL_S if feed.queued else 0) and not stop():
                     feed.give(hook.seen)
                 stopped = not over.is_set()
             except KeyboardInterrupt:
@@ -200,8 +200,8 @@ class Microscope:
                 feed.end()
                 failure = _completed(acquisition)
         # the engine does not report errors of the hardware: the number of images reveals them
-        if failure or (not stopped and hook.seen < feed.given):
-            raise self._broken(hook.seen, feed.given, failure, chatter)
+        if failure or (not stopped and hook.seen < feed.queued):
+            raise self._broken(hook.seen, feed.queued, failure, chatter)
         return stopped
 
     def _broken(self, seen: int, asked: int, text: str, chatter: io.StringIO) -> MicroscopeError:
@@ -219,17 +219,17 @@ class _Feed:
     """Passes lists of events to an acquisition, a limited number of images ahead of the camera."""
 
     def __init__(self, acquisition: Any, lists: Iterator[list[Event]]) -> None:
-        self.given = 0  # images requested
+        self.queued = 0  # images requested
         self._acquisition, self._lists = acquisition, lists
         self._ended = False
 
     def give(self, seen: int) -> None:
-        while not self._ended and self.given - seen <= BURST:
+        while not self._ended and self.queued - seen <= BURST:
             events = next(self._lists, None)
             if events is None:
                 self.end()
             else:
-                self.given += len(events)
+                self.queued += len(events)
                 self._acquisition.acquire(events)
 
     def end(self) -> None:

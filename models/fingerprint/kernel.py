@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.models.fingerprint.behaviour_shares import behaviour_shares
 from livespt.models.fingerprint.cloud_shape import (
     diameter,
     hull_area,
@@ -17,7 +18,34 @@ from livespt.models.fingerprint.cloud_shape import (
     main_kurtosis,
     space,
 )
-from livespt.models.fingerprint.definitions import NAMES
+from livespt.models.fingerprint.columns import (
+    ALPHA,
+    EFFICIENCY,
+    FAST_SHARE,
+    FIT_P,
+    FORWARD,
+    FRACTAL_DIMENSION,
+    GAUSSIANITY,
+    HULL,
+    INSTANT_D,
+    KURTOSIS,
+    LOG_EFFICIENCY,
+    MAX_STEP,
+    MEAN_DOT,
+    MEAN_MSD,
+    MEAN_STEP,
+    MIN_STEP,
+    MSD_RATIO,
+    OFFSET,
+    SAME_TURN,
+    SLOW_SHARE,
+    STEP_DWELL,
+    STEP_RANGE,
+    STEP_STATES,
+    STEP_VARIATION,
+    TRAPPEDNESS,
+    D,
+)
 from livespt.models.fingerprint.displacements import (
     fit_probability,
     gappy_pairs,
@@ -33,26 +61,8 @@ from livespt.stream.compiled import njit
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# columns of the features, by the names in `definitions`
-ALPHA, D, OFFSET, FIT_P = map(NAMES.index, ("alpha", "D", "offset", "fit_p"))
-LOG_EFFICIENCY, EFFICIENCY = NAMES.index("log_efficiency"), NAMES.index("efficiency")
-FRACTAL_DIMENSION, GAUSSIANITY = NAMES.index("fractal_dimension"), NAMES.index("gaussianity")
-KURTOSIS, MSD_RATIO = NAMES.index("kurtosis"), NAMES.index("msd_ratio")
-TRAPPEDNESS, HULL = NAMES.index("trappedness"), NAMES.index("hull")
-STEP_STATES, STEP_DWELL = NAMES.index("step_state_1"), NAMES.index("step_dwell")
-MEAN_STEP, MEAN_MSD, MEAN_DOT = map(NAMES.index, ("mean_step", "mean_msd", "mean_dot"))
-SAME_TURN, FORWARD = NAMES.index("same_turn"), NAMES.index("forward")
-MIN_STEP, MAX_STEP, STEP_RANGE = map(NAMES.index, ("min_step", "max_step", "step_range"))
-STEP_VARIATION, INSTANT_D = NAMES.index("step_variation"), NAMES.index("instant_D")
-SLOW_SHARE, FAST_SHARE = NAMES.index("slow_share"), NAMES.index("fast_share")
-SHARES, SEGMENTS = NAMES.index("normal_share"), NAMES.index("segments")
-PLACE_MEAN, PLACE_MEDIAN = NAMES.index("place_mean"), NAMES.index("place_median")
-PLACE_MAX, PLACE_MIN, PLACE_SD = map(NAMES.index, ("place_max", "place_min", "place_sd"))
-BEHAVIOUR_JUMP = NAMES.index("behaviour_jump")
-
 FLOOR = 1e-6  # efficiency of a track that ends where it began, so that its logarithm is finite
 LARGEST = 1e30  # float32 holds it; only D in um2/s^alpha of absurd exponents reaches it
-WEIGHT = (0.0, 1.0, 4.0, 6.0)  # values of the behaviours in `behaviour_jump`, as in DeepSPT
 # a particle set free in the middle of an absorbing disc (2-D) or ball (3-D) of radius R is still
 # inside after t with probability a exp(-b D t / R^2): first term of the series in Bessel functions
 DISC = (1.602, 5.783)
@@ -217,56 +227,6 @@ def _dwells(
 
 
 @njit()
-def _median(value: Floats) -> float:
-    """Median; the values are few, and are sorted in place by insertion."""
-    n = len(value)
-    for i in range(1, n):
-        j, v = i, value[i]
-        while j and value[j - 1] > v:
-            value[j] = value[j - 1]
-            j -= 1
-        value[j] = v
-    middle: float = 0.5 * (value[(n - 1) // 2] + value[n // 2])
-    return middle
-
-
-@njit()
-def _behaviours(share: NDArray[np.float32], place: Floats, jump: Floats, out: Floats) -> None:
-    """Shares, segments and places of the behaviours, from their probabilities (n, 4)."""
-    n = len(share)
-    if n == 0:
-        return
-    count, last = 0, -1
-    total, square = 0.0, 0.0
-    for t in range(n):
-        kind = 0
-        for j in range(1, 4):
-            if share[t, j] > share[t, kind]:
-                kind = j
-        out[SHARES + kind] += 1.0
-        if kind != last:
-            place[count] = (count + 1.0) * (kind + 1.0)
-            if count:
-                jump[count - 1] = abs(WEIGHT[kind] - WEIGHT[last])
-            count += 1
-            last = kind
-    for j in range(4):
-        out[SHARES + j] /= n
-    out[SEGMENTS] = count
-    for i in range(count):
-        total += place[i]
-    mean = total / count
-    for i in range(count):
-        square += (place[i] - mean) ** 2
-    out[PLACE_MEAN] = mean
-    out[PLACE_MEDIAN] = _median(place[:count])
-    out[PLACE_MAX], out[PLACE_MIN] = place[count - 1], place[0]  # sorted by now
-    out[PLACE_SD] = math.sqrt(square / count)
-    if count > 1:
-        out[BEHAVIOUR_JUMP] = _median(jump[: count - 1])
-
-
-@njit()
 def _centre(points: Floats, um: float, ndim: int, x: Floats, y: Floats, z: Floats) -> None:
     """Write the positions (n,) of points (n, 3) about their centre, in um."""
     n = len(points)
@@ -361,7 +321,7 @@ def describe_all(
         typical = unit if unit > 0 else feature[MEAN_STEP]
         _dwells(step, typical, chain, work[5], back, path, feature)
         if len(share):
-            _behaviours(share[a : a + n], work[6], work[7], feature)
+            behaviour_shares(share[a : a + n], work[6], work[7], feature)
         for j in range(len(feature)):
             out[i, j] = min(max(feature[j], -LARGEST), LARGEST)
 

@@ -99,8 +99,8 @@ class Localizer:
             raise SettingError(f"refine must be one of {', '.join(REFINE)}, got '{refine}'")
         named = card.get("refine", "none") if refine == "auto" else refine
         self.refine = "gauss" if named is True else str(named or "none")
-        given = quantile is not None or cutoff is not None
-        self.quantile = quantile if given else card.get("quantile")
+        has_threshold = quantile is not None or cutoff is not None
+        self.quantile = quantile if has_threshold else card.get("quantile")
         self.cutoff = float(card["cutoff"] if cutoff is None else cutoff)
         self._axes = str(card["input"].get("axes", "yx"))
         self._raw = card["input"].get("dtype") == "uint16"  # whether the graph takes raw pixels

@@ -97,20 +97,20 @@ def gaussian(
     width2 = np.exp(theta[:, 4])
     sigma = np.sqrt(np.maximum(width2 - PIXEL, 0.0))
     together = np.isfinite(overlap[:, 0])[:, None]
-    place = np.where(together, overlap[:, :2], theta[:, :2] + corner[:, :2])
+    fitted = np.where(together, overlap[:, :2], theta[:, :2] + corner[:, :2])
     with np.errstate(invalid="ignore"):
         variance = np.diagonal(boxes.inverse, axis1=1, axis2=2)[:, :2]
         # much wider than the others: two spots d apart, d^2 / 8 wider, each d^2 / 8 away
         excess = np.where(theta[:, 4] > common[0] + WIDER * common[1], width2 - width**2, 0.0)
         spread = np.sqrt(np.where(together, overlap[:, 2:4], variance + excess[:, None]))
-        near = np.abs(place - ordered).max(axis=1, initial=0.0) <= AWAY
+        near = np.abs(fitted - ordered).max(axis=1, initial=0.0) <= AWAY
     total = np.where(together[:, 0], overlap[:, 4] * width**2, theta[:, 2] * width2)
     level = np.where(together[:, 0], overlap[:, 5], theta[:, 3] + corner[:, 2])
     good = near & np.isfinite(spread).all(axis=1) & (total * height > 0)
     back = np.argsort(order)
     return Fits(
         good=good[back],
-        points=place[back],
+        points=fitted[back],
         spread=spread[back],
         sigma=sigma[back],
         intensity=2 * np.pi * total[back],
@@ -252,7 +252,7 @@ def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
     # the scatter that the errors of the fits do not explain (a median, so that a few unresolved
     # pairs have no effect), combined with 0.4 of that of the prior, with the weight of one spot
     scatter = max(np.median((t - middle) ** 2) / MEDIAN - np.median(v), 0.0)
-    telling = (1.0 / (1.0 + v / 0.02) ** 2).sum()
+    informative = (1.0 / (1.0 + v / 0.02) ** 2).sum()
     known = (0.4 * prior[1]) ** 2
-    spread = math.sqrt(max((telling * scatter + known) / (telling + 1.0), 0.03**2))
+    spread = math.sqrt(max((informative * scatter + known) / (informative + 1.0), 0.03**2))
     return np.array([middle, spread])

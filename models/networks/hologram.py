@@ -94,9 +94,9 @@ class HologramNet(nn.Module):
     def __init__(self, net: nn.Sequential, microscope: HolographicMicroscope) -> None:
         super().__init__()
         self.net, self.microscope = net, microscope
-        self.look(2, MARGIN)
+        self.set_planes(2, MARGIN)
 
-    def look(self, half: int, margin: int) -> None:
+    def set_planes(self, half: int, margin: int) -> None:
         """Use 2 `half` + 1 planes around the focal plane, and a margin of `margin` pixels."""
         planes_um = SPACING_UM * torch.arange(-half, half + 1)
         self.planes = Planes(planes_um, self.microscope, margin)

@@ -48,7 +48,7 @@ class Follow(nn.Module):
         self.outputs, self.hidden, self.inputs = outputs, hidden, inputs
         self.enter = nn.Linear(inputs, ENTER)
         self.carry = nn.GRU(ENTER, hidden)
-        self.tell = nn.Linear(hidden, MESSAGE)
+        self.to_message = nn.Linear(hidden, MESSAGE)
         self.head = nn.Linear(TAPS * MESSAGE + 2, 64)
         self.leave = nn.Linear(64, outputs)
         # one for each age; fitted on held-out tracks after training, it calibrates the scores
@@ -56,7 +56,7 @@ class Follow(nn.Module):
 
     def forward(self, x: Tensor, age: Tensor) -> Tensor:
         """Scores, at every time t, of the point t - `age`; `age` (T, B) is int64."""
-        messages = self.tell(self.carry(torch.relu(self.enter(x)))[0])  # (T, B, MESSAGE)
+        messages = self.to_message(self.carry(torch.relu(self.enter(x)))[0])  # (T, B, MESSAGE)
         return self.answer(taken(messages, age), age)
 
     def answer(self, taps: Tensor, age: Tensor) -> Tensor:

@@ -58,9 +58,9 @@ def _mix(z: np.uint64) -> np.uint64:
 @njit()
 def dice(seed: int, number: int) -> Word:
     """The word of track `number` of the series `seed`; both at least 0."""
-    word = np.empty(1, np.uint64)
-    word[0] = _mix(_mix(np.uint64(seed) + GOLDEN) + np.uint64(number) * GOLDEN)
-    return word
+    state = np.empty(1, np.uint64)
+    state[0] = _mix(_mix(np.uint64(seed) + GOLDEN) + np.uint64(number) * GOLDEN)
+    return state
 
 
 @njit()

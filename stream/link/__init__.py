@@ -14,6 +14,7 @@ __all__ = [
     "corrections",
     "forecast",
     "frame_clock",
+    "heap",
     "hindsight",
     "kalman",
     "lineage",

@@ -30,7 +30,7 @@ CORE = 32
 MORE = 4  # candidates of a row added at a time
 
 
-class Graph(NamedTuple):
+class LinkGraph(NamedTuple):
     """Candidates of m rows: those of row i that are tried are `[first[i]:end[i]]`."""
 
     first: Ints  # (m + 1,)
@@ -88,7 +88,7 @@ def assign(
             _turn(col[first[i] : end[i]], i / m)
             _select(cost, col, first[i], end[i], CORE)
             end[i], dense = first[i] + CORE, True
-    graph = Graph(first, end, col, cost, alone)
+    graph = LinkGraph(first, end, col, cost, alone)
     found = Solution(np.full(n, -1, np.int64), alone.copy(), np.zeros(n), capped.copy())
     work: Any = np.int64(0)  # of its final type: a literal would be compiled for too
     while True:
@@ -139,7 +139,7 @@ def _select(cost: Floats, col: Columns, begin: int, end: int, count: int) -> Non
 
 
 @njit(nogil=True)
-def _price(graph: Graph, found: Solution, add: bool) -> bool:
+def _price(graph: LinkGraph, found: Solution, add: bool) -> bool:
     """Whether candidates not tried are cheaper than the duals allow.
 
     With `add` the cheapest of them are to be tried next, otherwise their rows are marked.
@@ -167,7 +167,7 @@ def _price(graph: Graph, found: Solution, add: bool) -> bool:
 
 
 @njit(nogil=True)
-def augment(graph: Graph, found: Solution, work: int) -> int:
+def augment(graph: LinkGraph, found: Solution, work: int) -> int:
     """Choose columns for all rows, mark those whose search was cut short; return the work done.
 
     Rows come one by one. Each takes its cheapest column, and where that is taken, the cheapest

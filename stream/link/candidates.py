@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
+from livespt.stream.link.heap import heapify, sift_down
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -178,12 +179,12 @@ def _nearest(
                         col[found], square[found] = order[k], far
                         found += 1
                         if found - begin == share:
-                            _heap(square[begin:found], col[begin:found])
+                            heapify(square[begin:found], col[begin:found])
                     else:
                         capped[i] = True
                         if far < square[begin]:
                             square[begin], col[begin] = far, order[k]
-                            _sink(square[begin:found], col[begin:found], 0)
+                            sift_down(square[begin:found], col[begin:found], 0)
                 k += 1
                 while k == lines[line, 1]:  # the next line that is not empty, round and round
                     line = (line + 1) % n
@@ -192,28 +193,6 @@ def _nearest(
                         break
         first[i + 1] = found
     return first, col, square
-
-
-@njit(nogil=True)
-def _heap(keys: Floats, items: Columns) -> None:
-    """Bring keys and their items into the order of a heap, the largest key on top."""
-    for at in range(len(keys) // 2 - 1, -1, -1):
-        _sink(keys, items, at)
-
-
-@njit(nogil=True)
-def _sink(keys: Floats, items: Columns, at: int) -> None:
-    """Restore the order of a heap, the largest key on top, below `at`."""
-    key, item = keys[at], items[at]
-    while 2 * at + 1 < len(keys):
-        down = 2 * at + 1
-        if down + 1 < len(keys) and keys[down + 1] > keys[down]:
-            down += 1
-        if keys[down] <= key:
-            break
-        keys[at], items[at] = keys[down], items[down]
-        at = down
-    keys[at], items[at] = key, item
 
 
 @njit(nogil=True)

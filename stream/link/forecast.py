@@ -15,8 +15,8 @@ from livespt.stream.compiled import njit
 from livespt.stream.link import track_columns as c
 from livespt.stream.link.candidates import Candidates
 from livespt.stream.link.motion_model import (
+    LinkSettings,
     Points,
-    Settings,
     advance,
     begin,
     link_cost,
@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Tracks(NamedTuple):
+class TrackFilters(NamedTuple):
     """What is known of m tracks before a frame."""
 
     filters: Floats  # (m, TRACK_WIDTH) rows
@@ -65,7 +65,7 @@ class Forecast(NamedTuple):
 
 @njit(nogil=True, error_model="numpy")
 def expect(
-    tracks: Tracks, moment: Moment, noise: Floats, population: Floats, settings: Settings
+    tracks: TrackFilters, moment: Moment, noise: Floats, population: Floats, settings: LinkSettings
 ) -> Forecast:
     """Predict every track, and where to look for its point.
 
@@ -124,7 +124,7 @@ def expect(
 
 
 @njit(nogil=True, error_model="numpy")
-def _odds(population: Floats, settings: Settings) -> tuple[Floats, Floats]:
+def _odds(population: Floats, settings: LinkSettings) -> tuple[Floats, Floats]:
     """For each class of tracks, the density at which a link pays, and the cost of none."""
     back = chances_of(population)
     least = birth_density(population, settings.ndim, settings.search_range) * (1.0 - back) / back
@@ -156,7 +156,11 @@ def _ball(distance: float, b: float, v: float) -> tuple[float, float]:
 
 @njit(nogil=True, error_model="numpy")
 def price(
-    filters: Floats, candidates: Candidates, points: Points, population: Floats, settings: Settings
+    filters: Floats,
+    candidates: Candidates,
+    points: Points,
+    population: Floats,
+    settings: LinkSettings,
 ) -> None:
     """Replace the squared distances of the candidates by the costs of their links.
 
@@ -177,14 +181,14 @@ def price(
 
 @njit(nogil=True, error_model="numpy")
 def learn(
-    tracks: Tracks,
+    tracks: TrackFilters,
     ahead: Floats,
     row_of: Ints,
     points: Points,
     moment: Moment,
     living: int,
     population: Floats,
-    settings: Settings,
+    settings: LinkSettings,
 ) -> Floats:
     """Correct the filters by the points of a frame, and learn from them for all tracks.
 

@@ -22,8 +22,8 @@ from livespt.stream.compiled import njit
 from livespt.stream.link import recent_points as recent, track_columns as c
 from livespt.stream.link.assignment import assign
 from livespt.stream.link.candidates import neighbors
-from livespt.stream.link.forecast import Moment, Tracks, expect
-from livespt.stream.link.motion_model import Settings
+from livespt.stream.link.forecast import Moment, TrackFilters, expect
+from livespt.stream.link.motion_model import LinkSettings
 from livespt.stream.link.population import birth_density
 from livespt.stream.link.recent_points import History
 from livespt.stream.link.tail_cost import (
@@ -86,7 +86,7 @@ def judge(
     population : (POPULATION_WIDTH,)
         Sums over all tracks, see `track_columns`.
     model, ndim, memory, search_range, intensity_weight
-        The fields of `motion_model.Settings`.
+        The fields of `motion_model.LinkSettings`.
     margin
         What a change of links must gain.
 
@@ -98,7 +98,7 @@ def judge(
         Last points of the heads that they move to, or `NONE`.
     """
     history = History(ints, reals, filters)
-    settings = Settings(model, ndim, search_range, memory, intensity_weight)
+    settings = LinkSettings(model, ndim, search_range, memory, intensity_weight)
     judging = judging_of(population, settings, now)
     moment = Moment(cut, clock, cut - 1 - memory, cut - 1 - memory)
     heads, tails = _ends(history, moment, now - 1)
@@ -134,7 +134,7 @@ def move(
     arguments are those of `judge`. Returns the newest point of the tail.
     """
     history = History(ints, reals, filters)
-    judging = judging_of(population, Settings(model, ndim, 0.0, memory, 0.0), now)
+    judging = judging_of(population, LinkSettings(model, ndim, 0.0, memory, 0.0), now)
     ints[q, recent.BEFORE] = p
     if p >= 0:
         ints[p, recent.AFTER] = q
@@ -191,7 +191,7 @@ def _pairs(history: History, heads: Ints, tails: Ints, moment: Moment, judging: 
             first[j, axis] = reals[tails[j], recent.AT + axis]
         for part in range(2):
             noise[j, part] = reals[tails[j], recent.NOISE + part]
-    ahead = expect(Tracks(old, last), moment, noise, judging.population, settings)
+    ahead = expect(TrackFilters(old, last), moment, noise, judging.population, settings)
     near = neighbors(ahead.position, ahead.radius, first[:now], ahead.cell)
     later = neighbors(first[now:], far[now:], ahead.position, settings.search_range)
     most = len(near.col) + len(later.col)

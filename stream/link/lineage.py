@@ -16,15 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
-from livespt.stream.link.linker import Linked
+from livespt.stream.link.recent_points import (
+    GUESSES,
+    LOOK,
+    mean_intensity,
+    means_before,
+    push_points,
+)
+from livespt.stream.link.relinker import Linked
 from livespt.stream.windows import tails
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LOOK = 3  # points before and after an event
 ODDS = -2.0  # logarithm of the odds, before any measurement, that a neighbour is the reason
-GUESSES = 50.0  # changes of intensity that the starting value of their scatter counts for
 START = 0.1  # variance of the logarithm of an intensity, before any was seen
 MODEL = 0.01  # variance of the rule that intensities add up, as a logarithm
 
@@ -54,7 +59,7 @@ class Lineage:
         Frames for which links may be corrected, as for the linker.
     """
 
-    GIVEN = ("search_range", "memory", "_depth")
+    CONSTANTS = ("search_range", "memory", "_depth")
 
     def __init__(
         self, search_range: float, memory: int, capacity: int = 256, refine: int = 0
@@ -97,7 +102,7 @@ class Lineage:
         light[~known] = np.nan
         new = self._count[slots] == 0
         self._track[slots[new]] = linked.track[new]
-        _push(
+        push_points(
             self._count, self._frame, self._point, self._light, slots, frame, points, light,
             self._scatter,
         )  # fmt: skip
@@ -125,7 +130,7 @@ class Lineage:
         ended["track"] = linked.lost
         ended["frame"] = self._frame[slots, last]
         ended["point"] = self._point[slots, last]
-        ended["light"], ended["points"] = _before(
+        ended["light"], ended["points"] = means_before(
             self._count, self._frame, self._light, slots, ended["frame"] + 1
         )
         self._count[slots] = 0
@@ -199,72 +204,6 @@ _ENDED = np.dtype(
 
 
 @njit(nogil=True)
-def _push(
-    count: Ints,
-    frames: Ints,
-    points: Floats,
-    lights: Floats,
-    slots: NDArray[np.int32],
-    frame: int,
-    point: Floats,
-    light: Floats,
-    scatter: Floats,
-) -> None:
-    """Add a point to each slot, and learn how intensities scatter from one point to the next.
-
-    `count` (slots,), `frames` (slots, depth), `points` (slots, depth, 3) and `lights` (slots,
-    depth) are the rings of `Lineage`. `slots` (n,), `point` (n, 3) and `light` (n,) are those of
-    the points of a frame. `scatter` (2,) is the sum of the variances of intensities, and what it
-    counts for.
-    """
-    depth = frames.shape[1]
-    scatter *= 0.99 if scatter[1] > GUESSES else 1.0
-    for i in range(len(slots)):
-        s = slots[i]
-        at = count[s] % depth
-        if count[s] > 0:
-            change = light[i] - lights[s, (count[s] - 1) % depth]
-            if abs(change) < 2.0:  # NaN is not
-                scatter[0] += 0.5 * change * change
-                scatter[1] += 1.0
-        frames[s, at], lights[s, at], points[s, at] = frame, light[i], point[i]
-        count[s] += 1
-
-
-@njit(nogil=True)
-def _mean(
-    count: Ints, frames: Ints, lights: Floats, s: int, frame: int, later: bool
-) -> tuple[float, int]:
-    """Mean of the `LOOK` intensities of a slot nearest before a frame, or from it on.
-
-    Returns their number too; it is smaller where fewer are known.
-    """
-    depth = frames.shape[1]
-    total, n = 0.0, 0
-    held = min(count[s], depth)
-    for k in range(held):
-        back = held - k if later else k + 1
-        at = (count[s] - back) % depth
-        if (frames[s, at] >= frame) == later and not math.isnan(lights[s, at]):
-            total += lights[s, at]
-            n += 1
-            if n == LOOK:
-                break
-    return (total / n if n else math.nan), n
-
-
-@njit(nogil=True)
-def _before(
-    count: Ints, frames: Ints, lights: Floats, slots: NDArray[np.int32], frame: Ints
-) -> tuple[Floats, Ints]:
-    """Mean of the last intensities before `frame` (n,) of `slots` (n,), and their numbers."""
-    mean, number = np.empty(len(slots)), np.empty(len(slots), np.int64)
-    for i in range(len(slots)):
-        mean[i], number[i] = _mean(count, frames, lights, slots[i], frame[i], False)
-    return mean, number
-
-
-@njit(nogil=True)
 def _likeliest(
     point: Floats,
     frame: Ints,
@@ -293,7 +232,7 @@ def _likeliest(
     sign
         1: the neighbour's intensity should have risen by the track's; -1: fallen.
     count, frames, points, lights, scatter
-        The rings of `Lineage`, see `_push`; and the variance of the logarithm of an intensity.
+        The rings of `Lineage`, see `push_points`, and the variance of a logarithmic intensity.
     reach, memory
         Largest distance, px, and frames that a track may be missing.
 
@@ -327,8 +266,8 @@ def _likeliest(
             square = 0.0
             for axis in range(3):
                 square += (points[s, found, axis] - point[i, axis]) ** 2
-            before, n_before = _mean(count, frames, lights, s, frame[i], False)
-            after, n_after = _mean(count, frames, lights, s, frame[i], True)
+            before, n_before = mean_intensity(count, frames, lights, s, frame[i], False)
+            after, n_after = mean_intensity(count, frames, lights, s, frame[i], True)
             if square > reach * reach or n_before == 0 or n_after == 0 or number[i] == 0:
                 continue
             variance = scatter * (1.0 / n_before + 1.0 / n_after) + MODEL

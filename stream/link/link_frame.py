@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from livespt.stream.compiled import njit
 from livespt.stream.link.assignment import assign
 from livespt.stream.link.candidates import neighbors
-from livespt.stream.link.forecast import Moment, Tracks, expect, learn, price
-from livespt.stream.link.motion_model import Points, Settings
+from livespt.stream.link.forecast import Moment, TrackFilters, expect, learn, price
+from livespt.stream.link.motion_model import LinkSettings, Points
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -191,7 +191,7 @@ def moving(
     population : (POPULATION_WIDTH,)
         Sums over all tracks, changed in place, see `track_columns`.
     model, ndim, memory, search_range, intensity_weight
-        The fields of `motion_model.Settings`.
+        The fields of `motion_model.LinkSettings`.
     kept
         Frames that a track may be missing and still be kept.
 
@@ -205,8 +205,8 @@ def moving(
         Rows of the living tracks after the frame.
     """
     living, slots = Living(ids, slot_of, last_frame, last_at), Slots(free, n_free, used)
-    points, tracks = Points(at, noise, log_intensity, clock), Tracks(filters, last_frame)
-    settings = Settings(model, ndim, search_range, memory, intensity_weight)
+    points, tracks = Points(at, noise, log_intensity, clock), TrackFilters(filters, last_frame)
+    settings = LinkSettings(model, ndim, search_range, memory, intensity_weight)
     moment = Moment(frame, clock, frame - memory - 1, frame - kept)
     ahead = expect(tracks, moment, noise, population, settings)
     row_of, degraded = np.full(len(at), -1, np.int64), 0

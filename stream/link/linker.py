@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +18,7 @@ from livespt.stream.link import link_frame, motion_model, track_columns as c
 from livespt.stream.link.frame_clock import FrameClock
 from livespt.stream.link.parameters import check_parameters
 from livespt.stream.link.population import start_population
-from livespt.stream.link.relinker import Cut, Moves, Relinker
+from livespt.stream.link.relinker import Cut, Linked, Moves, Relinker
 from livespt.stream.link.slots import TrackSlots
 from livespt.stream.settings import MOTION_MODELS
 
@@ -28,18 +27,6 @@ _NO_SDS, _NO_LIGHT = np.empty((0, 2)), np.empty(0)
 # magic; search range, intensity weight, clock, time and interval in seconds; twelve integers
 _HEAD = struct.Struct("<8s5d12q")
 _MOST = 1 << 24  # slots of a snapshot: 16 million tracks at once
-
-
-class Linked(NamedTuple):
-    """What one frame did to the tracks; n points in the order they came."""
-
-    track: NDArray[np.int64]  # (n,) id of each point
-    slot: NDArray[np.int32]  # (n,) row of each track in tables beside the linker
-    born: NDArray[np.int64]  # ids that start here, in the order of their points
-    lost: NDArray[np.int64]  # ids given up here: they never come back
-    lost_slot: NDArray[np.int32]  # their rows, free for other tracks from the next frame on
-    degraded: int = 0  # points in crowds too dense to be linked at the least cost in bounded time
-    moves: tuple[Moves, ...] = ()  # corrections of earlier links; `track` is as after them
 
 
 class Linker:
@@ -68,7 +55,15 @@ class Linker:
         A parameter out of its range.
     """
 
-    GIVEN = ("search_range", "memory", "ndim", "motion", "intensity_weight", "refine", "_linger")
+    CONSTANTS = (
+        "search_range",
+        "memory",
+        "ndim",
+        "motion",
+        "intensity_weight",
+        "refine",
+        "_linger",
+    )
 
     def __init__(
         self,

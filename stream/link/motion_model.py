@@ -37,7 +37,7 @@ LOG_TURN = math.log(2.0 * math.pi)
 FAR = 1e250  # no table has numbers so large from positions up to 1e99 px; products overflow
 
 
-class Settings(NamedTuple):
+class LinkSettings(NamedTuple):
     """What a linker with a motion model was made with."""
 
     model: int  # number in `settings.MOTION_MODELS`
@@ -108,7 +108,7 @@ def begin(
 
 @njit(nogil=True, error_model="numpy")
 def advance(
-    rows: Floats, ahead: Floats, i: int, clock: float, typical: Typical, settings: Settings
+    rows: Floats, ahead: Floats, i: int, clock: float, typical: Typical, settings: LinkSettings
 ) -> float:
     """Predict the track of row `i` to the time `clock`, into row `i` of `ahead`.
 
@@ -182,7 +182,7 @@ def update(
     i: int,
     point: Point,
     typical_variance: float,
-    settings: Settings,
+    settings: LinkSettings,
 ) -> Step:
     """Correct both filters by a point, and weigh them by how well each had predicted it.
 

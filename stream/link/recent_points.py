@@ -6,6 +6,7 @@ Positions are in px, variances in px^2, times in mean frame intervals.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,9 @@ FRAME, SLOT, BEFORE, AFTER = 0, 1, 2, 3
 NONE, OVER = -1, -2  # no such row; no row to come, because the track was given up
 # columns of `reals`: position z, y, x; variances, lateral and axial; log of intensity; time
 AT, NOISE, LIGHT, CLOCK = 0, 3, 5, 6
+
+LOOK = 3  # points before and after an event
+GUESSES = 50.0  # changes of intensity that the starting value of their scatter counts for
 
 
 class History(NamedTuple):
@@ -105,3 +109,69 @@ def point_at(history: History, p: int) -> Point:
         reals[p, AT], reals[p, AT + 1], reals[p, AT + 2],
         reals[p, NOISE], reals[p, NOISE + 1], reals[p, LIGHT], reals[p, CLOCK],
     )  # fmt: skip
+
+
+@njit(nogil=True)
+def push_points(
+    count: Ints,
+    frames: Ints,
+    points: Floats,
+    lights: Floats,
+    slots: NDArray[np.int32],
+    frame: int,
+    point: Floats,
+    light: Floats,
+    scatter: Floats,
+) -> None:
+    """Add a point to each slot, and learn how intensities scatter from one point to the next.
+
+    `count` (slots,), `frames` (slots, depth), `points` (slots, depth, 3) and `lights` (slots,
+    depth) are the rings of `Lineage`. `slots` (n,), `point` (n, 3) and `light` (n,) are those of
+    the points of a frame. `scatter` (2,) is the sum of the variances of intensities, and what it
+    counts for.
+    """
+    depth = frames.shape[1]
+    scatter *= 0.99 if scatter[1] > GUESSES else 1.0
+    for i in range(len(slots)):
+        s = slots[i]
+        at = count[s] % depth
+        if count[s] > 0:
+            change = light[i] - lights[s, (count[s] - 1) % depth]
+            if abs(change) < 2.0:  # NaN is not
+                scatter[0] += 0.5 * change * change
+                scatter[1] += 1.0
+        frames[s, at], lights[s, at], points[s, at] = frame, light[i], point[i]
+        count[s] += 1
+
+
+@njit(nogil=True)
+def mean_intensity(
+    count: Ints, frames: Ints, lights: Floats, s: int, frame: int, later: bool
+) -> tuple[float, int]:
+    """Mean of the `LOOK` intensities of a slot nearest before a frame, or from it on.
+
+    Returns their number too; it is smaller where fewer are known.
+    """
+    depth = frames.shape[1]
+    total, n = 0.0, 0
+    held = min(count[s], depth)
+    for k in range(held):
+        back = held - k if later else k + 1
+        at = (count[s] - back) % depth
+        if (frames[s, at] >= frame) == later and not math.isnan(lights[s, at]):
+            total += lights[s, at]
+            n += 1
+            if n == LOOK:
+                break
+    return (total / n if n else math.nan), n
+
+
+@njit(nogil=True)
+def means_before(
+    count: Ints, frames: Ints, lights: Floats, slots: NDArray[np.int32], frame: Ints
+) -> tuple[Floats, Ints]:
+    """Mean of the last intensities before `frame` (n,) of `slots` (n,), and their numbers."""
+    mean, number = np.empty(len(slots)), np.empty(len(slots), np.int64)
+    for i in range(len(slots)):
+        mean[i], number[i] = mean_intensity(count, frames, lights, slots[i], frame[i], False)
+    return mean, number

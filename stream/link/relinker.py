@@ -59,6 +59,18 @@ class Moves(NamedTuple):
     other: NDArray[np.int64]  # (k,) id it gets
 
 
+class Linked(NamedTuple):
+    """What one frame did to the tracks; n points in the order they came."""
+
+    track: NDArray[np.int64]  # (n,) id of each point
+    slot: NDArray[np.int32]  # (n,) row of each track in tables beside the linker
+    born: NDArray[np.int64]  # ids that start here, in the order of their points
+    lost: NDArray[np.int64]  # ids given up here: they never come back
+    lost_slot: NDArray[np.int32]  # their rows, free for other tracks from the next frame on
+    degraded: int = 0  # points in crowds too dense to be linked at the least cost in bounded time
+    moves: tuple[Moves, ...] = ()  # corrections of earlier links; `track` is as after them
+
+
 class Relinker:
     """The points of the last frames and how they are linked.
 

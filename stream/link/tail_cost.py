@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
 from livespt.stream.link import recent_points as recent, track_columns as c
-from livespt.stream.link.motion_model import Settings, advance, begin, link_cost, update
+from livespt.stream.link.motion_model import LinkSettings, advance, begin, link_cost, update
 from livespt.stream.link.population import Typical, chances_of, return_class, typical_of
 from livespt.stream.link.recent_points import History, point_at
 
@@ -29,12 +29,12 @@ class Judging(NamedTuple):
     population: Floats  # (POPULATION_WIDTH,)
     typical: Typical
     chances: Floats  # (GAPS * AGES,) that a track of each class is seen
-    settings: Settings
+    settings: LinkSettings
     now: int  # the last frame that is known
 
 
 @njit(nogil=True, error_model="numpy")
-def judging_of(population: Floats, settings: Settings, now: int) -> Judging:
+def judging_of(population: Floats, settings: LinkSettings, now: int) -> Judging:
     """The motion model at the frame `now`."""
     return Judging(population, typical_of(population), chances_of(population), settings, now)
 

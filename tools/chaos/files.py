@@ -3,7 +3,7 @@
 Every trial changes one file of a good store or model and opens it in a child process, which a
 watchdog stops after five seconds of work. What may come of it is one of our errors, or the truth:
 an exception of another kind, a crash, a hang, or a table or frame that is not what was stored is a
-failure, and told with the number of the trial, which makes it again.
+failure, and reported with the number of the trial, which repeats it.
 """
 
 from __future__ import annotations
@@ -154,10 +154,10 @@ def _work(pipe: Connection, kind: str, folder: Path) -> None:
 
 
 def _spent_s(pid: int | None) -> float:
-    """Processor time that a process has spent; on systems that do not tell, wall-clock time."""
+    """Processor time that a process has spent; wall-clock time where it is not known."""
     try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return time.monotonic()
 

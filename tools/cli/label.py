@@ -117,4 +117,4 @@ def label_colocalization(source: Path, out: Path, **values: Any) -> None:
         return Limits(stretch_frames=stretch, correlation=correlation, **own)
 
     first = limits("first_")
-    report(label_colocalization(source, out, limits=limits(""), first_look=first, **values))
+    report(label_colocalization(source, out, limits=limits(""), coarse_limits=first, **values))

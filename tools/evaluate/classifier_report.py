@@ -36,8 +36,8 @@ def _overlaps(path: Path, title: str, rows: list[dict[str, Any]]) -> None:
     for key, style in (("limit_D", "k-"), ("limit_track", "k--")):
         if rows[0][key] is not None:
             axis.plot(at, [row[key] for row in rows], style, label=key.replace("_", " given "))
-    told = [row["classifier"] for row in rows]
-    axis.errorbar(at, told, [row["sd"] for row in rows], fmt="o-", label="40 features")
+    accuracy = [row["classifier"] for row in rows]
+    axis.errorbar(at, accuracy, [row["sd"] for row in rows], fmt="o-", label="40 features")
     for key in rows[0]:
         if key.startswith("msd"):
             axis.plot(at, [row[key] for row in rows], ".:", label=key)

@@ -165,14 +165,14 @@ def _field(
     rng = np.random.default_rng((SEED, case.number, k))
     half = np.array(case.shape) / 2
     room = 6.0 if case.spheres == 1 else half.min() - 32
-    places: list[Floats] = []
-    while len(places) < case.spheres:
-        place = half + rng.uniform(-room, room, 2)
-        if all(np.hypot(*(place - other)) >= case.apart_px for other in places):
-            places.append(place)
+    centres: list[Floats] = []
+    while len(centres) < case.spheres:
+        centre = half + rng.uniform(-room, room, 2)
+        if all(np.hypot(*(centre - other)) >= case.apart_px for other in centres):
+            centres.append(centre)
     spheres = [
         Sphere(float(y), float(x), float(rng.uniform(-WITHIN_UM, WITHIN_UM)), *case.reference)
-        for y, x in places
+        for y, x in centres
     ]
     field = holograms.render(spheres, case.shape, m)
     return field + holograms.noise(case.shape, case.noise, rng, m), spheres

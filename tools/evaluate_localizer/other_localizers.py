@@ -118,18 +118,18 @@ def _picasso(case: SpotCase, image: NDArray[Any], threshold: float, most: int | 
         from picasso import gaussmle, localize
 
         y, x, gradient = localize.identify_in_image(image.astype(np.float32), threshold, BOX)
-        places = _top(np.column_stack([y, x, gradient]).astype(np.float64), most)
-        if not len(places):
+        peaks = _top(np.column_stack([y, x, gradient]).astype(np.float64), most)
+        if not len(peaks):
             return np.empty((0, 5))
-        table = pandas.DataFrame(places, columns=["y", "x", "net_gradient"])
+        table = pandas.DataFrame(peaks, columns=["y", "x", "net_gradient"])
         table = table.astype({"y": int, "x": int}).assign(frame=0)
         facts = {"Baseline": case.offset, "Sensitivity": case.gain_e_per_count, "Gain": 1}
         spots = localize.get_spots(image[None], table, BOX, facts)
         theta, bound = _fit(gaussmle.gaussmle, spots)
     with np.errstate(invalid="ignore"):
         precision = np.sqrt(bound[:, 1::-1].astype(np.float64))
-    at = places[:, :2] - BOX // 2 + theta[:, 1::-1]
-    found = np.column_stack([at, precision, places[:, 2]])
+    at = peaks[:, :2] - BOX // 2 + theta[:, 1::-1]
+    found = np.column_stack([at, precision, peaks[:, 2]])
     return np.asarray(found[np.isfinite(at).all(axis=1)])
 
 

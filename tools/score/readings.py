@@ -57,5 +57,5 @@ def both_ways(
     whole: WholeReader, tracks: Tracks, pixel_size_um: float | None = None
 ) -> NDArray[np.float32]:
     """Predictions (total, outputs) for every point, made from its whole track."""
-    told = tracks.offset, tracks.frame, tracks.point
-    return whole(*told, pixel_size_um, tracks.intensity)
+    rows = tracks.offset, tracks.frame, tracks.point
+    return whole(*rows, pixel_size_um, tracks.intensity)

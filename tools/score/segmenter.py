@@ -98,8 +98,8 @@ def evaluate_segmenter(
             for lag, probability in unknown.items()
         ]
         result["cost"] = [cost(follower, n) for n in LIVING]
-    told: dict[str, Any] = rounded(result)
-    return told
+    figures: dict[str, Any] = rounded(result)
+    return figures
 
 
 def _of_set(
@@ -113,8 +113,8 @@ def _of_set(
     readings: dict[str, NDArray[np.float32]] = {}
     if follower is not None:
         lags = sorted({*LAGS, follower.lag})
-        told = as_known(follower.network, known, lags, 1.0)
-        readings = {f"lag {lag}": probability for lag, probability in told.items()}
+        by_lag = as_known(follower.network, known, lags, 1.0)
+        readings = {f"lag {lag}": probability for lag, probability in by_lag.items()}
     if whole is not None:
         readings["offline"] = both_ways(whole, known, 1.0)
     tables: dict[str, Any] = {
@@ -133,8 +133,8 @@ def _of_set(
         {"reading": key} | change_scores(p, known, int(key.split()[-1]) if "lag" in key else 0)
         for key, p in readings.items()
     ]
-    told_of = {key: p for key, p in readings.items() if key in ("lag 0", "lag 30", "offline")}
-    tables[f"{name}: reliability"] = {key: _reliability(p, known) for key, p in told_of.items()}
+    summarized = {key: p for key, p in readings.items() if key in ("lag 0", "lag 30", "offline")}
+    tables[f"{name}: reliability"] = {key: _reliability(p, known) for key, p in summarized.items()}
     return tables
 
 
@@ -154,8 +154,8 @@ def by_error(
     known = known._replace(point=known.point + error)
     row: dict[str, Any] = {"error_in_steps": ratio}
     if follower is not None:
-        told = as_known(follower.network, known, (0, follower.lag), 1.0)
-        row |= {f"lag {lag}": _few(p, known)["accuracy"] for lag, p in told.items()}
+        by_lag = as_known(follower.network, known, (0, follower.lag), 1.0)
+        row |= {f"lag {lag}": _few(p, known)["accuracy"] for lag, p in by_lag.items()}
     if whole is not None:
         row["offline"] = _few(both_ways(whole, known, 1.0), known)["accuracy"]
     return row

@@ -112,8 +112,8 @@ def analyze_table(
             units = task.units(pixel_size_um, frame_interval_s, ndim)
             task.check_segmenter(infer.segmenter.session.sha256)
             known = readings(infer, task.window, frames, particles, points)
-            told = describe(frames, particles, points, known, units, task.window, infer.lag)
-            more = answers(task, told)
+            described = describe(frames, particles, points, known, units, task.window, infer.lag)
+            more = answers(task, described)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
 

@@ -126,8 +126,8 @@ def learn(samples: Samples, seed: int, learner: str = "auto") -> Learned:
 
 def ask(learned: Learned, features: NDArray[np.float32]) -> Floats:
     """Predict the probabilities (n, K) of features (n, COUNT)."""
-    told = scores(scaled(features, learned.scaling), learned.layers)
-    return np.exp(log_softmax(told / learned.temperature))
+    logits = scores(scaled(features, learned.scaling), learned.layers)
+    return np.exp(log_softmax(logits / learned.temperature))
 
 
 def _inner(samples: Samples) -> int:
@@ -157,13 +157,13 @@ def _folds(samples: Samples, folds: int, seed: int) -> Iterator[tuple[Ints, Ints
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-size[order].sum(axis=1), kind="stable")]
     full = np.zeros((folds, len(samples.classes)))
-    place = np.empty(len(names), np.int64)
+    fold_of = np.empty(len(names), np.int64)
     for i in order:
         load = full @ share[i]
-        place[i] = np.lexsort((full.sum(axis=1), load))[0]
-        full[place[i]] += share[i]
+        fold_of[i] = np.lexsort((full.sum(axis=1), load))[0]
+        full[fold_of[i]] += share[i]
     for k in range(folds):
-        test = place[of] == k
+        test = fold_of[of] == k
         if (full[k] > 1 - 1e-9).any():
             raise InputError(
                 "too few groups of tracks: without one of the folds a class is missing; label "

@@ -77,11 +77,11 @@ def fit(
             history.append(sum(recent) / 50)
             recent = []
         if (step + 1) % KEEP_EVERY == 0:
-            if judge is not None and best.look(net, judge()):
+            if judge is not None and best.update(net, judge()):
                 break
             _keep(checkpoint, net, optimizer, step + 1, history, recent, best)
     if judge is not None and best.loss < math.inf:
-        best.look(net, judge())
+        best.update(net, judge())
         net.load_state_dict(best.weights)
     net.eval()
     return history
@@ -94,7 +94,7 @@ class Best:
         self.loss, self.since = math.inf, 0
         self.weights = copy.deepcopy(net.state_dict())
 
-    def look(self, net: nn.Module, loss: float) -> bool:
+    def update(self, net: nn.Module, loss: float) -> bool:
         """Compare a held-out loss with the best; return True if training should end."""
         if loss < self.loss:
             self.loss, self.since, self.weights = loss, 0, copy.deepcopy(net.state_dict())
@@ -186,8 +186,8 @@ def plan(out: Path, only: str = "both", resume: bool = False) -> dict[str, tuple
     if not out.parent.is_dir():
         raise SettingError(f"--out {out}: there is no folder {out.parent}")
     if resume and not any(begun.values()):
-        place = out.with_suffix(".checkpoint")
-        raise SettingError(f"nothing to resume: no checkpoint {place}; start without --resume")
+        checkpoint = out.with_suffix(".checkpoint")
+        raise SettingError(f"nothing to resume: no checkpoint {checkpoint}; start without --resume")
     for path in files.values():
         if path.exists() and not resume:
             raise SettingError(f"--out {path} exists: choose another name or remove it")

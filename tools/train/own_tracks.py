@@ -207,8 +207,8 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
     offset = np.concatenate([[0], np.cumsum(kept)])[parts.offset]
     rows = tracking_errors.of_rows(parts, kept)
     if parts.intensity is not None:
-        told = np.repeat(rng.random(n) < LIT, np.diff(offset))
-        rows["intensity"] = np.where(told, rows["intensity"], np.nan)
+        known = np.repeat(rng.random(n) < LIT, np.diff(offset))
+        rows["intensity"] = np.where(known, rows["intensity"], np.nan)
     return _dated(parts._replace(offset=offset, **rows))
 
 

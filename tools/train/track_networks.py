@@ -139,21 +139,21 @@ def calibrate(net: Follow | Whole, apart: TrackBatches, seed: int) -> dict[str, 
     from livespt.models.networks.motion import LAG, Follow
 
     follows = isinstance(net, Follow)
-    told: dict[str, Any] = {"seed": seed, "age": list(AGES if follows else AGES[:1])}
+    figures: dict[str, Any] = {"seed": seed, "age": list(AGES if follows else AGES[:1])}
     columns: tuple[str, ...] = ("temperature", "nll_before", "nll", "ece")
-    told |= {name: [] for name in columns}
-    for age in told["age"]:
+    figures |= {name: [] for name in columns}
+    for age in figures["age"]:
         x, y = _asked(net, apart, age)
         temperature = fit_temperature(x, y)
         p = np.exp(log_softmax(x / temperature))
         right = p.argmax(1) == y
         values = temperature, nll(x, y), nll(x, y, temperature), ece(p.max(1), right)
         for name, value in zip(columns, values, strict=True):
-            told[name].append(round(value, 4))
-        told["threshold"] = threshold(p.max(1), right)
-    spread = np.interp(np.arange(LAG + 1), told["age"], told["temperature"])
+            figures[name].append(round(value, 4))
+        figures["threshold"] = threshold(p.max(1), right)
+    spread = np.interp(np.arange(LAG + 1), figures["age"], figures["temperature"])
     net.temperature.copy_(torch.from_numpy(spread) if follows else torch.tensor(spread[0]))
-    return told
+    return figures
 
 
 def _asked(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any]:

@@ -273,5 +273,5 @@ def own_scores(out: Path, source: Path, tracks: Tracks) -> dict[str, Any]:
             scores |= judged(name, tracks, Uncoating(path), None)
         else:
             scores |= judged(name, tracks, None, WholeReader(path, "uncoating_whole"))
-    told: dict[str, Any] = rounded(scores)
-    return told
+    figures: dict[str, Any] = rounded(scores)
+    return figures

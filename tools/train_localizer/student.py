@@ -92,8 +92,8 @@ def train(
         f"--seed {seed} --out {out.name}",
         "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
     }}  # fmt: skip
-    image, places = student_measure.sample(seed)
-    report = model_files.write(out, content, facts, metrics, True, image, places)
+    image, centres = student_measure.sample(seed)
+    report = model_files.write(out, content, facts, metrics, True, image, centres)
     out.with_suffix(CHECKPOINT).unlink(missing_ok=True)
     shown = {"model": str(out), "seconds": round(time.perf_counter() - start, 1)}
     return shown | {"cutoff": facts["cutoff"]} | report
