@@ -1,4 +1,4 @@
-"""Features: what each new point of a track says about its motion, computed once, as it arrives.
+"""Features of the motion of a track, computed once for each new point, as it arrives.
 
 The motion networks see tracks only through these numbers. None depends on later points;
 lengths are measured in the track's own typical step, and only norms, dot products and angles of
@@ -62,7 +62,7 @@ class FeatureState:
     ) -> NDArray[np.float32]:
         """Traits (n, COUNT) of one more point (n, 3) z, y, x in pixels of each of `slots` (n,).
 
-        `um` is the size of a pixel in micrometres, 0 if nobody knows. Zeros follow up to `rows`.
+        `um` is the pixel size in micrometres, 0 if it is unknown. Zeros follow up to `rows`.
         """
         out = np.zeros((max(rows, len(slots)), COUNT), np.float32)
         _push(self.ring, self.past, slots, frames, points, um, out)

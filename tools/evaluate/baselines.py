@@ -190,7 +190,7 @@ def read(net: WindowLSTM | UNet, kind: str, known: Tracks) -> NDArray[np.float32
     import torch
 
     inputs, runs = inputs_of(kind, known), runs_of(kind, known.offset)
-    answer = np.empty((len(inputs), len(MOTIONS)), np.float32)
+    probability = np.empty((len(inputs), len(MOTIONS)), np.float32)
     count = runs.high - runs.low
     order = np.argsort(count, kind="stable")
     cuts = np.searchsorted(np.cumsum(count[order]), np.arange(READ, count.sum(), READ))
@@ -200,8 +200,8 @@ def read(net: WindowLSTM | UNet, kind: str, known: Tracks) -> NDArray[np.float32
             x = torch.from_numpy(inputs[rows] * there[..., None])
             p = net(x, torch.from_numpy(there)).softmax(-1).numpy()
         mine = there & (rows >= runs.begin[which]) & (rows < runs.end[which])
-        answer[rows[mine]] = p[mine]
-    return answer
+        probability[rows[mine]] = p[mine]
+    return probability
 
 
 class Feed:

@@ -209,17 +209,20 @@ def cost(seed: int, rounds: int = 30) -> list[dict[str, Any]]:
         arguments = points, frames, share.astype(np.float32), Units(ndim, 0.1, DT_S)
         features = fingerprint.fingerprints(*arguments)
         task = _any_task(features, seed, ndim)
-        described, asked = [], []
+        described, classified = [], []
         for _ in range(rounds):
             begin = time.perf_counter()
             features = fingerprint.fingerprints(*arguments)
             middle = time.perf_counter()
             task(features)
             described.append(1000 * (middle - begin))
-            asked.append(1000 * (time.perf_counter() - middle))
+            classified.append(1000 * (time.perf_counter() - middle))
         row: dict[str, Any] = {"tracks": LIVE, "window": WINDOW, "dimensions": ndim}
         row |= {"features_ms": float(np.median(described)), "features_least_ms": min(described)}
-        row |= {"classifier_ms": float(np.median(asked)), "classifier_least_ms": min(asked)}
+        row |= {
+            "classifier_ms": float(np.median(classified)),
+            "classifier_least_ms": min(classified),
+        }
         rows.append(row)
     return rows
 

@@ -178,18 +178,18 @@ def plan(out: Path, only: str = "both", resume: bool = False) -> dict[str, tuple
     """
     files = {"follow": out, "whole": out.with_name(f"{out.stem}_whole.onnx")}
     files = {kind: path for kind, path in files.items() if only in ("both", kind)}
-    begun = {
+    resumed = {
         kind: resume and path.with_suffix(".checkpoint").is_file() for kind, path in files.items()
     }
     if out.suffix != ".onnx":
         raise SettingError(f"--out {out} must end in .onnx")
     if not out.parent.is_dir():
         raise SettingError(f"--out {out}: there is no folder {out.parent}")
-    if resume and not any(begun.values()):
+    if resume and not any(resumed.values()):
         checkpoint = out.with_suffix(".checkpoint")
         raise SettingError(f"nothing to resume: no checkpoint {checkpoint}; start without --resume")
     for path in files.values():
         if path.exists() and not resume:
             raise SettingError(f"--out {path} exists: choose another name or remove it")
-    todo = {kind: path for kind, path in files.items() if begun[kind] or not path.exists()}
-    return {kind: (path, begun[kind]) for kind, path in todo.items()}
+    todo = {kind: path for kind, path in files.items() if resumed[kind] or not path.exists()}
+    return {kind: (path, resumed[kind]) for kind, path in todo.items()}

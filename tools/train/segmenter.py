@@ -97,9 +97,11 @@ def train(
     steps = STEPS[preset] if steps is None else steps
     judged = JUDGED[preset] if judged is None else judged
     metrics: dict[str, Any] = {}
-    for kind, (path, begun) in todo.items():
+    for kind, (path, is_resumed) in todo.items():
         recipe = TrackNetworkRecipe(4, HIDDEN, RATE, lambda some: some.label, tracks, HELD_OUT)
-        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=steps, resume=begun)
+        net, facts = learn(
+            recipe, kind, path, seed=seed, device=where, steps=steps, resume=is_resumed
+        )
         facts = {"preset": preset, **facts}
         metrics[kind] = publish(net, path, seed, facts, judged)
     return metrics

@@ -76,7 +76,7 @@ def learn(
 
     def loss_at(some: TrackBatch, series: int, step: int) -> Tensor:
         age = torch.from_numpy(ages(series, step, tuple(some.truth.shape), LAG))
-        return torch.nn.functional.cross_entropy(*answers(net, some, age, device))
+        return torch.nn.functional.cross_entropy(*scores_and_targets(net, some, age, device))
 
     def judge() -> float:
         with torch.no_grad():
@@ -104,7 +104,7 @@ def learn(
     }
 
 
-def answers(
+def scores_and_targets(
     net: Follow | Whole, some: TrackBatch, age: Tensor, device: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Scores (n, classes) of the predicted points, and their targets (n,).
@@ -116,8 +116,8 @@ def answers(
     from livespt.models.networks.motion import Follow
 
     if isinstance(net, Follow):
-        asked = torch.arange(len(age))[:, None] - age
-        truth = torch.where(some.truth < 0, -1, torch.gather(some.truth, 0, asked))
+        times = torch.arange(len(age))[:, None] - age
+        truth = torch.where(some.truth < 0, -1, torch.gather(some.truth, 0, times))
         scores = net(some.ahead.to(device), age.to(device))
     else:
         truth = some.truth
@@ -143,7 +143,7 @@ def calibrate(net: Follow | Whole, apart: TrackBatches, seed: int) -> dict[str, 
     columns: tuple[str, ...] = ("temperature", "nll_before", "nll", "ece")
     figures |= {name: [] for name in columns}
     for age in figures["age"]:
-        x, y = _asked(net, apart, age)
+        x, y = _at_age(net, apart, age)
         temperature = fit_temperature(x, y)
         p = np.exp(log_softmax(x / temperature))
         right = p.argmax(1) == y
@@ -156,7 +156,7 @@ def calibrate(net: Follow | Whole, apart: TrackBatches, seed: int) -> dict[str, 
     return figures
 
 
-def _asked(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any]:
+def _at_age(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any]:
     """Scores and targets of held-out points, each predicted at this `age`."""
     import torch
 
@@ -164,7 +164,7 @@ def _asked(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any
     for some in map(apart, CALIBRATED):
         moment = torch.arange(len(some.truth))[:, None].expand_as(some.truth)
         with torch.no_grad():
-            x, y = answers(net, some, torch.full_like(some.truth, age).minimum(moment))
+            x, y = scores_and_targets(net, some, torch.full_like(some.truth, age).minimum(moment))
         old = (moment >= age)[some.truth >= 0]  # the others have not reached this age
         scores.append(x[old].numpy().astype(np.float64))
         truth.append(y[old].numpy())

@@ -120,7 +120,7 @@ def train(
         recipe = recipe._replace(rate=RATE_ON, tracks=mixed(own, make, HELD_OUT))
         begin = begin or {kind: shipped(name) for kind, name in SHIPPED.items()}
     metrics: dict[str, Any] = {}
-    for kind, (path, begun) in todo.items():
+    for kind, (path, is_resumed) in todo.items():
         source = None if begin is None else begin[kind]
         net, facts = learn(
             recipe,
@@ -129,7 +129,7 @@ def train(
             seed=seed,
             device=where,
             steps=steps,
-            resume=begun,
+            resume=is_resumed,
             begin=None if source is None else _load(source),
         )
         facts = {"preset": preset, **facts}
