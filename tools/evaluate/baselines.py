@@ -72,10 +72,10 @@ def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path | None
     train_baselines(folder)
     for name in (name for name in SETS if name.startswith("deepspt")):
         known = simulate_tracks(tracks, UNSEEN + seed, **SETS[name])
-        figures[name] = figures[name] + judge(known, folder)
+        figures[name] = figures[name] + evaluate(known, folder)
 
 
-def judge(known: Tracks, folder: Path) -> list[dict[str, Any]]:
+def evaluate(known: Tracks, folder: Path) -> list[dict[str, Any]]:
     """A row of `motion_scores` for each baseline; `folder` holds the networks."""
     # the rolling MSD gives no probabilities, so it has no calibration error
     certain = motion_scores(rolling_msd(known), known, 0.0) | {"ece": None}

@@ -98,8 +98,8 @@ def one_overlap(
         tracks.offset, tracks.point, tracks.frame, state, Units(2, 1.0, DT_S)
     )
     samples = Samples(features, two.label, np.arange(n), ("slow", "fast"))
-    judged = classifier_fit.cross_validate(samples, folds, seed, learner)
-    scores = classifier_fit.figures(judged, samples)
+    validated = classifier_fit.cross_validate(samples, folds, seed, learner)
+    scores = classifier_fit.figures(validated, samples)
     row |= {"classifier": scores["accuracy"], "sd": scores["accuracy_sd_of_folds"]}
     row["ece"] = scores["ece"]
     for key, which in MSD.items():
@@ -107,8 +107,8 @@ def one_overlap(
         at = [NAMES.index(one) for one in which]
         only[:, at] = features[:, at]
         some = samples._replace(features=only)
-        judged = classifier_fit.cross_validate(some, folds, seed, "linear")
-        row[key] = classifier_fit.figures(judged, some)["accuracy"]
+        validated = classifier_fit.cross_validate(some, folds, seed, "linear")
+        row[key] = classifier_fit.figures(validated, some)["accuracy"]
     return row
 
 

@@ -78,13 +78,13 @@ def evaluate_segmenter(
         model, whole = None, model
     follower = Segmenter(model, provider=provider) if model else None
     reader = WholeReader(whole, "segment_whole", provider=provider) if whole else None
-    judge = follower or reader
-    assert judge is not None
+    network = follower or reader
+    assert network is not None
     result: dict[str, Any] = {}
     for name, how in SETS.items():
         share = 1 if name.startswith("deepspt") else 4
         known = simulate_tracks(max(tracks // share, 10), UNSEEN + seed, **how)
-        result |= _of_set(name, known, follower, reader, judge.abstain_below)
+        result |= _of_set(name, known, follower, reader, network.abstain_below)
         if name.startswith("deepspt"):
             few = max(tracks // 10, 50)
             result[f"{name}: accuracy by localization error"] = [

@@ -30,7 +30,7 @@ def fit(
     checkpoint: Path,
     resume: bool = False,
     title: str = "training",
-    judge: Callable[[], float] | None = None,
+    held_out_loss: Callable[[], float] | None = None,
 ) -> list[float]:
     """Train `net` in place; return the mean loss of every 50 steps.
 
@@ -43,7 +43,7 @@ def fit(
         Greatest learning rate; it decreases to zero along a cosine.
     checkpoint : Path
         File that is written at intervals and removed at the end; `resume` continues from it.
-    judge : callable
+    held_out_loss : callable
         Returns the loss on held-out tracks. The weights with the least such loss are kept, and
         training ends early after `PATIENCE` evaluations without improvement.
 
@@ -77,11 +77,11 @@ def fit(
             history.append(sum(recent) / 50)
             recent = []
         if (step + 1) % KEEP_EVERY == 0:
-            if judge is not None and best.update(net, judge()):
+            if held_out_loss is not None and best.update(net, held_out_loss()):
                 break
             _keep(checkpoint, net, optimizer, step + 1, history, recent, best)
-    if judge is not None and best.loss < math.inf:
-        best.update(net, judge())
+    if held_out_loss is not None and best.loss < math.inf:
+        best.update(net, held_out_loss())
         net.load_state_dict(best.weights)
     net.eval()
     return history

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MakeTracks = Callable[[int, int, int], Tracks]  # seed, number of the first, how many
 AGES = (0, 1, 2, 5, 10, 20, 30)  # ages of points at which a temperature is fitted
-JUDGED, CALIBRATED = range(6), range(6, 18)  # batches of held-out tracks
+VALIDATION_BATCHES, CALIBRATION_BATCHES = range(6), range(6, 18)  # batches of held-out tracks
 
 
 class TrackNetworkRecipe(NamedTuple):
@@ -78,9 +78,10 @@ def learn(
         age = torch.from_numpy(ages(series, step, tuple(some.truth.shape), LAG))
         return torch.nn.functional.cross_entropy(*scores_and_targets(net, some, age, device))
 
-    def judge() -> float:
+    def held_out_loss() -> float:
         with torch.no_grad():
-            return float(np.mean([float(loss_at(apart(k), held_out, k)) for k in JUDGED]))
+            losses = [float(loss_at(apart(k), held_out, k)) for k in VALIDATION_BATCHES]
+        return float(np.mean(losses))
 
     checkpoint = path.with_suffix(".checkpoint")
     history = fit(
@@ -91,7 +92,7 @@ def learn(
         checkpoint,
         resume,
         path.stem,
-        judge,
+        held_out_loss,
     )
     net.cpu()
     return net, {
@@ -161,7 +162,7 @@ def _at_age(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, An
     import torch
 
     scores, truth = [], []
-    for some in map(apart, CALIBRATED):
+    for some in map(apart, CALIBRATION_BATCHES):
         moment = torch.arange(len(some.truth))[:, None].expand_as(some.truth)
         with torch.no_grad():
             x, y = scores_and_targets(net, some, torch.full_like(some.truth, age).minimum(moment))

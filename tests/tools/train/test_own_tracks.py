@@ -167,7 +167,7 @@ def test_a_network_learns_on(
     begin = {"follow": networks / "uncoating.onnx", "whole": networks / "uncoating_whole.onnx"}
     out = tmp_path / "mine.onnx"
     train_uncoating.train(
-        out=out, own=own, begin=begin, only=only, steps=3, judged=10, device="cpu",
+        out=out, own=own, begin=begin, only=only, steps=3, evaluation_tracks=10, device="cpu",
         tracks=lambda seed, first, n: simulate_entry(n, seed, first=first, n_frames=(10, 40)),
     )  # fmt: skip
     card = json.loads((tmp_path / f"mine{'_whole' * (only == 'whole')}.json").read_text())

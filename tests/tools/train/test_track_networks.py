@@ -212,7 +212,12 @@ def test_from_nothing_to_files_that_run(tmp_path: Path, monkeypatch: pytest.Monk
     for recipe in RECIPES.values():
         name = recipe.__name__.rpartition(".")[2]
         out = tmp_path / f"{name}.onnx"
-        how: dict[str, Any] = {"tracks": few_tracks, "steps": 5, "judged": 10, "device": "cpu"}
+        how: dict[str, Any] = {
+            "tracks": few_tracks,
+            "steps": 5,
+            "evaluation_tracks": 10,
+            "device": "cpu",
+        }
         metrics[name] = recipe.train(out=out, **how)
         assert set(metrics[name]) == {"follow", "whole"}
         for kind, end in (("follow", ""), ("whole", "_whole")):
