@@ -18,8 +18,8 @@ from livespt.stream import degradation, frame_quality
 from livespt.stream.decisions import Decisions
 from livespt.stream.errors import SettingError
 from livespt.stream.link.lineage import Kin, Lineage
-from livespt.stream.link.linker import Linked, Linker
-from livespt.stream.link.relinker import Moves
+from livespt.stream.link.linker import Linker
+from livespt.stream.link.relinker import Linked, Moves
 from livespt.stream.settings import Settings
 from livespt.stream.states import States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Infer, Localize, Update, joined

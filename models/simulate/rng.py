@@ -10,6 +10,8 @@ Tsang (2000, J. Stat. Softw. 5:8).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -114,22 +116,25 @@ def integer(rng: Dice, low: int, high: int) -> int:
     return low + int(_random(rng) * (high - low))
 
 
-@overload(normal, inline="always")
-def _compiled_normal(rng):  # type: ignore[no-untyped-def]
+# not strict: numba would want the annotations of these functions on what they return, too
+@overload(normal, inline="always", strict=False)
+def _compiled_normal(rng: types.Type) -> Callable[[Any], float]:
     if isinstance(rng, types.Array):
         return lambda rng: _normal(rng)
     return lambda rng: rng.standard_normal()
 
 
-@overload(random, inline="always")
-def _compiled_random(rng):  # type: ignore[no-untyped-def]
+@overload(random, inline="always", strict=False)
+def _compiled_random(rng: types.Type) -> Callable[[Any], float]:
     if isinstance(rng, types.Array):
         return lambda rng: _random(rng)
     return lambda rng: rng.random()
 
 
-@overload(integer, inline="always")
-def _compiled_integer(rng, low, high):  # type: ignore[no-untyped-def]
+@overload(integer, inline="always", strict=False)
+def _compiled_integer(
+    rng: types.Type, low: types.Type, high: types.Type
+) -> Callable[[Any, Any, Any], int]:
     if isinstance(rng, types.Array):
         return lambda rng, low, high: low + int(_random(rng) * (high - low))
     return lambda rng, low, high: rng.integers(low, high)
