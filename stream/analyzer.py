@@ -112,8 +112,8 @@ class Analyzer:
         update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
             level=frame.level, quality=found
         )
-        begun = [*(moves.new for moves in linked.moves), linked.slot[new]]
-        lane.note_births(np.concatenate(begun), update.events)
+        new_slots = [*(moves.new for moves in linked.moves), linked.slot[new]]
+        lane.note_births(np.concatenate(new_slots), update.events)
         return update
 
     def refuses(self, frame: Frame) -> str:
@@ -199,9 +199,9 @@ class Analyzer:
         relinked["other"] = moves.other
         gone = np.isin(moves.slot, moves.empty)
         relinked["amends"][gone] = lane.born[moves.slot[gone]]
-        begun = [int(np.flatnonzero(moves.to == slot)[0]) for slot in moves.new]
+        first = [int(np.flatnonzero(moves.to == slot)[0]) for slot in moves.new]
         return [
-            _events("born", frame, moves.other[begun], at[begun], points[begun]),
+            _events("born", frame, moves.other[first], at[first], points[first]),
             relinked,
             _events("lost", frame, moves.track[gone], at[gone], points[gone]),
         ]

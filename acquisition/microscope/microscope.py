@@ -204,15 +204,19 @@ class Microscope:
             raise self._broken(hook.seen, feed.queued, failure, chatter)
         return stopped
 
-    def _broken(self, seen: int, asked: int, text: str, chatter: io.StringIO) -> MicroscopeError:
-        said = [line.strip() for line in [*chatter.getvalue().splitlines(), text] if line.strip()]
-        reason = said[-1] if said else "no reason was given, see the log of Micro-Manager"
+    def _broken(
+        self, seen: int, requested: int, text: str, chatter: io.StringIO
+    ) -> MicroscopeError:
+        lines = [line.strip() for line in [*chatter.getvalue().splitlines(), text] if line.strip()]
+        reason = lines[-1] if lines else "no reason was given, see the log of Micro-Manager"
         if self._player is not None and self._player.error:
             reason = self._player.error
         if "overflow" in reason:
             reason += ", the camera is too fast for the computer: lower its rate or the image size"
         reason = re.sub(r"^[\w.]+(Exception|Error): ", "", reason)
-        return MicroscopeError(f"acquisition broke off after {seen} of {asked} images: {reason}")
+        return MicroscopeError(
+            f"acquisition broke off after {seen} of {requested} images: {reason}"
+        )
 
 
 class _Feed:

@@ -88,14 +88,14 @@ def _image(path: Path, data: Any, at: dict[str, Any]) -> NDArray[Any]:
 
 
 @contextmanager
-def _one_error(says: str) -> Iterator[None]:
+def _one_error(message: str) -> Iterator[None]:
     """Turn every error of ndstorage, which raises bare Exception on damage, into InputError."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{says}: {error or type(error).__name__}") from error
+        raise InputError(f"{message}: {error or type(error).__name__}") from error
 
 
 def _time(facts: dict[str, Any]) -> float | None:

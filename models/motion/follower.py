@@ -1,8 +1,8 @@
-"""Follower: what the motion networks carry of every living track, from point to point.
+"""The follower of tracks: hidden states of the motion networks, updated point by point.
 
-A new point costs one step of each network, however long its track. `push` takes the points of a
-frame and says at once how each moves; `read` says it again of a point some points back, knowing
-what came since. What is carried depends on the points of its own track alone.
+A new point costs one step of each network, whatever the length of its track. `push` adds the points
+of a frame and predicts at once how each moves; `read` predicts an earlier point again, with the
+points that came since. The hidden state of a track depends on its own points alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Network:
     reads_intensity : bool
         `models.motion.intensity_features` follows the traits of each point.
     unknown : float
-        Answer where there is nothing to go by.
+        Prediction for a track without points.
     """
 
     def __init__(self, session: Session) -> None:
@@ -72,23 +72,23 @@ class Network:
         return self.session.named(("carried", "message", "now"), (inputs, hidden, *self._no_taps))
 
     def then(self, taps: NDArray[np.float32], age: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Answers (m, outputs) about points `age` (m,) points back."""
-        answer: NDArray[np.float32]
-        (answer,) = self.session.named(("then",), (*self._no_features, taps, age))
-        return answer
+        """Predictions (m, outputs) of the points `age` (m,) points before the newest."""
+        prediction: NDArray[np.float32]
+        (prediction,) = self.session.named(("then",), (*self._no_features, taps, age))
+        return prediction
 
 
 class TrackFollower:
-    """The networks' memory of the tracks of one channel and position, by slot.
+    """The networks' state of the tracks of one channel and position, by slot.
 
     Parameters
     ----------
     networks : sequence of Network
-        Each answers with its own columns of a reading, in this order.
+        Each predicts its own columns, in this order.
     lag : int
-        Points back that `read` is asked about at most.
+        Greatest age of a point that `read` predicts, in points before the newest.
     pixel_size_um : float, optional
-        None: nobody knows.
+        None if it is unknown.
     """
 
     CONSTANTS = ("networks", "lag", "um", "_nothing")
@@ -108,7 +108,7 @@ class TrackFollower:
         self._hidden = [np.zeros((capacity, net.hidden), np.float32) for net in networks]
         # of the newest lag + 1 points, in the column of their number modulo lag + 1
         self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]
-        self._blind = np.zeros((capacity, lag + 1), bool)  # points that say nothing
+        self._blind = np.zeros((capacity, lag + 1), bool)  # points that cannot be used
         self._count = np.zeros(capacity, np.int64)  # points taken
         nothing = [np.full(net.outputs, net.unknown, np.float32) for net in networks]
         self._nothing = np.concatenate(nothing)
@@ -130,7 +130,7 @@ class TrackFollower:
         points: NDArray[np.float64],
         intensity: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Take one more point (n, 3) z, y, x in pixels of each of `slots` (n,); read it.
+        """Add a point (n, 3) z, y, x in pixels to each of `slots` (n,); return its prediction.
 
         Networks that use intensities are given `intensity` (n,), NaN or None where it is unknown.
 
@@ -138,7 +138,7 @@ class TrackFollower:
         that of a track without points, and later predictions are as if it did not exist.
         """
         self._reserve(int(slots.max(initial=-1)) + 1)
-        answers = self._unknown(len(slots))
+        predictions = self._unknown(len(slots))
         seen = usable(points)
         rows = np.flatnonzero(seen)
         good = slots[rows]
@@ -161,32 +161,32 @@ class TrackFollower:
                 here = inputs[part.start : part.start + len(past)]
                 carried, messages, now = net.step(here, past)
                 _kept(hidden, message, at, column[rows[part]], carried, messages)
-                answers[rows[part], own] = now[: len(at)]
+                predictions[rows[part], own] = now[: len(at)]
             if len(good) < len(slots):  # column -1 is the last: the ring's neighbour of column 0
                 message[slots[~seen], column[~seen]] = message[slots[~seen], column[~seen] - 1]
         self._count[slots] += 1
-        return answers
+        return predictions
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Readings (n, outputs) of the points that lie `ages` (n,) points back in `slots` (n,)."""
-        answers = self._unknown(len(slots))
+        """Predictions (n, outputs) of the points `ages` (n,) points back in `slots` (n,)."""
+        predictions = self._unknown(len(slots))
         blind = self._blind[slots, (self._count[slots] - 1 - ages) % (self.lag + 1)]
-        asked = np.zeros(_rounded(len(slots)), np.int64)
-        asked[: len(slots)] = ages
+        padded_ages = np.zeros(_rounded(len(slots)), np.int64)
+        padded_ages[: len(slots)] = ages
         for net, _, message, own in self._parts():
             for part in _parted(len(slots)):
-                age = asked[part.start : part.start + BATCH]
+                age = padded_ages[part.start : part.start + BATCH]
                 taps = _taps(message, self._count, slots[part], age)
-                answers[part, own] = net.then(taps, age)[: part.stop - part.start]
+                predictions[part, own] = net.then(taps, age)[: part.stop - part.start]
         if blind.any():
-            answers[blind] = self._unknown(int(blind.sum()))
-        return answers
+            predictions[blind] = self._unknown(int(blind.sum()))
+        return predictions
 
     def _unknown(self, n: int) -> NDArray[np.float32]:
-        """Readings (n, outputs) of someone who knows nothing."""
-        answers = np.empty((n, len(self._nothing)), np.float32)
-        answers[:] = self._nothing
-        return answers
+        """Predictions (n, outputs) for tracks without points."""
+        predictions = np.empty((n, len(self._nothing)), np.float32)
+        predictions[:] = self._nothing
+        return predictions
 
     def _parts(self) -> Iterator[tuple[Network, NDArray[Any], NDArray[Any], slice]]:
         """Each network, its hidden states and messages, and its columns of a prediction."""
@@ -251,7 +251,7 @@ def _kept(
     carried: NDArray[np.float32],
     messages: NDArray[np.float32],
 ) -> None:
-    """Keep what is `carried` (m, hidden) of `slots` (n,), and their message in its `column`."""
+    """Store the hidden state (m, hidden) of `slots` (n,), and their message in its `column`."""
     for i in range(len(slots)):
         for j in range(hidden.shape[1]):
             hidden[slots[i], j] = carried[i, j]
@@ -266,7 +266,7 @@ def _taps(
     slots: NDArray[np.int32],
     ages: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """Messages (m, TAPS * width) from the newest point of `slots` (n,) to the one asked for."""
+    """Messages (m, TAPS * width) from the newest point of `slots` (n,) to the predicted one."""
     _, held, width = message.shape
     out = np.zeros((len(ages), TAPS * width), np.float32)
     for i in range(len(slots)):

@@ -1,4 +1,4 @@
-"""Reader: a network that follows tracks, opened, and what its card says of using it."""
+"""A trained network that follows tracks, with the settings of its card."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class WholeReader:
         if intensity is None:
             intensity = np.full(len(frame), np.nan)
         unknown = 1 / self.outputs if self.outputs > 1 else 0.0
-        answer = np.full((len(frame), self.outputs), unknown, np.float32)
+        predictions = np.full((len(frame), self.outputs), unknown, np.float32)
         seen = usable(point)
         rows = np.flatnonzero(seen)
         kept = np.concatenate([[0], np.cumsum(seen)])[offset]
@@ -92,8 +92,8 @@ class WholeReader:
             there = here.row >= 0
             feed = [_laid(ahead, here.row), _laid(back, here.end), here.turn]
             got = self.session.run(*feed)[0]
-            answer[mine[here.row[there]]] = got[there]
-        return answer
+            predictions[mine[here.row[there]]] = got[there]
+        return predictions
 
 
 class _Rows:

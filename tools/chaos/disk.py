@@ -77,7 +77,7 @@ def full(folder: Path) -> dict[str, Any]:
         figures["faults"] = [f"{fault.where}: {fault.what}" for fault in verify(reader.path)]
         figures["notices"] = reader.status["text"][reader.status["kind"] == "storage"].tolist()
         figures["held"] = (
-            taken(figures)
+            was_analyzed(figures)
             and figures["heard"] == ["storage stopped: disk full", "storage resumed"]
             and figures["notices"] == figures["heard"]
             and not figures["faults"]
@@ -103,7 +103,7 @@ def broken(folder: Path) -> dict[str, Any]:
 
             figures = live_run(place / "run.zarr", trouble)
     figures["held"] = (
-        taken(figures)
+        was_analyzed(figures)
         and len(figures["heard"]) == 1
         and figures["heard"][0].startswith("storage stopped: ")
         and bool(figures["error"])
@@ -197,7 +197,7 @@ def listen(figures: dict[str, Any], joined: Event) -> None:
                     figures["heard"].append(status.text)
 
 
-def taken(figures: dict[str, Any]) -> bool:
+def was_analyzed(figures: dict[str, Any]) -> bool:
     """Whether all was acquired, and analysis and publishing went on to the end."""
     return (
         figures["sent"] == figures["last"] + 1 == FRAMES

@@ -110,10 +110,10 @@ class _Child:
             raise RuntimeError(f"the child for {kind} did not start")
 
     def ask(self, number: int) -> Result:
-        begun = _spent_s(self.process.pid)
+        spent_before = _spent_s(self.process.pid)
         self.pipe.send(number)
         for _ in range(PATIENCE):
-            if self.pipe.poll(HANG_S) or _spent_s(self.process.pid) - begun > HANG_S:
+            if self.pipe.poll(HANG_S) or _spent_s(self.process.pid) - spent_before > HANG_S:
                 break
         if not self.pipe.poll(0):
             return Result("hang", f"nothing for {HANG_S:.0f} s", 0)

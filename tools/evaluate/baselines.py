@@ -72,10 +72,10 @@ def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path | None
     train_baselines(folder)
     for name in (name for name in SETS if name.startswith("deepspt")):
         known = simulate_tracks(tracks, UNSEEN + seed, **SETS[name])
-        figures[name] = figures[name] + judge(known, folder)
+        figures[name] = figures[name] + evaluate(known, folder)
 
 
-def judge(known: Tracks, folder: Path) -> list[dict[str, Any]]:
+def evaluate(known: Tracks, folder: Path) -> list[dict[str, Any]]:
     """A row of `motion_scores` for each baseline; `folder` holds the networks."""
     # the rolling MSD gives no probabilities, so it has no calibration error
     certain = motion_scores(rolling_msd(known), known, 0.0) | {"ece": None}
@@ -190,7 +190,7 @@ def read(net: WindowLSTM | UNet, kind: str, known: Tracks) -> NDArray[np.float32
     import torch
 
     inputs, runs = inputs_of(kind, known), runs_of(kind, known.offset)
-    answer = np.empty((len(inputs), len(MOTIONS)), np.float32)
+    probability = np.empty((len(inputs), len(MOTIONS)), np.float32)
     count = runs.high - runs.low
     order = np.argsort(count, kind="stable")
     cuts = np.searchsorted(np.cumsum(count[order]), np.arange(READ, count.sum(), READ))
@@ -200,8 +200,8 @@ def read(net: WindowLSTM | UNet, kind: str, known: Tracks) -> NDArray[np.float32
             x = torch.from_numpy(inputs[rows] * there[..., None])
             p = net(x, torch.from_numpy(there)).softmax(-1).numpy()
         mine = there & (rows >= runs.begin[which]) & (rows < runs.end[which])
-        answer[rows[mine]] = p[mine]
-    return answer
+        probability[rows[mine]] = p[mine]
+    return probability
 
 
 class Feed:

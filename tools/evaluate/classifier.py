@@ -98,8 +98,8 @@ def one_overlap(
         tracks.offset, tracks.point, tracks.frame, state, Units(2, 1.0, DT_S)
     )
     samples = Samples(features, two.label, np.arange(n), ("slow", "fast"))
-    judged = classifier_fit.cross_validate(samples, folds, seed, learner)
-    scores = classifier_fit.figures(judged, samples)
+    validated = classifier_fit.cross_validate(samples, folds, seed, learner)
+    scores = classifier_fit.figures(validated, samples)
     row |= {"classifier": scores["accuracy"], "sd": scores["accuracy_sd_of_folds"]}
     row["ece"] = scores["ece"]
     for key, which in MSD.items():
@@ -107,8 +107,8 @@ def one_overlap(
         at = [NAMES.index(one) for one in which]
         only[:, at] = features[:, at]
         some = samples._replace(features=only)
-        judged = classifier_fit.cross_validate(some, folds, seed, "linear")
-        row[key] = classifier_fit.figures(judged, some)["accuracy"]
+        validated = classifier_fit.cross_validate(some, folds, seed, "linear")
+        row[key] = classifier_fit.figures(validated, some)["accuracy"]
     return row
 
 
@@ -209,17 +209,20 @@ def cost(seed: int, rounds: int = 30) -> list[dict[str, Any]]:
         arguments = points, frames, share.astype(np.float32), Units(ndim, 0.1, DT_S)
         features = fingerprint.fingerprints(*arguments)
         task = _any_task(features, seed, ndim)
-        described, asked = [], []
+        described, classified = [], []
         for _ in range(rounds):
             begin = time.perf_counter()
             features = fingerprint.fingerprints(*arguments)
             middle = time.perf_counter()
             task(features)
             described.append(1000 * (middle - begin))
-            asked.append(1000 * (time.perf_counter() - middle))
+            classified.append(1000 * (time.perf_counter() - middle))
         row: dict[str, Any] = {"tracks": LIVE, "window": WINDOW, "dimensions": ndim}
         row |= {"features_ms": float(np.median(described)), "features_least_ms": min(described)}
-        row |= {"classifier_ms": float(np.median(asked)), "classifier_least_ms": min(asked)}
+        row |= {
+            "classifier_ms": float(np.median(classified)),
+            "classifier_least_ms": min(classified),
+        }
         rows.append(row)
     return rows
 

@@ -86,18 +86,18 @@ def height(
     localizer: Localizer, m: HolographicMicroscope, case: HologramCase, frames: int
 ) -> dict[str, Any]:
     """Errors along the axis and in the plane (nm), errors of refocusing, and reported precision."""
-    errors, rivals = [], []
+    errors, refocusing = [], []
     for k in range(frames):
         field, spheres = _field(case, k, m)
         found = localizer(_parts(field))
         for sphere in spheres:
             errors.append(_error(found, sphere, m))
-            rivals.append([
+            refocusing.append([
                 refocus(region, SEARCH_UM, criterion, m) - sphere.z_um
                 for region in (_region(field, sphere, n) for n in REGIONS.values())
                 for criterion in CRITERIA.values()
             ])  # fmt: skip
-    e, r = np.array(errors), 1e3 * np.array(rivals)
+    e, r = np.array(errors), 1e3 * np.array(refocusing)
     seen = np.isfinite(e[:, 2])
     names = [f"{criterion}_{region}" for region in REGIONS for criterion in CRITERIA]
     spread = {name: round(float(r[:, k].std()), 1) for k, name in enumerate(names)}

@@ -105,7 +105,7 @@ def evaluate_uncoating(
     for name, how in ENTRIES.items():
         known = entries(tracks, UNSEEN + seed, how)
         result["D"].append({"set": name} | change_of_d(drawn_alike(how, UNSEEN + seed)))
-        result |= judged(name, known, follower, reader)
+        result |= scores_of_set(name, known, follower, reader)
     if follower is not None:
         result["controls"] = [
             {"tracks of": name} | _false_alarms(make(tracks, UNSEEN + seed), follower)
@@ -115,7 +115,7 @@ def evaluate_uncoating(
     return figures
 
 
-def judged(
+def scores_of_set(
     name: str, known: Tracks, follower: Uncoating | None, reader: WholeReader | None
 ) -> dict[str, Any]:
     """Scores of all predictions for these tracks, with `name`, and of their events."""

@@ -78,11 +78,11 @@ def describe(
 
 
 def task_columns(task: TrackClassifier) -> tuple[str, ...]:
-    """Names of the columns of `answers`."""
+    """Names of the columns of `class_columns`."""
     return (*(f"p_{name}" for name in task.classes), "task")
 
 
-def answers(task: TrackClassifier, described: Described) -> dict[str, NDArray[Any]]:
+def class_columns(task: TrackClassifier, described: Described) -> dict[str, NDArray[Any]]:
     """Columns predicted by `task`, one value per table row: p_CLASS of each class, and `task`."""
     probability = task(described.features, described.size)
     name = np.array([*task.classes, UNSURE])[task.decide(probability)]  # -1: the last

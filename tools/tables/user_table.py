@@ -119,17 +119,17 @@ def _readable(text: str) -> str:
 def _records(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
     """Text (without line end) and cells of each row; blank lines are left out."""
     lines = text.split("\n")
-    taken: list[str] = []  # lines of the current row, several if a quoted cell has line breaks
+    row_lines: list[str] = []  # lines of the current row, several if a quoted cell has line breaks
 
     def feed() -> Iterator[str]:
         for line in lines:
-            taken.append(line)
+            row_lines.append(line)
             yield line + "\n"
 
     try:
         for cells in csv.reader(feed(), strict=True):
-            row = "\n".join(taken).removesuffix("\r")
-            taken.clear()
+            row = "\n".join(row_lines).removesuffix("\r")
+            row_lines.clear()
             if row.strip():
                 yield row, cells
     except csv.Error as error:

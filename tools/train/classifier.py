@@ -95,8 +95,8 @@ def train(
     if positive is not None and positive not in names:
         raise SettingError(f"no class '{positive}': the labels are {', '.join(names)}")
 
-    judged = classifier_fit.cross_validate(samples, folds, seed, learner)
-    metrics = classifier_fit.figures(judged, samples)
+    validated = classifier_fit.cross_validate(samples, folds, seed, learner)
+    metrics = classifier_fit.figures(validated, samples)
     abstain_below = classifier_fit.threshold(metrics["curve"], accuracy)
     learned = classifier_fit.learn(samples, seed, learner)
     facts = {

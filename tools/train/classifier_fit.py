@@ -52,7 +52,7 @@ class Learned(NamedTuple):
     strength: float
 
 
-class Judged(NamedTuple):
+class CrossValidation(NamedTuple):
     """Predictions for the samples by classifiers that had not seen them."""
 
     probability: Floats  # (n, K)
@@ -89,7 +89,9 @@ def check(samples: Samples, folds: int) -> None:
             )
 
 
-def cross_validate(samples: Samples, folds: int, seed: int, learner: str = "auto") -> Judged:
+def cross_validate(
+    samples: Samples, folds: int, seed: int, learner: str = "auto"
+) -> CrossValidation:
     """Train once for each fold, without this fold, and predict the samples in it."""
     probability = np.empty((len(samples.label), len(samples.classes)))
     fold = np.empty(len(samples.label), np.int64)
@@ -97,7 +99,7 @@ def cross_validate(samples: Samples, folds: int, seed: int, learner: str = "auto
         learned = learn(_some(samples, train), seed, learner)
         probability[test] = ask(learned, samples.features[test])
         fold[test] = k
-    return Judged(probability, fold)
+    return CrossValidation(probability, fold)
 
 
 def learn(samples: Samples, seed: int, learner: str = "auto") -> Learned:
@@ -196,21 +198,21 @@ def _fit(
     return tuple(zip(weights, biases, strict=True))
 
 
-def figures(judged: Judged, samples: Samples) -> dict[str, Any]:
+def figures(validated: CrossValidation, samples: Samples) -> dict[str, Any]:
     """Metrics of a cross-validation: overall, by class, by fold and by threshold."""
     label, k = samples.label, len(samples.classes)
-    guess, sure = judged.probability.argmax(axis=1), judged.probability.max(axis=1)
+    guess, sure = validated.probability.argmax(axis=1), validated.probability.max(axis=1)
     right = guess == label
     confusion = np.zeros((k, k), np.int64)
     np.add.at(confusion, (label, guess), 1)
     recall = np.diag(confusion) / np.maximum(confusion.sum(axis=1), 1)
-    of_fold = [float(right[judged.fold == i].mean()) for i in np.unique(judged.fold)]
+    of_fold = [float(right[validated.fold == i].mean()) for i in np.unique(validated.fold)]
     return {
         "accuracy": float(right.mean()),
         "accuracy_sd_of_folds": float(np.std(of_fold, ddof=1)),
         "balanced_accuracy": float(recall.mean()),
         "ece": ece(sure, right),
-        "nll": nll(np.log(np.maximum(judged.probability, 1e-300)), label),
+        "nll": nll(np.log(np.maximum(validated.probability, 1e-300)), label),
         "recall": dict(zip(samples.classes, recall.tolist(), strict=True)),
         "confusion": confusion.tolist(),
         "curve": curve(sure, right, label, samples.classes),

@@ -85,15 +85,15 @@ def calibrate(
     own = float(np.sqrt(np.mean([c.uncertainty_px**2 for c in centres]) / number))
     spread = float(np.hypot(own, scatter_px / 10))
     method = centres[0].method
-    taken = gap if method != "none" and (np.abs(gap) > SURE * spread).any() else np.zeros(2)
+    correction = gap if method != "none" and (np.abs(gap) > SURE * spread).any() else np.zeros(2)
     known = method != "none"
     return keys | {
-        "offset_px": [round(float(v), 4) for v in np.asarray(keys["offset_px"]) + taken],
+        "offset_px": [round(float(v), 4) for v in np.asarray(keys["offset_px"]) + correction],
         "centre": {
             "method": method,
             "crops": number,
             "difference_px": [round(float(v), 4) for v in gap] if known else None,
-            "taken_off_px": [round(float(v), 4) for v in taken],
+            "taken_off_px": [round(float(v), 4) for v in correction],
             "uncertainty_px": round(spread, 4) if known else None,
             "symmetry": round(float(np.mean([c.symmetry for c in centres])), 4),
         },
@@ -110,9 +110,9 @@ def _turned(crop: Floats, particle: Particle) -> tuple[Floats, float, float, flo
     energy = float((smooth**2).sum()) - float(variance.sum()) / (4 * np.pi * BLUR**2)
     sigma = np.sqrt(variance)
     noise = (sigma * rng.standard_normal(crop.shape) for _ in range(REPEATS))
-    again = [_peak(_blurred(crop + grain)) for grain in noise]
-    spread = float(np.sqrt(np.mean([(peak - at) ** 2 for peak, _ in again])))
-    doubt = float(np.std([value for _, value in again])) / max(energy, 1e-9)
+    repeats = [_peak(_blurred(crop + grain)) for grain in noise]
+    spread = float(np.sqrt(np.mean([(peak - at) ** 2 for peak, _ in repeats])))
+    doubt = float(np.std([value for _, value in repeats])) / max(energy, 1e-9)
     least = max(SYMMETRIC - doubt, 0.9)
     return at, float(np.clip(peak / max(energy, 1e-9), 0, 1)), least, spread
 

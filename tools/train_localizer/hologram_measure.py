@@ -109,7 +109,7 @@ def detect_in_copies(
     for first in range(0, COPIES, BATCH):
         copies = copier.draw(BATCH, generator)
         with torch.no_grad():
-            fields = model.answer(copies.field, CELLS).numpy()
+            fields = model.pooled(copies.field, CELLS).numpy()
         for k, field in enumerate(fields):
             here = first + k
             matrix[here] = copies.plane.matrix[k].numpy()
@@ -135,7 +135,7 @@ def noise_score(model: HologramNet, level: float, seed: int, frames: int = 4) ->
     for _ in range(frames):
         field = noise((256, 256), level, rng, model.microscope)
         with torch.no_grad():
-            out = model.answer(as_parts(field)[None])[0].numpy()
+            out = model.pooled(as_parts(field)[None])[0].numpy()
         rows = detect(out, 1e-3, ALPHA, VARIANCE_PX2, MERGE_PX, BORDER)
         best = max(best, float(rows[:, 2].max(initial=0.0)))
     return best

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STEPS = {"light": 5000, "wide": 5000, "paper": 3000}
 SMALLEST = 9  # least side of a crop, which must include background, pixels
 LARGEST = 64  # greatest side of a crop that is copied to the card, pixels
-JUDGED = 4  # most crops on which the performance for the card is measured
+MAX_MEASURED_CROPS = 4  # most crops on which the performance for the card is measured
 
 At = tuple[float, float] | Sequence[tuple[float, float]]
 
@@ -109,7 +109,7 @@ def train(
     centres = [
         localizer_centre.find(crop.numpy(), particle, np.subtract(click[1:], np.round(click[1:])),
                               centre)
-        for crop, click in zip(crops[:JUDGED], source.clicks, strict=False)
+        for crop, click in zip(crops[:MAX_MEASURED_CROPS], source.clicks, strict=False)
     ]  # fmt: skip
     centres = [one for one in centres if one.method == centres[0].method]
     for attempt in (seed, seed + 1000):

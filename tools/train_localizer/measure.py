@@ -170,7 +170,9 @@ def calibrate(
         middle, offset = _fit(plain.copies, plain.points, middle, offset)
     levels = [(g, g) for g in (max(gain[0], 0.25), min(gain[1], 2.0))] + [(1.0, 1.0), gain]
     dim, bright, same, all_ = (
-        _judge(detect_in_copies(net, crop, particle, geometric, level, generator), middle, offset)
+        _without_offset(
+            detect_in_copies(net, crop, particle, geometric, level, generator), middle, offset
+        )
         for level in levels
     )
     noise = noise_score(net, geometric, generator)
@@ -291,7 +293,7 @@ def _fit(copies: Any, points: Floats, middle: Floats, offset: Floats) -> tuple[F
     return solution[:2], solution[2:]
 
 
-def _judge(seen: RawDetections, middle: Floats, offset: Floats) -> CopyDetections:
+def _without_offset(seen: RawDetections, middle: Floats, offset: Floats) -> CopyDetections:
     matrix, shift = seen.copies.matrix.numpy(), seen.copies.shift.numpy()
     return CopyDetections(seen.points - offset - matrix @ middle - shift, seen.score, seen.relative)
 

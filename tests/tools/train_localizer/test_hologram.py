@@ -46,7 +46,7 @@ def test_the_graph_says_what_the_network_says(shape: tuple[int, int]) -> None:
     parts = hologram_measure.as_parts(field(Sphere(25, 30, 1.5, 0.228, 1.58), shape=shape))
     model.set_planes(4, nets.MARGIN)
     with torch.no_grad():
-        wanted = model.answer(parts[None])[0].numpy()
+        wanted = model.pooled(parts[None])[0].numpy()
         level = float(model.noise(parts[None]))
     got, noise = session.run(None, {"field": parts.numpy()})
     assert noise == pytest.approx(level, rel=1e-4)
