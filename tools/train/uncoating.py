@@ -22,8 +22,9 @@ from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.intensities import lit
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.models.simulate.virus_entry import simulate_entry
+from livespt.stream.errors import SettingError
 from livespt.tools.train.loop import choose_device, plan
-from livespt.tools.train.own_tracks import Own, mixed
+from livespt.tools.train.own_tracks import Own, mixed, read_own
 from livespt.tools.train.track_batches import INPUT
 from livespt.tools.train.track_networks import MakeTracks, TrackNetworkRecipe, learn
 
@@ -140,6 +141,47 @@ def train(
             facts |= {"own_tracks": own.facts}
         metrics[kind] = save_network(net, path, seed, facts, evaluation_tracks, own, source)
     return metrics
+
+
+def train_on_tables(
+    tables: Sequence[Path],
+    *,
+    pixel_size_um: float | None = None,
+    frame_interval_s: float | None = None,
+    z_step_um: float | None = None,
+    source: Path | None = None,
+    seed: int = 1,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train as `train` does, also on labelled tracks of a user, if there are any.
+
+    Parameters
+    ----------
+    tables, pixel_size_um, frame_interval_s, z_step_um
+        Labelled tracks of a user, as in `read_own`; no tables: simulated tracks only.
+    source : Path, optional
+        NAME.onnx, whose training is continued together with that of NAME_whole.onnx; by default
+        the shipped ones with tables, otherwise new networks.
+    settings
+        Those of `train`.
+
+    Raises
+    ------
+    SettingError
+        There are sizes and no tables; or as raised by `train`.
+    InputError
+        A table cannot be used.
+    """
+    sizes = {"frame_interval_s": frame_interval_s, "z_step_um": z_step_um}
+    if not tables and (pixel_size_um or any(sizes.values())):
+        raise SettingError(
+            "pixel size, frame interval and z step belong to own tracks: give --runs"
+        )
+    own = read_own(tables, pixel_size_um, seed=seed, **sizes) if tables else None
+    begin = None
+    if source is not None:
+        begin = {"follow": source, "whole": source.with_name(f"{source.stem}_whole.onnx")}
+    return train(own=own, begin=begin, seed=seed, **settings)
 
 
 def _load(source: Path) -> Follow | Whole:
