@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from livespt.models.optics.spots import Floats, shares
+from livespt.stream.compiled import njit
 
 Stack = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -32,7 +32,7 @@ class Model(NamedTuple):
     wide: bool = False  # a wide field: light spreads out of focus
 
 
-@njit(cache=True)
+@njit()
 def box_of(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
     """First and end (3, 2) of the voxels within `reach` widths of a particle."""
     out = np.empty((3, 2), np.int64)
@@ -44,7 +44,7 @@ def box_of(spot: Floats, shape: tuple[int, int, int], reach: float) -> Indices:
     return out
 
 
-@njit(cache=True)
+@njit()
 def lines_of(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Floats]:
     """Axial (planes, 6), vertical and horizontal (planes, 3, n) factors of a particle.
 
@@ -71,7 +71,7 @@ def lines_of(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Fl
     return axial, down, across
 
 
-@njit(cache=True)
+@njit()
 def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew: bool) -> None:
     """Write the shares of a plane, or copy those of the first plane unless `anew`."""
     line = shares(centre, width, first, out.shape[2]) if anew else out[0]
@@ -80,7 +80,7 @@ def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew
             out[plane, row, i] = line[row, i]
 
 
-@njit(cache=True)
+@njit()
 def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
     """Add the expected counts of a particle, multiplied by `times`, to `light`."""
     box = box_of(spot, light.shape, FAR)
@@ -92,7 +92,7 @@ def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
                 light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[k, 0, i]
 
 
-@njit(cache=True)
+@njit()
 def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
     """Expected counts of all `spots` (n, 9), without background."""
     light = np.zeros(shape, np.float32)
@@ -101,14 +101,14 @@ def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
     return light
 
 
-@njit(cache=True)
+@njit()
 def weight_of(mean: float, model: Model) -> float:
     """One over the variance of a voxel that expects `mean` counts."""
     variance: float = model.variance + model.gain * (mean - model.reference)
     return 1.0 / max(variance, 0.1 * model.variance)
 
 
-@njit(cache=True)
+@njit()
 def slopes_of(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: Floats) -> None:
     """Derivatives of a voxel's counts to z, y, x and light of a particle, and to its widths.
 
@@ -124,7 +124,7 @@ def slopes_of(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: 
     slope[5] = spot[LIGHT] * axial[2] * share + axial[5] * wider
 
 
-@njit(cache=True)
+@njit()
 def expected_at(light: Stack, spot: Floats, model: Model, k: int, j: int, i: int) -> float:
     """Counts that a voxel near a particle expects, `light` that of all."""
     mean: float = model.levels[k] + spot[LEVEL] + light[k, j, i]

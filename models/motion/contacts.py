@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,7 +50,7 @@ def contacts(a: Paths, b: Paths, within_um: float) -> tuple[Ints, Ints]:
     return row_a, row_b
 
 
-@njit(cache=True)
+@njit()
 def _near(
     begin: Ints,
     end: Ints,

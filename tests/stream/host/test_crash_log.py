@@ -68,6 +68,6 @@ def test_a_worker_that_crashed_names_its_stacks(tmp_path: Path) -> None:
         worker._pipe.recv_bytes()  # the challenge: from now on the worker waits for the answer
         os.kill(worker._process.pid or 0, signal.SIGSEGV)
         with pytest.raises(LiveSptError, match=r"run\.zarr\.analyzer\.crash\.txt"):
-            worker.hear(600.0)
+            worker.receive(600.0)
     finally:
         worker.end()
