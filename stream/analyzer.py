@@ -9,7 +9,6 @@ and `infer` are passed in, so nothing here knows a network.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +21,8 @@ from livespt.stream.link.lineage import Kin, Lineage
 from livespt.stream.link.linker import Linked, Linker
 from livespt.stream.link.relinker import Moves
 from livespt.stream.settings import Settings
-from livespt.stream.states import Follower, States
-from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Update, joined
-
-Localize = Callable[[NDArray[np.generic]], NDArray[np.void]]  # image -> SPOT (n,)
-Infer = Callable[[], Follower]  # called once for each channel and position
+from livespt.stream.states import States
+from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Infer, Localize, Update, joined
 
 
 @dataclass
@@ -114,7 +110,7 @@ class Analyzer:
             now = now[:0]  # left out; these points are settled like all others
         states = [now, overdue.rows, ended.rows, due.rows]
         update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
-            level=frame.level, odd=found
+            level=frame.level, quality=found
         )
         begun = [*(moves.new for moves in linked.moves), linked.slot[new]]
         lane.note_births(np.concatenate(begun), update.events)

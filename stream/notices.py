@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 from livespt.stream import degradation
-from livespt.stream.frame_quality import BACK, FLAT, NUMBERS, SATURATED, STUCK
+from livespt.stream.frame_quality import BACK, FLAT, NAMES, NUMBERS, SATURATED, STUCK
 from livespt.stream.types import Frame, Update
 
 WORDS = {
-    NUMBERS: ("pixels", "has pixels that are no numbers: they count as background"),
-    SATURATED: ("saturated", "is saturated: intensities and positions of bright spots are off"),
-    FLAT: ("flat", "has the same value everywhere: shutter closed, or no camera"),
-    STUCK: ("stuck", "has pixels that stick out of their neighbours: hot or dead ones"),
-    BACK: ("clock", "is earlier than the one before by its clock: frames are counted instead"),
+    NUMBERS: "has pixels that are no numbers: they count as background",
+    SATURATED: "is saturated: intensities and positions of bright spots are off",
+    FLAT: "has the same value everywhere: shutter closed, or no camera",
+    STUCK: "has pixels that stick out of their neighbours: hot or dead ones",
+    BACK: "is earlier than the one before by its clock: frames are counted instead",
 }
 QUIET = 1000  # frames without, after which a notice is repeated
 PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
@@ -29,9 +29,9 @@ class QualityNotices:
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice about an analyzed frame."""
         told = []
-        for bit, (kind, words) in WORDS.items():
-            if update.odd & bit and self._is_new(kind, update.number):
-                told.append((kind, f"frame {update.t} {words}"))
+        for bit, words in WORDS.items():
+            if update.quality & bit and self._is_new(NAMES[bit], update.number):
+                told.append((NAMES[bit], f"frame {update.t} {words}"))
         step = update.time_s - self._time_s
         if step > max(PAUSE_S, PAUSE_STEPS * self._step_s):
             told.append(("pause", f"{step:.1f} s passed before frame {update.t}"))

@@ -12,30 +12,16 @@ that fails ends the run: sinks are closed with `Stop(status="failed")`, never wi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import LiveSptError
 from livespt.stream.timing import Stages
-from livespt.stream.types import Frame, Start, Stop, Timings, Update
-
-
-class Sink(Protocol):
-    """Takes what the loop makes: store, publish, react."""
-
-    def __call__(self, frame: Frame, update: Update) -> Update | None:
-        """Take one analyzed frame. A sink that measures returns the update with its measurement."""
-
-    def finish(self, update: Update) -> object:
-        """Take the rows that the end of the run settled."""
-
-    def close(self, stop: Stop) -> object:
-        """Take the last word."""
+from livespt.stream.types import Frame, Sink, Source, Start, Stop, Timings
 
 
 def run(
-    source: Iterable[Frame],
+    source: Source,
     analyze: Analyzer,
     sinks: Sequence[Sink],
     start: Start,

@@ -12,41 +12,14 @@ Rules that make a run reproducible and honest:
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
-from livespt.stream.types import ABSTAIN, MOTIONS, STATE
+from livespt.stream.types import ABSTAIN, MOTIONS, STATE, Follower
 from livespt.stream.windows import Windows, grown
-
-
-class Follower(Protocol):
-    """What is carried of the tracks of one lane, by slot: `models.motion.follower.Following`.
-
-    A reading is five probabilities: of the four motions, in the order of `types.MOTIONS`, and of
-    having uncoated. A sixth may follow: of what a user's classifier looks for.
-    """
-
-    def push(
-        self,
-        slots: NDArray[np.int32],
-        frames: NDArray[np.int64],
-        points: NDArray[np.float64],
-        intensity: NDArray[np.float64] | None,
-    ) -> NDArray[np.float32]:
-        """Take one more point (n, 3) z, y, x in pixels of each of `slots`; read it (n, 5 or 6).
-
-        `intensity` (n,) is NaN, or None for all, where nobody knows it.
-        """
-
-    def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Readings of the points `ages` (n,) points before the newest of `slots` (n,)."""
-
-    def clear(self, slots: NDArray[np.int32]) -> None:
-        """Forget the tracks in `slots`."""
-
 
 REBUILT = 128  # points of a track that are followed anew when its links were corrected
 

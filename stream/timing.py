@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.analyzer import Infer
-from livespt.stream.states import Follower
+from livespt.stream.types import Follower, Infer
 
 
 class Timed:

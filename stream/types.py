@@ -7,39 +7,40 @@ integers, `y` before `x`; other units stand in a field's name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 4  # version of the run store and of the wire
+FORMAT = 5  # version of the run store and of the wire
 
 MOTIONS = ("normal", "directed", "confined", "subdiffusive")  # order of the p_ fields below
 ABSTAIN = -1  # `STATE["state"]` when no motion is likely enough
 KINDS = ("born", "lost", "merged", "split", "relinked", "changepoint", "uncoating", "rule")
 CLOCKS = ("none", "camera", "core", "host", "file")  # where `Frame.time_s` comes from
 
+# Columns of the tables. `descriptions.py` says what each holds; new ones go to the end.
+
 # One localized particle in one frame.
 SPOT = np.dtype(
     [
-        ("frame", "<i8"),  # time point
+        ("frame", "<i8"),
         ("channel", "<i2"),
-        ("position", "<i2"),  # stage position
-        ("track", "<i8"),  # id, >= 0, never reused
-        ("z", "<f4"),  # pixels (0 in a two-dimensional frame)
+        ("position", "<i2"),
+        ("track", "<i8"),
+        ("z", "<f4"),
         ("y", "<f4"),
         ("x", "<f4"),
-        ("dz", "<f4"),  # localization precision, pixels; NaN: unknown
+        ("dz", "<f4"),
         ("dy", "<f4"),
         ("dx", "<f4"),
-        ("intensity", "<f4"),  # integrated counts above background
-        ("background", "<f4"),  # counts per pixel
-        ("score", "<f4"),  # the localizer's own
-        # NaN in the rest: this localizer does not measure it
-        ("sigma", "<f4"),  # standard deviation of the fitted spot, pixels
-        ("variance", "<f4"),  # self-consistency: of where the cells around see it, pixels^2
+        ("intensity", "<f4"),
+        ("background", "<f4"),
+        ("score", "<f4"),
+        ("sigma", "<f4"),
+        ("variance", "<f4"),
         ("polarizability_um3", "<f4"),
     ]
 )
@@ -47,20 +48,20 @@ SPOT = np.dtype(
 # The state of one track at one past frame, as it was known when it was made.
 STATE = np.dtype(
     [
-        ("frame", "<i8"),  # the frame described
+        ("frame", "<i8"),
         ("channel", "<i2"),
         ("position", "<i2"),
         ("track", "<i8"),
-        ("lag", "<i4"),  # look-ahead used, frames: last point seen minus `frame`
-        ("made", "<i8"),  # frame at which it was produced
-        ("settled", "u1"),  # 1: final; each spot of a track gets one settled row
-        ("p_normal", "<f4"),  # the four sum to 1
+        ("lag", "<i4"),
+        ("made", "<i8"),
+        ("settled", "u1"),
+        ("p_normal", "<f4"),
         ("p_directed", "<f4"),
         ("p_confined", "<f4"),
         ("p_subdiffusive", "<f4"),
-        ("state", "i1"),  # index into MOTIONS, or ABSTAIN
+        ("state", "i1"),
         ("p_uncoated", "<f4"),
-        ("p_task", "<f4"),  # of what a user's classifier looks for; NaN: none was asked
+        ("p_task", "<f4"),
     ]
 )
 
@@ -68,40 +69,40 @@ STATE = np.dtype(
 EVENT = np.dtype(
     [
         ("seq", "<i8"),
-        ("kind", "u1"),  # index into KINDS
-        ("frame", "<i8"),  # when it happened
+        ("kind", "u1"),
+        ("frame", "<i8"),
         ("channel", "<i2"),
         ("position", "<i2"),
         ("track", "<i8"),
-        ("other", "<i8"),  # second track of a merge, split or relink; else -1
-        ("z", "<f4"),  # pixels, where the track was at `frame`
+        ("other", "<i8"),
+        ("z", "<f4"),
         ("y", "<f4"),
         ("x", "<f4"),
         ("probability", "<f4"),
-        ("delay", "<i4"),  # frames from `frame` to the announcement
-        ("amends", "<i8"),  # seq it revises or retracts; else -1
+        ("delay", "<i4"),
+        ("amends", "<i8"),
     ]
 )
 
 # One exposure. Wall-clock measurements live here alone: the other tables replay to the same bytes.
 FRAME = np.dtype(
     [
-        ("number", "<i8"),  # counts exposures: a gap means lost frames
-        ("frame", "<i8"),  # time point
+        ("number", "<i8"),
+        ("frame", "<i8"),
         ("channel", "<i2"),
         ("position", "<i2"),
         ("time_s", "<f8"),
-        ("clock", "u1"),  # index into CLOCKS
-        ("analyzed", "u1"),  # 0: stored, but skipped by the analyzer
+        ("clock", "u1"),
+        ("analyzed", "u1"),
         ("spots", "<i4"),
-        ("lost", "<i8"),  # exposures missing just before this one
-        ("degraded", "<i4"),  # spots linked in bounded time, perhaps not at the least cost
+        ("lost", "<i8"),
+        ("degraded", "<i4"),
         ("localize_ms", "<f4"),
         ("infer_ms", "<f4"),
-        ("analyze_ms", "<f4"),  # whole step
-        ("latency_ms", "<f4"),  # hook to published; NaN in a replay
-        ("level", "u1"),  # of `stream.degradation`: what was given up for it, 0: nothing
-        ("odd", "u1"),  # what was the matter with it: bits of `stream.frame_quality`
+        ("analyze_ms", "<f4"),
+        ("latency_ms", "<f4"),
+        ("level", "u1"),
+        ("quality", "u1"),
     ]
 )
 
@@ -155,7 +156,7 @@ class Update(NamedTuple):
     timings: Timings = Timings()
     degraded: int = 0  # spots in crowds too dense to be linked at the least cost in bounded time
     level: int = 0  # of the frame
-    odd: int = 0  # what was the matter with the frame: bits of `stream.frame_quality`
+    quality: int = 0  # what is the matter with the frame: bits of `stream.frame_quality`
 
     @property
     def nbytes(self) -> int:
@@ -180,7 +181,8 @@ class Start:
     # offset (counts), gain_e_per_count, read_noise_e; known: "measured", "estimated" or "unknown"
     camera: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # of the analysis
-    models: dict[str, dict[str, Any]] = field(default_factory=dict)  # role -> name, sha256
+    # role -> name, sha256, file; replaces: SHA-256 of what the replayed run had in its place
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)  # provider, threads, hardware class
     source_run: str = ""  # id of the run that is replayed
@@ -203,3 +205,75 @@ class Stop:
     spots: int = 0
     states: int = 0
     events: int = 0
+
+
+# The five callables that a run is made of. Whatever has their methods is one.
+
+Source = Iterable[Frame]
+"""Yields the frames of a run, in the order of `Frame.number`; its end is the end of the run."""
+
+Localize = Callable[[NDArray[Any]], NDArray[np.void]]
+"""Returns the particles of an image (y, x) or (z, y, x) as SPOT rows (n,), positions in pixels.
+
+The same image gives the same rows. `frame`, `channel`, `position` and `track` are filled in later.
+"""
+
+
+class Follower(Protocol):
+    """Reads the tracks of one channel and position, and keeps what it knows of each by its slot.
+
+    A slot is a small number that a track has while it lives; it is used again afterwards. A reading
+    is a row of probabilities: of the four motions, in the order of MOTIONS, of having uncoated,
+    and, where a user's classifier runs, of what it looks for.
+    """
+
+    def push(
+        self,
+        slots: NDArray[np.int32],
+        frames: NDArray[np.int64],
+        points: NDArray[np.float64],
+        intensity: NDArray[np.float64] | None,
+    ) -> NDArray[np.float32]:
+        """Take the newest point of each of some tracks; return a reading of it.
+
+        Parameters
+        ----------
+        slots : (n,)
+        frames : (n,)
+            Time point of each.
+        points : (n, 3)
+            z, y, x in pixels.
+        intensity : (n,), optional
+            Counts; NaN, or None for all, if it is unknown.
+
+        Returns
+        -------
+        (n, 5) or (n, 6)
+        """
+
+    def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return readings of the points that lie `ages` (n,) points before the newest one."""
+
+    def clear(self, slots: NDArray[np.int32]) -> None:
+        """Forget the tracks in `slots`."""
+
+
+Infer = Callable[[], Follower]
+"""Makes a follower; called once for each channel and position."""
+
+
+class Sink(Protocol):
+    """Takes the updates of a run: publishes, stores or reacts.
+
+    A sink may also have `leave_out(frame, reason)`. It is called with a frame that is not analyzed,
+    because it cannot follow those before it; whoever stores frames stores it all the same.
+    """
+
+    def __call__(self, frame: Frame, update: Update) -> Update | None:
+        """Take one analyzed frame; a sink that measures returns the update with its measurement."""
+
+    def finish(self, update: Update) -> object:
+        """Take the rows that the end of the run settles. Called once, unless the run failed."""
+
+    def close(self, stop: Stop) -> object:
+        """Take the last word. Always called, and last, also after a failure of this sink."""

@@ -87,8 +87,7 @@ def _open_run(path: Path) -> Movie:
     analyzed = np.ones(run.n_frames, bool)
     rows = run.frames[: run.n_frames]
     analyzed[: len(rows)] = rows["analyzed"] != 0
-    if "level" in (rows.dtype.names or ()):  # runs of older versions have no levels
-        places["level"][: len(rows)] = rows["level"]
+    places["level"][: len(rows)] = rows["level"]
     scale = MovieUnits(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
     return Movie(
         path,

@@ -1,3 +1,3 @@
-"""A model file: its card, its checks, its session in ONNX Runtime, its nodes."""
+"""A model file: its card, its checks, its session in ONNX Runtime, its nodes, its predecessors."""
 
-__all__ = ["card", "onnx_file", "onnx_graph", "session"]
+__all__ = ["card", "onnx_file", "onnx_graph", "session", "superseded"]

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from livespt.stream.analyzer import Analyzer
+from livespt.stream.descriptions import fitted
 from livespt.stream.errors import InputError
 from livespt.stream.recovery.checkpoints import read_checkpoint
 from livespt.stream.recovery.snapshot import restore
-from livespt.stream.store.columns import TABLES
 from livespt.stream.store.frame_ledger import MARKED
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Update
@@ -170,9 +170,9 @@ class Reanalysis:
 
     def _compare(self, update: Update) -> None:
         for name in MARKED:
-            new = np.array(getattr(update, name), TABLES[name])
+            new, shared = getattr(update, name), self._tables.columns.shared(name)
             held, self._left[name] = np.split(self._left[name], [len(new)])
-            if held.tobytes() != new.tobytes():
+            if fitted(held, shared, {}).tobytes() != fitted(new, shared, {}).tobytes():
                 raise InputError(
                     f"the {name} of frame {update.number}, analyzed again, are not those that the "
                     "run holds: another machine, program or model made them; replay the run into "

@@ -28,6 +28,7 @@ __all__ = [
     "ome_image",
     "open_run",
     "run",
+    "run_columns",
     "shards",
     "started_frames",
     "table_writer",

@@ -20,6 +20,7 @@ from livespt.stream.store.limits import check_file, check_start, check_stop, che
 from livespt.stream.types import FORMAT, Start, Stop
 
 SUMMED = 3  # from this format on
+RENAMED = {"frames": {"odd": "quality"}}  # columns of formats before 5, and their present names
 
 
 class Attributes(NamedTuple):
@@ -28,27 +29,34 @@ class Attributes(NamedTuple):
     start: Start
     stop: Stop | None  # None: not ended, or cut short
     tables: dict[str, np.dtype[Any]]  # as this run stores them
+    named: dict[str, np.dtype[Any]]  # the same bytes, with the present names of the columns
     sums: dict[str, str] | None  # of its files (checksums.py); None: not ended, or format 2
+    document: dict[str, Any]  # the whole `zarr.json`
 
 
-def write_attributes(
-    run: Path,
-    start: Start,
-    tables: dict[str, np.dtype[Any]],
-    stop: Stop | None = None,
-    sums: dict[str, str] | None = None,
-) -> None:
-    """Write `zarr.json` of the root group of `run`."""
+def write_attributes(run: Path, start: Start, tables: dict[str, np.dtype[Any]]) -> None:
+    """Write `zarr.json` of the root group of `run`, which has just begun."""
     words = {
         "format": FORMAT,
         "start": asdict(start),
-        "stop": None if stop is None else asdict(stop),
+        "stop": None,
         "tables": {name: dtype.descr for name, dtype in tables.items()},
-        "sums": sums,
+        "sums": None,
     }
     attributes = {"livespt": plain_json(words)}
-    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    attributes["livespt"]["crc"] = own(document)
+    _write(run, {"zarr_format": 3, "node_type": "group", "attributes": attributes})
+
+
+def write_last_word(run: Path, begun: Attributes, stop: Stop, sums: dict[str, str] | None) -> None:
+    """Add the last word of `run` and the sums of its files; the rest stays unchanged."""
+    ended = plain_json({"stop": asdict(stop), "sums": sums})
+    attributes = begun.document["attributes"]
+    words = {"livespt": {**attributes["livespt"], **ended}}
+    _write(run, {**begun.document, "attributes": {**attributes, **words}})
+
+
+def _write(run: Path, document: dict[str, Any]) -> None:
+    document["attributes"]["livespt"]["crc"] = own(document)
     write_json(run / "zarr.json", document)
 
 
@@ -88,10 +96,17 @@ def read_attributes(run: Path) -> Attributes:
         sums = words.get("sums")
         if sums is not None and not all(isinstance(text, str) for text in sums.values()):
             raise ValueError("sums that are none")
-        return Attributes(first, stop, tables, sums)
+        renamed = RENAMED if words["format"] < 5 else {}
+        named = {name: _named(dtype, renamed.get(name, {})) for name, dtype in tables.items()}
+        return Attributes(first, stop, tables, named, sums, document)
     except InputError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise InputError(
             f"{run} is not a run of livespt: it has no readable zarr.json with a first word"
         ) from error
+
+
+def _named(dtype: np.dtype[Any], renamed: dict[str, str]) -> np.dtype[Any]:
+    """The same columns, some under another name."""
+    return np.dtype([(renamed.get(name, name), dtype[name]) for name in dtype.names or ()])

@@ -1,5 +1,7 @@
 """The tables of a run as columns: one group a table, one 1-D Zarr array a field.
 
+The attributes of each group describe its columns (descriptions.py).
+
 Rows are written in whole chunks only, at multiples of the chunk length, and the last, shorter chunk
 when the run is closed. So the chunk files depend on the rows alone, never on when they were
 written, and no chunk is written twice.
@@ -7,6 +9,8 @@ written, and no chunk is written twice.
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +22,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from livespt.stream.descriptions import described
 from livespt.stream.errors import InputError
 from livespt.stream.store.checksums import file_sum
 from livespt.stream.store.limits import check_file
@@ -47,7 +52,7 @@ def create_tables(run: Path, chunk_rows: int = CHUNK_ROWS) -> None:
     """Create the empty groups and columns of every table in the folder `run`."""
     templates: dict[str, Path] = {}  # creating an array takes 4 ms, copying its zarr.json 0.1
     for table, dtype in TABLES.items():
-        zarr.create_group(run / table)
+        zarr.create_group(run / table, attributes={"columns": described(table)})
         for field in dtype.names or ():
             folder, kind = run / table / field, dtype[field].str
             if kind in templates:
@@ -65,6 +70,25 @@ def create_tables(run: Path, chunk_rows: int = CHUNK_ROWS) -> None:
                 config={"write_empty_chunks": True},
             )
             templates[kind] = folder
+
+
+def read_fills(folder: Path) -> dict[str, float | str]:
+    """The fill of each column of the table in `folder` that has one, as the run itself states.
+
+    Raises
+    ------
+    InputError
+        The table does not describe its columns.
+    """
+    try:
+        check_file(folder, folder / "zarr.json")
+        columns = json.loads((folder / "zarr.json").read_text("utf-8"))["attributes"]["columns"]
+        given = {name: column["fill"] for name, column in columns.items() if "fill" in column}
+        if not all(isinstance(fill, int | float | str | None) for fill in given.values()):
+            raise TypeError("a fill that is no number")
+    except DAMAGE as error:
+        raise InputError(f"{folder} does not describe its columns: the run is damaged") from error
+    return {name: math.nan if fill is None else fill for name, fill in given.items()}
 
 
 def read_rows(folder: Path, dtype: np.dtype[Any], start: int, stop: int | None) -> NDArray[Any]:

@@ -36,12 +36,12 @@ class Counts(NamedTuple):
     degraded: int
     timings: Timings = Timings()
     level: int = 0
-    odd: int = 0
+    quality: int = 0
 
     @classmethod
     def of(cls, update: Update) -> Counts:
         """Those of an update."""
-        return cls(len(update.spots), update.degraded, update.timings, update.level, update.odd)
+        return cls(len(update.spots), update.degraded, update.timings, update.level, update.quality)
 
 
 class FrameLedger:
@@ -121,13 +121,13 @@ class FrameLedger:
 
 def _row(record: np.void, counts: Counts | None, lost: int) -> NDArray[np.void]:
     """FRAME row of a stored frame; without counts it was not analyzed."""
-    spots, degraded, timings, level, odd = counts or Counts(0, 0)
+    spots, degraded, timings, level, quality = counts or Counts(0, 0)
     row = np.zeros((), FRAME)
     row["number"], row["frame"], row["time_s"] = record["number"], record["t"], record["time_s"]
     row["channel"], row["position"] = record["channel"], record["position"]
     row["clock"], row["analyzed"] = record["clock"], counts is not None
     row["spots"], row["lost"] = spots, lost
-    row["degraded"], row["level"], row["odd"] = degraded, level, odd
+    row["degraded"], row["level"], row["quality"] = degraded, level, quality
     for name, value in timings._asdict().items():
         row[name] = value
     return row

@@ -30,6 +30,7 @@ from livespt.stream.store.limits import check_files
 from livespt.stream.store.movie import MovieWriter
 from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.ome_image import create_movie
+from livespt.stream.store.run_columns import RunColumns
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Start, Stop, Update
 
@@ -211,6 +212,9 @@ class RunReader:
     Everything is as of one moment, when it was opened or `refresh` was last called: the tables
     agree with each other and hold whole commits only.
 
+    Every table has the columns of `types.py`, whichever version wrote it: those that the run lacks
+    are filled (descriptions.py), and further ones that it has follow.
+
     Attributes
     ----------
     path : Path
@@ -227,10 +231,12 @@ class RunReader:
         self.start: Start = attributes.start
         self.stop: Stop | None = None
         self.has_movie = (self.path / "movie").is_dir()
-        self._dtypes = attributes.tables
+        self._run_columns = RunColumns(self.path, attributes)
         self._movie = MovieReader(self.path, self.start) if self.has_movie else None
-        self._journal = JournalReader(self.path / "journal", list(self._dtypes.values()))
-        self._columns = {name: np.empty(0, dtype) for name, dtype in self._dtypes.items()}
+        self._stored = self._run_columns.stored
+        self._journal = JournalReader(self.path / "journal", list(self._stored.values()))
+        # of each table, the rows read before
+        self._held = {k: np.empty(0, dtype) for k, dtype in self._run_columns.given.items()}
         self._now: dict[str, NDArray[np.void]] = {}
         self.refresh()
 
@@ -310,19 +316,21 @@ class RunReader:
             As `frame` does, or the table of frames is damaged.
         """
         frame, rows = self.frame(i), self.frames
-        told = rows if i < len(rows) and "level" in (rows.dtype.names or ()) else self.log
+        told = rows if i < len(rows) else self.log
         return frame._replace(level=int(told["level"][i]))
 
     def _table(self, name: str) -> NDArray[np.void]:
         if name in self._now:
             return self._now[name]
-        place = list(self._dtypes).index(name)
-        tail = [] if self.stop is not None else self._journal.rows[place]
+        place = list(self._stored).index(name)
+        journal = [] if self.stop is not None else self._journal.rows[place]
+        tail = [self._run_columns.read(name, part) for part in journal]
         stop = None if self.stop is not None else self._journal.flushed[place]
-        held = self._columns[name]  # whole chunks, read before, never change
+        held = self._held[name]  # whole chunks, read before, never change
         if stop is None or stop > len(held):
-            new = read_rows(self.path / name, self._dtypes[name], len(held), stop)
-            held = self._columns[name] = np.concatenate([held, new]) if len(held) else new
+            stored = read_rows(self.path / name, self._stored[name], len(held), stop)
+            new = self._run_columns.read(name, stored)
+            held = self._held[name] = np.concatenate([held, new]) if len(held) else new
         rows = np.concatenate([held, *tail]) if tail else held
         rows.flags.writeable = False
         self._now[name] = rows

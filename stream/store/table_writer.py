@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from livespt.stream.errors import StoreError
 from livespt.stream.host.atomic_files import Durability, store_error
-from livespt.stream.store.attributes import read_attributes, write_attributes
+from livespt.stream.store.attributes import read_attributes, write_last_word
 from livespt.stream.store.checksums import of_run
 from livespt.stream.store.column_writer import ColumnWriter
-from livespt.stream.store.columns import STATUS, TABLES, TableColumns
+from livespt.stream.store.columns import STATUS, TableColumns
 from livespt.stream.store.frame_ledger import MARKED, Counts, FrameLedger, TablePosition
 from livespt.stream.store.journal import JournalWriter
+from livespt.stream.store.run_columns import RunColumns
 from livespt.stream.store.started_frames import StartedFrames
 from livespt.stream.types import Frame, Stop, Update
 
@@ -38,6 +39,8 @@ class TableWriter:
     An update whose frame the recorder lost is stored all the same (events stay without a gap), with
     a notice in `status` and no row in `frames`.
 
+    A run that another version began keeps its columns (run_columns.py).
+
     Parameters
     ----------
     path
@@ -53,6 +56,7 @@ class TableWriter:
     ----------
     dropped : int
         Updates of which no more than the events were taken: the disk took none for too long.
+    columns : RunColumns
     before : TAKEN array (n,)
         The frames that those who died had begun to analyze, see `taking`.
 
@@ -73,7 +77,8 @@ class TableWriter:
         durability: Durability = "second",
     ) -> None:
         self._path = Path(path)
-        self._start = read_attributes(self._path).start
+        self.columns = RunColumns(self._path, read_attributes(self._path))
+        self.columns.check()
         self._roll = FrameLedger(self._path)
         self._pending: deque[Update] = deque()  # whose frame is not known to be stored
         self._final: deque[Update] = deque()
@@ -82,14 +87,15 @@ class TableWriter:
         self.dropped = 0
         self._last = -1  # number of the last update taken
         chunk = zarr.open_array(self._path / "spots" / "frame", mode="r").chunks[0]
+        dtypes = self.columns.stored
         self._tables = {
-            name: TableColumns(self._path / name, TABLES[name], chunk) for name in TABLES
+            name: TableColumns(self._path / name, dtype, chunk) for name, dtype in dtypes.items()
         }
         folder = self._path / "journal"
         self._journal = JournalWriter(
-            folder, list(TABLES.values()), resume=resume, durability=durability
+            folder, list(dtypes.values()), resume=resume, durability=durability
         )
-        self._columns = ColumnWriter(self._path, self._tables, self._journal, segment_bytes)
+        self._column_writer = ColumnWriter(self._path, self._tables, self._journal, segment_bytes)
         try:
             if resume:
                 self._reopen()
@@ -146,8 +152,8 @@ class TableWriter:
         self._drain()
 
     def rows(self, table: str, start: int = 0) -> NDArray[np.void]:
-        """Committed rows of a table from `start` on."""
-        return self._tables[table].rows(start)
+        """Committed rows of a table from `start` on, with the columns that a reader returns."""
+        return self.columns.read(table, self._tables[table].rows(start))
 
     def count(self, table: str) -> int:
         """Committed rows of a table."""
@@ -230,22 +236,21 @@ class TableWriter:
         try:
             try:
                 self._settle(wait_s)
-                self._columns.flush()
+                self._column_writer.flush()
             finally:
                 self.leave()
-            spots, states, events, frames, _ = map(len, self._tables.values())
             stop = replace(
                 stop,
-                frames=frames,
+                frames=self.count("frames"),
                 analyzed=self._roll.analyzed,
                 lost=max(self._roll.previous, self._last) + 1 - self._roll.analyzed,
-                spots=spots,
-                states=states,
-                events=events,
+                spots=self.count("spots"),
+                states=self.count("states"),
+                events=self.count("events"),
             )
             ended = self._roll.log is not None and self._roll.log.ended
-            sums = of_run(self._path, self._columns.sums(), movie=ended)
-            write_attributes(self._path, self._start, TABLES, stop, sums)
+            sums = of_run(self._path, self._column_writer.sums(), movie=ended)
+            write_last_word(self._path, self.columns.attributes, stop, sums)
             shutil.rmtree(self._path / "journal")
         except StoreError:
             raise
@@ -255,7 +260,7 @@ class TableWriter:
 
     def _reopen(self) -> None:
         """Go on where the writer that died left off."""
-        self._columns.reopen(self._journal.held)
+        self._column_writer.reopen(self._journal.held)
         for partial in self._path.glob("*.partial"):
             partial.unlink()
         frames = self.rows("frames")
@@ -267,7 +272,7 @@ class TableWriter:
         while self._notices:
             self._write(status=self._notice(*self._notices[0]))
             self._notices.popleft()
-            self._columns.step()
+            self._column_writer.step()
         self._roll.poll()
         stored = self._roll.stored
         while self._pending:
@@ -278,12 +283,12 @@ class TableWriter:
                 self._commit_early(update)
             else:
                 return
-            self._columns.step()
+            self._column_writer.step()
         while self._final:
             update = self._final[0]
             self._write(spots=update.spots, states=update.states, events=update.events)
             self._final.popleft()
-            self._columns.step()
+            self._column_writer.step()
 
     def _commit_until(self, update: Update) -> None:
         """Commit the rows of stored frames up to an update's, and the update if its is there."""
@@ -318,11 +323,8 @@ class TableWriter:
         status: NDArray[np.void] | None = None,
     ) -> None:
         """Commit rows: once they are in the journal they are in the run, and here to count."""
-        given = (spots, states, events, frames, status)
-        rows = [
-            np.empty(0, dtype) if part is None else np.array(part, dtype)
-            for part, dtype in zip(given, TABLES.values(), strict=True)
-        ]
+        given = dict(spots=spots, states=states, events=events, frames=frames, status=status)
+        rows = [self.columns.put(name, given.get(name)) for name in self._tables]
         self._journal.append(rows)
         for table, part in zip(self._tables.values(), rows, strict=True):
             table.add(part)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from livespt.stream.descriptions import COLUMNS, fills, fitted
 from livespt.stream.errors import InputError, WireError
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.columns import read_rows
@@ -41,13 +43,18 @@ class StoredEvents:
         self._run = Path(path)
         self._folder = self._run / "events"
         self._rows_a_chunk = 0  # known as soon as there is a chunk
+        self._dtype: np.dtype[Any] | None = None  # of the run; known as soon as there is one
         self._chunks = 0
         self._held: tuple[int, NDArray[np.void]] = (-1, np.empty(0, EVENT))  # the last chunk read
 
     @property
     def head(self) -> int:
         """The `seq` after the last event in columns."""
-        last = self._folder / (EVENT.names or ())[-1] / "c"  # written after the other columns
+        if self._dtype is None:
+            if not (self._run / "zarr.json").exists():
+                return 0
+            self._dtype = read_attributes(self._run).tables["events"]
+        last = self._folder / (self._dtype.names or ())[-1] / "c"  # written after other columns
         chunks = self._chunks
         while (last / str(chunks)).exists():  # of its own: two threads ask
             chunks += 1
@@ -70,7 +77,7 @@ class StoredEvents:
         journal = JournalReader(self._run / "journal", list(tables.values()))
         if not journal.poll():
             return np.empty(0, EVENT)
-        return joined(EVENT, journal.rows[list(tables).index("events")])
+        return joined(EVENT, map(_ours, journal.rows[list(tables).index("events")]))
 
     def since(self, seq: int, to: int) -> NDArray[np.void]:
         """Copy of the events in [seq, to), at most `ANSWER_EVENTS`, of those in columns.
@@ -85,7 +92,9 @@ class StoredEvents:
         k, at = divmod(seq, self._rows_a_chunk)
         if self._held[0] != k:
             first = k * self._rows_a_chunk
-            self._held = k, read_rows(self._folder, EVENT, first, first + self._rows_a_chunk)
+            assert self._dtype is not None  # there is a chunk
+            rows = read_rows(self._folder, self._dtype, first, first + self._rows_a_chunk)
+            self._held = k, _ours(rows)
         return self._held[1][at : at + min(max(to - seq, 0), ANSWER_EVENTS)].copy()
 
 
@@ -169,6 +178,11 @@ class EventLog:
         self.first += old
         self._count -= old
         self._full = max(2 * HELD_EVENTS, self._count + HELD_EVENTS // 4)
+
+
+def _ours(rows: NDArray[np.void]) -> NDArray[np.void]:
+    """EVENT rows, (n,), of rows as the run stores them."""
+    return fitted(rows, EVENT, fills(COLUMNS["events"]))
 
 
 def living(updates: Sequence[Update]) -> NDArray[np.void]:

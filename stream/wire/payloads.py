@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.stream.descriptions import COLUMNS, PUBLISHED, completed, described, fills, fitted
 from livespt.stream.errors import WireError
 from livespt.stream.types import (
     EVENT,
@@ -42,10 +43,11 @@ def finite(value: float) -> float | None:
 
 def event_fields(row: np.void) -> dict[str, Any]:
     """One `EVENT` as JSON says it: kind by name, shortest decimals of a float32, None for NaN."""
-    values: dict[str, Any] = dict(zip(EVENT.names or (), row.item(), strict=True))
+    values: dict[str, Any] = dict(zip(row.dtype.names or (), row.item(), strict=True))
     values["kind"] = KINDS[values["kind"]]
-    for name in ("z", "y", "x", "probability"):
-        values[name] = float(str(row[name])) if math.isfinite(values[name]) else None
+    for name, value in values.items():
+        if isinstance(value, float):
+            values[name] = float(str(row[name])) if math.isfinite(value) else None
     return values
 
 
@@ -60,7 +62,7 @@ def update_fields(update: Update) -> dict[str, Any]:
         "lost": update.lost,
         "degraded": update.degraded,
         "level": update.level,
-        "odd": update.odd,
+        "quality": update.quality,
         "timings": {name: finite(value) for name, value in update.timings._asdict().items()},
     }
 
@@ -94,7 +96,7 @@ def read_update(message: Message) -> Update:
         timings=Timings(*(_real(timings, name) for name in Timings._fields)),
         degraded=integer(header, "degraded", 0, MAX_SEQ) if "degraded" in header else 0,
         level=integer(header, "level", 0, 255) if "level" in header else 0,
-        odd=integer(header, "odd", 0, 255) if "odd" in header else 0,
+        quality=integer(header, "quality", 0, 255) if "quality" in header else 0,
     )
 
 
@@ -116,12 +118,35 @@ def read_status(message: Message) -> Status:
     return Status(header["seq"], kind, integer(header, "frame", -1, MAX_SEQ), text)
 
 
-def table(message: Message, name: str, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """Array `name` of a message, which must be a table of `dtype`."""
+def first_word(start: Start) -> dict[str, Any]:
+    """Header fields of a `start`: the first word, and what the columns of the tables hold."""
+    return {"start": plain(start), "columns": {name: described(name) for name in PUBLISHED}}
+
+
+def table(message: Message, name: str, ours: np.dtype[np.void]) -> NDArray[np.void]:
+    """Array `name` of a message as a table with the fields `ours`, then those unknown here.
+
+    Fields that a publisher of another version does not send are filled (descriptions.py).
+
+    Raises
+    ------
+    WireError
+        There is no such table, or it lacks a field that every such table has.
+    """
     array = message.arrays.get(name)
-    if array is None or array.ndim != 1 or array.dtype != dtype:
-        raise WireError(f"{message.topic}: no table of {name} as format {FORMAT} has it")
-    return array
+    reason = f"{message.topic}: no table of {name} as format {FORMAT} has it"
+    if array is None or array.ndim != 1 or array.dtype.names is None:
+        raise WireError(reason)
+    if array.dtype == ours:
+        return array
+    known = set(ours.names or ()) & set(array.dtype.names)
+    if any(array.dtype[field] != ours[field] for field in known):
+        raise WireError(reason)
+    try:
+        full = completed(array.dtype, ours, name)
+    except ValueError as error:
+        raise WireError(f"{message.topic}: {error}") from error
+    return fitted(array, full, fills(COLUMNS[name]))
 
 
 def plain(record: Start | Stop) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Publisher:
         self._stop: Stop | None = None
         self._deadline = 0.0
         self._opened = time.monotonic()
-        self._encode("start", {"start": payloads.plain(start)})  # fits into a message
+        self._encode("start", payloads.first_word(start))  # fits into a message
         self._lock = threading.Lock()
         own = None if folder is None else keys.of_publisher(folder)
         self._context = zmq.Context()
@@ -270,7 +270,7 @@ class Publisher:
         with self._lock:
             self._send("heartbeat", {**counts, "sent": self._sent()})
             if beat % START_EVERY == 0:
-                self._send("start", {"start": payloads.plain(self.start)})
+                self._send("start", payloads.first_word(self.start))
             stop = self._stop
         if stop is not None:  # told in person, because a full queue may have swallowed it
             parts = self._encode("stop", self._last_word(stop))
@@ -327,7 +327,7 @@ class Publisher:
         with self._lock:
             updates, stop = tuple(self._recent), self._stop
             fields: dict[str, Any] = {
-                "start": payloads.plain(self.start),
+                **payloads.first_word(self.start),
                 "stop": None if stop is None else payloads.plain(stop),
             }
             if not updates:

@@ -38,6 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "stream/settings": set(),
     "stream/windows": set(),
     "stream/frame_quality": set(),
+    "stream/descriptions": {"stream/frame_quality"},
     "stream/degradation": set(),
     "stream/states": {"stream/windows"},
     "stream/decisions": {"stream/settings", "stream/states", "stream/windows"},
@@ -46,13 +47,15 @@ ARROWS: dict[str, set[str]] = {
         "stream/decisions", "stream/degradation", "stream/frame_quality", "stream/link",
         "stream/settings", "stream/states",
     },
-    "stream/timing": {"stream/analyzer", "stream/states"},
-    "stream/pipeline": {"stream/analyzer", "stream/states", "stream/timing"},
+    "stream/timing": set(),
+    "stream/pipeline": {"stream/analyzer", "stream/timing"},
     "stream/host": set(),
     "stream/ring": {"stream/host"},
-    "stream/store": {"stream/host"},
-    "stream/wire": {"stream/degradation", "stream/store"},
-    "stream/recovery": {"stream/analyzer", "stream/link", "stream/store"},
+    "stream/store": {"stream/descriptions", "stream/host"},
+    "stream/wire": {"stream/degradation", "stream/descriptions", "stream/store"},
+    "stream/recovery": {
+        "stream/analyzer", "stream/descriptions", "stream/link", "stream/store",
+    },
     "stream/notices": {"stream/degradation", "stream/frame_quality"},
     "stream/sources": {"stream/degradation", "stream/recovery", "stream/timing"},
     "stream/sinks": {"stream/notices", "stream/recovery", "stream/store", "stream/wire"},
@@ -90,8 +93,8 @@ FREE = {"stream/types", "stream/errors", "stream/compiled"}
 # what the engine does between a frame and its update is pure: the same frames, the same bytes
 PURE = {
     "stream/types", "stream/errors", "stream/windows", "stream/frame_quality",
-    "stream/degradation", "stream/states", "stream/decisions", "stream/settings", "stream/link",
-    "stream/analyzer", "stream/notices",
+    "stream/descriptions", "stream/degradation", "stream/states", "stream/decisions",
+    "stream/settings", "stream/link", "stream/analyzer", "stream/notices",
 }  # fmt: skip
 EFFECTS = {
     "asyncio", "multiprocessing", "os", "pathlib", "random", "select", "shutil", "socket",

@@ -268,7 +268,7 @@ def test_odd_frames_are_told_and_live_equals_replay(
     assert (run.stop.frames, run.stop.analyzed) == (len(case.frames), case.analyzed)
     assert run.stop.lost == case.lost
     assert {str(kind) for kind in run.status["kind"]} == case.notices
-    assert run.frames["odd"][:8].tolist() == list(case.odd[: len(case.frames)])
+    assert run.frames["quality"][:8].tolist() == list(case.odd[: len(case.frames)])
     assert run.frames["number"].tolist() == [one.number for one in case.frames]
     assert run.frames["analyzed"].sum() == case.analyzed
     for i, one in enumerate(case.frames):
@@ -282,7 +282,7 @@ def test_odd_frames_are_told_and_live_equals_replay(
     for table in ("spots", "states", "events"):
         assert getattr(run, table).tobytes() == getattr(again, table).tobytes(), table
     assert {str(kind) for kind in again.status["kind"]} <= case.notices | {"lost"}
-    for column in ("number", "odd", "analyzed", "lost"):
+    for column in ("number", "quality", "analyzed", "lost"):
         assert np.array_equal(run.frames[column], again.frames[column]), column
 
 

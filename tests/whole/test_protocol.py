@@ -113,7 +113,7 @@ def test_a_page_of_python_misses_nothing(tmp_path: Path) -> None:
 def test_the_tables_of_the_page_are_those_of_the_code() -> None:
     named = set(re.findall(r"^\| `(\w+)`", PAGE, re.MULTILINE))
     assert named >= {*codec.TOPICS, *codec.REQUESTS}
-    fields = PAGE[PAGE.index("| field | type |") : PAGE.index("The fields of `spots`")]
+    fields = PAGE[PAGE.index("| field | type |") : PAGE.index("`columns`, in `start`")]
     told = re.findall(r"^\| (`.*?) \| `\\?(.*?)` \|", fields, re.MULTILINE)
     assert [(name, kind) for names, kind in told for name in re.findall(r"`(\w+)`", names)] == [
         (name, str(kind)) for name, kind in EVENT.descr

@@ -77,4 +77,4 @@ def options(values: dict[str, Any]) -> Any:
     names = [name for name in Options.__dataclass_fields__ if name != "settings"]
     chosen = {name: values.pop(name) for name, _, _ in user_settings()}
     given = {name: value for name, value in chosen.items() if value is not None}
-    return Options(settings=given, **{name: values.pop(name) for name in names})
+    return Options(settings=given, **{name: values.pop(name) for name in names if name in values})

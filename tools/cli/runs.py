@@ -22,6 +22,7 @@ from livespt.tools.cli.command import (
     report,
 )
 from livespt.tools.cli.options import DURABILITY, KEY, analysis_options, options
+from livespt.tools.runs.options import MODEL_CHOICES, RECORDED
 
 
 @click.command(cls=Command)
@@ -85,6 +86,14 @@ def live(**values: Any) -> None:
 @click.option("--rate", type=click.Choice(["max", "realtime"]), default="max", show_default=True)
 @click.option("--no-movie", is_flag=True, help="Do not store the frames again.")
 @click.option("--all-frames", is_flag=True, help="Also those that the live run had to skip.")
+@click.option(
+    "--models",
+    type=click.Choice(MODEL_CHOICES),
+    default=RECORDED,
+    show_default=True,
+    help="Networks for a run that is replayed: those that it recorded, or, where a later release "
+    "replaced one, the one that is shipped now. The settings are those of the run.",
+)
 @click.option("--endpoint", default=ENDPOINT, show_default=True)
 @click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
 @DURABILITY

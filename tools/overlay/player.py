@@ -51,9 +51,6 @@ class Player:
         )
         self._rows = np.flatnonzero(_here(frames, first) & (frames["analyzed"] > 0))
         self._frames = frames[self._rows]
-        self._degraded = np.zeros(len(self._frames), np.int64)
-        if "degraded" in (frames.dtype.names or ()):  # not in runs of older versions
-            self._degraded += self._frames["degraded"]
         spots, states = (corrected(rows, run.events) for rows in (run.spots, run.states))
         self._spots = _by_frame(spots[_here(spots, first)])
         states = states[_here(states, first)]
@@ -82,7 +79,7 @@ class Player:
                 self._states[: np.searchsorted(self._states["frame"], before)],
                 self._events[: np.searchsorted(self._events["frame"], before)],
                 int(self._frames["lost"][:begin].sum()),
-                int(self._degraded[:begin].sum()),
+                int(self._frames["degraded"][:begin].sum()),
             )
             for i in range(begin, at):
                 self.scene.add(self._update(i))
@@ -146,7 +143,7 @@ class Player:
             states=_at(self._states, t),
             events=_at(self._events, t),
             timings=Timings(latency_ms=float(row["latency_ms"])),
-            degraded=int(self._degraded[at]),
+            degraded=int(row["degraded"]),
         )
 
     def _image(self, at: int) -> NDArray[np.generic] | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.stream.descriptions import fitted
 from livespt.stream.types import KINDS, MOTIONS, STATE, Start, Update
 
 UNSURE = len(MOTIONS)  # palette index of a state that is undecided or not known yet
@@ -123,7 +124,7 @@ class Scene:
         """Keep past states (STATE) for the inspector."""
         states = states[-MEMORY:]
         at = (self._remembered + np.arange(len(states))) % MEMORY
-        self._memory[at] = states
+        self._memory[at] = fitted(states, STATE, {})
         self._remembered += len(states)
 
     def history(self, track: int) -> NDArray[np.void]:

@@ -5,6 +5,7 @@ __all__ = [
     "interrupt",
     "live",
     "options",
+    "outputs",
     "provenance",
     "recorder",
     "replay",

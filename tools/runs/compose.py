@@ -18,6 +18,8 @@ from livespt.tools.runs.options import Facts, Options, check_options
 from livespt.tools.runs.provenance import hardware, identity, opened, original, software
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from livespt.models.infer import Infer
     from livespt.models.localize.localizer import Localizer
     from livespt.models.localize.stack_localizer import StackLocalizer
@@ -83,7 +85,10 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         time_zero_utc=opened(origin),
         camera={"known": "unknown"},
         settings=asdict(settings),
-        models=dict(zip(ROLES, map(identity, sessions), strict=False)),
+        models={
+            role: identity(session, origin.models.get(role, {}) if origin else {})
+            for role, session in zip(ROLES, sessions, strict=False)
+        },
         software=software(),
         machine={
             "provider": localizer.provider,
@@ -119,7 +124,7 @@ def load_localizer(
     from livespt.models.localize.stack_localizer import StackLocalizer
     from livespt.models.runtime.session import shipped
 
-    path = options.localizer or original("localizer", origin) or shipped("fast")
+    path = _named("localizer", options, origin) or shipped("fast")
     kind = StackLocalizer if stack else Localizer
     return kind(path, provider=options.provider, threads=options.threads)
 
@@ -132,12 +137,18 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
     from livespt.models.motion.uncoating import Uncoating
     from livespt.models.runtime.session import shipped
 
-    segmenter = options.segmenter or original("segmenter", origin) or shipped("segmenter")
-    uncoating = options.uncoating or original("uncoating", origin) or shipped("uncoating")
-    classifier = options.classifier or original("classifier", origin)
+    segmenter = _named("segmenter", options, origin) or shipped("segmenter")
+    uncoating = _named("uncoating", options, origin) or shipped("uncoating")
+    classifier = _named("classifier", options, origin)
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
     task = TrackClassifier(classifier, **how) if classifier else None
     return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how), task)
+
+
+def _named(role: str, options: Options, origin: Start | None) -> Path | None:
+    """File of the model that was asked for, or of the replayed run's; None: neither names one."""
+    asked: Path | None = getattr(options, role)
+    return asked or original(role, origin, options.models)
 
 
 def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:

@@ -11,6 +11,8 @@ from livespt.stream.errors import SettingError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.settings import check
 
+RECORDED, SHIPPED = MODEL_CHOICES = ("as-recorded", "shipped")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -24,6 +26,9 @@ class Options:
     uncoating: Path | None = None
     classifier: Path | None = None  # a user's, of models/task; none otherwise
     settings: Mapping[str, Any] = field(default_factory=dict)  # some of `stream.settings.Settings`
+    # for a replayed run: the networks that it recorded, or, where a later release replaced one, the
+    # one that is shipped now; the settings are those of the run
+    models: str = RECORDED
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
     threads: int = 1
 
@@ -43,6 +48,8 @@ class Facts(NamedTuple):
 def check_options(options: Options) -> None:
     """Raise SettingError for values out of range."""
     check(options.settings)
+    if options.models not in MODEL_CHOICES:
+        raise SettingError(f"models must be {' or '.join(MODEL_CHOICES)}, not {options.models!r}")
     if options.threads < 1:
         raise SettingError(f"threads must be 1 or more, not {options.threads}")
 

@@ -11,33 +11,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from livespt.models.runtime.onnx_file import MAX_BYTES
+from livespt.models.runtime.superseded import SUPERSEDED
 from livespt.stream.errors import InputError, ModelError
 from livespt.stream.types import Start
+from livespt.tools.runs.options import RECORDED, SHIPPED
 
 if TYPE_CHECKING:
     from livespt.models.runtime.session import Session
+
 
 METADATA = ("zarr.json", ".zgroup", ".zarray")
 SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
 
 
-def original(role: str, origin: Start | None) -> Path | None:
-    """Find the model file that the replayed run used."""
+def original(role: str, origin: Start | None, models: str = RECORDED) -> Path | None:
+    """Find the model file that the replayed run used, or, if `models` says so, its successor.
+
+    Raises
+    ------
+    InputError
+        The file is not here; the message names the release that contains it, if it was shipped.
+    """
     if origin is None or role not in origin.models:
         return None
     from livespt.models.runtime.session import shipped
 
     used = {key: str(origin.models[role].get(key, "")) for key in ("name", "sha256", "file")}
+    former = SUPERSEDED.get(used["sha256"])
+    if former and models == SHIPPED:
+        return shipped(former.name)
     places = [Path(used["file"])]
     with suppress(ModelError):
         places.append(shipped(used["name"]))
     for path in places:
         if _is_file_of(path, used["sha256"]):
             return path
-    raise InputError(
-        f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]}), which is not here: "
-        f"name its file with --{role}"
-    )
+    told = f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]})"
+    if former:
+        raise InputError(
+            f"{told}, which a later release replaced; {former} holds it: name that file with "
+            f"--{role}, or take today's with --models {SHIPPED}"
+        )
+    raise InputError(f"{told}, which is not here: name its file with --{role}")
 
 
 def _is_file_of(path: Path, sha256: str) -> bool:
@@ -66,8 +81,12 @@ def software() -> dict[str, str]:
 
 
 def differences(start: Start, origin: Start) -> list[str]:
-    """Differences of machine and software, because of which the bytes of a replay may differ."""
-    told = []
+    """Differences of models, machine and software, because of which the bytes may differ."""
+    told = [
+        f"{role} '{used['name']}' (sha256 {used['sha256'][:12]}) instead of {used['replaces'][:12]}"
+        for role, used in start.models.items()
+        if "replaces" in used
+    ]
     for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
@@ -85,5 +104,8 @@ def hardware() -> str:
     return f"{platform.system()} {platform.machine()} {model}".strip()
 
 
-def identity(session: Session) -> dict[str, Any]:
-    return {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}
+def identity(session: Session, recorded: dict[str, Any]) -> dict[str, Any]:
+    """Entry of `Start.models` for a network; `recorded` is that of the replayed run, or empty."""
+    told = {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}
+    before = str(recorded.get("sha256", session.sha256))
+    return told if before == session.sha256 else told | {"replaces": before}

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from livespt.stream import pipeline
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.host.crash_log import crash_log
-from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
-from livespt.stream.sinks import Published, StoredReplay
+from livespt.stream.recovery.checkpoints import EVERY_S
+from livespt.stream.sinks import StoredReplay
 from livespt.stream.sources import paced
 from livespt.stream.store.run import RunWriter
 from livespt.stream.types import Frame, Start, Stop
 from livespt.stream.wire.codec import ENDPOINT
-from livespt.stream.wire.event_history import StoredEvents
 from livespt.stream.wire.publisher import Publisher
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.interrupt import Interrupt
 from livespt.tools.runs.options import Facts, Options, check_options
+from livespt.tools.runs.outputs import open_outputs, open_publisher
 from livespt.tools.runs.provenance import differences
 
 if TYPE_CHECKING:
@@ -118,17 +117,21 @@ def replay(
     if origin is not None and (told := differences(chain.start, origin)):
         say(f"note: the bytes may differ from those of the run: {'; '.join(told)}")
     publisher = publish(endpoint, chain.start, out, say, keys)
-    sinks: list[pipeline.Sink] = [Published(publisher)] if publisher else []
     try:
         writer = RunWriter(out, chain.start, movie=keep_movie, durability=durability)
     except BaseException:
         if publisher:
             publisher.close(Stop(chain.start.run, "failed", "the run could not be created"))
         raise
-    if durability != "second":
-        writer.status("durability", -1, durability)
-    checkpoints = Checkpoints(out, chain.analyzer, writer.tables, checkpoint_s)
-    sinks += [StoredReplay(writer), checkpoints]
+    outputs = open_outputs(
+        chain,
+        out,
+        StoredReplay(writer),
+        writer.tables,
+        publisher=publisher,
+        durability=durability,
+        checkpoint_s=checkpoint_s,
+    )
 
     frames = chosen(movie, all_frames, writer)
     if rate == "realtime" and interval:
@@ -139,14 +142,7 @@ def replay(
         Interrupt() as interrupt,
         tqdm(total=len(movie), unit="frame", disable=None) as bar,
     ):
-        stop = pipeline.run(
-            writer.tables.taking(interrupt.until(frames, bar.update)),
-            chain.analyzer,
-            sinks,
-            chain.start,
-            chain.stages,
-            ending=interrupt.ending,
-        )
+        stop = outputs.run(interrupt.until(frames, bar.update), interrupt.ending)
     took = time.perf_counter() - begin
     if interrupt.seen:
         raise KeyboardInterrupt
@@ -167,7 +163,7 @@ def publish(
 ) -> Publisher | None:
     """Open the publisher; if the default port is in use, report it and return None."""
     try:
-        return Publisher(endpoint, start, events=StoredEvents(out), folder=keys)
+        return open_publisher(endpoint, start, out, keys=keys)
     except WireError as error:
         if endpoint != ENDPOINT:
             raise

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from livespt.stream import pipeline
 from livespt.stream.errors import InputError
 from livespt.stream.host.crash_log import crash_log, remove_empty_logs
-from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
+from livespt.stream.recovery.checkpoints import EVERY_S
 from livespt.stream.recovery.reanalysis import Reanalysis
-from livespt.stream.sources import recalled
 from livespt.stream.store.attributes import Attributes, read_attributes
-from livespt.stream.store.columns import TABLES
 from livespt.stream.store.frame_log import LogReader
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import RunReader, RunWriter, open_run
@@ -24,6 +21,7 @@ from livespt.stream.types import FORMAT, Frame, Start, Stop, Update
 from livespt.tools.runs.compose import Chain, compose
 from livespt.tools.runs.interrupt import Interrupt
 from livespt.tools.runs.options import Facts, Options
+from livespt.tools.runs.outputs import open_outputs
 from livespt.tools.runs.provenance import differences
 
 if TYPE_CHECKING:
@@ -91,7 +89,9 @@ def resume(
             say(f"note: {lost}: '{run}' ends with what it has")
             return _report(run, writer.close(Stop(start.run, "failed", lost)), 0)
         rest = UnfinishedRun(open_run(run), writer, recall, source)
-        checkpoints = Checkpoints(run, chain.analyzer, writer.tables, checkpoint_s)
+        outputs = open_outputs(
+            chain, run, rest, writer.tables, recall=recall, checkpoint_s=checkpoint_s
+        )
     except BaseException:
         writer.leave()
         raise
@@ -101,14 +101,7 @@ def resume(
         tqdm(unit="frame", disable=None) as bar,
     ):
         frames = _until(rest.frames(), interrupt, bar.update)
-        stop = pipeline.run(
-            recalled(chain.stages, recall, writer.tables.taking(frames)),
-            chain.analyzer,
-            [rest, checkpoints],
-            start,
-            chain.stages,
-            ending=lambda: _ending(start, is_whole, writer.last),
-        )
+        stop = outputs.run(frames, lambda: _ending(start, is_whole, writer.last))
     remove_empty_logs(run)  # of the processes that were interrupted
     return _report(run, open_run(run).stop or stop, recall.again)
 
@@ -241,7 +234,7 @@ def _ended(run: Path, stop: Stop, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _check(run: Path, attributes: Attributes) -> None:
     """Refuse a run that another version of livespt started."""
-    if attributes.start.format != FORMAT or attributes.tables != TABLES:
+    if attributes.start.format != FORMAT:
         raise InputError(
             f"'{run}' was started by another version of livespt, with format "
             f"{attributes.start.format}: replay it into a new run"

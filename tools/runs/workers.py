@@ -11,22 +11,19 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from livespt.stream import pipeline
 from livespt.stream.degradation import Degradation
-from livespt.stream.errors import WireError
-from livespt.stream.recovery.checkpoints import Checkpoints
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.ring.reader import RingReader
-from livespt.stream.sinks import Published, StoredTables
-from livespt.stream.sources import graded, handed_over, recalled
+from livespt.stream.sinks import StoredTables
+from livespt.stream.sources import graded, handed_over
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Start
-from livespt.stream.wire.event_history import StoredEvents
 from livespt.stream.wire.publisher import Publisher
-from livespt.tools.runs.compose import Chain, compose
+from livespt.tools.runs.compose import compose
 from livespt.tools.runs.options import LiveOrders
+from livespt.tools.runs.outputs import Outputs, open_outputs, open_publisher
 from livespt.tools.runs.resume import recomposed
 
 MAX_BEHIND = 64  # waiting frames from which the analyzer skips to the newest
@@ -76,19 +73,23 @@ def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
         _go_on(pipe, live, restarts)
         return
     chain = compose(live.facts, live.options, "live")
-    publisher = Publisher(
-        live.endpoint, chain.start, events=StoredEvents(live.out), folder=live.keys
-    )
+    publisher = open_publisher(live.endpoint, chain.start, live.out, keys=live.keys)
     pipe.send((chain.start, publisher.endpoint))
     pipe.recv()  # the run exists
     tables = TableWriter(live.out, durability=live.durability)
-    if live.durability != "second":
-        tables.status("durability", -1, live.durability)
     with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
-        pipe.send("ready")
-        _loop(
-            pipe, live, chain, publisher, tables, reader, handed_over(graded(reader, Degradation()))
+        store = StoredTables(tables, publisher, lambda: reader.refused)
+        outputs = open_outputs(
+            chain,
+            live.out,
+            store,
+            tables,
+            publisher=publisher,
+            durability=live.durability,
+            checkpoint_s=live.checkpoint_s,
         )
+        pipe.send("ready")
+        _loop(pipe, outputs, publisher, handed_over(graded(reader, Degradation())))
 
 
 def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
@@ -96,7 +97,9 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
     start = read_attributes(live.out).start
     tables = TableWriter(live.out, resume=True, durability=live.durability)
     try:
-        publisher = _publisher(live, start, restarts)
+        publisher = open_publisher(
+            live.endpoint, start, live.out, keys=live.keys, epoch=restarts, within_s=PORT_S
+        )
         chain = recomposed(start, lambda text: None)
         recall = Reanalysis(live.out, chain.analyzer, tables)
     except BaseException:
@@ -106,48 +109,31 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
     publisher.status("restarted", text)
     tables.status("restarted", -1, text)
     with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
-        frames = _follow(live.out, start, recall, reader)
-        _loop(pipe, live, chain, publisher, tables, reader, frames, recall)
+        store = StoredTables(tables, publisher, lambda: reader.refused, recall)
+        outputs = open_outputs(
+            chain,
+            live.out,
+            store,
+            tables,
+            publisher=publisher,
+            recall=recall,
+            checkpoint_s=live.checkpoint_s,
+        )
+        _loop(pipe, outputs, publisher, _follow(live.out, start, recall, reader))
 
 
 def _loop(
-    pipe: Connection,
-    live: LiveOrders,
-    chain: Chain,
-    publisher: Publisher,
-    tables: TableWriter,
-    reader: RingReader,
-    frames: Iterator[Frame],
-    recall: Reanalysis | None = None,
+    pipe: Connection, outputs: Outputs, publisher: Publisher, frames: Iterator[Frame]
 ) -> None:
+    """Analyze until capture sends how the run ends; publish and store its notices."""
+
     def tell(kind: str, t: int, text: str) -> None:
         publisher.status(kind, text)
-        tables.status(kind, t, text)
+        outputs.tables.status(kind, t, text)
 
     ending = Orders(pipe, tell)
-    frames = tables.taking(ending.until(frames))
-    if recall is not None:
-        frames = recalled(chain.stages, recall, frames)
-    sinks: list[pipeline.Sink] = [
-        Published(publisher),
-        StoredTables(tables, publisher, lambda: reader.refused, recall),
-        Checkpoints(live.out, chain.analyzer, tables, live.checkpoint_s),
-    ]
-    pipeline.run(frames, chain.analyzer, sinks, chain.start, chain.stages, ending=ending)
+    outputs.run(ending.until(frames), ending)
     pipe.send("done")
-
-
-def _publisher(live: LiveOrders, start: Start, restarts: int) -> Publisher:
-    """Open a publisher in place of the one that died."""
-    deadline = time.monotonic() + PORT_S
-    while True:
-        try:
-            events = StoredEvents(live.out)
-            return Publisher(live.endpoint, start, epoch=restarts, events=events, folder=live.keys)
-        except WireError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 def _follow(out: Path, start: Start, recall: Reanalysis, reader: RingReader) -> Iterator[Frame]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import SettingError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
-from livespt.stream.types import ABSTAIN, MOTIONS, Start
+from livespt.stream.types import ABSTAIN, MOTIONS, SPOT, STATE, Start
 from livespt.tools.tables.user_table import check_out, whole_file
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 KEYS = ["frame", "channel", "position", "track"]  # identify a spot, and its settled state
 PROBABILITIES = [f"p_{motion}" for motion in MOTIONS]
 FURTHER = ("sigma", "variance", "polarizability_um3")  # only where the localizer measured them
+KNOWN = {*(SPOT.names or ()), *(STATE.names or ()), "particle"}
+NUMBERS = "iufb"  # kinds of columns that every format can hold
 UNSURE = "unsure"  # `state` when no motion is likely enough
 
 
@@ -62,7 +64,7 @@ def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> 
     return {
         "spots": len(table),
         "tracks": int(table["particle"].nunique()),
-        "unsettled": int(table["p_uncoated"].isna().sum()),
+        "unsettled": int(table["lag"].isna().sum()),
         "out": str(out),
     }
 
@@ -72,6 +74,7 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
 
     The columns are `frame, particle, y, x` as in trackpy (and `z` of stacks; pixels), then measured
     quantities, then the settled state of the track in this frame, which is empty before it settles.
+    Columns of spots or states that this version does not know follow those that it knows.
 
     Parameters
     ----------
@@ -83,22 +86,28 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
     import pandas as pd
 
     axes = ["y", "x", "z"][: len(start.axes)]
-    further = [name for name in FURTHER if name in (spots.dtype.names or ())]
+    further = [*FURTHER, *_unknown(spots)]
     further = [name for name in further if not np.isnan(spots[name]).all()]
     measured = ["intensity", "background", "score", *(f"d{axis}" for axis in axes), *further]
     names = ["frame", "track", *axes, *measured, "channel", "position"]
     table = pd.DataFrame({name: spots[name] for name in names})
     final = states[states["settled"] == 1]
-    asked = "p_task" in (states.dtype.names or ()) and not np.isnan(final["p_task"]).all()
-    task = ["p_task"] if asked else []
-    names = [*KEYS, *PROBABILITIES, "state", "p_uncoated", *task, "lag"]
+    task = [] if np.isnan(final["p_task"]).all() else ["p_task"]
+    names = [*KEYS, *PROBABILITIES, "state", "p_uncoated", *task, "lag", *_unknown(states)]
     settled = pd.DataFrame({name: final[name] for name in names})
-    table = table.merge(settled, on=KEYS, how="left", validate="one_to_one")
+    suffixes = "", "_of_state"  # columns of one name, of which neither is known here
+    table = table.merge(settled, on=KEYS, how="left", validate="one_to_one", suffixes=suffixes)
     missing = table["state"].isna()
     motion = np.array([*MOTIONS, UNSURE])[table["state"].fillna(ABSTAIN).astype(int)]
     table["state"] = pd.Series(motion, dtype="str").mask(missing)
     table["lag"] = table["lag"].astype("Int32") if missing.any() else table["lag"].astype("int32")
     return table.rename(columns={"track": "particle"})
+
+
+def _unknown(rows: NDArray[np.void]) -> list[str]:
+    """Columns of numbers that another version stored, under names that mean nothing here."""
+    names = [name for name in rows.dtype.names or () if name not in KNOWN]
+    return [name for name in names if rows.dtype[name].kind in NUMBERS]
 
 
 def consecutive(table: pd.DataFrame) -> NDArray[np.int64]:

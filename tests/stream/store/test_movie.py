@@ -228,7 +228,7 @@ def test_a_frame_lost_long_ago_is_not_the_end(tmp_path: Path) -> None:
     writer = MovieWriter(path, START, resume=True)
     assert len(writer) == 11 and writer.dropped == 0
     writer.close()
-    stop = Attributes(START, None, {}, None)
+    stop = Attributes(START, None, {}, {}, None, {})
     assert [fault.where for fault in check(path, stop)] == [
         *(f"movie, frame {i}" for i in (4, 5, 6, 7)),
         "movie/0/c/1/0/0",

@@ -14,7 +14,7 @@ from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.stream import pipeline
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.recovery.checkpoints import Checkpoints, read_checkpoint
-from livespt.stream.store.attributes import read_attributes, write_attributes
+from livespt.stream.store.attributes import read_attributes, write_attributes, write_last_word
 from livespt.stream.store.columns import TABLES
 from livespt.stream.store.movie import MovieWriter
 from livespt.stream.store.run import RunReader, RunWriter, open_run
@@ -283,7 +283,7 @@ def test_what_cannot_be_resumed_stays_as_it_was(case: str, folder: Path, tmp_pat
     if case == "written":
         writer = TableWriter(path, resume=True)
     if case == "failed":
-        write_attributes(path, read_attributes(path).start, TABLES, Stop("r", "failed", "heat"))
+        write_last_word(path, read_attributes(path), Stop("r", "failed", "heat"), None)
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     with pytest.raises((InputError, StoreError), match=says):
         resume(path, movie=movie, say=str)
