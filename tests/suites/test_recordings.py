@@ -81,9 +81,7 @@ class TestOmeTiff(Compressed):
 
     def write(self, folder: Path, pixels: NDArray[Any]) -> Path:
         facts = {"axes": "TCYX", **OME}
-        tifffile.imwrite(
-            folder / "a.ome.tif", pixels, ome=True, compression="zlib", metadata=facts
-        )
+        tifffile.imwrite(folder / "a.ome.tif", pixels, ome=True, compression="zlib", metadata=facts)
         return folder / "a.ome.tif"
 
 
@@ -218,16 +216,18 @@ class TestRun(RecordingTests):
         return [0, 1, *range(3, n + 1)]
 
     def truncate(self, path: Path) -> None:
-        (shard,) = (p for p in (path / "movie" / "0" / "c").rglob("*") if p.is_file())
-        shard.write_bytes(shard.read_bytes()[: -shard.stat().st_size // 3])
+        shard, begin = self.place(path, 5)
+        shard.write_bytes(shard.read_bytes()[: begin + 100])
 
     def damage(self, path: Path, pixels: NDArray[Any], i: int) -> None:
-        stored = zarr.open_array(path / "movie" / "0", mode="r")
-        assert np.array_equal(stored[i], pixels[i])
-        from livespt.stream.store.frame_log import LogReader
-
-        record = LogReader(path).poll()[i]
-        (shard,) = (p for p in (path / "movie" / "0" / "c").rglob("*") if p.is_file())
+        shard, begin = self.place(path, i)
         data = bytearray(shard.read_bytes())
-        data[record["offset"] + 3] ^= 255
+        data[begin + 50] ^= 255
         shard.write_bytes(data)
+
+    def place(self, path: Path, i: int) -> tuple[Path, int]:
+        """The file of frame i, and where in it the frame begins, from the index at its end."""
+        (shard,) = (p for p in (path / "movie" / "0" / "c").rglob("*") if p.is_file())
+        data, n = shard.read_bytes(), zarr.open_array(path / "movie" / "0", mode="r").shards[0]
+        index = np.frombuffer(data[-16 * n - 4 : -4], "<u8").reshape(n, 2)
+        return shard, int(index[i, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -108,7 +109,8 @@ class LinkerTests:
     def test_ids_are_never_used_again(self) -> None:
         """A lost track was there, is lost once and does not come back."""
         linker, known, lost = self.made(2.0, 1), set[int](), set[int]()
-        for frame, points in enumerate([*walk(), *walk(seed=1)]):
+        movie = [*walk(), *[np.empty((0, 2))] * 10, *walk(seed=1)]
+        for frame, points in enumerate(movie):
             linked = linker.link(frame, points)
             known |= set(linked.track.tolist())
             now = set(linked.lost.tolist())
@@ -141,10 +143,10 @@ class LinkerTests:
     def test_nothing_is_linked_beyond_the_range(self) -> None:
         """Steps of half the range are linked; a jump of three times the range is not."""
         linker = self.made(6.0, 0)
-        movie = [points + [3.0 * frame, 0.0] for frame, points in enumerate(apart())]
+        movie = [points + np.array([3.0 * frame, 0.0]) for frame, points in enumerate(apart())]
         tracks = [linker.link(frame, points).track.tolist() for frame, points in enumerate(movie)]
         assert tracks == [tracks[0]] * len(movie)
-        after = linker.link(len(movie), movie[-1] + [18.0, 0.0]).track.tolist()
+        after = linker.link(len(movie), movie[-1] + np.array([18.0, 0.0])).track.tolist()
         assert not set(after) & set(tracks[0])
 
     def test_a_gap_is_bridged_as_long_as_memory_says(self) -> None:
@@ -161,10 +163,19 @@ class LinkerTests:
                     after = linker.link(6 + gap, movie[6 + gap]).track[0]
                     assert (before == after) == (gap <= memory), (memory, gap, left_out)
 
+    def test_memory_starts_anew_whenever_a_particle_is_seen(self) -> None:
+        """A particle that is seen in every other frame is followed with a memory of one."""
+        linker, tracks = self.made(5.0, 1), set[int]()
+        for frame, points in enumerate(apart()):
+            seen = points if frame % 2 == 0 or frame < 4 else points[1:]
+            tracks |= set(linker.link(frame, seen).track.tolist())
+        assert len(tracks) == len(points)
+
     def test_frames_may_be_empty(self) -> None:
         """The first, all of them, and some between others, whatever the shape of no points."""
         linker = self.made(3.0, 1)
-        for frame, points in enumerate([[], np.empty((0, 2)), [[1.0, 2.0]], [], [], []]):
+        some: list[Any] = [[], np.empty((0, 2)), [[1.0, 2.0]], [], [], []]
+        for frame, points in enumerate(some):
             linked = linker.link(frame, points)
             assert len(linked.track) == len(points)
 
@@ -214,7 +225,7 @@ class LinkerTests:
         linker.link(4, [[1.0, 1.0], [8.0, 8.0]])
         before = linker.snapshot()
         for name, (frame, points) in refused.items():
-            refusal(InputError, lambda frame=frame, points=points: linker.link(frame, points))
+            refusal(InputError, partial(linker.link, frame, points))
             assert linker.snapshot() == before, name
 
     def test_a_damaged_snapshot_is_refused(self) -> None:
@@ -224,4 +235,4 @@ class LinkerTests:
         whole = linker.snapshot()
         flipped = whole[:30] + bytes([whole[30] ^ 1]) + whole[31:]
         for damaged in (b"", whole[:20], whole[:-1], whole + b"\0", flipped, b"x" + whole[1:]):
-            refusal(InputError, lambda data=damaged: type(linker).restore(data))
+            refusal(InputError, partial(type(linker).restore, damaged))

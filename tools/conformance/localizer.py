@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from functools import cache, partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -42,15 +42,15 @@ class LocalizerTests:
         Types of pixels that it takes.
     shape : tuple of int
         Of the images in which particles are found, pixels.
-    places : list
+    places : tuple
         Positions (y, x) or (z, y, x) of the particles in them, sorted by y; pixels with pixel
         centres at integers. They are far from each other and from the borders.
     sigma_px : tuple of float
         Standard deviations of a spot in the images that `image` draws, pixels.
     tolerance_px : tuple of float
         Largest error of a position, pixels.
-    refused : dict
-        Axes, shapes and pixel types that it cannot analyze, by name.
+    refused : tuple
+        Axes, shapes and pixel types that it cannot analyze.
 
     Examples
     --------
@@ -62,19 +62,19 @@ class LocalizerTests:
     axes: ClassVar[str] = "yx"
     dtypes: ClassVar[tuple[str, ...]] = ("uint8", "uint16", "float32")
     shape: ClassVar[tuple[int, ...]] = (64, 96)
-    places: ClassVar[list[tuple[float, ...]]] = [
+    places: ClassVar[tuple[tuple[float, ...], ...]] = (
         (14.3, 70.8), (25.0, 21.6), (38.7, 48.2), (47.4, 80.1),
-    ]  # fmt: skip
+    )  # fmt: skip
     sigma_px: ClassVar[tuple[float, ...]] = (1.3, 1.3)
     tolerance_px: ClassVar[tuple[float, ...]] = (0.3, 0.3)
-    refused: ClassVar[dict[str, tuple[str, tuple[int, ...], str]]] = {
-        "a stack": ("zyx", (5, 64, 64), "uint16"),
-        "one axis": ("yx", (64,), "uint16"),
-        "float64": ("yx", (64, 64), "float64"),
-        "int32": ("yx", (64, 64), "int32"),
-        "one pixel": ("yx", (1, 1), "uint8"),
-        "no pixels": ("yx", (0, 64), "uint8"),
-    }
+    refused: ClassVar[tuple[tuple[str, tuple[int, ...], str], ...]] = (
+        ("zyx", (5, 64, 64), "uint16"),
+        ("yx", (64,), "uint16"),
+        ("yx", (64, 64), "float64"),
+        ("yx", (64, 64), "int32"),
+        ("yx", (1, 1), "uint8"),
+        ("yx", (0, 64), "uint8"),
+    )
 
     def made(self) -> AnyLocalizer:
         """Hook: make a localizer."""
@@ -92,7 +92,7 @@ class LocalizerTests:
         return counts
 
     @classmethod
-    @functools.cache
+    @cache
     def _localizer(cls) -> AnyLocalizer:
         """The localizer of most tests: none may change it."""
         return cls().made()
@@ -180,9 +180,9 @@ class LocalizerTests:
         for dtype in self.dtypes:
             for name in (dtype, np.dtype(dtype).str):  # "uint16", "<u2"
                 assert localizer.refuses(self.axes, self.shape, name) is None, name
-        for name, (axes, shape, dtype) in self.refused.items():
+        for axes, shape, dtype in self.refused:
             reason = localizer.refuses(axes, shape, dtype)
-            assert reason and "\n" not in reason, name
+            assert reason and "\n" not in reason, (axes, shape, dtype)
             if len(axes) == len(shape) and axes != self.axes:
                 continue  # as long as an image says no axes
-            refusal(InputError, lambda shape=shape, dtype=dtype: localizer(np.zeros(shape, dtype)))
+            refusal(InputError, partial(localizer, np.zeros(shape, dtype)))

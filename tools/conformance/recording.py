@@ -115,11 +115,11 @@ class RecordingTests:
         movie = self.opened(path)
         told = movie.pixel_size_um, movie.frame_interval_s, movie.z_step_um
         for value, true in zip(told, self.units, strict=True):
-            assert value == true if true is None else abs(value - true) < 1e-6 * true
+            assert (value is None) == (true is None)
+            assert value is None or true is None or abs(value - true) < 1e-6 * true
         times = self.times(pixels.shape[self.axes.index("t")])
         for frame in movie:
-            true = 0.0 if times is None else times[frame.t]
-            assert abs(frame.time_s - true) < 1e-6
+            assert abs(frame.time_s - (times[frame.t] if times else 0.0)) < 1e-6
             assert (CLOCKS[frame.clock] == "none") == (times is None)
 
     def test_any_frame_can_be_read_at_any_time(self, tmp_path: Path) -> None:

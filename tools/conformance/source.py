@@ -1,14 +1,13 @@
-"""What every source of frames must do: an iterable of `Frame` that the loop takes."""
+"""What every source of frames must do: the frames of a run, in order, and an end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
-from livespt.stream.types import CLOCKS, Frame
+from livespt.stream.types import CLOCKS, Frame, Source
 
 PIXELS = ("uint8", "uint16", "float32")
 
@@ -27,7 +26,7 @@ class SourceTests:
     ...         return sample_frames()
     """
 
-    def opened(self, folder: Path) -> AbstractContextManager[Iterable[Frame]]:
+    def opened(self, folder: Path) -> AbstractContextManager[Source]:
         """Hook: open a source that yields the frames of `truth` and then ends.
 
         Parameters
