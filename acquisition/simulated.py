@@ -235,12 +235,12 @@ class _Field:
         self.shape = np.array(scenario.shape)
         self.rng = rng
         self.particles: list[_Particle] = []
-        self.place = np.full((0, scenario.n_frames, 2), np.nan)  # pixels; NaN: not in the movie
+        self.points = np.full((0, scenario.n_frames, 2), np.nan)  # pixels; NaN: not in the movie
 
     def meetings(self, particle: _Particle) -> tuple[int, float]:
         """Frames it spends close to others, and its distance to the nearest when it appears."""
         life = slice(particle.begin, particle.begin + len(particle.point))
-        apart = np.linalg.norm(self.place[:, life] - particle.point, axis=2)
+        apart = np.linalg.norm(self.points[:, life] - particle.point, axis=2)
         nearest = np.min(apart[:, 0], initial=np.inf, where=~np.isnan(apart[:, 0]))
         return int(np.sum(apart < CLOSE)), float(nearest)
 
@@ -254,9 +254,9 @@ class _Field:
                 best = count, moved
         if best is None:
             return False
-        row = np.full((1, *self.place.shape[1:]), np.nan)
+        row = np.full((1, *self.points.shape[1:]), np.nan)
         row[0, best[1].begin : best[1].begin + len(best[1].point)] = best[1].point
-        self.place = np.concatenate([self.place, row])
+        self.points = np.concatenate([self.points, row])
         self.particles.append(best[1])
         return True
 

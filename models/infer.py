@@ -32,7 +32,7 @@ class Infer:
         if segmenter.lag != uncoating.lag:
             raise ModelError(
                 f"{segmenter.path.name} has lag {segmenter.lag} and {uncoating.path.name} "
-                f"{uncoating.lag}: use two models trained alike"
+                f"has lag {uncoating.lag}: use two models trained alike"
             )
         self.segmenter = segmenter
         self.uncoating = uncoating

@@ -18,8 +18,8 @@ from livespt.stream import degradation, frame_quality
 from livespt.stream.decisions import Decisions
 from livespt.stream.errors import SettingError
 from livespt.stream.link.lineage import Kin, Lineage
-from livespt.stream.link.linker import Linked, Linker
-from livespt.stream.link.relinker import Moves
+from livespt.stream.link.linker import Linker
+from livespt.stream.link.relinker import Linked, Moves
 from livespt.stream.settings import Settings
 from livespt.stream.states import States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Infer, Localize, Update, joined
@@ -33,10 +33,10 @@ class _Lane:
     lineage: Lineage | None
     states: States
     decisions: Decisions
-    born: NDArray[np.int64]  # by slot: number of the event that told its track's birth
+    born: NDArray[np.int64]  # by slot: number of the event of its track's birth
 
     def note_births(self, slots: NDArray[np.int32], events: NDArray[np.void]) -> None:
-        """Keep the numbers of the events that told the births of the tracks in `slots` (n,)."""
+        """Keep the numbers of the events of the births of the tracks in `slots` (n,)."""
         more = int(slots.max(initial=-1)) + 1 - len(self.born)
         if more > 0:
             grown = np.full(max(more, len(self.born)), -1, np.int64)
@@ -56,7 +56,7 @@ class Analyzer:
     settings : Settings
     """
 
-    GIVEN = ("localize", "infer", "settings")
+    CONSTANTS = ("localize", "infer", "settings")
 
     def __init__(self, localize: Localize, infer: Infer, settings: Settings) -> None:
         if settings.refine and settings.refine >= settings.lag:
@@ -75,7 +75,7 @@ class Analyzer:
 
     def __call__(self, frame: Frame) -> Update:
         """Analyze one frame, which it does not refuse."""
-        found = frame_quality.look(frame, self._last.time_s if self._last else -math.inf)
+        found = frame_quality.inspect_frame(frame, self._last.time_s if self._last else -math.inf)
         lane = self._lane(frame.channel, frame.position, frame.image.ndim)
         lost = frame.number - self._number - 1
         self._number, self._last = frame.number, frame._replace(image=frame.image[:0])
@@ -112,8 +112,8 @@ class Analyzer:
         update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
             level=frame.level, quality=found
         )
-        begun = [*(moves.new for moves in linked.moves), linked.slot[new]]
-        lane.note_births(np.concatenate(begun), update.events)
+        new_slots = [*(moves.new for moves in linked.moves), linked.slot[new]]
+        lane.note_births(np.concatenate(new_slots), update.events)
         return update
 
     def refuses(self, frame: Frame) -> str:
@@ -185,10 +185,10 @@ class Analyzer:
         return linked
 
     def _relink(self, lane: _Lane, frame: Frame, moves: Moves) -> list[NDArray[np.void]]:
-        """Put the last points of tracks where hindsight puts them; events that tell it.
+        """Move the last points between tracks as the relinker decides; return the events of it.
 
-        A track that is cut in two is followed by one that is born; one without points is lost.
-        Nothing of a tail has settled yet: decisions know nothing of it.
+        The rest of a track that is cut in two is born as a new track; a track without points is
+        lost. No state of a moved point has settled yet, so decisions are not affected.
         """
         for keeper in (lane.states, lane.lineage):
             if keeper is not None:
@@ -199,9 +199,9 @@ class Analyzer:
         relinked["other"] = moves.other
         gone = np.isin(moves.slot, moves.empty)
         relinked["amends"][gone] = lane.born[moves.slot[gone]]
-        begun = [int(np.flatnonzero(moves.to == slot)[0]) for slot in moves.new]
+        first = [int(np.flatnonzero(moves.to == slot)[0]) for slot in moves.new]
         return [
-            _events("born", frame, moves.other[begun], at[begun], points[begun]),
+            _events("born", frame, moves.other[first], at[first], points[first]),
             relinked,
             _events("lost", frame, moves.track[gone], at[gone], points[gone]),
         ]

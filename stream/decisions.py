@@ -22,7 +22,7 @@ from livespt.stream.types import EVENT, KINDS, MOTIONS
 class Decisions:
     """Stretches of every living track, by slot."""
 
-    GIVEN = ("rule",)
+    CONSTANTS = ("rule",)
 
     def __init__(self, rule: Rule = DEFAULT_RULE, capacity: int = 256) -> None:
         self.rule = rule

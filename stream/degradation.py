@@ -1,10 +1,10 @@
 """Degradation: what a live analysis gives up, step by step, when it falls behind the camera.
 
     level 1   images are published every `IMAGE_EVERY`-th frame only; no table changes
-    level 2   and provisional states are told every `STATE_EVERY`-th frame only: they are built,
-              published and stored for nothing but to be revised; settled ones all come
-    level 3   and particles are looked for every `DETECT_EVERY`-th frame only; the others are
-              frames that were not analyzed, as those that a reader of the ring skips
+    level 2   and provisional states are reported every `STATE_EVERY`-th frame only; settled
+              states are all reported
+    level 3   and only every `DETECT_EVERY`-th frame is analyzed; the others count as skipped, like
+              those that a reader of the ring skips
 
 Beyond that the ring skips to its newest frame (`RingReader`, `max_behind`). Raw frames are the
 recorder's and are never given up for speed.
@@ -18,10 +18,10 @@ from __future__ import annotations
 IMAGE_EVERY, STATE_EVERY, DETECT_EVERY = 4, 4, 2  # frames, by their numbers
 BEHIND = (8, 16, 32)  # frames waiting from which level 1, 2, 3 is taken
 CALM = 32  # frames in a row with less than half of that waiting, after which a level is left
-WORDS = (
+MESSAGES = (
     "everything again",
     f"images are published every {IMAGE_EVERY}th frame",
-    f"provisional states are told every {STATE_EVERY}th frame",
+    f"provisional states are reported every {STATE_EVERY}th frame",
     f"every {DETECT_EVERY}nd frame is analyzed",
 )
 

@@ -1,8 +1,8 @@
 """Frame quality: what is the matter with a frame that is analyzed all the same, as bits.
 
-A frame is never given up for its pixels: it is analyzed as it is, the `quality` field of its row
-in `frames` tells what was seen, and a notice says so once. Frames out of order, which no linker
-could take, are stored and not analyzed (`Analyzer.refuses`).
+A frame is never rejected because of its pixels: it is analyzed as it is, the `quality` field of its
+row in `frames` records what was found, and a notice reports it once. Frames out of order, which no
+linker could use, are stored and not analyzed (`Analyzer.refuses`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["quality
 NAMES = {NUMBERS: "pixels", SATURATED: "saturated", FLAT: "flat", STUCK: "stuck", BACK: "clock"}
 TOP = (255, 1023, 4095, 16383, 65535)  # full scale of cameras of 8 to 16 bits
 FEW = 16  # pixels at full scale that say nothing: hot ones
-STUCK_EVERY = 500  # frames between two looks for stuck pixels, which stay: 6 ms at 512 x 512
+STUCK_EVERY = 500  # frames between two checks for stuck pixels, which stay: 6 ms at 512 x 512
 FAR = 12.0  # times the noise that such a pixel is off, and this often what its neighbours are off
 SHARP = 4.0
 
 
-def look(frame: Frame, last_s: float) -> int:
-    """Bits of what is odd about a frame; `last_s` is the time of the one analyzed before it."""
+def inspect_frame(frame: Frame, last_s: float) -> int:
+    """Return the bits of what is unusual; `last_s` is the time of the frame analyzed before."""
     image = frame.image
     if image.size == 0:
         return FLAT

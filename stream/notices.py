@@ -1,4 +1,4 @@
-"""Notices: what a person is told of frames, once each and not for every frame."""
+"""Notices about frames for a person: each is given once, and not for every frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from livespt.stream import degradation
 from livespt.stream.frame_quality import BACK, FLAT, NAMES, NUMBERS, SATURATED, STUCK
 from livespt.stream.types import Frame, Update
 
-WORDS = {
+MESSAGES = {
     NUMBERS: "has pixels that are no numbers: they count as background",
     SATURATED: "is saturated: intensities and positions of bright spots are off",
     FLAT: "has the same value everywhere: shutter closed, or no camera",
@@ -20,7 +20,7 @@ PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
 
 
 class QualityNotices:
-    """What to tell of odd frames: each kind once, and again when it had not been for long."""
+    """Notices about unusual frames: each kind once, and again after it was absent for long."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}  # kind -> number of the last frame that had it
@@ -28,17 +28,17 @@ class QualityNotices:
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice about an analyzed frame."""
-        told = []
-        for bit, words in WORDS.items():
+        notices = []
+        for bit, message in MESSAGES.items():
             if update.quality & bit and self._is_new(NAMES[bit], update.number):
-                told.append((NAMES[bit], f"frame {update.t} {words}"))
+                notices.append((NAMES[bit], f"frame {update.t} {message}"))
         step = update.time_s - self._time_s
         if step > max(PAUSE_S, PAUSE_STEPS * self._step_s):
-            told.append(("pause", f"{step:.1f} s passed before frame {update.t}"))
+            notices.append(("pause", f"{step:.1f} s passed before frame {update.t}"))
         elif step > 0:
             self._step_s = step
         self._time_s = update.time_s
-        return told
+        return notices
 
     def left_out(self, frame: Frame, why: str) -> list[tuple[str, str]]:
         """Of a frame that is stored and not analyzed."""
@@ -57,15 +57,15 @@ class Notices:
 
     def __init__(self) -> None:
         self._crowded, self._level = False, 0
-        self._odd = QualityNotices()
-        self.left_out = self._odd.left_out
+        self._quality = QualityNotices()
+        self.left_out = self._quality.left_out
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
         """Kind and text of each notice."""
-        found = self._odd(update)
+        found = self._quality(update)
         if update.level != self._level:
-            words = degradation.WORDS[min(update.level, len(degradation.WORDS) - 1)]
-            found.append(("level", f"level {update.level} from frame {update.t} on: {words}"))
+            message = degradation.MESSAGES[min(update.level, len(degradation.MESSAGES) - 1)]
+            found.append(("level", f"level {update.level} from frame {update.t} on: {message}"))
         if update.lost > (degradation.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
             text = f"{update.lost} exposures before frame {update.t} were not analyzed"
             found.append(("lost", text))

@@ -35,7 +35,7 @@ def run(
     A frame that cannot follow those before it is handed to `leave_out` of those sinks that have
     it, with the reason: whoever stores frames stores it all the same.
 
-    When the source ends, `ending` says how it ended: status and reason of `Stop`.
+    When the source ends, `ending` returns how it ended: status and reason of `Stop`.
 
     Raises
     ------

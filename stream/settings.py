@@ -142,7 +142,7 @@ class Settings(Table):
     )
     memory: int = setting(
         3,
-        "Frames for which a particle may be missed and keep its track.",
+        "Frames for which a particle may be missing and still keep its track.",
         unit="frames",
         range=Range(0, 999),
     )
@@ -153,30 +153,30 @@ class Settings(Table):
     )
     refine: int = setting(
         0,
-        "Frames after which each link is decided once more; needs a motion model; 0: never.",
+        "Later frames after which each link is reconsidered; 0: never; needs a motion model.",
         unit="frames",
         range=Range(0, 999),
     )
     lineage: bool = setting(False, "Report tracks that merge and split.")
     read_intensity: bool = setting(
         False,
-        "Let the uncoating model see each spot's intensity, where the label is lost with the coat.",
+        "Let the uncoating model use the intensity of spots, if the label is lost with the coat.",
     )
     intensity_weight: float = setting(
         0.0,
-        "Weight of changes of intensity in the cost of a link; needs a motion model.",
+        "Weight of intensity changes in the cost of a link; needs a motion model.",
         range=Range(0, 1000),
     )
     lag: int = setting(
         16,
-        "Frames that are seen beyond a point before its state is settled.",
+        "Look-ahead: frames beyond a point that are known when its state is settled.",
         unit="frames",
         range=Range(0, 999),
         chosen_by="models",
     )
     abstain_below: float = setting(
         0.0,
-        "Probability of the likeliest motion below which no motion is named.",
+        "Probability of the most likely motion below which no motion is named.",
         range=Range(0, 1),
         chosen_by="models",
     )

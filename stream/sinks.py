@@ -81,7 +81,7 @@ class StoredTables:
         Publishes the notices as well.
     refused
         Returns why the recorder cannot store frames: an error number, or 0 if it can.
-    recall
+    reanalysis
         For a run that is continued.
     """
 
@@ -90,13 +90,13 @@ class StoredTables:
         writer: TableWriter,
         publisher: Publisher,
         refused: Callable[[], int],
-        recall: Reanalysis | None = None,
+        reanalysis: Reanalysis | None = None,
     ) -> None:
         self.writer = writer
         self.notices = Notices()
         self._publisher = publisher
         self._refused = refused
-        self._recall = recall
+        self._reanalysis = reanalysis
         self._stopped = False
 
     def __call__(self, frame: Frame, update: Update) -> None:
@@ -105,7 +105,7 @@ class StoredTables:
             self.writer.commit(frame, update)
         except StoreError as failed:  # what was given waits, and goes with the next
             error = failed.errno or errno.EIO
-        self._tell(error or self._refused(), update.t)
+        self._report_storage(error or self._refused(), update.t)
 
     def leave_out(self, frame: Frame, why: str) -> None:
         """Store a notice about a frame that is not analyzed; the recorder stores the frame."""
@@ -113,7 +113,7 @@ class StoredTables:
 
     def finish(self, update: Update) -> None:
         """Store the rows that the end of the run settles, if it does not hold them already."""
-        if self._recall is not None and self._recall.finish(update):
+        if self._reanalysis is not None and self._reanalysis.finish(update):
             return
         with suppress(StoreError):  # they wait for `close`
             self.writer.finish(update)
@@ -135,7 +135,7 @@ class StoredTables:
                 error = failed.errno or errno.EIO
         return error
 
-    def _tell(self, error: int, t: int) -> None:
+    def _report_storage(self, error: int, t: int) -> None:
         if bool(error) == self._stopped:
             return
         self._stopped = bool(error)

@@ -52,9 +52,11 @@ def handed_over(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield from frames
 
 
-def recalled(stages: Stages, recall: Reanalysis, frames: Iterator[Frame]) -> Iterator[Frame]:
+def after_reanalysis(
+    stages: Stages, reanalysis: Reanalysis, frames: Iterator[Frame]
+) -> Iterator[Frame]:
     """Restore the state by re-analysis, then yield the new frames, whose timings start at 0."""
-    for frame in recall(frames):
+    for frame in reanalysis(frames):
         stages.localize.take_ms()
         stages.infer.take_ms()
         yield frame

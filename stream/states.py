@@ -50,7 +50,7 @@ class States:
         Frames back from the newest for which tracks may be exchanged; below `lag`.
     """
 
-    GIVEN = ("lag", "abstain_below", "z_scale", "channel", "position")
+    CONSTANTS = ("lag", "abstain_below", "z_scale", "channel", "position")
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from livespt.stream.types import Follower, Infer
 
 
 class Timed:
-    """A stage that adds up how long its calls took, until asked."""
+    """A stage that adds up how long its calls took, until `take_ms` returns the sum."""
 
     def __init__(self, stage: Callable[..., Any], clock: Callable[[], int] = time.perf_counter_ns):
         self.stage = stage
@@ -28,13 +28,13 @@ class Timed:
             self._ns += self._clock() - begin
 
     def take_ms(self) -> float:
-        """Return the milliseconds since last asked."""
+        """Return the milliseconds since the last call."""
         ns, self._ns = self._ns, 0
         return ns / 1e6
 
 
 class TimedInfer:
-    """An `Infer` that adds up the time of all that its followers do, until asked."""
+    """An `Infer` that adds up the time of all calls of its followers."""
 
     def __init__(self, infer: Infer, clock: Callable[[], int] = time.perf_counter_ns):
         self.infer = infer
@@ -47,14 +47,14 @@ class TimedInfer:
         return follower
 
     def take_ms(self) -> float:
-        """Return the milliseconds since last asked."""
+        """Return the milliseconds since the last call."""
         return sum(part.take_ms() for part in self._parts)
 
 
 class TimedFollower:
-    """A follower whose parts have their clocks."""
+    """A follower whose `push` and `read` are timed."""
 
-    GIVEN = ("push", "read")
+    CONSTANTS = ("push", "read")
 
     def __init__(self, follower: Follower, clock: Callable[[], int]) -> None:
         self.follower = follower

@@ -23,7 +23,7 @@ class Windows:
         Points more than that, so that as many at the end may be exchanged for fewer.
     """
 
-    GIVEN = ("length",)
+    CONSTANTS = ("length",)
 
     def __init__(self, length: int, capacity: int = 256, slack: int = 0) -> None:
         self.length = length

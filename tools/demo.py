@@ -74,7 +74,7 @@ def demo(
             "analyzed": stop.analyzed,
             "lost": stop.lost,
         },
-        **judge(movie, run),
+        **score_run(movie, run),
         "speed": speed(open_run(run).frames),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -84,7 +84,7 @@ def demo(
     return summary
 
 
-def judge(movie: SimulatedMovie, run: Path) -> dict[str, Any]:
+def score_run(movie: SimulatedMovie, run: Path) -> dict[str, Any]:
     """Compare a stored run with the truth of its simulated movie."""
     from livespt.tools.score import movie as score
 

@@ -180,9 +180,9 @@ def _shared_memory() -> Finding:
 
 
 def _micro_manager() -> Finding:
-    from livespt.acquisition.microscope.connect import PORT, answers
+    from livespt.acquisition.microscope.connect import PORT, is_listening
 
-    if answers():
+    if is_listening():
         return _ok(f"answers at 127.0.0.1:{PORT}")
     return _missing(
         f"nothing answers at 127.0.0.1:{PORT}",
@@ -226,24 +226,24 @@ def _ask(code: str, limit_s: float = CHILD_S) -> dict[str, Any]:
         raise LiveSptError(f"no result within {limit_s:g} s") from error
     last = (done.stdout.splitlines() or [""])[-1]
     with contextlib.suppress(ValueError):
-        answer = json.loads(last)
-        if isinstance(answer, dict):
-            return answer
+        result = json.loads(last)
+        if isinstance(result, dict):
+            return result
     if done.returncode < 0:
         raise LiveSptError(f"crashed ({signal.Signals(-done.returncode).name})")
-    said = [line for line in done.stderr.splitlines() if line.strip()]
-    raise LiveSptError(said[-1].strip() if said else f"ended with code {done.returncode}")
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    raise LiveSptError(lines[-1].strip() if lines else f"ended with code {done.returncode}")
 
 
 def _providers() -> Finding:
-    answer = _ask("from livespt.tools.doctor import try_providers; try_providers()")
-    if "refused" in answer:
-        return _missing(answer["refused"], "install livespt with its models")
-    known = ", ".join(name.removesuffix("ExecutionProvider") for name in answer["available"])
-    value = f"ONNX Runtime {answer['version']} ({known}); runs on {answer['runs']}"
-    if answer["runs"] == "cuda" or not answer["cuda"]:
+    found = _ask("from livespt.tools.doctor import try_providers; try_providers()")
+    if "refused" in found:
+        return _missing(found["refused"], "install livespt with its models")
+    known = ", ".join(name.removesuffix("ExecutionProvider") for name in found["available"])
+    value = f"ONNX Runtime {found['version']} ({known}); runs on {found['runs']}"
+    if found["runs"] == "cuda" or not found["cuda"]:
         return _ok(value)
-    return _warn(f"{value}; {answer['cuda']}", "install CUDA 12 and cuDNN 9 for the GPU")
+    return _warn(f"{value}; {found['cuda']}", "install CUDA 12 and cuDNN 9 for the GPU")
 
 
 def try_providers() -> None:
@@ -264,16 +264,16 @@ def try_providers() -> None:
     except ModelError as error:
         runs, cuda = "cpu", str(error) if shutil.which("nvidia-smi") else ""  # no error without GPU
     available = onnxruntime.get_available_providers()
-    answer = {"version": onnxruntime.__version__, "available": available}
-    print(json.dumps({**answer, "runs": runs, "cuda": cuda}))
+    found = {"version": onnxruntime.__version__, "available": available}
+    print(json.dumps({**found, "runs": runs, "cuda": cuda}))
 
 
 def _python_core() -> Finding:
-    answer = _ask("from livespt.tools.doctor import try_core; try_core()")
-    value = f"demo camera gives {answer['frames_per_s']:.0f} of {answer['asked']:.0f} frames/s"
-    if answer["frames"] < answer["wanted"] or answer["errors"]:
+    found = _ask("from livespt.tools.doctor import try_core; try_core()")
+    value = f"demo camera gives {found['frames_per_s']:.0f} of {found['asked']:.0f} frames/s"
+    if found["frames"] < found["wanted"] or found["errors"]:
         return _warn(
-            f"{value}, {answer['frames']} of {answer['wanted']} frames arrived", "report this"
+            f"{value}, {found['frames']} of {found['wanted']} frames arrived", "report this"
         )
     return _ok(value)
 
@@ -290,20 +290,20 @@ def try_core() -> None:
     with demo_microscope(SHAPE, exposure_ms=exposure_ms) as microscope:
         acquired = microscope.acquire(put, wanted)
     rate = (len(times) - 1) / ((times[-1] - times[0]) / 1e9)
-    answer = {"frames": acquired.frames, "errors": acquired.errors, "wanted": wanted}
-    print(json.dumps({**answer, "frames_per_s": rate, "asked": 1e3 / exposure_ms}))
+    found = {"frames": acquired.frames, "errors": acquired.errors, "wanted": wanted}
+    print(json.dumps({**found, "frames_per_s": rate, "asked": 1e3 / exposure_ms}))
 
 
 def _frame_rate() -> Finding:
-    answer = _ask("from livespt.tools.doctor import try_analysis; try_analysis()")
-    if "refused" in answer:
-        return _missing(f"no analysis: {answer['refused']}", "install livespt with its models")
+    found = _ask("from livespt.tools.doctor import try_analysis; try_analysis()")
+    if "refused" in found:
+        return _missing(f"no analysis: {found['refused']}", "install livespt with its models")
     value = (
-        f"{answer['frames_per_s']:.0f} frames/s of {SHAPE[0]} x {SHAPE[1]} with "
-        f"{answer['tracks']} particles on {answer['provider']}; p50 {answer['p50_ms']:.1f} ms, "
-        f"p99 {answer['p99_ms']:.1f} ms, localizing {answer['localize_ms']:.1f} ms"
+        f"{found['frames_per_s']:.0f} frames/s of {SHAPE[0]} x {SHAPE[1]} with "
+        f"{found['tracks']} particles on {found['provider']}; p50 {found['p50_ms']:.1f} ms, "
+        f"p99 {found['p99_ms']:.1f} ms, localizing {found['localize_ms']:.1f} ms"
     )
-    if answer["frames_per_s"] < 20:
+    if found["frames_per_s"] < 20:
         return _warn(value, "with a faster camera, frames are skipped: use a region, or a GPU")
     return _ok(value)
 
@@ -330,7 +330,7 @@ def try_analysis(n_frames: int = 70, first: int = 30) -> None:
         spots.append(len(update.spots))
         localize.append(chain.stages.localize.take_ms())
     p50, p99 = np.percentile(np.array(whole[first:]) * 1e3, [50, 99])
-    answer = {
+    found = {
         "frames_per_s": 1 / float(np.mean(whole[first:])),
         "p50_ms": float(p50),
         "p99_ms": float(p99),
@@ -338,4 +338,4 @@ def try_analysis(n_frames: int = 70, first: int = 30) -> None:
         "tracks": int(np.median(spots[first:])),
         "provider": chain.start.machine["provider"],
     }
-    print(json.dumps(answer))
+    print(json.dumps(found))

@@ -48,7 +48,7 @@ def attach(port: int = PORT) -> Microscope:
     MicroscopeError
         Nothing answers at the port, or what answers is not a usable Micro-Manager.
     """
-    if not answers(port):
+    if not is_listening(port):
         raise MicroscopeError(
             f"no Micro-Manager answers at 127.0.0.1:{port}: start it and tick Tools > Options > "
             f"Run server on port {PORT}, or load a core here with --mm-dir and --mm-config"
@@ -66,7 +66,7 @@ def attach(port: int = PORT) -> Microscope:
             ) from error
 
 
-def answers(port: int = PORT, timeout_s: float = 0.5) -> bool:
+def is_listening(port: int = PORT, timeout_s: float = 0.5) -> bool:
     """Whether a ZeroMQ server, such as that of Micro-Manager, listens at this port of this machine.
 
     This uses plain TCP, because pycromanager needs seconds to give up and leaves threads behind. A

@@ -189,7 +189,7 @@ class Microscope:
             feed = _Feed(acquisition, lists)
             stopped = True
             try:
-                while not over.wait(_POLL_S if feed.given else 0) and not stop():
+                while not over.wait(_POLL_S if feed.queued else 0) and not stop():
                     feed.give(hook.seen)
                 stopped = not over.is_set()
             except KeyboardInterrupt:
@@ -200,36 +200,40 @@ class Microscope:
                 feed.end()
                 failure = _completed(acquisition)
         # the engine does not report errors of the hardware: the number of images reveals them
-        if failure or (not stopped and hook.seen < feed.given):
-            raise self._broken(hook.seen, feed.given, failure, chatter)
+        if failure or (not stopped and hook.seen < feed.queued):
+            raise self._broken(hook.seen, feed.queued, failure, chatter)
         return stopped
 
-    def _broken(self, seen: int, asked: int, text: str, chatter: io.StringIO) -> MicroscopeError:
-        said = [line.strip() for line in [*chatter.getvalue().splitlines(), text] if line.strip()]
-        reason = said[-1] if said else "no reason was given, see the log of Micro-Manager"
+    def _broken(
+        self, seen: int, requested: int, text: str, chatter: io.StringIO
+    ) -> MicroscopeError:
+        lines = [line.strip() for line in [*chatter.getvalue().splitlines(), text] if line.strip()]
+        reason = lines[-1] if lines else "no reason was given, see the log of Micro-Manager"
         if self._player is not None and self._player.error:
             reason = self._player.error
         if "overflow" in reason:
             reason += ", the camera is too fast for the computer: lower its rate or the image size"
         reason = re.sub(r"^[\w.]+(Exception|Error): ", "", reason)
-        return MicroscopeError(f"acquisition broke off after {seen} of {asked} images: {reason}")
+        return MicroscopeError(
+            f"acquisition broke off after {seen} of {requested} images: {reason}"
+        )
 
 
 class _Feed:
     """Passes lists of events to an acquisition, a limited number of images ahead of the camera."""
 
     def __init__(self, acquisition: Any, lists: Iterator[list[Event]]) -> None:
-        self.given = 0  # images requested
+        self.queued = 0  # images requested
         self._acquisition, self._lists = acquisition, lists
         self._ended = False
 
     def give(self, seen: int) -> None:
-        while not self._ended and self.given - seen <= BURST:
+        while not self._ended and self.queued - seen <= BURST:
             events = next(self._lists, None)
             if events is None:
                 self.end()
             else:
-                self.given += len(events)
+                self.queued += len(events)
                 self._acquisition.acquire(events)
 
     def end(self) -> None:

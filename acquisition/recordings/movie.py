@@ -22,7 +22,7 @@ PIXELS = ("uint8", "uint16", "float32")
 UNKNOWN = "?"  # an axis that the file does not name
 
 # One row for each frame of a movie: its number, coordinates and time.
-PLACE = np.dtype(
+MOVIE_ROW = np.dtype(
     [
         ("number", "<i8"),
         ("t", "<i8"),
@@ -70,13 +70,13 @@ class Movie:
         shape: Sequence[int],
         dtype: np.dtype[Any],
         read: Callable[[int], NDArray[Any]],
-        places: NDArray[np.void],
+        rows: NDArray[np.void],
         scale: MovieUnits,
         run: RunReader | None = None,
         analyzed: NDArray[np.bool_] | None = None,
     ) -> None:
         check_pixels(path, dtype)
-        if len(places) == 0 or prod(shape) == 0:
+        if len(rows) == 0 or prod(shape) == 0:
             raise InputError(f"{path} holds no frames: record it again or choose another movie")
         self.path = path
         self.axes = axes
@@ -84,17 +84,17 @@ class Movie:
         self.dtype = np.dtype(dtype).newbyteorder("=")
         self.pixel_size_um, self.frame_interval_s, self.z_step_um = scale
         self.run = run
-        self.analyzed = np.ones(len(places), bool) if analyzed is None else analyzed
+        self.analyzed = np.ones(len(rows), bool) if analyzed is None else analyzed
         self._read = read
-        self._places = places
+        self._rows = rows
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
     @property
     def n_frames(self) -> int:
         """Number of frames, over all time points, positions and channels."""
-        return len(self._places)
+        return len(self._rows)
 
     def __iter__(self) -> Iterator[Frame]:
         return (self.frame(i) for i in range(len(self)))
@@ -120,16 +120,16 @@ class Movie:
                 f"{self.dtype} {self.shape}: save frames of different kinds as separate movies"
             )
         image = np.array(stored, dtype=self.dtype, order="C")
-        place = self._places[i]
+        row = self._rows[i]
         return Frame(
-            int(place["number"]),
-            int(place["t"]),
-            int(place["channel"]),
-            int(place["position"]),
-            float(place["time_s"]),
+            int(row["number"]),
+            int(row["t"]),
+            int(row["channel"]),
+            int(row["position"]),
+            float(row["time_s"]),
             image,
-            int(place["clock"]),
-            level=int(place["level"]),
+            int(row["clock"]),
+            level=int(row["level"]),
         )
 
 
@@ -220,13 +220,13 @@ def cut(
         return np.asarray(array[key]).transpose(order)
 
     t, position, channel = (index.ravel() for index in np.indices(outer))
-    places = np.zeros(prod(outer), PLACE)
-    places["number"], places["t"] = np.arange(len(places)), t
-    places["position"], places["channel"] = position, channel
+    rows = np.zeros(prod(outer), MOVIE_ROW)
+    rows["number"], rows["t"] = np.arange(len(rows)), t
+    rows["position"], rows["channel"] = position, channel
     if scale.frame_interval_s is not None:
-        places["time_s"], places["clock"] = t * scale.frame_interval_s, CLOCKS.index("file")
+        rows["time_s"], rows["clock"] = t * scale.frame_interval_s, CLOCKS.index("file")
     shape = [size[axis] for axis in frame_axes]
-    return Movie(path, frame_axes, shape, np.dtype(array.dtype), read, places, scale)
+    return Movie(path, frame_axes, shape, np.dtype(array.dtype), read, rows, scale)
 
 
 def one_pixel_size(y: float | None, x: float | None) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import PLACE, Movie, MovieUnits
+from livespt.acquisition.recordings.movie import MOVIE_ROW, Movie, MovieUnits
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 from livespt.stream.types import CLOCKS
@@ -79,7 +79,7 @@ def _movie(path: Path, data: Any) -> Movie:
     times = [_time(data.read_metadata(**stacks[key][planes[0]])) for key in keys]
     shape = (len(planes), *image.shape) if len(planes) > 1 else image.shape
     axes = "zyx" if len(planes) > 1 else "yx"
-    return Movie(path, axes, shape, image.dtype, read, _places(keys, times, scale), scale)
+    return Movie(path, axes, shape, image.dtype, read, _rows(keys, times, scale), scale)
 
 
 def _image(path: Path, data: Any, at: dict[str, Any]) -> NDArray[Any]:
@@ -88,14 +88,14 @@ def _image(path: Path, data: Any, at: dict[str, Any]) -> NDArray[Any]:
 
 
 @contextmanager
-def _one_error(says: str) -> Iterator[None]:
+def _one_error(message: str) -> Iterator[None]:
     """Turn every error of ndstorage, which raises bare Exception on damage, into InputError."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{says}: {error or type(error).__name__}") from error
+        raise InputError(f"{message}: {error or type(error).__name__}") from error
 
 
 def _time(facts: dict[str, Any]) -> float | None:
@@ -103,19 +103,19 @@ def _time(facts: dict[str, Any]) -> float | None:
     return None if value is None else float(value) / 1000
 
 
-def _places(keys: list[Key], times: list[float | None], scale: MovieUnits) -> NDArray[np.void]:
-    places = np.zeros(len(keys), PLACE)
-    places["number"] = np.arange(len(keys))
-    places["t"], places["position"], places["channel"] = np.array(keys).T
+def _rows(keys: list[Key], times: list[float | None], scale: MovieUnits) -> NDArray[np.void]:
+    rows = np.zeros(len(keys), MOVIE_ROW)
+    rows["number"] = np.arange(len(keys))
+    rows["t"], rows["position"], rows["channel"] = np.array(keys).T
     known = [time for time in times if time is not None]
     if len(known) == len(keys):
-        places["time_s"] = np.array(known) - known[0]
+        rows["time_s"] = np.array(known) - known[0]
     elif scale.frame_interval_s is not None:
-        places["time_s"] = places["t"] * scale.frame_interval_s
+        rows["time_s"] = rows["t"] * scale.frame_interval_s
     else:
-        return places
-    places["clock"] = CLOCKS.index("file")
-    return places
+        return rows
+    rows["clock"] = CLOCKS.index("file")
+    return rows
 
 
 def _scale(summary: dict[str, Any], facts: dict[str, Any]) -> MovieUnits:

@@ -62,8 +62,8 @@ def _image(path: Path, group: zarr.Group) -> Movie:
     array = group[str(name)]
     if not isinstance(array, zarr.Array):
         raise InputError(f"{path} is damaged: {name} is not an array")
-    given: list[Any] = scales.get("axes") or list("tczyx")[-array.ndim :]
-    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in given]
+    named: list[Any] = scales.get("axes") or list("tczyx")[-array.ndim :]
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in named]
     if len(axes) != array.ndim:
         raise InputError(f"{path} is damaged: it names {len(axes)} axes but has {array.ndim}")
     return _movie(path, array, "".join(_letter(a.get("name")) for a in axes), _scale(axes, scales))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livespt.acquisition.recordings.movie import PLACE, Movie, MovieUnits
+from livespt.acquisition.recordings.movie import MOVIE_ROW, Movie, MovieUnits
 from livespt.acquisition.recordings.ndtiff import open_ndtiff
 from livespt.acquisition.recordings.ome_zarr import METADATA, open_zarr
 from livespt.acquisition.recordings.tiff import open_tiff
@@ -80,14 +80,14 @@ def _open_run(path: Path) -> Movie:
     if not run.has_movie:
         source = start.source or "its source"
         raise InputError(f"{path} was stored without its movie (--no-movie): replay {source}")
-    places = np.zeros(run.n_frames, PLACE)
-    for name in PLACE.names or ():
-        places[name] = run.log[name]
+    movie_rows = np.zeros(run.n_frames, MOVIE_ROW)
+    for name in MOVIE_ROW.names or ():
+        movie_rows[name] = run.log[name]
     # frames behind the end of an interrupted table have not been analyzed, so they are not skipped
     analyzed = np.ones(run.n_frames, bool)
     rows = run.frames[: run.n_frames]
     analyzed[: len(rows)] = rows["analyzed"] != 0
-    places["level"][: len(rows)] = rows["level"]
+    movie_rows["level"][: len(rows)] = rows["level"]
     scale = MovieUnits(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
     return Movie(
         path,
@@ -95,7 +95,7 @@ def _open_run(path: Path) -> Movie:
         start.shape,
         movie_dtype(start),
         lambda i: run.frame(i).image,
-        places,
+        movie_rows,
         scale,
         run,
         analyzed,

@@ -133,14 +133,14 @@ class TrackClassifier:
         if features.ndim != 2 or features.shape[1] != COUNT:
             raise InputError(f"features must be (n, {COUNT}), not {features.shape}")
         features = np.ascontiguousarray(features, np.float32)
-        answer = np.tile(self.prior, (len(features), 1))
+        probability = np.tile(self.prior, (len(features), 1))
         good = np.isfinite(features).all(axis=1)
         if count is not None:
             good &= count >= self.shortest
         rows = np.flatnonzero(good)
         for some in (rows[low : low + BATCH] for low in range(0, len(rows), BATCH)):
-            answer[some] = self.session.run(padded(features[some]))[0][: len(some)]
-        return answer
+            probability[some] = self.session.run(padded(features[some]))[0][: len(some)]
+        return probability
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
         """Index of the most probable class of each row (n, K); UNSURE below `abstain_below`."""

@@ -106,9 +106,9 @@ def graph(by: Scaling, layers: Sequence[Layer], temperature: float) -> bytes:
 def _file(g: Graph, classes: int) -> bytes:
     from onnx import TensorProto, checker, helper
 
-    given = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", COUNT])
-    told = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes])
-    body = helper.make_graph(g.nodes, "classifier", [given], [told], g.constants)
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", COUNT])
+    result = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes])
+    body = helper.make_graph(g.nodes, "classifier", [features], [result], g.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = IR
     model.producer_name, model.producer_version = "livespt", ""

@@ -79,7 +79,7 @@ def fingerprints(
         raise InputError(f"count of windows must be (n,) between 0 and {width}")
     begin = np.arange(1, n + 1, dtype=np.int64) * width
     rows = n * width
-    return _told(points.reshape(rows, 3), frames, states, begin - count, begin, units)
+    return _features(points.reshape(rows, 3), frames, states, begin - count, begin, units)
 
 
 def of_tracks(
@@ -97,7 +97,7 @@ def of_tracks(
     offset = np.asarray(offset, np.int64)
     if offset.ndim != 1 or len(offset) < 1 or (np.diff(offset) < 0).any():
         raise InputError("offset of segments must be an increasing list of rows")
-    return _told(points, frames, states, offset[:-1], offset[1:], units)
+    return _features(points, frames, states, offset[:-1], offset[1:], units)
 
 
 def rolling(
@@ -120,10 +120,10 @@ def rolling(
     first = np.repeat(offset[:-1], np.diff(offset))
     if len(first) != len(end):
         raise InputError(f"offset ends at row {offset[-1]} but there are {len(points)} points")
-    return _told(points, frames, states, np.maximum(end - window, first), end, units)
+    return _features(points, frames, states, np.maximum(end - window, first), end, units)
 
 
-def _told(
+def _features(
     points: Floats,
     frames: Ints,
     states: NDArray[np.float32] | None,
@@ -162,13 +162,15 @@ def _told(
     by_fourier = (size >= LONG) & (span == size)
     nothing = np.empty((2, 0))
     short = np.flatnonzero(~by_fourier)
-    told = np.empty((len(short), COUNT), np.float32)
-    describe_all(points, frames, share, begin[short], end[short], scale, chain, nothing, told)
-    out[short] = told
+    short_features = np.empty((len(short), COUNT), np.float32)
+    describe_all(
+        points, frames, share, begin[short], end[short], scale, chain, nothing, short_features
+    )
+    out[short] = short_features
     for i in np.flatnonzero(by_fourier):
         one = slice(i, i + 1)
-        given = _long_moments(points[begin[i] : end[i]], units)
-        describe_all(points, frames, share, begin[one], end[one], scale, chain, given, out[one])
+        moments = _long_moments(points[begin[i] : end[i]], units)
+        describe_all(points, frames, share, begin[one], end[one], scale, chain, moments, out[one])
     return out
 
 

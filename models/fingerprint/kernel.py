@@ -1,6 +1,6 @@
-"""The forty features of one stretch of track, in numba: formulas as in definitions.
+"""Compute the forty features of stretches of tracks; their formulas are in `definitions`.
 
-Memory of a batch is taken once (`memory_of`); a stretch is a few passes over its points.
+A stretch is a few passes over its points. The memory for a batch of stretches is taken once.
 """
 
 from __future__ import annotations
@@ -10,12 +10,41 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.models.fingerprint.behaviour_shares import behaviour_shares
 from livespt.models.fingerprint.cloud_shape import (
     diameter,
     hull_area,
     hull_volume,
     main_kurtosis,
     space,
+)
+from livespt.models.fingerprint.columns import (
+    ALPHA,
+    EFFICIENCY,
+    FAST_SHARE,
+    FIT_P,
+    FORWARD,
+    FRACTAL_DIMENSION,
+    GAUSSIANITY,
+    HULL,
+    INSTANT_D,
+    KURTOSIS,
+    LOG_EFFICIENCY,
+    MAX_STEP,
+    MEAN_DOT,
+    MEAN_MSD,
+    MEAN_STEP,
+    MIN_STEP,
+    MSD_RATIO,
+    OFFSET,
+    SAME_TURN,
+    SLOW_SHARE,
+    STEP_DWELL,
+    STEP_RANGE,
+    STEP_STATES,
+    STEP_VARIATION,
+    TRAPPEDNESS,
+    D,
 )
 from livespt.models.fingerprint.displacements import (
     fit_probability,
@@ -32,9 +61,8 @@ from livespt.stream.compiled import njit
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FLOOR = 1e-6  # efficiency of a track that ends where it began: its logarithm is told
-LARGEST = 1e30  # float32 holds it; reached by D in um2/s^alpha of absurd exponents alone
-WEIGHT = (0.0, 1.0, 4.0, 6.0)  # places of the behaviours in feature 40, as in DeepSPT
+FLOOR = 1e-6  # efficiency of a track that ends where it began, so that its logarithm is finite
+LARGEST = 1e30  # float32 holds it; only D in um2/s^alpha of absurd exponents reaches it
 # a particle set free in the middle of an absorbing disc (2-D) or ball (3-D) of radius R is still
 # inside after t with probability a exp(-b D t / R^2): first term of the series in Bessel functions
 DISC = (1.602, 5.783)
@@ -45,7 +73,10 @@ BALL = (2.0, math.pi**2)
 def _moments(
     two: Floats, four: Floats, n: int, ndim: int, dt: float, extent: float, out: Floats
 ) -> None:
-    """Features 3, 8, 10, 11, 18 of the moments by lag; -1: a lag that nobody saw."""
+    """Offset, Gaussianity, MSD ratio, trappedness and mean MSD, from the moments by lag.
+
+    `two` and `four` (K,) are the second and fourth moments, -1 at a lag without any pair.
+    """
     total, known = 0.0, 0
     mid, bulge, bulges = 0.0, 0.0, 0
     ratio, ratios = 0.0, 0
@@ -69,23 +100,23 @@ def _moments(
     if known == 0:
         return
     mean, mid = total / known, mid / known
-    out[17] = mean
+    out[MEAN_MSD] = mean
     if known > 1:
         up, wide = 0.0, 0.0
         for k in range(len(two)):
             if two[k] >= 0:
                 up += (k + 1 - mid) * (two[k] - mean)
                 wide += (k + 1 - mid) ** 2
-        out[2] = mean - up / wide * mid
+        out[OFFSET] = mean - up / wide * mid
     if bulges:
-        out[7] = bulge / bulges * ndim / (ndim + 2.0)
+        out[GAUSSIANITY] = bulge / bulges * ndim / (ndim + 2.0)
     if ratios:
-        out[9] = ratio / ratios
+        out[MSD_RATIO] = ratio / ratios
     if found == -1 and extent > 0:
         diffusion = max(rise, 0.0) / (2 * ndim)  # um2 per frame
         first, decay = DISC if ndim == 2 else BALL
         stay = first * math.exp(-decay * diffusion * (n - 1) / (0.5 * extent) ** 2)
-        out[10] = 1 - min(stay, 1.0)
+        out[TRAPPEDNESS] = 1 - min(stay, 1.0)
 
 
 @njit()
@@ -102,7 +133,10 @@ def _steps(
     fast: float,
     out: Floats,
 ) -> float:
-    """Features 5, 6, 17, 19-27, 34; lengths and products into `step`, `turn`; the path's length."""
+    """Features of the steps and of pairs of steps; return the length of the path.
+
+    The lengths of the steps are written into `step`, products of neighbouring steps into `turn`.
+    """
     n = len(x) - 1
     ax, ay, az = 0.0, 0.0, 0.0
     total, square, path = 0.0, 0.0, 0.0
@@ -132,12 +166,12 @@ def _steps(
     mean = total / n
     ends = (x[n] - x[0]) ** 2 + (y[n] - y[0]) ** 2 + (z[n] - z[0]) ** 2
     if square > 0:
-        out[5] = ends / ((frame[n] - frame[0]) * square)
-    out[4] = math.log(max(out[5], FLOOR))
-    out[16] = mean
-    out[21], out[22], out[23] = least, most, most - least
-    out[25], out[26] = slower / n, faster / n
-    out[33] = square / n / (2 * ndim * dt)
+        out[EFFICIENCY] = ends / ((frame[n] - frame[0]) * square)
+    out[LOG_EFFICIENCY] = math.log(max(out[EFFICIENCY], FLOOR))
+    out[MEAN_STEP] = mean
+    out[MIN_STEP], out[MAX_STEP], out[STEP_RANGE] = least, most, most - least
+    out[SLOW_SHARE], out[FAST_SHARE] = slower / n, faster / n
+    out[INSTANT_D] = square / n / (2 * ndim * dt)
     around, dots, ahead, same = 0.0, 0.0, 0, 0
     for t in range(n):
         around += (step[t] - mean) ** 2
@@ -147,12 +181,12 @@ def _steps(
     for t in range(n - 2):
         same += (turn[t] > 0) & (turn[t + 1] > 0) | (turn[t] < 0) & (turn[t + 1] < 0)
     if n > 1:
-        out[18] = dots / (n - 1)
-        out[20] = ahead / (n - 1)
+        out[MEAN_DOT] = dots / (n - 1)
+        out[FORWARD] = ahead / (n - 1)
         if mean > 0:
-            out[24] = math.sqrt(around / (n - 1)) / mean
+            out[STEP_VARIATION] = math.sqrt(around / (n - 1)) / mean
     if n > 2:
-        out[19] = same / (n - 2)
+        out[SAME_TURN] = same / (n - 2)
     return path
 
 
@@ -166,7 +200,7 @@ def _dwells(
     path: NDArray[np.int8],
     out: Floats,
 ) -> None:
-    """Features 12-16: shares of the states of steps, and how long they last."""
+    """Shares of the states of steps, and how long a state lasts."""
     n = len(step)
     if n < 1:
         return
@@ -176,70 +210,38 @@ def _dwells(
     viterbi(scaled[:n], chain, back, path)
     first, last, switches = 0, 0, 0
     for t in range(n):
-        out[11 + path[t]] += 1.0
+        out[STEP_STATES + path[t]] += 1.0
         if t and path[t] != path[t - 1]:
             if switches == 0:
                 first = t
             last = t
             switches += 1
     for j in range(STATES):
-        out[11 + j] /= n
+        out[STEP_STATES + j] /= n
     if switches == 0:
-        out[15] = n
+        out[STEP_DWELL] = n
     elif switches == 1:
-        out[15] = max(first, n - first)
+        out[STEP_DWELL] = max(first, n - first)
     else:
-        out[15] = (last - first) / (switches - 1)
+        out[STEP_DWELL] = (last - first) / (switches - 1)
 
 
 @njit()
-def _median(value: Floats) -> float:
-    """Median; sorts `value` in place (few, so by insertion)."""
-    n = len(value)
-    for i in range(1, n):
-        j, v = i, value[i]
-        while j and value[j - 1] > v:
-            value[j] = value[j - 1]
-            j -= 1
-        value[j] = v
-    middle: float = 0.5 * (value[(n - 1) // 2] + value[n // 2])
-    return middle
-
-
-@njit()
-def _behaviours(share: NDArray[np.float32], place: Floats, jump: Floats, out: Floats) -> None:
-    """Features 29-33 and 35-40 of the probabilities (n, 4) of the behaviours."""
-    n = len(share)
-    if n == 0:
-        return
-    count, last = 0, -1
-    total, square = 0.0, 0.0
+def _centre(points: Floats, um: float, ndim: int, x: Floats, y: Floats, z: Floats) -> None:
+    """Write the positions (n,) of points (n, 3) about their centre, in um."""
+    n = len(points)
+    mx, my, mz = 0.0, 0.0, 0.0
     for t in range(n):
-        kind = 0
-        for j in range(1, 4):
-            if share[t, j] > share[t, kind]:
-                kind = j
-        out[28 + kind] += 1.0
-        if kind != last:
-            place[count] = (count + 1.0) * (kind + 1.0)
-            if count:
-                jump[count - 1] = abs(WEIGHT[kind] - WEIGHT[last])
-            count += 1
-            last = kind
-    for j in range(4):
-        out[28 + j] /= n
-    out[32] = count
-    for i in range(count):
-        total += place[i]
-    mean = total / count
-    for i in range(count):
-        square += (place[i] - mean) ** 2
-    out[34] = mean
-    out[35] = _median(place[:count])
-    out[36], out[37] = place[count - 1], place[0]  # sorted by now
-    out[38] = math.sqrt(square / count)
-    if count > 1:
-        out[39] = _median(jump[: count - 1])
+        z[t] = (points[t, 0] - points[0, 0]) * um if ndim == 3 else 0.0
+        y[t] = (points[t, 1] - points[0, 1]) * um
+        x[t] = (points[t, 2] - points[0, 2]) * um
+        mx += x[t]
+        my += y[t]
+        mz += z[t]
+    for t in range(n):
+        x[t] -= mx / n
+        y[t] -= my / n
+        z[t] -= mz / n
 
 
 @njit()
@@ -254,11 +256,26 @@ def describe_all(
     given: Floats,
     out: NDArray[np.float32],
 ) -> None:
-    """Features (n, 40) of rows `begin[i]:end[i]`.
+    """Write the features of stretches: of rows `begin[i]:end[i]` into row i of `out`.
 
-    points : (rows, 3) z, y, x in pixels; share (rows, 4), or (0, 4): unknown.
-    scale : the fields of `Units`, in their order.
-    given : (2, K) moments of one long stretch in um2 and um4, or (2, 0): to be summed here.
+    Parameters
+    ----------
+    points : (rows, 3)
+        Positions z, y, x in pixels.
+    frames : (rows,)
+        Their frames.
+    share : (rows, 4) or (0, 4)
+        Probabilities of the behaviours, where they are known.
+    begin, end : (n,)
+        The stretches.
+    scale
+        The fields of `Units`, in their order.
+    chain
+        Tables of the hidden Markov model of steps.
+    given : (2, K) or (2, 0)
+        Moments of one long stretch in um2 and um4, where they were summed elsewhere.
+    out : (n, 40)
+        The features, in the order of `definitions.NAMES`.
     """
     ndim, um, dt, slow, fast, unit = scale
     longest = 1
@@ -267,31 +284,18 @@ def describe_all(
     work = np.empty((8, longest))
     back, path = np.empty(longest, np.uint8), np.empty(longest, np.int8)
     most = max(given.shape[1], lags(min(longest, 20)), lags(longest))
-    two, four, sure = np.empty(most), np.empty(most), np.empty(most)
-    before = -1  # points of the stretch that `sure` is for
+    two, four, weight = np.empty(most), np.empty(most), np.empty(most)
+    before = -1  # points of the stretch that `weight` is for
     log, power = powers(most)
     memory = space(longest)
-    told = np.empty(out.shape[1])
+    feature = np.empty(out.shape[1])
     for i in range(len(begin)):
-        a = begin[i]
-        n = end[i] - a
-        told[:] = 0.0
-        x, y, z = work[0, :n], work[1, :n], work[2, :n]
-        mx, my, mz = 0.0, 0.0, 0.0
-        for t in range(n):
-            z[t] = (points[a + t, 0] - points[a, 0]) * um if ndim == 3 else 0.0
-            y[t] = (points[a + t, 1] - points[a, 1]) * um
-            x[t] = (points[a + t, 2] - points[a, 2]) * um
-            mx += x[t]
-            my += y[t]
-            mz += z[t]
-        for t in range(n):
-            x[t] -= mx / n
-            y[t] -= my / n
-            z[t] -= mz / n
-        frame = frames[a : a + n]
+        a, n = begin[i], end[i] - begin[i]
+        feature[:] = 0.0
+        x, y, z, frame = work[0, :n], work[1, :n], work[2, :n], frames[a : a + n]
+        _centre(points[a : a + n], um, ndim, x, y, z)
         step, turn = work[3, : max(n - 1, 0)], work[4, :n]
-        length = _steps(x, y, z, frame, step, turn, ndim, dt, slow, fast, told)
+        length = _steps(x, y, z, frame, step, turn, ndim, dt, slow, fast, feature)
         k = lags(n)
         near, far = 0, 0.0
         if given.shape[1]:
@@ -302,28 +306,29 @@ def describe_all(
             gappy_pairs(x, y, z, frame, k, two, four)
         extent = diameter(x, y, z, near, far)
         if extent > 0:
-            told[6] = math.log(n) / (math.log(n) + math.log(extent / length))
-        told[8] = main_kurtosis(x, y, z)
-        told[27] = hull_area(x, y) if ndim == 2 else hull_volume(x, y, z, extent, memory)
+            feature[FRACTAL_DIMENSION] = math.log(n) / (math.log(n) + math.log(extent / length))
+        feature[KURTOSIS] = main_kurtosis(x, y, z)
+        feature[HULL] = hull_area(x, y) if ndim == 2 else hull_volume(x, y, z, extent, memory)
         if n != before:
             for j in range(k):
-                sure[j] = 1 / spread(n, j + 1, ndim)
+                weight[j] = 1 / spread(n, j + 1, ndim)
             before = n
         fit = power_law(two[:k], log, power)
-        told[0] = fit[0]
-        told[1] = fit[1] / (2 * ndim * dt ** fit[0])
-        told[3] = fit_probability(two[:k], fit, log, sure)
-        _moments(two[:k], four[:k], n, ndim, dt, extent, told)
-        _dwells(step, unit if unit > 0 else told[16], chain, work[5], back, path, told)
+        feature[ALPHA] = fit[0]
+        feature[D] = fit[1] / (2 * ndim * dt ** fit[0])
+        feature[FIT_P] = fit_probability(two[:k], fit, log, weight)
+        _moments(two[:k], four[:k], n, ndim, dt, extent, feature)
+        typical = unit if unit > 0 else feature[MEAN_STEP]
+        _dwells(step, typical, chain, work[5], back, path, feature)
         if len(share):
-            _behaviours(share[a : a + n], work[6], work[7], told)
-        for j in range(len(told)):
-            out[i, j] = min(max(told[j], -LARGEST), LARGEST)
+            behaviour_shares(share[a : a + n], work[6], work[7], feature)
+        for j in range(len(feature)):
+            out[i, j] = min(max(feature[j], -LARGEST), LARGEST)
 
 
 @njit()
 def fault(points: Floats, frames: Ints, share: NDArray[np.float32], begin: Ints, end: Ints) -> int:
-    """First row that cannot be described, -1 if there is none: not finite, or not later."""
+    """First row that is not finite, or not later than the one before in its stretch; -1: none."""
     for i in range(len(begin)):
         for t in range(begin[i], end[i]):
             good = np.isfinite(points[t, 0] + points[t, 1] + points[t, 2])

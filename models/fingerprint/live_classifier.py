@@ -31,7 +31,7 @@ class WindowClassifier:
     units : Units
     """
 
-    GIVEN = ("window", "units")
+    CONSTANTS = ("window", "units")
 
     def __init__(self, window: int, units: Units, capacity: int = 256) -> None:
         self.window, self.units = window, units
@@ -79,14 +79,14 @@ class WithClassifier:
     later points.
     """
 
-    GIVEN = ("task", "_prior")
+    CONSTANTS = ("task", "_prior")
 
     def __init__(self, following: TrackFollower, task: TrackClassifier, units: Units) -> None:
         self.following, self.task = following, task
         self.rolling = WindowClassifier(task.window, units)
         self._prior = task.prior[task.positive]
         # a ring buffer of the results for the windows that end with the newest points
-        self._told = np.full((256, following.lag + 1), self._prior)
+        self._probability = np.full((256, following.lag + 1), self._prior)
         self._count = np.zeros(256, np.int64)  # points taken
 
     def push(
@@ -102,14 +102,17 @@ class WithClassifier:
         """
         readings = self.following.push(slots, frames, points, intensity)
         need = int(slots.max(initial=-1)) + 1
-        self._told, self._count = grown(self._told, need, self._prior), grown(self._count, need)
+        self._probability = grown(self._probability, need, self._prior)
+        self._count = grown(self._count, need)
         self._count[slots] += 1
-        self._told[slots, self._place(slots, 0)] = self._told[slots, self._place(slots, 1)]
+        newest, before = self._column(slots, 0), self._column(slots, 1)
+        self._probability[slots, newest] = self._probability[slots, before]
         seen = usable(points)
         good = slots[seen]
         states = readings[seen, : len(MOTIONS)]
-        told, held = self.rolling.push(good, frames[seen], points[seen], states)
-        self._told[good, self._place(good, 0)] = self.task(told, held)[:, self.task.positive]
+        features, held = self.rolling.push(good, frames[seen], points[seen], states)
+        probability = self.task(features, held)[:, self.task.positive]
+        self._probability[good, newest[seen]] = probability
         return self._joined(readings, slots, 0)
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -122,18 +125,18 @@ class WithClassifier:
         self.following.clear(slots)
         self.rolling.clear(slots)
         there = slots[slots < len(self._count)]
-        self._told[there], self._count[there] = self._prior, 0
+        self._probability[there], self._count[there] = self._prior, 0
 
-    def _place(self, slots: NDArray[np.int32], back: Ints | int) -> Ints:
+    def _column(self, slots: NDArray[np.int32], back: Ints | int) -> Ints:
         """Column of the window that ends `back` points before the newest of `slots` (n,)."""
-        place: Ints = (self._count[slots] - 1 - back) % self._told.shape[1]
-        return place
+        column: Ints = (self._count[slots] - 1 - back) % self._probability.shape[1]
+        return column
 
     def _joined(
         self, readings: NDArray[np.float32], slots: NDArray[np.int32], back: Ints | int
     ) -> NDArray[np.float32]:
-        told = self._told[slots, self._place(slots, back)]
-        return np.concatenate([readings, told[:, None]], axis=1)
+        probability = self._probability[slots, self._column(slots, back)]
+        return np.concatenate([readings, probability[:, None]], axis=1)
 
 
 @njit()

@@ -99,8 +99,8 @@ class Localizer:
             raise SettingError(f"refine must be one of {', '.join(REFINE)}, got '{refine}'")
         named = card.get("refine", "none") if refine == "auto" else refine
         self.refine = "gauss" if named is True else str(named or "none")
-        given = quantile is not None or cutoff is not None
-        self.quantile = quantile if given else card.get("quantile")
+        has_threshold = quantile is not None or cutoff is not None
+        self.quantile = quantile if has_threshold else card.get("quantile")
         self.cutoff = float(card["cutoff"] if cutoff is None else cutoff)
         self._axes = str(card["input"].get("axes", "yx"))
         self._raw = card["input"].get("dtype") == "uint16"  # whether the graph takes raw pixels
@@ -177,18 +177,18 @@ class Localizer:
 
         A card guarantees that the file is the one it was made for, not that this is a localizer.
         """
-        answers = self.session.run(frame)
-        shapes = [answer.shape for answer in answers]
+        outputs = self.session.run(frame)
+        shapes = [output.shape for output in outputs]
         card = self.session.card
         need = (3 + len(card.get("extras", ()))) * (4 if card.get("split", 1) == 2 else 1)
         if (
-            len(answers) != 2
+            len(outputs) != 2
             or len(shapes[0]) != 4
             or shapes[0][:2] != (1, need)
-            or answers[1].size != 1
+            or outputs[1].size != 1
         ):
             raise ModelError(f"{self.session.path} has outputs {shapes}: it is not a localizer")
-        return answers[0][0], float(answers[1].reshape(()))
+        return outputs[0][0], float(outputs[1].reshape(()))
 
     def _found(self, field: Floats, shape: tuple[int, int]) -> Found:
         """Decode the output: particles inside the frame, sorted by y then x."""

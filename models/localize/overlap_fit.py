@@ -2,9 +2,9 @@
 
 The model is that of gaussian_fit.py, with a position and an amplitude for each of up to MOST spots
 on a common background, and with the width of the other spots in the frame. If the pixels alone do
-not resolve two spots, priors decide: positions of the network have an error of `PLACE` pixels, and
-amplitudes are similar to those of other spots in the frame. The inverse of the information matrix
-gives the variance of each position, including the uncertainty of its neighbours.
+not resolve two spots, priors decide: positions of the network have an error of `POSITION_SD_PX`
+pixels, and amplitudes are similar to those of other spots in the frame. The inverse of the
+information matrix gives the variance of each position, including the uncertainty of its neighbours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from livespt.stream.compiled import njit
 
 MOST = 6  # most spots that are fitted together; larger clusters keep the network's positions
 HALF = 4  # half side of the box of pixels around each spot
-PLACE = 0.5  # standard deviation of the prior of a position, pixels
+POSITION_SD_PX = 0.5  # standard deviation of the prior of a position, pixels
 STEPS = 6
 STEP = 0.5  # greatest movement of a spot in one step, pixels
 
@@ -151,7 +151,7 @@ def _fit(
     for k in range(count):
         for axis in range(2):
             start[3 * k + axis] = points[member[k], axis]
-            known[3 * k + axis] = 1.0 / PLACE**2
+            known[3 * k + axis] = 1.0 / POSITION_SD_PX**2
         start[3 * k + 2] = height
         known[3 * k + 2] = 1.0 / (height * height)
     start[size - 1], known[size - 1] = camera[2], 0.0
@@ -185,8 +185,8 @@ def _fit(
             moved = 0.0
             for b in range(size):
                 moved += matrix[a, b] * right[b]
-            place = a % 3 < 2 and a < size - 1
-            theta[a] += min(max(moved, -STEP), STEP) if place else moved
+            is_position = a % 3 < 2 and a < size - 1
+            theta[a] += min(max(moved, -STEP), STEP) if is_position else moved
     for k in range(count):
         row = table[member[k]]
         row[0], row[1], row[4], row[5] = theta[3 * k], theta[3 * k + 1], theta[3 * k + 2], theta[-1]

@@ -29,7 +29,7 @@ def radial_symmetry(frame: NDArray[Any], points: Floats, radius: float) -> Float
     half = max(math.ceil(radius), 2)
     n = 2 * half  # corners along a side of 2 half + 1 pixels
     down, right = np.empty((n, n)), np.empty((n, n))
-    answer = points.copy()
+    centres = points.copy()
     for p in range(len(points)):
         top, left = round(points[p, 0]) - half, round(points[p, 1]) - half
         if top < 0 or left < 0 or top + n >= frame.shape[0] or left + n >= frame.shape[1]:
@@ -41,8 +41,8 @@ def radial_symmetry(frame: NDArray[Any], points: Floats, radius: float) -> Float
                 down[i, j], right[i, j] = (c + d - a - b) / 2, (b + d - a - c) / 2
         y, x = _crossing(_smooth(down), _smooth(right))
         if abs(y) <= half and abs(x) <= half:
-            answer[p, 0], answer[p, 1] = top + half + y, left + half + x
-    return answer
+            centres[p, 0], centres[p, 1] = top + half + y, left + half + x
+    return centres
 
 
 @njit(error_model="numpy")

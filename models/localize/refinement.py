@@ -37,7 +37,7 @@ from livespt.stream.compiled import njit
 
 APART = 3.75  # least distance, in widths, of a spot that is fitted alone (5 px at sigma 1.3)
 FAR = 12.0  # pixels beyond which neighbours are ignored
-ASKED = 64  # most spots from which gain and width are estimated
+MAX_PROBES = 64  # most spots from which gain and width are estimated
 FIRST, SECOND = 6, 6  # most steps before and after width and gain of the frame are known
 AWAY = 2.0  # pixels; a fit that moves further has lost its spot
 SHARPEST = 0.6  # least width in pixels of a spot that a camera samples properly
@@ -97,20 +97,20 @@ def gaussian(
     width2 = np.exp(theta[:, 4])
     sigma = np.sqrt(np.maximum(width2 - PIXEL, 0.0))
     together = np.isfinite(overlap[:, 0])[:, None]
-    place = np.where(together, overlap[:, :2], theta[:, :2] + corner[:, :2])
+    fitted = np.where(together, overlap[:, :2], theta[:, :2] + corner[:, :2])
     with np.errstate(invalid="ignore"):
         variance = np.diagonal(boxes.inverse, axis1=1, axis2=2)[:, :2]
         # much wider than the others: two spots d apart, d^2 / 8 wider, each d^2 / 8 away
         excess = np.where(theta[:, 4] > common[0] + WIDER * common[1], width2 - width**2, 0.0)
         spread = np.sqrt(np.where(together, overlap[:, 2:4], variance + excess[:, None]))
-        near = np.abs(place - ordered).max(axis=1, initial=0.0) <= AWAY
+        near = np.abs(fitted - ordered).max(axis=1, initial=0.0) <= AWAY
     total = np.where(together[:, 0], overlap[:, 4] * width**2, theta[:, 2] * width2)
     level = np.where(together[:, 0], overlap[:, 5], theta[:, 3] + corner[:, 2])
     good = near & np.isfinite(spread).all(axis=1) & (total * height > 0)
     back = np.argsort(order)
     return Fits(
         good=good[back],
-        points=place[back],
+        points=fitted[back],
         spread=spread[back],
         sigma=sigma[back],
         intensity=2 * np.pi * total[back],
@@ -150,7 +150,7 @@ def _fit(
     Return the camera (variance of a background pixel, counts per photo-electron, counts of the
     background), the mean and the standard deviation of t, and the typical amplitude.
     """
-    lonely = np.argsort(-gap, kind="mergesort")[:ASKED]  # the most isolated ones
+    lonely = np.argsort(-gap, kind="mergesort")[:MAX_PROBES]  # the most isolated ones
     whole = boxes.inside.copy()
     leave_out(boxes, points, CLEAR * math.exp(0.5 * prior[0]))
     start(boxes, lonely, points, prior[0])
@@ -200,11 +200,11 @@ def _gain(boxes: Boxes, which: NDArray[np.int64], camera: Floats, likely: float)
     for p in which:
         if np.isfinite(boxes.theta[p]).all():
             slope[p], weight[p] = _gain_of(boxes, p, camera)
-    asked = np.flatnonzero(weight > 0)
-    asked = asked[np.argsort(slope[asked])]
-    half = np.searchsorted(np.cumsum(weight[asked]), 0.5 * weight.sum())
-    for p in asked:  # without those far from the weighted median: two spots that look like one
-        if weight[p] * (slope[p] - slope[asked[half]]) ** 2 < 16.0:
+    used = np.flatnonzero(weight > 0)
+    used = used[np.argsort(slope[used])]
+    half = np.searchsorted(np.cumsum(weight[used]), 0.5 * weight.sum())
+    for p in used:  # without those far from the weighted median: two spots that look like one
+        if weight[p] * (slope[p] - slope[used[half]]) ** 2 < 16.0:
             above += weight[p] * slope[p]
             below += weight[p]
     return max(above / below, 0.0)
@@ -225,18 +225,18 @@ def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
         u, v = ROW[k] - theta[0], COLUMN[k] - theta[1]
         slope[0], slope[1], slope[2], slope[3] = a * w * m * u, a * w * m * v, m, 1.0
         slope[4] = 0.5 * a * w * m * (u * u + v * v)
-        taken = 0.0
+        explained = 0.0
         for i in range(5):
             for j in range(5):
-                taken += slope[i] * inverse[i, j] * slope[j]
-        light = a * m + theta[3] + boxes.corner[p, 2] - camera[2]
-        variance = max(camera[0] + camera[1] * light, 0.25 * camera[0])
-        left = max(1.0 - taken / variance, 0.05)
+                explained += slope[i] * inverse[i, j] * slope[j]
+        signal = a * m + theta[3] + boxes.corner[p, 2] - camera[2]
+        variance = max(camera[0] + camera[1] * signal, 0.25 * camera[0])
+        left = max(1.0 - explained / variance, 0.05)
         residual = boxes.values[p, k] - theta[3] - a * m
         square = min(residual * residual / left, 16.0 * variance) - camera[0]
         weight = 0.5 * (left / variance) ** 2
-        above += weight * square * light
-        below += weight * light * light
+        above += weight * square * signal
+        below += weight * signal * signal
     return (above / below, below) if below > 0 else (0.0, 0.0)
 
 
@@ -252,7 +252,7 @@ def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
     # the scatter that the errors of the fits do not explain (a median, so that a few unresolved
     # pairs have no effect), combined with 0.4 of that of the prior, with the weight of one spot
     scatter = max(np.median((t - middle) ** 2) / MEDIAN - np.median(v), 0.0)
-    telling = (1.0 / (1.0 + v / 0.02) ** 2).sum()
+    informative = (1.0 / (1.0 + v / 0.02) ** 2).sum()
     known = (0.4 * prior[1]) ** 2
-    spread = math.sqrt(max((telling * scatter + known) / (telling + 1.0), 0.03**2))
+    spread = math.sqrt(max((informative * scatter + known) / (informative + 1.0), 0.03**2))
     return np.array([middle, spread])

@@ -150,12 +150,12 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
             square = dy * dy + dx * dx + ((spots[a, Z] - spots[b, Z]) / tall) ** 2
             if not square < 1.0 or (end - begin == MOST and square >= apart[MOST - 1]):
                 continue
-            place = min(end, begin + MOST - 1)  # if the list is full, it replaces the farthest
-            end = place + 1
-            while place > begin and apart[place - begin - 1] > square:
-                entries[place], apart[place - begin] = entries[place - 1], apart[place - begin - 1]
-                place -= 1
-            entries[place], apart[place - begin] = b, square
+            at = min(end, begin + MOST - 1)  # if the list is full, it replaces the farthest
+            end = at + 1
+            while at > begin and apart[at - begin - 1] > square:
+                entries[at], apart[at - begin] = entries[at - 1], apart[at - begin - 1]
+                at -= 1
+            entries[at], apart[at - begin] = b, square
         first[a + 1] = end
     return first, entries[: first[n]]
 
@@ -200,9 +200,9 @@ def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats
             group[0, column] = spots[s, column]
             for k in range(len(others)):
                 group[1 + k, column] = spots[others[k], column]
-        told = _joint_variances(stack, light, group, model)
+        joint = _joint_variances(stack, light, group, model)
         for column in range(5):
-            out[s, column] = told[column]
+            out[s, column] = joint[column]
     return out
 
 
@@ -281,11 +281,11 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
 
 
 @njit()
-def misfits(stack: Stack, light: Stack, spots: Floats, places: Floats, model: Model) -> Floats:
-    """Sum (n,) of squared normalized residuals of each particle over the box of `places`."""
+def misfits(stack: Stack, light: Stack, spots: Floats, boxed: Floats, model: Model) -> Floats:
+    """Sum (n,) of squared normalized residuals of each particle over the box around `boxed`."""
     out = np.zeros(len(spots))
     for s in range(len(spots)):
-        box = box_of(places[s], stack.shape, REACH)
+        box = box_of(boxed[s], stack.shape, REACH)
         for k in range(box[0, 0], box[0, 1]):
             for j in range(box[1, 0], box[1, 1]):
                 for i in range(box[2, 0], box[2, 1]):

@@ -156,8 +156,8 @@ class StackLocalizer:
         found, model = _start(stack, seeds, sigma, model)
         for _ in range(2):
             fit(stack, found.light, found.spots, POSITION, model, TURNS)
-            told = gains(stack, found.light, found.spots, model)
-            model = model._replace(gain=search.usual_gain(told))
+            estimates = gains(stack, found.light, found.spots, model)
+            model = model._replace(gain=search.usual_gain(estimates))
         found, variance = self._certain(stack, found, model)
         if not len(found.spots):
             return np.zeros(0, SPOT)
@@ -254,8 +254,8 @@ def _own(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Floats]:
 
 def _narrow(own: Floats, deviation: Floats, usual: Floats) -> NDArray[np.bool_]:
     """Which of them are narrower than the optics allow."""
-    told = np.where(np.isfinite(deviation), deviation, 0.0)  # unknown for a single voxel
-    return np.asarray((own[:, SIGMA:] + told < NARROW * usual).any(axis=1))
+    margin = np.where(np.isfinite(deviation), deviation, 0.0)  # unknown for a single voxel
+    return np.asarray((own[:, SIGMA:] + margin < NARROW * usual).any(axis=1))
 
 
 def _checked(stack: Stack, found: _Found, model: Model) -> _Found:

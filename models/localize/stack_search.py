@@ -141,7 +141,7 @@ def _outshine(points: Floats, bright: Floats, merge: float) -> NDArray[np.bool_]
 
 def axial_width(stack: Stack, found: Floats, sigma: float) -> float:
     """Approximate axial width of particles (planes), from the decay of the brightest seeds."""
-    told = []
+    widths = []
     for z, y, x in found[:PROBES, :3]:
         here = amplitude(stack[int(z)], y, x, sigma)
         for off in (-3, -2, -1, 1, 2, 3):
@@ -149,8 +149,8 @@ def axial_width(stack: Stack, found: Floats, sigma: float) -> float:
             if here > 0 and 0 <= plane < len(stack):
                 left = amplitude(stack[plane], y, x, sigma) / here
                 if 0.15 < left < 0.9:
-                    told.append(abs(off) / math.sqrt(-2 * math.log(left)))
-    return float(np.median(told)) if told else TALL
+                    widths.append(abs(off) / math.sqrt(-2 * math.log(left)))
+    return float(np.median(widths)) if widths else TALL
 
 
 def background(stack: Stack) -> Model:
@@ -191,13 +191,13 @@ def _clipped_scatter(values: NDArray[Any]) -> float:
     return scatter
 
 
-def usual_gain(told: Floats) -> float:
+def usual_gain(estimates: Floats) -> float:
     """Counts per photo-electron, from estimates of particles (n, 2: gain, weight).
 
     It is the mean of the inner four fifths by weight, so that outliers are left out; 0 without
     estimates.
     """
-    value, weight = told[np.argsort(told[:, 0], kind="stable")].T
+    value, weight = estimates[np.argsort(estimates[:, 0], kind="stable")].T
     total = weight.sum()
     if not total > 0:
         return 0.0

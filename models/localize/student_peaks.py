@@ -94,17 +94,17 @@ def _gather(
 
 
 @njit()
-def interleave(answers: Floats) -> Floats:
+def interleave(outputs: Floats) -> Floats:
     """Rearrange (12, h', w') to (3, 2 h', 2 w'): four predictions of a cell, one for each quarter.
 
     This is DepthToSpace (CRD) of ONNX, in a tenth of the time that ONNX Runtime needs for it.
     """
-    _, height, width = answers.shape
+    _, height, width = outputs.shape
     field = np.empty((3, 2 * height, 2 * width), np.float32)
     for c in range(3):
         for i in range(height):
             for a in range(2):
-                left, right = answers[4 * c + 2 * a, i], answers[4 * c + 2 * a + 1, i]
+                left, right = outputs[4 * c + 2 * a, i], outputs[4 * c + 2 * a + 1, i]
                 for j in range(width):
                     field[c, 2 * i + a, 2 * j] = left[j]
                     field[c, 2 * i + a, 2 * j + 1] = right[j]

@@ -24,7 +24,7 @@ OUTCOMES = ("short track", "no contact", "short contact", "far", "uncorrelated",
 (SHORT_TRACK, NO_CONTACT, SHORT_CONTACT, FAR, UNCORRELATED, TAKEN,
  HANDED_OVER, CONTROL, CHANGES) = range(9)  # fmt: skip
 NEAREST_UM = 1e-3  # change of the offset below which its iteration ends
-LOOKS = 10
+MAX_OFFSET_ROUNDS = 10
 
 
 class Limits(NamedTuple):
@@ -38,7 +38,7 @@ class Limits(NamedTuple):
     correlation: float = 0.9  # least Pearson correlation of the positions, on each axis
 
 
-FIRST_LOOK = Limits(contact_um=0.75, contact_frames=5, bridge_frames=3, median_um=0.5)
+COARSE_LIMITS = Limits(contact_um=0.75, contact_frames=5, bridge_frames=3, median_um=0.5)
 
 
 class Stretches(NamedTuple):
@@ -190,14 +190,14 @@ def _grade(found: Stretches, a: Paths, limits: Limits) -> Ints:
     return grade
 
 
-def chromatic_offset(a: Paths, b: Paths, limits: Limits = FIRST_LOOK) -> tuple[Floats, int]:
+def chromatic_offset(a: Paths, b: Paths, limits: Limits = COARSE_LIMITS) -> tuple[Floats, int]:
     """Offset (3,) to add to the positions of `b`, and the number of pairs that it was found from.
 
     It is the median over pairs of the median difference of each. The distance limit of contacts
     biases it towards zero, so it is iterated: contacts are found again with the last offset.
     """
     offset, pairs = np.zeros(3), 0
-    for _ in range(LOOKS):
+    for _ in range(MAX_OFFSET_ROUNDS):
         found = stretches(a, b._replace(point=b.point + offset), limits)
         good = _grade(found, a, limits) == TAKEN
         pairs = int(good.sum())

@@ -38,8 +38,8 @@ def contacts(a: Paths, b: Paths, within_um: float) -> tuple[Ints, Ints]:
     high = max(a.point[:, 1].max(initial=0), b.point[:, 1].max(initial=0)) + within_um
     number = np.unique(np.concatenate([a.frame, b.frame]), return_inverse=True)[1]
     height = high - low + within_um
-    place = number * height + np.concatenate([a.point[:, 1], b.point[:, 1]]) - low
-    mine, theirs = place[: len(a.frame)], place[len(a.frame) :][rows]
+    key = number * height + np.concatenate([a.point[:, 1], b.point[:, 1]]) - low
+    mine, theirs = key[: len(a.frame)], key[len(a.frame) :][rows]
     begin = np.searchsorted(theirs, mine - within_um)
     end = np.searchsorted(theirs, mine + within_um, side="right")
     none = np.empty(0, np.int64)

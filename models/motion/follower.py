@@ -1,8 +1,8 @@
-"""Follower: what the motion networks carry of every living track, from point to point.
+"""The follower of tracks: hidden states of the motion networks, updated point by point.
 
-A new point costs one step of each network, however long its track. `push` takes the points of a
-frame and says at once how each moves; `read` says it again of a point some points back, knowing
-what came since. What is carried depends on the points of its own track alone.
+A new point costs one step of each network, whatever the length of its track. `push` adds the points
+of a frame and predicts at once how each moves; `read` predicts an earlier point again, with the
+points that came since. The hidden state of a track depends on its own points alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from livespt.stream.errors import ModelError
 from livespt.stream.windows import grown
 
 ROWS, BATCH = 16, 256  # rows come in multiples of ROWS: then none depends on how many others
-FARTHEST = 1e9  # pixels; beyond, a place says nothing
+FARTHEST = 1e9  # pixels; a position beyond is not used
 TAPS = 5  # as models/networks/motion.py has it
 
 
@@ -31,18 +31,18 @@ class Network:
     Attributes
     ----------
     hidden, message, outputs : int
-        Numbers carried of a track, told of a point, and answered.
+        Numbers of the hidden state of a track, of the message of a point, and of a prediction.
     reads_intensity : bool
         `models.motion.intensity_features` follows the traits of each point.
     unknown : float
-        Answer where there is nothing to go by.
+        Prediction for a track without points.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.sha256 = session.sha256
         try:
-            told = session.width("traits"), session.width("taps")
+            widths = session.width("traits"), session.width("taps")
             names = ("carried", "message", "now")
             self.hidden, self.message, self.outputs = (session.width(name) for name in names)
         except KeyError as error:
@@ -50,45 +50,48 @@ class Network:
                 f"{session.path} does not follow tracks (no {error}): it is of an older livespt or "
                 "of another kind, train it again or name another model"
             ) from error
-        self.reads_intensity = told[0] == features.COUNT + intensity_features.COUNT
+        self.reads_intensity = widths[0] == features.COUNT + intensity_features.COUNT
         if (
-            not (told[0] == features.COUNT or self.reads_intensity)
-            or told[1] != TAPS * self.message
+            not (widths[0] == features.COUNT or self.reads_intensity)
+            or widths[1] != TAPS * self.message
         ):
             raise ModelError(f"{session.path} reads other traits of tracks: train it again")
         self.unknown = 1 / self.outputs if self.outputs > 1 else 0.0
-        # one graph tells and answers: a row for the half of it that is not wanted
-        self._unasked = np.zeros((1, told[1]), np.float32), np.zeros(1, np.int64)
-        self._untold = np.zeros((1, told[0]), np.float32), np.zeros((1, self.hidden), np.float32)
+        # one graph both updates and predicts: a row of zeros for the half that is not needed
+        self._no_taps = np.zeros((1, widths[1]), np.float32), np.zeros(1, np.int64)
+        self._no_features = (
+            np.zeros((1, widths[0]), np.float32),
+            np.zeros((1, self.hidden), np.float32),
+        )
 
-    def step(self, told: NDArray[np.float32], hidden: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """Carried, message and answer (m, ...) after what is `told` of a point (m, inputs).
+    def step(self, inputs: NDArray[np.float32], hidden: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Hidden state, message and prediction (m, ...) after a point with `inputs` (m, n).
 
         `m` is a multiple of ROWS, as is that of `then`.
         """
-        return self.session.named(("carried", "message", "now"), (told, hidden, *self._unasked))
+        return self.session.named(("carried", "message", "now"), (inputs, hidden, *self._no_taps))
 
     def then(self, taps: NDArray[np.float32], age: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Answers (m, outputs) about points `age` (m,) points back."""
-        answer: NDArray[np.float32]
-        (answer,) = self.session.named(("then",), (*self._untold, taps, age))
-        return answer
+        """Predictions (m, outputs) of the points `age` (m,) points before the newest."""
+        prediction: NDArray[np.float32]
+        (prediction,) = self.session.named(("then",), (*self._no_features, taps, age))
+        return prediction
 
 
 class TrackFollower:
-    """The networks' memory of the tracks of one channel and position, by slot.
+    """The networks' state of the tracks of one channel and position, by slot.
 
     Parameters
     ----------
     networks : sequence of Network
-        Each answers with its own columns of a reading, in this order.
+        Each predicts its own columns, in this order.
     lag : int
-        Points back that `read` is asked about at most.
+        Greatest age of a point that `read` predicts, in points before the newest.
     pixel_size_um : float, optional
-        None: nobody knows.
+        None if it is unknown.
     """
 
-    GIVEN = ("networks", "lag", "um", "_nothing")
+    CONSTANTS = ("networks", "lag", "um", "_nothing")
 
     def __init__(
         self,
@@ -103,9 +106,9 @@ class TrackFollower:
         self.memory = features.FeatureState(capacity)
         self.light = intensity_features.IntensityState(capacity)
         self._hidden = [np.zeros((capacity, net.hidden), np.float32) for net in networks]
-        # of the newest lag + 1 points, each in the place of its number modulo lag + 1
+        # of the newest lag + 1 points, in the column of their number modulo lag + 1
         self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]
-        self._blind = np.zeros((capacity, lag + 1), bool)  # points that say nothing
+        self._blind = np.zeros((capacity, lag + 1), bool)  # points that cannot be used
         self._count = np.zeros(capacity, np.int64)  # points taken
         nothing = [np.full(net.outputs, net.unknown, np.float32) for net in networks]
         self._nothing = np.concatenate(nothing)
@@ -127,62 +130,66 @@ class TrackFollower:
         points: NDArray[np.float64],
         intensity: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Take one more point (n, 3) z, y, x in pixels of each of `slots` (n,); read it.
+        """Add a point (n, 3) z, y, x in pixels to each of `slots` (n,); return its prediction.
 
-        Networks that read intensities are told `intensity` (n,), NaN or None where nobody knows.
+        Networks that use intensities are given `intensity` (n,), NaN or None where it is unknown.
 
-        A place that is NaN, infinite or beyond 1e9 pixels says nothing, now and later: its own
-        reading is that of someone who knows nothing, the others go on as if it were not there.
+        A position that is NaN, infinite or beyond 1e9 pixels is not used: its own prediction is
+        that of a track without points, and later predictions are as if it did not exist.
         """
         self._reserve(int(slots.max(initial=-1)) + 1)
-        answers = self._unknown(len(slots))
+        predictions = self._unknown(len(slots))
         seen = usable(points)
         rows = np.flatnonzero(seen)
         good = slots[rows]
-        told = self.memory.push(good, frames[rows], points[rows], self.um, _rounded(len(good)))
-        lit = told
+        motion_features = self.memory.push(
+            good, frames[rows], points[rows], self.um, _rounded(len(good))
+        )
+        lit = motion_features
         if any(net.reads_intensity for net in self.networks):
             known = None if intensity is None else intensity[rows]
-            lit = np.concatenate([told, self.light.push(good, known, len(told))], axis=1)
+            lit = np.concatenate(
+                [motion_features, self.light.push(good, known, len(motion_features))], axis=1
+            )
         column = self._count[slots] % (self.lag + 1)
         self._blind[slots, column] = ~seen
         for net, hidden, message, own in self._parts():
-            points_told = lit if net.reads_intensity else told
+            inputs = lit if net.reads_intensity else motion_features
             for part in _parted(len(good)):
                 at = good[part]
                 past = _gathered(hidden, at, _rounded(len(at)))
-                here = points_told[part.start : part.start + len(past)]
-                carried, told_on, now = net.step(here, past)
-                _kept(hidden, message, at, column[rows[part]], carried, told_on)
-                answers[rows[part], own] = now[: len(at)]
+                here = inputs[part.start : part.start + len(past)]
+                carried, messages, now = net.step(here, past)
+                _kept(hidden, message, at, column[rows[part]], carried, messages)
+                predictions[rows[part], own] = now[: len(at)]
             if len(good) < len(slots):  # column -1 is the last: the ring's neighbour of column 0
                 message[slots[~seen], column[~seen]] = message[slots[~seen], column[~seen] - 1]
         self._count[slots] += 1
-        return answers
+        return predictions
 
     def read(self, slots: NDArray[np.int32], ages: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Readings (n, outputs) of the points that lie `ages` (n,) points back in `slots` (n,)."""
-        answers = self._unknown(len(slots))
+        """Predictions (n, outputs) of the points `ages` (n,) points back in `slots` (n,)."""
+        predictions = self._unknown(len(slots))
         blind = self._blind[slots, (self._count[slots] - 1 - ages) % (self.lag + 1)]
-        asked = np.zeros(_rounded(len(slots)), np.int64)
-        asked[: len(slots)] = ages
+        padded_ages = np.zeros(_rounded(len(slots)), np.int64)
+        padded_ages[: len(slots)] = ages
         for net, _, message, own in self._parts():
             for part in _parted(len(slots)):
-                age = asked[part.start : part.start + BATCH]
+                age = padded_ages[part.start : part.start + BATCH]
                 taps = _taps(message, self._count, slots[part], age)
-                answers[part, own] = net.then(taps, age)[: part.stop - part.start]
+                predictions[part, own] = net.then(taps, age)[: part.stop - part.start]
         if blind.any():
-            answers[blind] = self._unknown(int(blind.sum()))
-        return answers
+            predictions[blind] = self._unknown(int(blind.sum()))
+        return predictions
 
     def _unknown(self, n: int) -> NDArray[np.float32]:
-        """Readings (n, outputs) of someone who knows nothing."""
-        answers = np.empty((n, len(self._nothing)), np.float32)
-        answers[:] = self._nothing
-        return answers
+        """Predictions (n, outputs) for tracks without points."""
+        predictions = np.empty((n, len(self._nothing)), np.float32)
+        predictions[:] = self._nothing
+        return predictions
 
     def _parts(self) -> Iterator[tuple[Network, NDArray[Any], NDArray[Any], slice]]:
-        """Each network, what it carries and told, and its columns of a reading."""
+        """Each network, its hidden states and messages, and its columns of a prediction."""
         end = 0
         for net, hidden, message in zip(self.networks, self._hidden, self._message, strict=True):
             yield net, hidden, message, slice(end, end + net.outputs)
@@ -198,7 +205,7 @@ class TrackFollower:
 
 @njit()
 def usable(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which places (n, 3) say something: not NaN, infinite or beyond FARTHEST."""
+    """Which positions (n, 3) can be used: not NaN, infinite or beyond FARTHEST."""
     out = np.empty(len(points), np.bool_)
     for i in range(len(points)):
         y, x = abs(points[i, 1]), abs(points[i, 2])
@@ -242,14 +249,14 @@ def _kept(
     slots: NDArray[np.int32],
     column: NDArray[np.int64],
     carried: NDArray[np.float32],
-    told: NDArray[np.float32],
+    messages: NDArray[np.float32],
 ) -> None:
-    """Keep what is `carried` (m, hidden) of `slots` (n,), and their message in its `column`."""
+    """Store the hidden state (m, hidden) of `slots` (n,), and their message in its `column`."""
     for i in range(len(slots)):
         for j in range(hidden.shape[1]):
             hidden[slots[i], j] = carried[i, j]
         for j in range(message.shape[2]):
-            message[slots[i], column[i], j] = told[i, j]
+            message[slots[i], column[i], j] = messages[i, j]
 
 
 @njit()
@@ -259,7 +266,7 @@ def _taps(
     slots: NDArray[np.int32],
     ages: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """Messages (m, TAPS * width) from the newest point of `slots` (n,) to the one asked for."""
+    """Messages (m, TAPS * width) from the newest point of `slots` (n,) to the predicted one."""
     _, held, width = message.shape
     out = np.zeros((len(ages), TAPS * width), np.float32)
     for i in range(len(slots)):

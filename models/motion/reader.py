@@ -1,4 +1,4 @@
-"""Reader: a network that follows tracks, opened, and what its card says of using it."""
+"""A trained network that follows tracks, with the settings of its card."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Reader:
         self.network = Network(self.session)
         if self.network.outputs != self.outputs:
             raise ModelError(
-                f"{self.path} answers with {self.network.outputs} numbers a point where "
-                f"{self.outputs} are meant: name another model"
+                f"{self.path} has {self.network.outputs} outputs where {self.outputs} are needed: "
+                "name another model"
             )
 
     def check_intensity(self) -> None:

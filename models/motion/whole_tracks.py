@@ -70,7 +70,7 @@ class WholeReader:
         if intensity is None:
             intensity = np.full(len(frame), np.nan)
         unknown = 1 / self.outputs if self.outputs > 1 else 0.0
-        answer = np.full((len(frame), self.outputs), unknown, np.float32)
+        predictions = np.full((len(frame), self.outputs), unknown, np.float32)
         seen = usable(point)
         rows = np.flatnonzero(seen)
         kept = np.concatenate([[0], np.cumsum(seen)])[offset]
@@ -79,9 +79,9 @@ class WholeReader:
         for which in _alike(count):
             mine = rows[np.concatenate([np.arange(kept[i], kept[i + 1]) for i in which])]
             own = np.concatenate([[0], np.cumsum(count[which])])
-            told = own, frame[mine], point[mine], um
-            ahead = features.of_tracks(*told)
-            back = features.of_tracks(*told, backwards=True)
+            motion = own, frame[mine], point[mine], um
+            ahead = features.of_tracks(*motion)
+            back = features.of_tracks(*motion, backwards=True)
             if self.reads_intensity:
                 lit = own, intensity[mine]
                 ahead = np.concatenate([ahead, intensity_features.of_tracks(*lit)], axis=1)
@@ -92,8 +92,8 @@ class WholeReader:
             there = here.row >= 0
             feed = [_laid(ahead, here.row), _laid(back, here.end), here.turn]
             got = self.session.run(*feed)[0]
-            answer[mine[here.row[there]]] = got[there]
-        return answer
+            predictions[mine[here.row[there]]] = got[there]
+        return predictions
 
 
 class _Rows:
@@ -112,9 +112,9 @@ def _rows(offset: NDArray[np.int64]) -> _Rows:
     return _Rows(np.where(there, first + k, -1), np.where(there, first + turn, -1), turn)
 
 
-def _laid(told: NDArray[np.float32], row: NDArray[np.int64]) -> NDArray[np.float32]:
+def _laid(features: NDArray[np.float32], row: NDArray[np.int64]) -> NDArray[np.float32]:
     """Features (T, n, COUNT) of the rows (T, n), with zeros for padding."""
-    return np.where(row[..., None] >= 0, told[row], np.float32(0))
+    return np.where(row[..., None] >= 0, features[row], np.float32(0))
 
 
 def _alike(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -34,8 +34,8 @@ class WindowLSTM(nn.Module):
         if int(count.min()) == len(x):
             return torch.as_tensor(self.leave(self.carry(x)[0]))
         packed = pack_padded_sequence(x, count, enforce_sorted=False)
-        told = pad_packed_sequence(self.carry(packed)[0], total_length=len(x))[0]
-        return torch.as_tensor(self.leave(told))
+        states = pad_packed_sequence(self.carry(packed)[0], total_length=len(x))[0]
+        return torch.as_tensor(self.leave(states))
 
 
 class Convolutions(nn.Module):

@@ -94,9 +94,9 @@ class HologramNet(nn.Module):
     def __init__(self, net: nn.Sequential, microscope: HolographicMicroscope) -> None:
         super().__init__()
         self.net, self.microscope = net, microscope
-        self.look(2, MARGIN)
+        self.set_planes(2, MARGIN)
 
-    def look(self, half: int, margin: int) -> None:
+    def set_planes(self, half: int, margin: int) -> None:
         """Use 2 `half` + 1 planes around the focal plane, and a margin of `margin` pixels."""
         planes_um = SPACING_UM * torch.arange(-half, half + 1)
         self.planes = Planes(planes_um, self.microscope, margin)
@@ -138,7 +138,7 @@ class HologramNet(nn.Module):
         here = whole[:, whole.shape[1] // 2, 0, 0]
         return torch.sqrt(share * here / (2 * CLIPPED_MEAN) + LEAST)
 
-    def answer(self, field: Tensor, cells: int | None = None) -> Tensor:
+    def pooled(self, field: Tensor, cells: int | None = None) -> Tensor:
         """Pooled outputs (n, 5, h', w'), with lower weights where light does not exceed the noise.
 
         The normalized input looks the same at any strength, also for noise. Therefore rho is
@@ -257,11 +257,11 @@ def losses(
     weight = (weight / weight.sum(dim=(1, 2, 3), keepdim=True))[:, :, None]
     flat = lodestar.positions(out.flatten(0, 1))
     points = flat.reshape(*out.shape[:2], *flat.shape[1:])
-    says = torch.cat([points, out[:, :, 3:4] * Z_WEIGHT, out[:, :, 4:] * S_WEIGHT], dim=2)
-    middle = (says * weight).sum(dim=(1, 3, 4))  # (n, 4)
+    predictions = torch.cat([points, out[:, :, 3:4] * Z_WEIGHT, out[:, :, 4:] * S_WEIGHT], dim=2)
+    middle = (predictions * weight).sum(dim=(1, 3, 4))  # (n, 4)
     known = torch.stack([copies.z_um * Z_WEIGHT, copies.log_s * S_WEIGHT], dim=1)
     home = torch.cat([copies.plane.back(middle[:, :2]), middle[:, 2:] - known], dim=1)
     mean = (home * trust[:, None]).mean(dim=0)
     between = ((home - mean).abs() * trust[:, None]).mean(dim=0)
-    apart = (says - middle[:, None, :, None, None]).abs() * weight
+    apart = (predictions - middle[:, None, :, None, None]).abs() * weight
     return between, (apart.sum(dim=(1, 3, 4)) * trust[:, None]).mean(dim=0)

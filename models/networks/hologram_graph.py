@@ -1,6 +1,6 @@
 """The ONNX graph of a hologram network: from a complex field to the outputs of all cells.
 
-It computes the same as `HologramNet.answer`, which a test compares with it, and also returns the
+It computes the same as `HologramNet.pooled`, which a test compares with it, and also returns the
 noise of the field. A complex matrix is a pair of real ones.
 """
 
@@ -260,5 +260,5 @@ def _pool(g: Graph, scale: HologramScale) -> None:
         g.add("Add", [f"{name}_square", g.constant(f"{name}_floor", np.float32(floor**2))],
               f"{name}_variance")  # fmt: skip
         g.add("Sqrt", [f"{name}_variance"], f"{name}_spread")
-    answer = ["dy_mean", "dx_mean", "rho", "z_px", "s", "dz_spread", "dy_spread", "dy_spread"]
-    g.add("Concat", answer, "answer", axis=1)
+    names = ["dy_mean", "dx_mean", "rho", "z_px", "s", "dz_spread", "dy_spread", "dy_spread"]
+    g.add("Concat", names, "answer", axis=1)

@@ -48,7 +48,7 @@ class Follow(nn.Module):
         self.outputs, self.hidden, self.inputs = outputs, hidden, inputs
         self.enter = nn.Linear(inputs, ENTER)
         self.carry = nn.GRU(ENTER, hidden)
-        self.tell = nn.Linear(hidden, MESSAGE)
+        self.to_message = nn.Linear(hidden, MESSAGE)
         self.head = nn.Linear(TAPS * MESSAGE + 2, 64)
         self.leave = nn.Linear(64, outputs)
         # one for each age; fitted on held-out tracks after training, it calibrates the scores
@@ -56,15 +56,15 @@ class Follow(nn.Module):
 
     def forward(self, x: Tensor, age: Tensor) -> Tensor:
         """Scores, at every time t, of the point t - `age`; `age` (T, B) is int64."""
-        messages = self.tell(self.carry(torch.relu(self.enter(x)))[0])  # (T, B, MESSAGE)
-        return self.answer(taken(messages, age), age)
+        messages = self.to_message(self.carry(torch.relu(self.enter(x)))[0])  # (T, B, MESSAGE)
+        return self.scores(gather_taps(messages, age), age)
 
-    def answer(self, taps: Tensor, age: Tensor) -> Tensor:
+    def scores(self, taps: Tensor, age: Tensor) -> Tensor:
         """Scores (..., outputs) from `taps` (..., TAPS * MESSAGE) at `age` (...)."""
         facts = torch.cat([taps, age_facts(age)], -1)
         scores = self.leave(torch.relu(self.head(facts)))
-        answer: Tensor = scores / self.temperature[age][..., None]
-        return answer
+        calibrated: Tensor = scores / self.temperature[age][..., None]
+        return calibrated
 
 
 def tap_of(age: Tensor, k: int) -> Tensor:
@@ -78,7 +78,7 @@ def age_facts(age: Tensor) -> Tensor:
     return torch.stack([x / LAG, torch.log1p(x) / 3.5], -1)
 
 
-def taken(messages: Tensor, age: Tensor) -> Tensor:
+def gather_taps(messages: Tensor, age: Tensor) -> Tensor:
     """Gather the taps (T, B, TAPS * MESSAGE) of `messages` (T, B, MESSAGE) for `age` (T, B)."""
     now = torch.arange(len(messages), device=messages.device)[:, None]
     rows = [(now - tap_of(age, k)).clamp(min=0) for k in range(TAPS)]
@@ -138,5 +138,5 @@ class Whole(nn.Module):
         """
         heard = self.first(x, back, turn)
         known = self.second(heard, turned(heard, turn), turn)
-        answer: Tensor = self.leave(torch.relu(self.head(known))) / self.temperature
-        return answer
+        scores: Tensor = self.leave(torch.relu(self.head(known))) / self.temperature
+        return scores

@@ -46,7 +46,7 @@ def follow(net: Follow) -> bytes:
     g = Graph()
     g.add("Relu", [_linear(g, net.enter, "traits", "enter")], "entered")
     _step(g, net.carry)
-    _linear(g, net.tell, "carried", "message")
+    _linear(g, net.to_message, "carried", "message")
 
     # at age 0 all taps are the newest message
     weight, bias = _numbers(net.head)
@@ -135,9 +135,9 @@ def _numbers(layer: nn.Linear) -> tuple[Any, Any]:
 
 def _matrices(carry: nn.GRU) -> list[Any]:
     """Weights and biases of the recurrent layer, for its input and for its hidden state."""
-    told = carry.state_dict()
+    weights = carry.state_dict()
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    return [told[name].cpu().numpy() for name in names]
+    return [weights[name].cpu().numpy() for name in names]
 
 
 def _linear(g: Graph, layer: nn.Linear, source: str, output: str) -> str:
@@ -206,7 +206,7 @@ def _probabilities(g: Graph, outputs: int, source: str, output: str) -> str:
 def _file(g: Graph, name: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> bytes:
     from onnx import TensorProto, checker, helper
 
-    def told(of: dict[str, Any]) -> list[Any]:
+    def value_infos(of: dict[str, Any]) -> list[Any]:
         whole_numbers = ("age", "turn")
         return [
             helper.make_tensor_value_info(
@@ -215,7 +215,7 @@ def _file(g: Graph, name: str, inputs: dict[str, Any], outputs: dict[str, Any]) 
             for key, shape in of.items()
         ]
 
-    graph = helper.make_graph(g.nodes, name, told(inputs), told(outputs), g.constants)
+    graph = helper.make_graph(g.nodes, name, value_infos(inputs), value_infos(outputs), g.constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = IR
     model.producer_name, model.producer_version = "livespt", ""

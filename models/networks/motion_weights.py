@@ -63,7 +63,7 @@ def _follow(arrays: Arrays) -> Follow:
         arrays["then_scores_b"].shape[0], arrays["stay_w"].shape[0], arrays["enter_w"].shape[0]
     )
     _linear(net.enter, arrays["enter_w"], arrays["enter_b"])
-    _linear(net.tell, arrays["message_w"], arrays["message_b"])
+    _linear(net.to_message, arrays["message_w"], arrays["message_b"])
     _linear(net.leave, arrays["then_scores_w"], arrays["then_scores_b"])
     # the file holds the contribution of the age for each age; it is linear in the two age features
     facts = age_facts(torch.arange(LAG + 1)).numpy().astype(np.float64)

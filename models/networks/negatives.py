@@ -57,8 +57,8 @@ def draw(
     which = torch.randint(0, len(kinds), (n,), generator=generator).tolist()
     is_kind = {kind: torch.tensor([kinds[k] == kind for k in which]) for kind in kinds}
     copies = draw_copies(n, shift_px, 1.0, generator)
-    odd = copies.matrix @ _distortions(n, long, short_way, is_kind, generator)
-    views = transform(crop, Copies(odd, copies.shift), size, padding="zeros")
+    matrix = copies.matrix @ _distortions(n, long, short_way, is_kind, generator)
+    views = transform(crop, Copies(matrix, copies.shift), size, padding="zeros")
     views = _smeared(views, is_kind["smeared"], fwhm_px, generator)
     views = _halved(views, is_kind["halved"], copies.shift, fwhm_px, generator)
     if "piled" in is_kind:
@@ -113,14 +113,14 @@ def _smeared(views: Tensor, which: Tensor, fwhm_px: float, generator: torch.Gene
 
 
 def _halved(
-    views: Tensor, which: Tensor, place: Tensor, fwhm_px: float, generator: torch.Generator
+    views: Tensor, which: Tensor, centre: Tensor, fwhm_px: float, generator: torch.Generator
 ) -> Tensor:
     """Views from which one side of a line near the middle of the particle is removed."""
     n, size = len(views), views.shape[-1]
     angle = _uniform(0, 2 * math.pi, n, generator)[:, None, None]
     edge = _uniform(-0.15, 0.15, n, generator)[:, None, None] * fwhm_px
     line = torch.arange(size) - (size - 1) / 2
-    y = line[:, None] - place[:, 0, None, None]
-    x = line[None, :] - place[:, 1, None, None]
+    y = line[:, None] - centre[:, 0, None, None]
+    x = line[None, :] - centre[:, 1, None, None]
     left = torch.sigmoid(y * torch.sin(angle) + x * torch.cos(angle) + edge)
     return views * torch.where(which[:, None, None], left, 1.0)[:, None]

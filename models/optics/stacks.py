@@ -170,10 +170,10 @@ def stack_bound(
         raise SettingError(f"a window of {window} pixels has no middle: give an odd number")
     if planes < 2:
         raise SettingError(f"{planes} planes do not determine z: give 2 or more")
-    place, counts, level, *given = as_columns(z, photons, background, sigma, sigma_z, depth)
-    if min(part.min(initial=1.0) for part in (counts, level, *given)) <= 0:
+    points, counts, level, *extents = as_columns(z, photons, background, sigma, sigma_z, depth)
+    if min(part.min(initial=1.0) for part in (counts, level, *extents)) <= 0:
         raise SettingError("photons, background and widths of a spot must be above 0")
-    widths = np.stack(given, axis=1)
-    information = _information(place, counts, level, widths, planes, read_noise_e**2, window)
+    widths = np.stack(extents, axis=1)
+    information = _information(points, counts, level, widths, planes, read_noise_e**2, window)
     bound: Floats = np.sqrt(np.diagonal(np.linalg.inv(information), axis1=1, axis2=2))
     return bound

@@ -119,7 +119,7 @@ def _paste(
     times: Floats,
     zoom: Floats,
 ) -> None:
-    """Add copies: the point p of a frame shows the pattern at matrix (p - place) / zoom."""
+    """Add copies: the point p of a frame shows the pattern at matrix (p - position) / zoom."""
     side, half = frames.shape[1], image.shape[0] // 2
     for k in range(len(which)):
         reach = half / FINE * zoom[k]
@@ -173,19 +173,21 @@ def composed(
     # SNR = s / sqrt(1 + shot s) of a peak of s noise units
     own_shot = shot[which]
     signal = (own**2 * own_shot + np.sqrt(own**4 * own_shot**2 + 4 * own**2)) / 2
-    place = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
+    position = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
     angle, mirror = rng.uniform(0, 2 * math.pi, m), np.where(rng.random(m) < 0.5, -1.0, 1.0)
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = np.stack([cos, sin, -mirror * sin, mirror * cos], axis=1)
     size = np.exp(rng.uniform(-1, 1, m) * math.log(zoom))
     frames = np.zeros((n, side, side), np.float32)
-    _paste(frames, one.image, which, place[0], place[1], matrix, signal / abs(one.peak), size)
+    _paste(frames, one.image, which, position[0], position[1], matrix, signal / abs(one.peak), size)
     grain = rng.standard_normal(frames.shape, np.float32)
     grain *= np.sqrt(1 + shot[:, None, None].astype(np.float32) * np.abs(frames))
     intrude(rng, frames, np.ones(n), np.full(n, 0.15))
     _slope(rng, frames)
     none = np.zeros(m)
-    return FrameBatch(frames + grain, Specks(which, place[0], place[1], none, none, none, own))
+    return FrameBatch(
+        frames + grain, Specks(which, position[0], position[1], none, none, none, own)
+    )
 
 
 def _slope(rng: Generator, frames: NDArray[np.float32]) -> None:

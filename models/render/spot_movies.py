@@ -39,7 +39,7 @@ class SpotCase(NamedTuple):
     cosmic: int = 0  # straight tracks of 1 to 8 pixels, different in every frame
 
 
-def places(
+def random_positions(
     rng: np.random.Generator, n: int, apart: float, shape: tuple[int, int] = SHAPE
 ) -> Floats:
     """Draw positions (n, 2) within the frame, pixels."""
@@ -55,7 +55,7 @@ def spot_frame(
     rng: np.random.Generator, case: SpotCase, at: Floats | None = None
 ) -> tuple[Image, Floats]:
     """Simulate a frame (y, x) of `case.shape`; return it and the positions of its spots (n, 2)."""
-    points = places(rng, case.n, case.apart_px, case.shape) if at is None else at
+    points = random_positions(rng, case.n, case.apart_px, case.shape) if at is None else at
     photons = _photons(rng, case, len(points))
     light = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
     return _expose(rng, case, _light(case, points, photons, light)), points
@@ -69,7 +69,8 @@ def movie(seed: tuple[int, ...], case: SpotCase, frames: int) -> tuple[list[Imag
     """
     rng = np.random.default_rng((*seed, 0))
     light = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
-    points, photons = places(rng, case.n, case.apart_px, case.shape), _photons(rng, case, case.n)
+    points = random_positions(rng, case.n, case.apart_px, case.shape)
+    photons = _photons(rng, case, case.n)
     far = np.full(case.shape, light, np.float32)
     for at in rng.uniform([0, 0], np.array(case.shape) - 1.0, (case.rings, 2)):
         _add(
@@ -94,7 +95,7 @@ def training_frame(seed: int) -> Image:
     """The frame "simulated" of `livespt train localizer`: bright spots, one near (128, 128)."""
     rng = np.random.default_rng((seed, 1))
     case = SpotCase(snr=25.0, sigma_px=1.4)
-    points = places(rng, 12, 30.0)
+    points = random_positions(rng, 12, 30.0)
     far = np.hypot(*(points - 128.0).T) > 40
     points = np.vstack([[127.8, 128.1], points[far]])
     return spot_frame(rng, case, points)[0]

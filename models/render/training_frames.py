@@ -22,7 +22,7 @@ from livespt.stream.compiled import njit
 Floats = NDArray[np.float64]
 OUTSIDE = 4.0  # width of the margin outside the frame in which there are spots, pixels
 EMPTY = 0.1  # share of frames without particles, in addition to those that have none by chance
-ASKED = 2.5  # SNR below which a spot is ignored: neither finding nor missing it is an error
+MIN_SNR = 2.5  # SNR below which a spot is ignored: neither finding nor missing it is an error
 TRUSTED = 8.0  # SNR at which the offset of a spot has weight 1
 BESIDE, NEAR = 1.2, 0.2  # distance of cells next to a spot, in strides; weight of their offsets
 
@@ -74,8 +74,8 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatc
     width = np.where(ring[which], 0.7 * width, width)
     photons = photons_for_snr(own_snr, level[which] + read[which] ** 2, sigma[which])
     photons = photons * np.where(ring[which], rng.uniform(2, 5, m), 1.0)
-    place = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
-    specks = Specks(which, place[0], place[1], width, radius, photons, own_snr)
+    position = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
+    specks = Specks(which, position[0], position[1], width, radius, photons, own_snr)
     light = _light(rng, level, ~like & (rng.random(n) < 0.4), side)
     add(light, specks)
     unit = np.sqrt(level + read**2)
@@ -212,7 +212,7 @@ def _truth(
         here = out[image[k]]
         row = math.floor((y[k] + 0.5) / stride)
         column = math.floor((x[k] + 0.5) / stride)
-        asked = snr[k] >= ASKED
+        is_visible = snr[k] >= MIN_SNR
         trust = min(max(snr[k] / TRUSTED, 0.4), 2.0)
         for i in range(max(row - 2, 0), min(row + 3, cells)):
             for j in range(max(column - 2, 0), min(column + 3, cells)):
@@ -220,7 +220,7 @@ def _truth(
                 dx = x[k] - (stride * j + 0.5 * (stride - 1))
                 inside = i == row and j == column
                 distance = math.hypot(dy, dx)
-                if not asked:
+                if not is_visible:
                     if distance <= BESIDE * stride and here[3, i, j] == 0.0:
                         here[4, i, j] = 0.0
                     continue
@@ -248,15 +248,15 @@ def truth(specks: Specks, n: int, side: int, stride: int) -> NDArray[np.float32]
     return _truth(n, side // stride, stride, s.image, s.y, s.x, s.snr)
 
 
-def turned(frames: Any, answers: Any, which: int) -> tuple[Any, Any]:
+def turned(frames: Any, targets: Any, which: int) -> tuple[Any, Any]:
     """Apply one of the 8 symmetries of the square to frames and their targets (tensors).
 
     This increases the number of training frames at almost no cost.
     """
     if which & 4:
-        frames, answers = frames.transpose(2, 3), answers.transpose(2, 3)[:, [1, 0, 2, 3, 4]]
+        frames, targets = frames.transpose(2, 3), targets.transpose(2, 3)[:, [1, 0, 2, 3, 4]]
     for bit, dim, axis in ((1, 2, 0), (2, 3, 1)):
         if which & bit:
-            frames, answers = frames.flip(dim), answers.flip(dim)
-            answers[:, axis] *= -1
-    return frames, answers
+            frames, targets = frames.flip(dim), targets.flip(dim)
+            targets[:, axis] *= -1
+    return frames, targets

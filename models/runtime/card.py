@@ -61,7 +61,7 @@ KINDS: dict[type, tuple[str, ...]] = {
     dict: ("input", "training", "metrics", "provenance", "decision", "prior", "units"),
     list: ("classes", "extras", "extras_calibration"),
 }
-WORDS: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
+TYPE_NAMES: dict[type, str] = {str: "text", dict: "an object", list: "a list"}
 
 
 def card_path(path: str | Path) -> Path:
@@ -79,26 +79,26 @@ def read_card(path: str | Path) -> dict[str, Any]:
     ------
     ModelError : there is no card, it is not JSON, lacks a required key or has an invalid value.
     """
-    place = card_path(path)
-    if not place.is_file():
-        raise ModelError(f"no model card {place}: a model runs only with the card made with it")
-    if place.stat().st_size > MAX_BYTES:
-        raise ModelError(f"{place} is larger than {MAX_BYTES >> 20} MB: it is not a model card")
+    card_file = card_path(path)
+    if not card_file.is_file():
+        raise ModelError(f"no model card {card_file}: a model runs only with the card made with it")
+    if card_file.stat().st_size > MAX_BYTES:
+        raise ModelError(f"{card_file} is larger than {MAX_BYTES >> 20} MB: it is not a model card")
     try:
-        card = json.loads(place.read_text(encoding="utf-8"), parse_constant=_no_number)
+        card = json.loads(card_file.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:  # nested too deep
         line = " ".join(str(error).split())[:200]
-        raise ModelError(f"the model card {place} is not JSON: {line}") from error
+        raise ModelError(f"the model card {card_file} is not JSON: {line}") from error
     missing = [key for key in REQUIRED if key not in card] if isinstance(card, dict) else REQUIRED
     if missing:
-        raise ModelError(f"the model card {place} lacks {', '.join(missing)}")
+        raise ModelError(f"the model card {card_file} lacks {', '.join(missing)}")
     if wrong := _wrong(card):
-        raise ModelError(f"the model card {place} is invalid: {wrong}")
+        raise ModelError(f"the model card {card_file} is invalid: {wrong}")
     return cast("dict[str, Any]", card)
 
 
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a number in JSON")
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _wrong(card: dict[str, Any]) -> str | None:
@@ -111,11 +111,11 @@ def _wrong(card: dict[str, Any]) -> str | None:
     for meant, keys in KINDS.items():
         for key in keys:
             if key in card and not isinstance(card[key], meant):
-                return f"'{key}' must be {WORDS[meant]}"
+                return f"'{key}' must be {TYPE_NAMES[meant]}"
     if card["task"] not in TASKS:
         return f"'task' must be one of {', '.join(TASKS)}"
     for name in ("classes", "extras"):
-        if not all(isinstance(word, str) for word in card.get(name, [])):
+        if not all(isinstance(item, str) for item in card.get(name, [])):
             return f"'{name}' must be a list of names"
     for name in ("prior", "units"):
         if not all(_fits(value, Value(0, 1e12)) for value in card.get(name, {}).values()):
@@ -183,15 +183,15 @@ def write_card(
         "metrics": metrics,
         "provenance": provenance,
     }
-    place = Path(card) if card is not None else card_path(path)
+    card_file = Path(card) if card is not None else card_path(path)
     text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
     with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=place.parent, suffix=".partial", delete=False
+        "w", encoding="utf-8", newline="\n", dir=card_file.parent, suffix=".partial", delete=False
     ) as file:
         file.write(text)
     os.chmod(file.name, 0o644)
-    os.replace(file.name, place)
-    return place
+    os.replace(file.name, card_file)
+    return card_file
 
 
 def add_metrics(path: str | Path, metrics: dict[str, Any]) -> None:

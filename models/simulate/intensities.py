@@ -34,7 +34,7 @@ def lit(tracks: Tracks, rng: Generator, share: float = 1.0) -> Tracks:
     """Add intensities to a `share` of the tracks; those of the others are unknown (NaN)."""
     n, total = len(tracks.uncoat), len(tracks.frame)
     count = np.diff(tracks.offset)
-    told = rng.random(n) < share
+    known = rng.random(n) < share
     lost = np.where(rng.random(n) < KEPT, 0.0, rng.uniform(*LOST, n))
     ramp, bleached, noise, drifted = (_broad(rng, r, n) for r in (RAMP, BLEACHED, NOISE, DRIFTED))
     drift = rng.uniform(*DRIFT, n)
@@ -47,7 +47,7 @@ def lit(tracks: Tracks, rng: Generator, share: float = 1.0) -> Tracks:
         drift, drifted, dark, change, rng.normal(size=total), rng.random((total, 2)),
     )  # fmt: skip
     seen = np.exp(logarithm + np.repeat(noise, count) * rng.normal(size=total))
-    return tracks._replace(intensity=np.where(np.repeat(told, count), seen, np.nan))
+    return tracks._replace(intensity=np.where(np.repeat(known, count), seen, np.nan))
 
 
 def _broad(rng: Generator, between: tuple[float, float], n: int) -> Floats:

@@ -10,6 +10,8 @@ Tsang (2000, J. Stat. Softw. 5:8).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -56,9 +58,9 @@ def _mix(z: np.uint64) -> np.uint64:
 @njit()
 def dice(seed: int, number: int) -> Word:
     """The word of track `number` of the series `seed`; both at least 0."""
-    word = np.empty(1, np.uint64)
-    word[0] = _mix(_mix(np.uint64(seed) + GOLDEN) + np.uint64(number) * GOLDEN)
-    return word
+    state = np.empty(1, np.uint64)
+    state[0] = _mix(_mix(np.uint64(seed) + GOLDEN) + np.uint64(number) * GOLDEN)
+    return state
 
 
 @njit()
@@ -114,22 +116,25 @@ def integer(rng: Dice, low: int, high: int) -> int:
     return low + int(_random(rng) * (high - low))
 
 
-@overload(normal, inline="always")
-def _compiled_normal(rng):  # type: ignore[no-untyped-def]
+# not strict: numba would want the annotations of these functions on what they return, too
+@overload(normal, inline="always", strict=False)
+def _compiled_normal(rng: types.Type) -> Callable[[Any], float]:
     if isinstance(rng, types.Array):
         return lambda rng: _normal(rng)
     return lambda rng: rng.standard_normal()
 
 
-@overload(random, inline="always")
-def _compiled_random(rng):  # type: ignore[no-untyped-def]
+@overload(random, inline="always", strict=False)
+def _compiled_random(rng: types.Type) -> Callable[[Any], float]:
     if isinstance(rng, types.Array):
         return lambda rng: _random(rng)
     return lambda rng: rng.random()
 
 
-@overload(integer, inline="always")
-def _compiled_integer(rng, low, high):  # type: ignore[no-untyped-def]
+@overload(integer, inline="always", strict=False)
+def _compiled_integer(
+    rng: types.Type, low: types.Type, high: types.Type
+) -> Callable[[Any, Any, Any], int]:
     if isinstance(rng, types.Array):
         return lambda rng, low, high: low + int(_random(rng) * (high - low))
     return lambda rng, low, high: rng.integers(low, high)

@@ -36,9 +36,9 @@ def held(path: Path) -> bool:
         fd = os.open(path, READ_WRITE)
     except FileNotFoundError:
         return False
-    taken = _lock(fd)
+    locked = _lock(fd)
     os.close(fd)  # which also gives the lock back
-    return not taken
+    return not locked
 
 
 if sys.platform == "win32":

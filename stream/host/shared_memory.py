@@ -4,7 +4,7 @@ A block is a mapped file, in RAM where the system has a folder for that (`/dev/s
 temporary folder. Files rather than `multiprocessing.shared_memory`: before Python 3.13 its resource
 tracker unlinks a block as soon as any unrelated process that attached it exits. The creator holds
 an advisory lock on the file for as long as it lives, so others see its death, however it died,
-and blocks left behind by killed processes can be told from living ones and are swept away.
+and blocks left behind by killed processes can be distinguished from living ones and are removed.
 """
 
 from __future__ import annotations

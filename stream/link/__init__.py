@@ -14,15 +14,21 @@ __all__ = [
     "corrections",
     "forecast",
     "frame_clock",
+    "heap",
     "hindsight",
+    "kalman",
     "lineage",
     "link_frame",
     "linker",
     "motion_model",
     "offline",
     "parameters",
+    "population",
+    "recent_points",
     "relinker",
     "slots",
+    "tail_cost",
+    "track_columns",
 ]
 
 

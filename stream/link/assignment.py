@@ -1,19 +1,27 @@
 """Assignment: which point continues which track, at the least total cost.
 
-Minimizes the sum of the costs of the links plus, for each track without one, its cost of staying
-alone. Exact, by shortest augmenting paths (Jonker and Volgenant, Computing 38, 325 (1987)) on the
-sparse graph of candidates; of rows with many candidates first only the cheapest ones are tried, and
-those that the duals then show to be missing are added (Volgenant, Computers Ops Res. 23, 917
-(1996)). A search never leaves its connected component, and ends at the cost of staying alone at the
-latest. The work of a frame is bounded: beyond `STEPS` each search is cut short, and the points that
-this may concern are counted.
+The sum of the costs of the links plus, for each track without one, its cost of staying alone is
+minimized. The answer is exact, by shortest augmenting paths (Jonker and Volgenant, Computing 38,
+325 (1987)) on the sparse graph of candidates. Rows with many candidates first try only their
+cheapest ones, and those that the duals then show to be missing are added (Volgenant, Computers Ops
+Res. 23, 917 (1996)). A search never leaves its connected component, and ends at the cost of staying
+alone at the latest. The work of a frame is bounded: beyond `STEPS` each search is cut short, and
+the points that this may concern are counted.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Columns = NDArray[np.int32]
+Flags = NDArray[np.bool_]
 
 STEPS = 1 << 22  # candidates looked at in a frame; beyond them `FEW` for each row
 FEW = 1 << 7
@@ -22,28 +30,53 @@ CORE = 32
 MORE = 4  # candidates of a row added at a time
 
 
+class LinkGraph(NamedTuple):
+    """Candidates of m rows: those of row i that are tried are `[first[i]:end[i]]`."""
+
+    first: Ints  # (m + 1,)
+    end: Ints  # (m,)
+    col: Columns  # (pairs,)
+    cost: Floats  # (pairs,)
+    alone: Floats  # (m,) cost of a row without a column
+
+
+class Solution(NamedTuple):
+    """Columns chosen so far, and the duals that prove them cheapest.
+
+    cost - u - v >= 0 for each pair, 0 for the chosen ones; v <= 0, 0 for free columns.
+    """
+
+    row_of: Ints  # (n,) row of each column, -1: none
+    u: Floats  # (m,)
+    v: Floats  # (n,)
+    bounded: Flags  # (m,) rows that may have missed a better column
+
+
 @njit(nogil=True)
-def assign(first, col, cost, alone, capped, n):  # type: ignore[no-untyped-def]
+def assign(
+    first: Ints, col: Columns, cost: Floats, alone: Floats, capped: Flags, n: int
+) -> tuple[Ints, int]:
     """Choose among candidates.
 
     Parameters
     ----------
-    first, col, cost
-        Candidates of row i: columns `col[first[i]:first[i + 1]]`, (pairs,) int32, at `cost`; put in
-        another order where there are many.
-    alone
-        (m,) float64: cost of a row without a column.
-    capped
-        (m,) bool: rows whose candidates are not all there.
+    first : (m + 1,)
+        The candidates of row i are `[first[i]:first[i + 1]]`.
+    col, cost : (pairs,)
+        Their columns and costs; put in another order where a row has many.
+    alone : (m,)
+        Cost of a row without a column.
+    capped : (m,)
+        Rows whose candidates are not all there.
     n
         Number of columns.
 
     Returns
     -------
-    row_of
-        (n,) int64: row of each column, -1: none. Of equally cheap answers one is taken by rules
-        that depend on the arguments alone; a link is preferred to none.
-    degraded
+    row_of : (n,)
+        Row of each column, -1: none. Of equally cheap answers one is taken by rules that depend on
+        the arguments alone; a link is preferred to none.
+    degraded : int
         Columns connected to a row that was capped or cut short: their links may not be the best.
     """
     m = len(first) - 1
@@ -55,24 +88,25 @@ def assign(first, col, cost, alone, capped, n):  # type: ignore[no-untyped-def]
             _turn(col[first[i] : end[i]], i / m)
             _select(cost, col, first[i], end[i], CORE)
             end[i], dense = first[i] + CORE, True
-    row_of = np.full(n, -1, np.int64)
-    u, v, bounded = alone.copy(), np.zeros(n), capped.copy()
-    work = np.int64(0)  # of its final type: a literal would be compiled for too
+    graph = LinkGraph(first, end, col, cost, alone)
+    found = Solution(np.full(n, -1, np.int64), alone.copy(), np.zeros(n), capped.copy())
+    work: Any = np.int64(0)  # of its final type: a literal would be compiled for too
     while True:
-        work = augment(first, end, col, cost, alone, row_of, u, v, bounded, work)
+        work = augment(graph, found, work)
         add = work <= STEPS
-        if not (dense and _price(first, end, col, cost, alone, u, v, bounded, add) and add):
+        if not (dense and _price(graph, found, add) and add):
             break
         for i in range(m):  # assigned slices would take seconds to compile
-            u[i] = alone[i]
+            found.u[i] = alone[i]
         for j in range(n):
-            row_of[j], v[j] = -1, 0.0
-    return row_of, _connected(first, col, bounded, n) if bounded.any() else 0
+            found.row_of[j], found.v[j] = -1, 0.0
+    bounded = found.bounded
+    return found.row_of, _connected(first, col, bounded, n) if bounded.any() else 0
 
 
 @njit(nogil=True)
-def _turn(values, share):  # type: ignore[no-untyped-def]
-    """Begin elsewhere in a list, in each row elsewhere: points at one place are shared out."""
+def _turn(values: NDArray[Any], share: float) -> None:
+    """Begin elsewhere in a list, in each row elsewhere: points at one position are shared out."""
     begin = int(share * len(values))
     before = values.copy()
     for k in range(len(values)):
@@ -80,7 +114,7 @@ def _turn(values, share):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _select(cost, col, begin, end, count):  # type: ignore[no-untyped-def]
+def _select(cost: Floats, col: Columns, begin: int, end: int, count: int) -> None:
     """Bring the cheapest `count` candidates to the front (Hoare's selection)."""
     at = begin + count - 1
     end -= 1
@@ -105,8 +139,13 @@ def _select(cost, col, begin, end, count):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _price(first, end, col, cost, alone, u, v, bounded, add):  # type: ignore[no-untyped-def]
-    """Whether candidates not tried are cheaper than the duals allow; try them, or mark the rows."""
+def _price(graph: LinkGraph, found: Solution, add: bool) -> bool:
+    """Whether candidates not tried are cheaper than the duals allow.
+
+    With `add` the cheapest of them are to be tried next, otherwise their rows are marked.
+    """
+    first, end, col, cost, alone = graph
+    u, v, bounded = found.u, found.v, found.bounded
     missing = False
     for i in range(len(end)):
         for _ in range(MORE):
@@ -128,13 +167,14 @@ def _price(first, end, col, cost, alone, u, v, bounded, add):  # type: ignore[no
 
 
 @njit(nogil=True)
-def augment(first, end, col, cost, alone, row_of, u, v, bounded, work):  # type: ignore[no-untyped-def]
-    """Fill `row_of`; mark in `bounded` the rows whose search was cut short. Returns the work done.
+def augment(graph: LinkGraph, found: Solution, work: int) -> int:
+    """Choose columns for all rows, mark those whose search was cut short; return the work done.
 
     Rows come one by one. Each takes its cheapest column, and where that is taken, the cheapest
-    chain of changes that ends at a free column or leaves a row alone. `u` and `v` are the duals:
-    cost - u - v >= 0 for each pair, 0 for the chosen ones; v <= 0, 0 for free columns.
+    chain of changes that ends at a free column or leaves a row alone.
     """
+    first, end, col, cost, alone = graph
+    row_of, u, v, bounded = found
     m, n = len(first) - 1, len(row_of)
     col_of = np.full(m, -1, np.int64)
     far = np.empty(n)  # length of the shortest path to a column
@@ -145,7 +185,7 @@ def augment(first, end, col, cost, alone, row_of, u, v, bounded, work):  # type:
     keys = np.empty(64)
     items = np.empty(64, np.int64)
     for s in range(m):
-        best, end_col = _cheapest(first, end, col, cost, v, row_of, s, alone[s])
+        best, end_col = _cheapest(first[s], end[s], col, cost, v, row_of, alone[s])
         if end_col == -1:
             continue
         if row_of[end_col] < 0:
@@ -199,8 +239,8 @@ def augment(first, end, col, cost, alone, row_of, u, v, bounded, work):  # type:
 
 
 @njit(nogil=True)
-def _connected(first, col, marked, n):  # type: ignore[no-untyped-def]
-    """Columns in the connected components of the marked rows."""
+def _connected(first: Ints, col: Columns, marked: Flags, n: int) -> int:
+    """Number of columns in the connected components of the marked rows."""
     root = np.arange(n)
     bad = np.zeros(n, np.bool_)
     for i in range(len(first) - 1):
@@ -217,7 +257,8 @@ def _connected(first, col, marked, n):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _root(root, j):  # type: ignore[no-untyped-def]
+def _root(root: Ints, j: int) -> int:
+    """The column that stands for the component of column `j`."""
     while root[j] != j:
         root[j] = root[root[j]]
         j = root[j]
@@ -225,10 +266,12 @@ def _root(root, j):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _cheapest(first, end, col, cost, v, row_of, s, alone):  # type: ignore[no-untyped-def]
-    """Cheapest column of a row, a free one where costs are equal; -1 when it has none."""
+def _cheapest(
+    begin: int, end: int, col: Columns, cost: Floats, v: Floats, row_of: Ints, alone: float
+) -> tuple[float, int]:
+    """Cheapest of the candidates [begin:end], a free column where costs are equal; -1: none."""
     best, at = alone, -1
-    for e in range(first[s], end[s]):
+    for e in range(begin, end):
         j = col[e]
         length = cost[e] - v[j]
         if length < best or (length == best and (at < 0 or row_of[j] < 0)):
@@ -237,7 +280,7 @@ def _cheapest(first, end, col, cost, v, row_of, s, alone):  # type: ignore[no-un
 
 
 @njit(nogil=True)
-def _flip(row_of, col_of, via, s, row, j):  # type: ignore[no-untyped-def]
+def _flip(row_of: Ints, col_of: Ints, via: Ints, s: int, row: int, j: int) -> None:
     """Make the changes of the path that ends with `row` taking column `j` (-1: none)."""
     while True:
         before = col_of[row]
@@ -250,7 +293,8 @@ def _flip(row_of, col_of, via, s, row, j):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _push(keys, items, size, key, item):  # type: ignore[no-untyped-def]
+def _push(keys: Floats, items: Ints, size: int, key: float, item: int) -> int:
+    """Add an item to a heap, the smallest key on top; return the new size."""
     at = size
     while at > 0 and keys[(at - 1) >> 1] > key:
         up = (at - 1) >> 1
@@ -261,7 +305,8 @@ def _push(keys, items, size, key, item):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _pop(keys, items, size):  # type: ignore[no-untyped-def]
+def _pop(keys: Floats, items: Ints, size: int) -> tuple[float, int, int]:
+    """Take the item with the smallest key from a heap; return both, and the new size."""
     top, item = keys[0], items[0]
     size -= 1
     key, last = keys[size], items[size]
@@ -279,7 +324,8 @@ def _pop(keys, items, size):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _longer(array):  # type: ignore[no-untyped-def]
+def _longer(array: NDArray[Any]) -> NDArray[Any]:
+    """Give an array twice as long that starts with the elements of `array`."""
     grown = np.empty(2 * len(array), array.dtype)
     for k in range(len(array)):
         grown[k] = array[k]

@@ -1,78 +1,117 @@
-"""Candidates: which points of a frame lie near enough to which tracks, from a grid of cells.
+"""Candidates: the points of a frame that lie near enough to each track, from a grid of cells.
 
-The work and the memory of a frame are bounded: where pairs are too many for `PAIRS`, each track
-keeps its nearest ones, and is marked. Nothing is left out before that.
+The work and the memory of a frame are bounded. Where pairs are more than `PAIRS`, each track keeps
+its nearest ones and is marked. Below that nothing is left out.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
+from livespt.stream.link.heap import heapify, sift_down
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Columns = NDArray[np.int32]
+Flags = NDArray[np.bool_]
 
 # px: a distance equal to the radius links whatever its rounding, as in trackpy
 SLACK = 1e-7
 PAIRS = 1 << 20  # of a frame; beyond them each track keeps its share of nearest points
-LOOKS = 1 << 24  # distances looked at for that
-GROW = 4.0  # times the side asked for, at most, that cells have where points are few
+LOOKS = 1 << 24  # distances computed to find these
+GROW = 4.0  # largest side of the cells where points are few, in units of the side asked for
+
+
+class Candidates(NamedTuple):
+    """Pairs of tracks and points; those of track i are `[first[i]:first[i + 1]]`."""
+
+    first: Ints  # (m + 1,)
+    col: Columns  # (pairs,) index of the point
+    cost: Floats  # (pairs,) squared distance, px^2, at most the squared radius
+    capped: Flags  # (m,) tracks that have more neighbors than were kept
+
+
+class Search(NamedTuple):
+    """The balls that are searched."""
+
+    position: Floats  # (m, 3) their centres z, y, x; px
+    radius: Floats  # (m,) px; negative: no search
+
+
+class Grid(NamedTuple):
+    """Cells of a frame, and how they lie on each axis z, y, x."""
+
+    per_px: float  # cells in a pixel
+    low: Floats  # (3,) lowest cell
+    size: Ints  # (3,) number of cells
+    wraps: Flags  # (3,) whether they repeat
+
+
+class Cells(NamedTuple):
+    """Points in the order of their cells."""
+
+    start: Ints  # (cells + 2,) first point of each cell
+    order: Columns  # (n,) index of each point in the frame
+    position: Floats  # (n, 3)
 
 
 @njit(nogil=True)
-def neighbors(place, radius, new, cell):  # type: ignore[no-untyped-def]
-    """Pairs of tracks and points: those of track i are `[first[i]:first[i + 1]]`.
+def neighbors(position: Floats, radius: Floats, new: Floats, cell: float) -> Candidates:
+    """Find all pairs of tracks and points within the tracks' radii.
 
     Parameters
     ----------
-    place
-        (m, 3) float64: where each track is expected.
-    radius
-        (m,) float64: how far from there its point may be; negative: the track takes no part.
-    new
-        (n, 3) float64: points of this frame, finite.
+    position : (m, 3)
+        Where each track is expected, z, y, x; px.
+    radius : (m,)
+        Largest distance of its point from there, px; negative: the track takes no part.
+    new : (n, 3)
+        Points of this frame, finite; px.
     cell
-        Side of the cells: of the order of the radii.
-
-    Returns
-    -------
-    first, col, square
-        (m + 1,) int64; columns (rows of `new`) int32 and squared distances float64, at most the
-        squared radius.
-    capped
-        (m,) bool: tracks that have more neighbors than were kept.
+        Side of the cells, px: of the order of the radii.
     """
-    m = len(place)
-    per_px, grid = _grid(new, cell)
-    cells = _sort(new, per_px, grid)
+    m = len(position)
+    search, grid = Search(position, radius), _grid(new, cell)
+    cells = _sort(new, grid)
     first = np.zeros(m + 1, np.int64)
     col = np.empty(2 * m + 16, np.int32)
     square = np.empty(2 * m + 16, np.float64)
     capped = np.zeros(m, np.bool_)
-    begin = np.int64(0)  # of its final type: a literal would be compiled for too
+    begin: Any = np.int64(0)  # of its final type: a literal would be compiled for too
     while True:
-        begin, need = _fill(begin, first, col, square, place, radius, per_px, grid, cells)
+        begin, need = _fill(begin, first, col, square, search, grid, cells)
         if begin == m:
             break
         if need > PAIRS:
-            first, col, square = _nearest(place, radius, per_px, grid, cells, capped)
+            first, col, square = _nearest(search, grid, cells, capped)
             break
         col, square = _longer(col, need), _longer(square, need)
-    return first, col[: first[m]], square[: first[m]], capped
+    return Candidates(first, col[: first[m]], square[: first[m]], capped)
 
 
 @njit(nogil=True)
-def _fill(begin, first, col, square, place, radius, per_px, grid, cells):  # type: ignore[no-untyped-def]
-    """Find the pairs of the tracks from `begin` on; stops at the track whose pairs may not fit."""
+def _fill(
+    begin: int, first: Ints, col: Columns, square: Floats, search: Search, grid: Grid, cells: Cells
+) -> tuple[int, int]:
+    """Find the pairs of the tracks from `begin` on.
+
+    Returns the track whose pairs may not fit, or the number of tracks; and the room it needs.
+    """
+    position, radii = search
     start, order, where = cells
-    low, size, wraps = grid
+    per_px, low, size, wraps = grid
     planes, rows, columns = size[0], size[1], size[2]
-    for i in range(begin, len(place)):
-        found = first[i]
-        if radius[i] >= 0.0:
-            z, y, x = place[i, 0], place[i, 1], place[i, 2]
-            limit, most = (radius[i] + SLACK) ** 2, radius[i] * radius[i]
-            reach = 1.001 * radius[i] + SLACK
+    for i in range(begin, len(radii)):
+        found, radius = first[i], radii[i]
+        if radius >= 0.0:
+            z, y, x = position[i, 0], position[i, 1], position[i, 2]
+            limit, most = (radius + SLACK) ** 2, radius * radius
+            reach = 1.001 * radius + SLACK
             cz, nz = _span(z, reach, per_px, low[0], planes, wraps[0])
             y0, ny = _span(y, reach, per_px, low[1], rows, wraps[1])
             x0, nx = _span(x, reach, per_px, low[2], columns, wraps[2])
@@ -98,18 +137,21 @@ def _fill(begin, first, col, square, place, radius, per_px, grid, cells):  # typ
                     cy = cy + 1 if cy + 1 < rows else 0
                 cz = cz + 1 if cz + 1 < planes else 0
         first[i + 1] = found
-    return len(place), 0
+    return len(radii), 0
 
 
 @njit(nogil=True)
-def _nearest(place, radius, per_px, grid, cells, capped):  # type: ignore[no-untyped-def]
-    """The pairs of each track again, but at most its share of them: the nearest it looks at.
+def _nearest(
+    search: Search, grid: Grid, cells: Cells, capped: Flags
+) -> tuple[Ints, Columns, Floats]:
+    """Find at most a share of the pairs for each track: the nearest points that it looks at.
 
     Where even the looks are too many, a track looks at a share of the points around, and each at
-    another: points at one place are shared out.
+    another: points at one position are shared out.
     """
+    position, radii = search
     start, order, where = cells
-    m = len(place)
+    m = len(radii)
     share, looks_each = max(16, PAIRS // m), max(64, LOOKS // m)
     first = np.zeros(m + 1, np.int64)
     col = np.empty(m * share, np.int32)
@@ -117,10 +159,11 @@ def _nearest(place, radius, per_px, grid, cells, capped):  # type: ignore[no-unt
     lines = np.empty((16, 2), np.int64)
     for i in range(m):
         begin = found = first[i]
-        if radius[i] >= 0.0:
-            limit, most = (radius[i] + SLACK) ** 2, radius[i] * radius[i]
-            z, y, x = place[i, 0], place[i, 1], place[i, 2]
-            lines, n, looks = _lines(place[i], radius[i], per_px, grid, start, lines)
+        radius = radii[i]
+        if radius >= 0.0:
+            limit, most = (radius + SLACK) ** 2, radius * radius
+            z, y, x = position[i, 0], position[i, 1], position[i, 2]
+            lines, n, looks = _lines(position[i], radius, grid, start, lines)
             line = 0
             skip = looks * i // m
             while n > 0 and skip >= lines[line, 1] - lines[line, 0]:
@@ -136,12 +179,12 @@ def _nearest(place, radius, per_px, grid, cells, capped):  # type: ignore[no-unt
                         col[found], square[found] = order[k], far
                         found += 1
                         if found - begin == share:
-                            _heap(square[begin:found], col[begin:found])
+                            heapify(square[begin:found], col[begin:found])
                     else:
                         capped[i] = True
                         if far < square[begin]:
                             square[begin], col[begin] = far, order[k]
-                            _sink(square[begin:found], col[begin:found], 0)
+                            sift_down(square[begin:found], col[begin:found], 0)
                 k += 1
                 while k == lines[line, 1]:  # the next line that is not empty, round and round
                     line = (line + 1) % n
@@ -153,37 +196,19 @@ def _nearest(place, radius, per_px, grid, cells, capped):  # type: ignore[no-unt
 
 
 @njit(nogil=True)
-def _heap(keys, items):  # type: ignore[no-untyped-def]
-    for at in range(len(keys) // 2 - 1, -1, -1):
-        _sink(keys, items, at)
-
-
-@njit(nogil=True)
-def _sink(keys, items, at):  # type: ignore[no-untyped-def]
-    """Restore the order of a heap, the largest key on top, below `at`."""
-    key, item = keys[at], items[at]
-    while 2 * at + 1 < len(keys):
-        down = 2 * at + 1
-        if down + 1 < len(keys) and keys[down + 1] > keys[down]:
-            down += 1
-        if keys[down] <= key:
-            break
-        keys[at], items[at] = keys[down], items[down]
-        at = down
-    keys[at], items[at] = key, item
-
-
-@njit(nogil=True)
-def _lines(place, radius, per_px, grid, start, lines):  # type: ignore[no-untyped-def]
+def _lines(
+    position: Floats, radius: float, grid: Grid, start: Ints, lines: Ints
+) -> tuple[Ints, int, int]:
     """Ranges of points in the cells within a radius: cells of a row lie side by side.
 
-    Returns the ranges (first, end) not empty, their number and the number of points in them.
+    Returns the ranges that are not empty (first and end of each), their number, and the number of
+    points in them. `lines` (k, 2) is room for the ranges; a longer array is made where needed.
     """
-    low, size, wraps = grid
+    per_px, low, size, wraps = grid
     reach = 1.001 * radius + SLACK
-    z0, nz = _span(place[0], reach, per_px, low[0], size[0], wraps[0])
-    y0, ny = _span(place[1], reach, per_px, low[1], size[1], wraps[1])
-    x0, nx = _span(place[2], reach, per_px, low[2], size[2], wraps[2])
+    z0, nz = _span(position[0], reach, per_px, low[0], size[0], wraps[0])
+    y0, ny = _span(position[1], reach, per_px, low[1], size[1], wraps[1])
+    x0, nx = _span(position[2], reach, per_px, low[2], size[2], wraps[2])
     n = points = 0
     right = min(x0 + nx, size[2])
     for dz in range(nz):
@@ -205,8 +230,10 @@ def _lines(place, radius, per_px, grid, start, lines):  # type: ignore[no-untype
 
 
 @njit(nogil=True)
-def _span(value, reach, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
-    """First cell of an axis within reach of a coordinate, and the number of them."""
+def _span(
+    value: float, reach: float, per_px: float, low: float, size: int, wraps: bool
+) -> tuple[int, int]:
+    """First cell of an axis within reach of a coordinate, and the number of such cells."""
     a = np.floor((value - reach) * per_px) - low
     b = np.floor((value + reach) * per_px) - low
     if not wraps:
@@ -220,8 +247,8 @@ def _span(value, reach, per_px, low, size, wraps):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True)
-def _grid(new, cell):  # type: ignore[no-untyped-def]
-    """Cells a pixel, and lowest cell, number of cells and whether they repeat, for each axis.
+def _grid(new: Floats, cell: float) -> Grid:
+    """Lay a grid over the points (n, 3) of a frame.
 
     Where points are few the cells grow to a few times the side asked for, until there are about 4
     a point. A field still too wide is wrapped like a torus: far points may then share a cell, which
@@ -249,18 +276,18 @@ def _grid(new, cell):  # type: ignore[no-untyped-def]
         # no small factors: the period of a lattice of points must not be that of the cells
         while wraps[axis] and (size[axis] < 3 or math.gcd(size[axis], 210) > 1):
             size[axis] += 1
-    return 1.0 / side, (low, size, wraps)
+    return Grid(1.0 / side, low, size, wraps)
 
 
 @njit(nogil=True)
-def _cells(least, most, per_px):  # type: ignore[no-untyped-def]
+def _cells(least: Floats, most: Floats, per_px: float) -> tuple[Floats, Floats]:
     """Lowest cell and number of cells of each axis."""
     low = np.floor(least * per_px)
     return low, np.floor(most * per_px) - low + 1.0
 
 
 @njit(nogil=True)
-def _cell(value, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
+def _cell(value: float, per_px: float, low: float, size: int, wraps: bool) -> int:
     """Cell of a coordinate on one axis; -2 or size + 1 when it is far outside."""
     cell = np.floor(value * per_px) - low
     if wraps:
@@ -270,9 +297,9 @@ def _cell(value, per_px, low, size, wraps):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True)
-def _sort(new, per_px, grid):  # type: ignore[no-untyped-def]
-    """Points in the order of their cells: where each cell starts, their indices, their places."""
-    low, size, wraps = grid
+def _sort(new: Floats, grid: Grid) -> Cells:
+    """Sort points (n, 3) into their cells."""
+    per_px, low, size, wraps = grid
     n = len(new)
     cells = size[0] * size[1] * size[2]
     home = np.empty(n, np.int64)
@@ -286,17 +313,18 @@ def _sort(new, per_px, grid):  # type: ignore[no-untyped-def]
     for cell in range(2, cells + 2):
         start[cell] += start[cell - 1]
     order = np.empty(n, np.int32)
-    place = np.empty((n, 3))
+    position = np.empty((n, 3))
     for j in range(n):
         k = start[home[j] + 1]
         start[home[j] + 1] = k + 1
         order[k] = j
-        place[k, 0], place[k, 1], place[k, 2] = new[j, 0], new[j, 1], new[j, 2]
-    return start, order, place
+        position[k, 0], position[k, 1], position[k, 2] = new[j, 0], new[j, 1], new[j, 2]
+    return Cells(start, order, position)
 
 
 @njit(nogil=True)
-def _longer(array, need):  # type: ignore[no-untyped-def]
+def _longer(array: NDArray[Any], need: int) -> NDArray[Any]:
+    """Give an array with at least `need` elements that starts with those of `array`."""
     grown = np.empty(max(2 * len(array), need), array.dtype)
     for k in range(len(array)):
         grown[k] = array[k]

@@ -1,198 +1,249 @@
-"""Forecast: a frame's tracks looked ahead, its candidate links priced, its points learned from.
+"""Forecast of a frame: tracks are predicted, links priced, and the points learned from.
 
-The models of motion are those of `motion_model`; here they are applied to all tracks of a frame.
+The motion models are those of `motion_model`; here they are applied to all tracks of a frame.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
+from livespt.stream.link import track_columns as c
+from livespt.stream.link.candidates import Candidates
 from livespt.stream.link.motion_model import (
-    BP,
-    BX,
-    CLOCK,
-    DIRECTED,
-    FAST,
-    FASTS,
-    FRAMES,
-    HIGH,
-    KAPPA,
-    KAPPAS,
-    KEEP,
-    LIGHTS,
-    LIGHTS_N,
-    LOW,
-    MU,
-    NEW,
-    NOISE,
-    SEEN,
-    STEADY,
-    STEP,
-    STEPS,
-    TRACKS,
-    VP,
-    VX,
-    F,
-    P,
+    LinkSettings,
+    Points,
     advance,
     begin,
-    chances,
     link_cost,
-    newness,
-    standing,
+    point_of,
     update,
 )
+from livespt.stream.link.population import (
+    birth_density,
+    chances_of,
+    fade,
+    learn_frame,
+    learn_step,
+    return_class,
+    typical_of,
+)
 
-FADE = 0.95  # what an average over all tracks keeps from frame to frame
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class TrackFilters(NamedTuple):
+    """What is known of m tracks before a frame."""
+
+    filters: Floats  # (m, TRACK_WIDTH) rows
+    last_frame: Ints  # (m,) frames in which they were last seen
+
+
+class Moment(NamedTuple):
+    """The frame whose points are looked for."""
+
+    frame: int
+    clock: float  # its time, in mean frame intervals
+    oldest: int  # tracks last seen before this frame are not looked for
+    kept: int  # tracks last seen before this frame are given up
+
+
+class Forecast(NamedTuple):
+    """What is expected of m tracks in a frame."""
+
+    filters: Floats  # (m, TRACK_WIDTH) predicted rows
+    position: Floats  # (m, 3) centre of the ball that holds every point worth a link
+    radius: Floats  # (m,) of the ball, px; -1: no point is worth one
+    cost_of_none: Floats  # (m,) cost of no link
+    cell: float  # side of the cells to search in, px
 
 
 @njit(nogil=True, error_model="numpy")
-def expect(state, last, frame, oldest, clock, noise, pop, model, ndim, reach):  # type: ignore[no-untyped-def]
-    """Predict every track to `clock`, and where to look for its point.
+def expect(
+    tracks: TrackFilters, moment: Moment, noise: Floats, population: Floats, settings: LinkSettings
+) -> Forecast:
+    """Predict every track, and where to look for its point.
 
-    Returns
-    -------
-    ahead
-        (m, F): predicted rows.
-    place, radius
-        (m, 3), (m,): the ball that holds every point that pays; radius -1: there is none.
-    alone
-        (m,): cost of no link.
-    cell
-        Side of cells to look in.
+    Parameters
+    ----------
+    tracks
+        Tracks that may go on.
+    moment
+        The frame that they are predicted to.
+    noise : (n, 2)
+        Variances of the points of the frame, lateral and axial; px^2.
+    population : (POPULATION_WIDTH,)
+        Sums over all tracks.
+    settings
+        What the linker was made with.
     """
-    m = len(last)
-    ahead, place, radius, alone = np.empty((m, F)), np.zeros((m, 3)), np.empty(m), np.zeros(m)
-    loud, loud_z = 0.0, 0.0
+    filters, last_frame = tracks.filters, tracks.last_frame
+    m, ndim, reach = len(last_frame), settings.ndim, settings.search_range
+    ahead, position = np.empty((m, c.TRACK_WIDTH)), np.zeros((m, 3))
+    radius, cost_of_none = np.empty(m), np.zeros(m)
+    max_noise, max_noise_z = 0.0, 0.0
     for j in range(len(noise)):
-        loud, loud_z = max(loud, noise[j, 0]), max(loud_z, noise[j, 1])
-    least, none = _odds(pop, ndim, reach)
-    q_all, fast, wild = pop[STEP] / pop[STEPS], pop[FAST] / pop[FASTS], pop[NOISE]
-    share = min(max(pop[DIRECTED] / pop[TRACKS], 0.05), 0.95)
+        max_noise, max_noise_z = max(max_noise, noise[j, 0]), max(max_noise_z, noise[j, 1])
+    least, none = _odds(population, settings)
+    typical = typical_of(population)
     cell = 0.0
     for i in range(m):
         radius[i] = -1.0
-        if last[i] < oldest:
+        if last_frame[i] < moment.oldest:
             continue
-        gap = advance(state, ahead, i, clock, share, q_all, fast, wild, model, ndim)
-        dt, mu = max(clock - state[i, CLOCK], 1e-3), ahead[i, MU]
-        kind = standing(state[i, SEEN], frame - last[i] - 1) - KEEP
-        alone[i] = none[kind >> 1]
-        far = reach * math.sqrt(max(dt, 1.0))
+        distance = math.sqrt(advance(filters, ahead, i, moment.clock, typical, settings))
+        dt = max(moment.clock - ahead[i, c.LAST_SEEN], 1e-3)
+        kind = return_class(ahead[i, c.POINTS], moment.frame - last_frame[i] - 1)
+        cost_of_none[i] = none[kind]
+        max_radius = reach * math.sqrt(max(dt, 1.0))
+        p_directed, floor = ahead[i, c.P_DIRECTED], least[kind]
         b = v = -1.0
-        floor = least[kind >> 1]
-        if mu < 1.0:
-            b = _radius(
-                (1.0 - mu) / floor, ahead[i, BP] + loud, ahead[i, BP + 1] + loud_z, ndim, far
+        if p_directed < 1.0:
+            lateral, axial = (
+                ahead[i, c.BROWNIAN_VAR] + max_noise,
+                ahead[i, c.BROWNIAN_VAR_Z] + max_noise_z,
             )
-        if mu > 0.0:
-            v = _radius(mu / floor, ahead[i, VP] + loud, ahead[i, VP + 3] + loud_z, ndim, far)
-        radius[i], part = _ball(math.sqrt(gap), b, v)
-        place[i, 1] = ahead[i, BX + 1] + part * (ahead[i, VX + 1] - ahead[i, BX + 1])
-        place[i, 2] = ahead[i, BX + 2] + part * (ahead[i, VX + 2] - ahead[i, BX + 2])
-        if ndim == 3:
-            place[i, 0] = ahead[i, BX] + part * (ahead[i, VX] - ahead[i, BX])
+            b = _radius((1.0 - p_directed) / floor, lateral, axial, ndim, max_radius)
+        if p_directed > 0.0:
+            lateral, axial = (
+                ahead[i, c.DIRECTED_VAR] + max_noise,
+                ahead[i, c.DIRECTED_VAR_Z] + max_noise_z,
+            )
+            v = _radius(p_directed / floor, lateral, axial, ndim, max_radius)
+        radius[i], part = _ball(distance, b, v)
+        for axis in range(3 - ndim, 3):
+            way = ahead[i, c.DIRECTED_Z + axis] - ahead[i, c.BROWNIAN_Z + axis]
+            position[i, axis] = ahead[i, c.BROWNIAN_Z + axis] + part * way
         cell += max(radius[i], 0.0)
-    return ahead, place, radius, alone, max(cell / max(m, 1), 0.1 * reach)
+    return Forecast(ahead, position, radius, cost_of_none, max(cell / max(m, 1), 0.1 * reach))
 
 
 @njit(nogil=True, error_model="numpy")
-def _odds(pop, ndim, reach):  # type: ignore[no-untyped-def]
-    """For each standing, the density at which a link pays, and the cost of none."""
-    back = chances(pop)
-    least = newness(pop, ndim, reach) * (1.0 - back) / back
-    return least * (2.0 * math.pi) ** (0.5 * ndim), -2.0 * np.log(least)
+def _odds(population: Floats, settings: LinkSettings) -> tuple[Floats, Floats]:
+    """For each class of tracks, the density at which a link pays, and the cost of none."""
+    back = chances_of(population)
+    least = birth_density(population, settings.ndim, settings.search_range) * (1.0 - back) / back
+    return least * (2.0 * math.pi) ** (0.5 * settings.ndim), -2.0 * np.log(least)
 
 
 @njit(nogil=True, error_model="numpy")
-def _radius(odds, lateral, axial, ndim, far):  # type: ignore[no-untyped-def]
-    """How far from its prediction a model alone may pay for a link; -1 nowhere."""
+def _radius(odds: float, lateral: float, axial: float, ndim: int, max_radius: float) -> float:
+    """How far from its prediction one model alone may pay for a link; -1: nowhere."""
     odds, widest = 2.0 * odds / lateral, lateral
     if ndim == 3:
         odds, widest = odds / math.sqrt(axial), max(lateral, axial)
-    return min(math.sqrt(2.0 * math.log(odds) * widest), far) if odds > 1.0 else -1.0
+    return min(math.sqrt(2.0 * math.log(odds) * widest), max_radius) if odds > 1.0 else -1.0
 
 
 @njit(nogil=True, error_model="numpy")
-def _ball(gap, b, v):  # type: ignore[no-untyped-def]
-    """Smallest ball around the balls of both models: radius, and where from one to the other."""
-    if b < 0.0 or v >= gap + b:
-        return v, 1.0
-    if v < 0.0 or b >= gap + v:
-        return b, 0.0
-    radius = 0.5 * (gap + b + v)
-    return radius, (radius - b) / gap
+def _ball(distance: float, b: float, v: float) -> tuple[float, float]:
+    """Smallest ball around the balls of both models.
 
-
-@njit(nogil=True, error_model="numpy")
-def price(ahead, at, noise, light, weight, pop, first, col, cost, ndim):  # type: ignore[no-untyped-def]
-    """Replace the squared distances of the candidates by their costs."""
-    change = pop[LIGHTS] / pop[LIGHTS_N]
-    for i in range(len(ahead)):
-        for e in range(first[i], first[i + 1]):
-            cost[e] = link_cost(ahead, i, at, noise, light, weight, change, col[e], ndim)
-
-
-@njit(nogil=True, error_model="numpy")
-def learn(  # type: ignore[no-untyped-def]
-    state,
-    ahead,
-    row_of,
-    last,
-    frame,
-    oldest,
-    kept,
-    alive,
-    clock,
-    at,
-    noise,
-    light,
-    pop,
-    model,
-    ndim,
-):
-    """Take in the points of a frame, in filters and averages.
-
-    Returns the rows (alive, F) of the tracks that live on: those of the points, then the gaps.
+    Returns its radius, and where its centre lies on the way from the Brownian to the directed one.
     """
-    new = np.empty((alive, F))
-    linked = np.zeros(len(last), np.bool_)
-    for k in range(P):
-        if k in (STEP, FAST, KAPPA, NEW, DIRECTED, LIGHTS) or (k >= KEEP and (k - KEEP) % 2 == 0):
-            if pop[k + 1] > 1.0:
-                pop[k] *= FADE
-                pop[k + 1] *= FADE
-    q_all = pop[STEP] / pop[STEPS]
-    fast = pop[FAST] / pop[FASTS]
-    for i in range(len(last)):
-        if last[i] >= oldest:
-            pop[standing(ahead[i, SEEN], frame - last[i] - 1) + 1] += 1.0
-    new_points = 0.0
-    for j in range(len(at)):
+    if b < 0.0 or v >= distance + b:
+        return v, 1.0
+    if v < 0.0 or b >= distance + v:
+        return b, 0.0
+    radius = 0.5 * (distance + b + v)
+    return radius, (radius - b) / distance
+
+
+@njit(nogil=True, error_model="numpy")
+def price(
+    filters: Floats,
+    candidates: Candidates,
+    points: Points,
+    population: Floats,
+    settings: LinkSettings,
+) -> None:
+    """Replace the squared distances of the candidates by the costs of their links.
+
+    Parameters
+    ----------
+    filters : (m, TRACK_WIDTH)
+        Predicted rows of the tracks.
+    """
+    variance = population[c.INTENSITY_SUM] / population[c.INTENSITY_COUNT]
+    weight, ndim = settings.intensity_weight, settings.ndim
+    first, col, cost, _ = candidates
+    position, noise, log_intensity, clock = points
+    for i in range(len(filters)):
+        for e in range(first[i], first[i + 1]):
+            point = point_of(position, noise, log_intensity, clock, col[e])
+            cost[e] = link_cost(filters, i, point, weight, variance, ndim)
+
+
+@njit(nogil=True, error_model="numpy")
+def learn(
+    tracks: TrackFilters,
+    ahead: Floats,
+    row_of: Ints,
+    points: Points,
+    moment: Moment,
+    living: int,
+    population: Floats,
+    settings: LinkSettings,
+) -> Floats:
+    """Correct the filters by the points of a frame, and learn from them for all tracks.
+
+    Parameters
+    ----------
+    tracks
+        As they were given to `expect`.
+    ahead : (m, TRACK_WIDTH)
+        Their predicted rows.
+    row_of : (n,)
+        The track that each point continues; -1: none.
+    points, moment
+        The frame.
+    living
+        Number of tracks that live on, those that start included.
+    population : (POPULATION_WIDTH,)
+        Sums over all tracks, changed in place.
+    settings
+        What the linker was made with.
+
+    Returns
+    -------
+    (living, TRACK_WIDTH)
+        Rows of the tracks that live on: those of the points, then those without one.
+    """
+    filters, last_frame = tracks.filters, tracks.last_frame
+    new = np.empty((living, c.TRACK_WIDTH))
+    linked = np.zeros(len(last_frame), np.bool_)
+    fade(population)
+    typical = typical_of(population)
+    for i in range(len(last_frame)):
+        if last_frame[i] >= moment.oldest:
+            kind = return_class(ahead[i, c.POINTS], moment.frame - last_frame[i] - 1)
+            population[c.RETURNS + 2 * kind + 1] += 1.0
+    position, noise, log_intensity, clock = points
+    births = 0.0
+    for j in range(len(row_of)):
+        point, i = point_of(position, noise, log_intensity, clock, j), row_of[j]
         for axis in range(3):
-            pop[LOW + axis] = min(pop[LOW + axis], at[j, axis])
-            pop[HIGH + axis] = max(pop[HIGH + axis], at[j, axis])
-        i = row_of[j]
+            low, high = c.LOWEST + axis, c.HIGHEST + axis
+            population[low] = min(population[low], position[j, axis])
+            population[high] = max(population[high], position[j, axis])
         if i < 0:
-            new_points += 1.0
-            begin(new, at, noise, light, j, clock, fast, model, pop)
+            births += 1.0
+            begin(new, j, point, typical.speed_variance, population, settings.model)
             continue
         linked[i] = True
-        pop[standing(ahead[i, SEEN], frame - last[i] - 1)] += 1.0
-        update(new, ahead, i, at, noise, light, j, clock, model, ndim, q_all, pop)
-    if pop[FRAMES] == 0.0:  # all are new in the first frame: a tenth is usual
-        pop[NEW], pop[FRAMES] = 0.5 * new_points, 5.0
-    else:
-        pop[NEW] += new_points
-        pop[FRAMES] += 1.0
-    surprise = pop[KAPPA] / pop[KAPPAS]
-    pop[NOISE] = max(pop[NOISE] * min(max(surprise, 0.5), 2.0) ** 0.1, STEADY)
-    k = len(at)
-    for i in range(len(last)):
-        if last[i] > kept and not linked[i]:
-            new[k] = state[i]
+        kind = return_class(ahead[i, c.POINTS], moment.frame - last_frame[i] - 1)
+        population[c.RETURNS + 2 * kind] += 1.0
+        step = update(new, j, ahead, i, point, typical.step_variance, settings)
+        learn_step(population, step, settings.ndim)
+    learn_frame(population, births)
+    k = len(row_of)
+    for i in range(len(last_frame)):
+        if last_frame[i] >= moment.kept and not linked[i]:
+            new[k] = filters[i]
             k += 1
     return new

@@ -1,10 +1,10 @@
-"""Lineage: which lost track went on in a brighter neighbour, which new one came from a dimmer one.
+"""Lineage: which lost track merged with a neighbour, and which new track split from one.
 
-A particle that disappears beside another whose intensity rises by its own has merged with it; one
-that appears beside another whose intensity falls by its own has split from it. Both are told when
-`LOOK` points after the event are known, with the probability that follows from the change of
-intensity, its usual scatter (learned on the way) and the distance (Jaqaman et al., Nat. Methods 5,
-695 (2008) score both by the ratio of intensities; here it is a likelihood).
+A particle that disappears next to another whose intensity rises by its own has merged with it. One
+that appears next to another whose intensity falls by its own has split from it. Both are reported
+when `LOOK` points after the event are known, with the probability that follows from the change of
+intensity, its usual scatter (learned while linking) and the distance. Jaqaman et al., Nat. Methods
+5, 695 (2008) score both by the ratio of intensities; here a likelihood is computed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
-from livespt.stream.link.linker import Linked
+from livespt.stream.link.recent_points import (
+    GUESSES,
+    LOOK,
+    mean_intensity,
+    means_before,
+    push_points,
+)
+from livespt.stream.link.relinker import Linked
 from livespt.stream.windows import tails
 
-LOOK = 3  # points before and after an event
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 ODDS = -2.0  # logarithm of the odds, before any measurement, that a neighbour is the reason
-GUESSES = 50.0  # changes of intensity that the start of their scatter counts for
-START = 0.1  # variance of the logarithm of an intensity
-MODEL = 0.01  # ... and of the rule that intensities add up
+START = 0.1  # variance of the logarithm of an intensity, before any was seen
+MODEL = 0.01  # variance of the rule that intensities add up, as a logarithm
 
 
 class Kin(NamedTuple):
@@ -37,19 +45,21 @@ class Kin(NamedTuple):
 
 
 class Lineage:
-    """Follows the intensities of one lane's tracks; call it after each frame's linking.
+    """Find merges and splits among the tracks of one channel and position.
+
+    It is called after each frame was linked.
 
     Parameters
     ----------
     search_range
         Largest distance of two tracks that meet, px.
     memory
-        Frames that a track may be missing, as the linker's.
+        Frames that a track may be missing, as for the linker.
     refine
-        Frames for which links may be corrected, as the linker's.
+        Frames for which links may be corrected, as for the linker.
     """
 
-    GIVEN = ("search_range", "memory", "_depth")
+    CONSTANTS = ("search_range", "memory", "_depth")
 
     def __init__(
         self, search_range: float, memory: int, capacity: int = 256, refine: int = 0
@@ -73,16 +83,16 @@ class Lineage:
         points: NDArray[np.float64],
         intensity: NDArray[np.float64],
     ) -> tuple[Kin, Kin]:
-        """Take in a frame: merges and splits that are now known.
+        """Take a frame, and return the merges and the splits that are now known.
 
         Parameters
         ----------
         frame, linked
-            What the linker was given, and answered.
+            What the linker was given, and what it returned.
         points
             (n, 3) z, y, x; px.
         intensity
-            (n,); not above 0 or NaN: unknown.
+            (n,); NaN or not above 0: unknown.
         """
         slots = linked.slot
         self._reserve(int(max(slots.max(initial=-1), linked.lost_slot.max(initial=-1))) + 1)
@@ -92,7 +102,7 @@ class Lineage:
         light[~known] = np.nan
         new = self._count[slots] == 0
         self._track[slots[new]] = linked.track[new]
-        _push(
+        push_points(
             self._count, self._frame, self._point, self._light, slots, frame, points, light,
             self._scatter,
         )  # fmt: skip
@@ -120,7 +130,7 @@ class Lineage:
         ended["track"] = linked.lost
         ended["frame"] = self._frame[slots, last]
         ended["point"] = self._point[slots, last]
-        ended["light"], ended["points"] = _before(
+        ended["light"], ended["points"] = means_before(
             self._count, self._frame, self._light, slots, ended["frame"] + 1
         )
         self._count[slots] = 0
@@ -194,54 +204,42 @@ _ENDED = np.dtype(
 
 
 @njit(nogil=True)
-def _push(count, frames, points, lights, slots, frame, point, light, scatter):  # type: ignore[no-untyped-def]
-    """Add a point to each slot, and learn how intensities scatter from one to the next."""
-    depth = frames.shape[1]
-    scatter *= 0.99 if scatter[1] > GUESSES else 1.0
-    for i in range(len(slots)):
-        s = slots[i]
-        at = count[s] % depth
-        if count[s] > 0:
-            change = light[i] - lights[s, (count[s] - 1) % depth]
-            if abs(change) < 2.0:  # NaN is not
-                scatter[0] += 0.5 * change * change
-                scatter[1] += 1.0
-        frames[s, at], lights[s, at], points[s, at] = frame, light[i], point[i]
-        count[s] += 1
+def _likeliest(
+    point: Floats,
+    frame: Ints,
+    light: Floats,
+    number: Ints,
+    own: Ints,
+    sign: float,
+    count: Ints,
+    frames: Ints,
+    points: Floats,
+    lights: Floats,
+    scatter: float,
+    reach: float,
+    memory: int,
+) -> tuple[Ints, Floats]:
+    """Find the neighbour that is most probably the reason of each of n events.
 
+    Parameters
+    ----------
+    point, frame : (n, 3), (n,)
+        Where a track ended or began, and the first frame after that.
+    light, number : (n,)
+        Mean logarithm of the track's intensities, and how many are in it.
+    own : (n,)
+        Slot of the track itself, -1: none.
+    sign
+        1: the neighbour's intensity should have risen by the track's; -1: fallen.
+    count, frames, points, lights, scatter
+        The rings of `Lineage`, see `push_points`, and the variance of a logarithmic intensity.
+    reach, memory
+        Largest distance, px, and frames that a track may be missing.
 
-@njit(nogil=True)
-def _mean(count, frames, lights, s, frame, later):  # type: ignore[no-untyped-def]
-    """Mean of the `LOOK` intensities of a slot nearest before a frame, or from it on."""
-    depth = frames.shape[1]
-    total, n = 0.0, 0
-    held = min(count[s], depth)
-    for k in range(held):
-        back = held - k if later else k + 1
-        at = (count[s] - back) % depth
-        if (frames[s, at] >= frame) == later and not math.isnan(lights[s, at]):
-            total += lights[s, at]
-            n += 1
-            if n == LOOK:
-                break
-    return (total / n if n else math.nan), n
-
-
-@njit(nogil=True)
-def _before(count, frames, lights, slots, frame):  # type: ignore[no-untyped-def]
-    mean, number = np.empty(len(slots)), np.empty(len(slots), np.int64)
-    for i in range(len(slots)):
-        mean[i], number[i] = _mean(count, frames, lights, slots[i], frame[i], False)
-    return mean, number
-
-
-@njit(nogil=True)
-def _likeliest(  # type: ignore[no-untyped-def]
-    point, frame, light, number, own, sign, count, frames, points, lights, scatter, reach, memory
-):
-    """The neighbour that most probably is the reason of each event, -1: none; its probability.
-
-    `sign` 1: the neighbour's intensity should have risen by the track's, -1: fallen.
+    Returns
+    -------
+    best, probability : (n,)
+        Slot of the neighbour, -1: none; and how probable it is.
     """
     depth = frames.shape[1]
     best, probability = np.full(len(frame), -1, np.int64), np.zeros(len(frame))
@@ -268,18 +266,32 @@ def _likeliest(  # type: ignore[no-untyped-def]
             square = 0.0
             for axis in range(3):
                 square += (points[s, found, axis] - point[i, axis]) ** 2
-            before, n_before = _mean(count, frames, lights, s, frame[i], False)
-            after, n_after = _mean(count, frames, lights, s, frame[i], True)
+            before, n_before = mean_intensity(count, frames, lights, s, frame[i], False)
+            after, n_after = mean_intensity(count, frames, lights, s, frame[i], True)
             if square > reach * reach or n_before == 0 or n_after == 0 or number[i] == 0:
                 continue
-            if sign > 0:
-                change, meant = after - before, math.log1p(math.exp(light[i] - before))
-            else:
-                change, meant = before - after, math.log1p(math.exp(light[i] - after))
             variance = scatter * (1.0 / n_before + 1.0 / n_after) + MODEL
-            score = (change * change - (change - meant) ** 2) / (2.0 * variance)
-            score += ODDS + math.log(2.0) - 2.0 * square / (reach * reach)
-            chance = 1.0 / (1.0 + math.exp(-min(max(score, -700.0), 700.0)))
+            distance = 2.0 * square / (reach * reach)
+            chance = _chance(light[i], before, after, sign, variance, distance)
             if chance > probability[i]:
                 best[i], probability[i] = s, chance
     return best, probability
+
+
+@njit(nogil=True, forceinline=True)
+def _chance(
+    light: float, before: float, after: float, sign: float, variance: float, distance: float
+) -> float:
+    """Probability that a neighbour is the reason of an event.
+
+    The logarithm of its intensity was `before` and is `after`, that of the track is `light`;
+    `variance` is that of the change. `distance` is twice the squared distance of the two, in units
+    of the squared search range.
+    """
+    if sign > 0:
+        change, expected = after - before, math.log1p(math.exp(light - before))
+    else:
+        change, expected = before - after, math.log1p(math.exp(light - after))
+    score = (change * change - (change - expected) ** 2) / (2.0 * variance)
+    score += ODDS + math.log(2.0) - distance
+    return 1.0 / (1.0 + math.exp(-min(max(score, -700.0), 700.0)))

@@ -1,24 +1,24 @@
 """Linker: the points of one frame after another become tracks with stable ids.
 
-Frame by frame the links with the least total cost are made: squared distance for each link,
-squared search range for each track without one (Crocker and Grier, J. Colloid Interface Sci. 179,
-298 (1996), as in trackpy). How they are found is `assign`'s.
+Frame by frame the links with the least total cost are made. Without a motion model a link costs its
+squared distance, and a track without a link costs the squared search range (Crocker and Grier,
+J. Colloid Interface Sci. 179, 298 (1996), as in trackpy). How they are found is `assign`'s.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.stream.link import link_frame, motion_model
+from livespt.stream.link import link_frame, motion_model, track_columns as c
 from livespt.stream.link.frame_clock import FrameClock
 from livespt.stream.link.parameters import check_parameters
-from livespt.stream.link.relinker import Cut, Moves, Relinker
+from livespt.stream.link.population import start_population
+from livespt.stream.link.relinker import Cut, Linked, Moves, Relinker
 from livespt.stream.link.slots import TrackSlots
 from livespt.stream.settings import MOTION_MODELS
 
@@ -29,20 +29,8 @@ _HEAD = struct.Struct("<8s5d12q")
 _MOST = 1 << 24  # slots of a snapshot: 16 million tracks at once
 
 
-class Linked(NamedTuple):
-    """What one frame did to the tracks; n points in the order they came."""
-
-    track: NDArray[np.int64]  # (n,) id of each point
-    slot: NDArray[np.int32]  # (n,) row of each track in tables beside the linker
-    born: NDArray[np.int64]  # ids that start here, in the order of their points
-    lost: NDArray[np.int64]  # ids given up here: they never come back
-    lost_slot: NDArray[np.int32]  # their rows, free for other tracks from the next frame on
-    degraded: int = 0  # points in crowds too dense to be linked at the least cost in bounded time
-    moves: tuple[Moves, ...] = ()  # corrections of earlier links; `track` is as after them
-
-
 class Linker:
-    """Links points frame by frame; the whole state is `snapshot()`.
+    """Link points frame by frame; the whole state is in `snapshot()`.
 
     Parameters
     ----------
@@ -50,7 +38,7 @@ class Linker:
         Largest distance of a link, px; a distance equal to it links.
     memory
         Frames that a track may be missing and still keep its id. It is looked for where it was last
-        seen. A jump of g in the frame number counts as g - 1 frames without points.
+        seen or is expected. A jump of g in the frame number counts as g - 1 frames without points.
     refine
         Frames after which links are judged once more (see `refine`); 0: never. Needs a motion
         model. Tracks are given up so much later.
@@ -67,7 +55,15 @@ class Linker:
         A parameter out of its range.
     """
 
-    GIVEN = ("search_range", "memory", "ndim", "motion", "intensity_weight", "refine", "_linger")
+    CONSTANTS = (
+        "search_range",
+        "memory",
+        "ndim",
+        "motion",
+        "intensity_weight",
+        "refine",
+        "_linger",
+    )
 
     def __init__(
         self,
@@ -91,17 +87,17 @@ class Linker:
         self.memory = int(memory)
         self.ndim = int(ndim)
         self.motion = motion
+        self._model = MOTION_MODELS.index(motion)
         self.intensity_weight = float(intensity_weight)
         self.refine = int(refine)
         self.next_id = int(first_id)
         self.frame: int | None = None  # the last one linked
         self._refiner: Relinker | None = None
         if refine:
-            model = MOTION_MODELS.index(motion)
             self._refiner = Relinker(
-                refine, memory, ndim, model, self.search_range, self.intensity_weight
+                refine, memory, ndim, self._model, self.search_range, self.intensity_weight
             )
-        # frames that a track beyond `memory` is kept, in case hindsight finds it
+        # frames beyond `memory` for which a track is kept: later judgement may find it
         self._linger = self._refiner.linger if self._refiner else 0
         self._slots = TrackSlots(capacity)
         # living tracks: those seen in the last frame in the order of its points, then the gaps
@@ -109,14 +105,14 @@ class Linker:
         self._slot = np.empty(0, np.int32)
         self._last = np.empty(0, np.int64)  # frame each was last seen in
         self._at = np.empty((0, 3))  # z, y, x there
-        # motion models: a row a living track, and what all have in common
-        self._state = np.empty((0, motion_model.F))
-        self._common = motion_model.start(search_range)
+        # motion models: a row for each living track, and sums over all tracks
+        self._state = np.empty((0, c.TRACK_WIDTH))
+        self._common = start_population(search_range)
         self._clock = FrameClock()
 
     @property
     def capacity(self) -> int:
-        """Rows that a table indexed by slot needs; grows by doubling."""
+        """Rows that a table indexed by slot needs; it grows by doubling."""
         return len(self._slots.free)
 
     @property
@@ -167,21 +163,24 @@ class Linker:
             raise InputError(f"frame {frame}: point {bad} is at ({row}); remove it or give numbers")
         self._slots.reserve(self._slots.used + len(at))
         frame = int(frame)
-        kept = self.memory + self._linger
-        known = (
-            at, frame, self.memory, kept, self.search_range, self.next_id, self._slots.used,
-            self._slots.free, self._slots.n_free, self._id, self._slot, self._last, self._at,
-        )  # fmt: skip
+        kept, slots = self.memory + self._linger, self._slots
         if self.motion == "none":
-            followed, degraded = link_frame.plain(*known)
+            followed, degraded = link_frame.plain(
+                at, frame,
+                self._id, self._slot, self._last, self._at,
+                slots.free, slots.n_free, slots.used, self.next_id,
+                self.memory, kept, self.search_range,
+            )  # fmt: skip
         else:
             noise, light = self._measured(len(at), precision, intensity)
             clock = self._clock.tick(frame, self.frame, time_s)
-            model = MOTION_MODELS.index(self.motion)
             weight = self.intensity_weight if intensity is not None else 0.0
             followed, degraded, self._state = link_frame.moving(
-                *known, self._state, self._common, clock, noise, light, weight, model, self.ndim
-            )
+                at, noise, light, frame, clock,
+                self._id, self._slot, self._last, self._at, self._state,
+                slots.free, slots.n_free, slots.used, self.next_id,
+                self._common, self._model, self.ndim, self.memory, kept, self.search_range, weight,
+            )  # fmt: skip
         track, slot, born, lost, lost_slot = followed[:5]
         self._id, self._slot, self._last, self._at = followed[5:]
         reused = min(len(born), self._slots.n_free)
@@ -199,30 +198,30 @@ class Linker:
         return Linked(track, slot, born, lost, lost_slot, degraded, moves)
 
     def finish(self) -> tuple[Moves, ...]:
-        """Corrections of the last frames, with what hindsight there is; once, at the end."""
+        """Judge the links of the last frames, too; call it once, at the end."""
         if self._refiner is None:
             return ()
         cuts = self._refiner.judge(self._common, self._slots.spare, all_left=True)
         return self._exchange(self._refiner, cuts)
 
     def _ids(self) -> NDArray[np.int64]:
-        """Id of the track in each slot."""
+        """Id of the track in each slot (capacity,), -1: none."""
         ids = np.full(self.capacity, -1, np.int64)
         ids[self._slot] = self._id
         return ids
 
     def _enter(self, slots: NDArray[np.int32]) -> None:
-        """New tracks in `slots`, their rows still empty."""
+        """Add new tracks in `slots`, with empty rows."""
         n = len(slots)
         self._id = np.concatenate([self._id, self.next_id + np.arange(n)])
         self._slot = np.concatenate([self._slot, slots])
         self._last = np.concatenate([self._last, np.zeros(n, np.int64)])
         self._at = np.concatenate([self._at, np.zeros((n, 3))])
-        self._state = np.concatenate([self._state, np.zeros((n, motion_model.F))])
+        self._state = np.concatenate([self._state, np.zeros((n, c.TRACK_WIDTH))])
         self.next_id += n
 
     def _exchange(self, refiner: Relinker, cuts: list[Cut]) -> tuple[Moves, ...]:
-        """Go on from where hindsight puts each track."""
+        """Give tails of tracks to other tracks, as was judged."""
         moves = []
         for cut in cuts:
             self._enter(cut.new)
@@ -252,14 +251,14 @@ class Linker:
         return noise, light
 
     def snapshot(self) -> bytes:
-        """The whole state; equal states give equal bytes on any machine."""
+        """Return the whole state; equal states give equal bytes on any machine."""
         frame = (1, self.frame) if self.frame is not None else (0, 0)
         body = b"".join(
             (
                 _HEAD.pack(
                     _MAGIC, self.search_range, self.intensity_weight,
                     self._clock.now, self._clock.time_s, self._clock.interval_s,
-                    MOTION_MODELS.index(self.motion), self.memory, self.refine, self.ndim,
+                    self._model, self.memory, self.refine, self.ndim,
                     self.capacity, self.next_id, *frame,
                     self._slots.used, self._slots.n_free, self._slots.n_lost,
                     len(self._id),
@@ -277,12 +276,12 @@ class Linker:
     def _models(self) -> tuple[bytes, ...]:
         if self.motion == "none":
             return ()
-        told = self._refiner.snapshot() if self._refiner else b""
-        return self._common.astype("<f8").tobytes(), self._state.astype("<f8").tobytes(), told
+        points = self._refiner.snapshot() if self._refiner else b""
+        return self._common.astype("<f8").tobytes(), self._state.astype("<f8").tobytes(), points
 
     @classmethod
     def restore(cls, data: bytes) -> Linker:
-        """The linker that made `data`; it goes on as if it had never stopped.
+        """Return the linker that made `data`; it goes on as if it had never stopped.
 
         Raises
         ------
@@ -316,7 +315,7 @@ class Linker:
         arrays, at = [], _HEAD.size
         parts = [(n_free, "<i4"), (n, "<i8"), (n, "<i4"), (n, "<i8"), (3 * n, "<f8")]
         if model:
-            parts += [(motion_model.P, "<f8"), (n * motion_model.F, "<f8")]
+            parts += [(c.POPULATION_WIDTH, "<f8"), (n * c.TRACK_WIDTH, "<f8")]
         for count, code in parts:
             values = np.frombuffer(body, code, count, at)
             arrays.append(values.astype(values.dtype.newbyteorder("=")))
@@ -326,7 +325,7 @@ class Linker:
         linker._at = arrays[4].reshape(n, 3)
         if model:
             linker._common = arrays[5]
-            linker._state = arrays[6].reshape(n, motion_model.F)
+            linker._state = arrays[6].reshape(n, c.TRACK_WIDTH)
         if linker._refiner is not None:
             linker._refiner.restore(body[at:], slots)
         elif at != len(body):
@@ -335,7 +334,7 @@ class Linker:
         return linker
 
     def _check(self) -> None:
-        """ValueError where tables are such as linking never makes: compiled loops trust them."""
+        """Refuse tables such as linking never makes, because compiled loops trust them."""
         slots = np.sort(np.concatenate([self._slot, self._slots.free[: self._slots.n_free]]))
         ids, missed = np.unique(self._id), (self.frame or 0) - self._last
         if not (

@@ -1,8 +1,8 @@
-"""Relinker: the points of the last frames, whose links are judged once more by what came after.
+"""Relinker: it keeps the points of the last frames, and judges their links by what came after.
 
-It follows a linker, and judges each frame's links (`hindsight`) when `refine` further frames are
-known. A correction gives the tail of a track, its points from a frame on, to another track; what
-readers make of it is `relink`'s.
+It follows a linker. The links of a frame are judged by `hindsight` when `refine` further frames are
+known. A correction gives the tail of a track, its points from a frame on, to another track. How
+readers apply corrections is in `corrections`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.link import hindsight, motion_model
-from livespt.stream.link.hindsight import (
+from livespt.stream.link import hindsight, motion_model, track_columns as c
+from livespt.stream.link.population import start_population
+from livespt.stream.link.recent_points import (
     AFTER,
     BEFORE,
     CLOCK,
@@ -25,6 +26,8 @@ from livespt.stream.link.hindsight import (
     NONE,
     OVER,
     SLOT,
+    append,
+    drop,
 )
 from livespt.stream.windows import tails
 
@@ -56,6 +59,18 @@ class Moves(NamedTuple):
     other: NDArray[np.int64]  # (k,) id it gets
 
 
+class Linked(NamedTuple):
+    """What one frame did to the tracks; n points in the order they came."""
+
+    track: NDArray[np.int64]  # (n,) id of each point
+    slot: NDArray[np.int32]  # (n,) row of each track in tables beside the linker
+    born: NDArray[np.int64]  # ids that start here, in the order of their points
+    lost: NDArray[np.int64]  # ids given up here: they never come back
+    lost_slot: NDArray[np.int32]  # their rows, free for other tracks from the next frame on
+    degraded: int = 0  # points in crowds too dense to be linked at the least cost in bounded time
+    moves: tuple[Moves, ...] = ()  # corrections of earlier links; `track` is as after them
+
+
 class Relinker:
     """The points of the last frames and how they are linked.
 
@@ -66,12 +81,13 @@ class Relinker:
     memory : int
         Frames that a track may be missing.
     ndim : int
+        2 or 3.
     model : int
-        Index of the motion model, not 0.
+        Number of the motion model in `settings.MOTION_MODELS`, not 0.
     reach : float
         Search range, px.
     weight : float
-        Of changes of intensity in the costs.
+        Weight of changes of intensity in the costs.
     """
 
     def __init__(
@@ -84,7 +100,7 @@ class Relinker:
         self._n = 0
         self._ints = np.empty((1024, 4), np.int64)
         self._reals = np.empty((1024, 7))
-        self._state = np.empty((1024, motion_model.F))
+        self._state = np.empty((1024, c.TRACK_WIDTH))
         self._newest = np.empty(0, np.int64)  # by slot: its newest point
 
     @property
@@ -95,7 +111,7 @@ class Relinker:
     def newest(
         self, slots: NDArray[np.int32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """Frames (n,), places (n, 3) and filters (n, F) of the newest points of `slots`."""
+        """Frames (n,), positions (n, 3), rows (n, TRACK_WIDTH) of the newest points of `slots`."""
         at = self._newest[slots]
         return self._ints[at, FRAME], self._reals[at, :3], self._state[at]
 
@@ -117,38 +133,30 @@ class Relinker:
         Parameters
         ----------
         frame, clock
-            Its number and its time in the linker's frames.
+            Its number, and its time in mean frame intervals.
         slots : (n,)
-            Of its points.
+            Slots of the tracks that its points belong to.
         lost
             Slots of the tracks given up.
         points
-            Places (n, 3) z, y, x; variances (n, 2), lateral and axial; log intensities (n,).
-        rows : (n, F)
-            The motion models' rows of the points' tracks.
+            Positions (n, 3) z, y, x; variances (n, 2), lateral and axial; log intensities (n,).
+        rows : (n, TRACK_WIDTH)
+            Rows of these tracks, see `track_columns`.
         """
         self._frames.append((frame, clock))
         self._reserve(len(slots), int(max(slots.max(initial=-1), lost.max(initial=-1))) + 1)
         gone = self._newest[lost]
         self._ints[gone[gone >= 0], AFTER] = OVER
         self._newest[lost] = NONE
-        hindsight.append(
-            self._ints,
-            self._reals,
-            self._state,
-            self._n,
-            frame,
-            clock,
-            slots,
-            *points,
-            rows,
-            self._newest,
-        )
+        append(
+            self._ints, self._reals, self._state, self._n,
+            frame, clock, slots, *points, rows, self._newest,
+        )  # fmt: skip
         self._n += len(slots)
 
     def judge(
         self,
-        pop: NDArray[np.float64],
+        population: NDArray[np.float64],
         spare: Callable[[int], NDArray[np.int32]],
         *,
         all_left: bool = False,
@@ -157,12 +165,12 @@ class Relinker:
 
         Parameters
         ----------
-        pop : (P,)
-            What tracks have in common.
+        population : (POPULATION_WIDTH,)
+            Sums over all tracks, see `track_columns`.
         spare : callable
-            So many slots for new tracks.
+            Takes a number, and returns that many slots for new tracks.
         all_left : bool
-            No further frame will come.
+            Whether no further frame will come.
         """
         now, before = self._frames[-1][0], [number for number, _ in self._frames[-3:]]
         step = int(np.diff(before).min(initial=1 << 40))
@@ -173,12 +181,12 @@ class Relinker:
                 break
             self._due += 1
             if now - cut <= self.refine:
-                found += self._judge(cut, clock, now, pop, spare)
+                found += self._judge(cut, clock, now, population, spare)
         self._forget(now)
         return found
 
     def snapshot(self) -> bytes:
-        """The whole state but for the parameters."""
+        """Return the whole state but for the parameters."""
         if self._frames:
             self._forget(self._frames[-1][0], half=False)
         head = _HEAD.pack(len(self._frames), self._due, self._n, len(self._newest))
@@ -190,13 +198,13 @@ class Relinker:
         return head + b"".join(parts)
 
     def restore(self, data: bytes, used: int) -> None:
-        """Go on from a snapshot of a refiner with the same parameters.
+        """Go on from a snapshot of a relinker with the same parameters.
 
-        ValueError where it is such as no refiner makes, of a linker that `used` so many slots.
+        A snapshot such as no relinker makes, of one that `used` so many slots, is a ValueError.
         """
         frames, self._due, n, slots = _HEAD.unpack_from(data)
         at, tables = _HEAD.size, []
-        shapes = (frames, 2), (n, 7), (n, motion_model.F), (n, 4), (slots, 1)
+        shapes = (frames, 2), (n, 7), (n, c.TRACK_WIDTH), (n, 4), (slots, 1)
         for shape, code in zip(shapes, ("<f8", "<f8", "<f8", "<i8", "<i8"), strict=True):
             if min(shape) < 0:
                 raise ValueError
@@ -240,12 +248,12 @@ class Relinker:
             self._newest = np.concatenate([self._newest, more])
 
     def _forget(self, now: int, *, half: bool = True) -> None:
-        """Drop points and frames that nothing asks for any more."""
+        """Drop points and frames that are not needed any more."""
         oldest = now - self.memory - self.linger
         ints = self._ints[: self._n]
         gone = int(np.searchsorted(ints[:, FRAME], oldest))
         if gone > (self._n // 2 if half else 0):
-            hindsight.drop(self._ints, self._reals, self._state, self._n, gone, self._newest)
+            drop(self._ints, self._reals, self._state, self._n, gone, self._newest)
             self._n -= gone
         while self._due > 3:
             self._frames.pop(0)
@@ -256,26 +264,15 @@ class Relinker:
         cut: int,
         clock: float,
         now: int,
-        pop: NDArray[np.float64],
+        population: NDArray[np.float64],
         spare: Callable[[int], NDArray[np.int32]],
     ) -> list[Cut]:
         ints, reals, state = self._tables()
-        oldest = cut - 1 - self.memory
-        heads, tails = hindsight.ends(ints, cut, oldest, now - 1)
-        if not len(heads) or not len(tails):
-            return []
-        model, ndim, reach = self._model, self._ndim, self._reach
-        one, two = hindsight.pairs(
-            ints, reals, state, heads, tails, cut, oldest, clock, pop, model, ndim, reach
-        )
-        if not len(one):
-            return []
-        behind = hindsight.rejoin(
-            ints, reals, state, heads, tails, one, two, now, pop, model, ndim, self.memory, reach,
-            self._weight, MARGIN,
+        first, behind = hindsight.judge(
+            ints, reals, state, cut, clock, now, population,
+            self._model, self._ndim, self.memory, self._reach, self._weight, MARGIN,
         )  # fmt: skip
-        moved = behind != ints[tails, BEFORE]
-        return self._move(cut, tails[moved], behind[moved], now, pop, spare)
+        return self._move(cut, first, behind, now, population, spare)
 
     def _move(
         self,
@@ -283,7 +280,7 @@ class Relinker:
         first: NDArray[np.int64],
         behind: NDArray[np.int64],
         now: int,
-        pop: NDArray[np.float64],
+        population: NDArray[np.float64],
         spare: Callable[[int], NDArray[np.int32]],
     ) -> list[Cut]:
         """Put tails (k,) behind other heads (k,), in the slots of these."""
@@ -301,7 +298,7 @@ class Relinker:
         self._newest[slot] = left  # where no other tail follows
         for p, q, s in zip(behind, first, to, strict=True):
             self._newest[s] = hindsight.move(
-                ints, reals, state, p, q, s, now, pop, self._model, self._ndim, self.memory
+                ints, reals, state, p, q, s, now, population, self._model, self._ndim, self.memory
             )
         return [Cut(cut, slot, to, reals[first, :3], slot[self._newest[slot] < 0], new)]
 
@@ -337,10 +334,10 @@ def _homes(
 
 def rehearse(model: int, ndim: int) -> None:
     """Compile all that a correction needs, so that the first one is not late."""
-    refiner, pop = Relinker(1, 1, ndim, model, 5.0, 0.0), motion_model.start(5.0)
+    relinker, population = Relinker(1, 1, ndim, model, 5.0, 0.0), start_population(5.0)
     slots, points = np.arange(2, dtype=np.int32), (np.eye(3)[:2], np.ones((2, 2)), np.zeros(2))
     for t in range(4):
-        refiner.take(t, float(t), slots, slots[:0], points, np.ones((2, motion_model.F)))
-        refiner.judge(pop, lambda n: slots[:n] + 2)
-    refiner._move(3, np.array([6]), np.array([NONE]), 3, pop, lambda n: slots[:n] + 2)
+        relinker.take(t, float(t), slots, slots[:0], points, np.ones((2, c.TRACK_WIDTH)))
+        relinker.judge(population, lambda n: slots[:n] + 2)
+    relinker._move(3, np.array([6]), np.array([NONE]), 3, population, lambda n: slots[:n] + 2)
     tails(np.ones(2, np.int64), np.zeros((2, 1), np.int64), slots, slots[::-1].copy(), 0)

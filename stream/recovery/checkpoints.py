@@ -1,10 +1,11 @@
-"""Checkpoints: the analyzer's memory, kept beside the journal, so that a cut run goes on soon.
+"""Checkpoints: the analyzer's state, stored with the journal, so that a cut run is resumed soon.
 
-The file `journal/snapshot.bin` holds a snapshot (snapshot.py) of the memory after some frame, and
-where the tables were then. It is replaced every few seconds, and only when all that it counts is
-committed and on disk: no power cut leaves a memory of frames that the tables do not have.
+The file `journal/snapshot.bin` holds a snapshot (snapshot.py) of the state after some frame, and
+the position in the tables at that time. It is replaced every few seconds, and only when all rows
+up to that position are committed and on disk: a power cut never leaves a state that knows frames
+which the tables do not have.
 
-    magic (8), bytes of the mark (4), their CRC-32 (4), the mark (JSON), the snapshot
+    magic (8), bytes of the position (4), their CRC-32 (4), the position (JSON), the snapshot
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _HEAD = struct.Struct("<8sII")
 class Checkpoint(NamedTuple):
     """What was read back."""
 
-    mark: TablePosition
+    position: TablePosition
     snapshot: bytes
 
 
 class Checkpoints:
-    """Sink behind the one that stores the tables; copies the memory, a thread writes it.
+    """Sink behind the one that stores the tables; copies the state, which a thread writes.
 
     Parameters
     ----------
@@ -62,44 +63,46 @@ class Checkpoints:
         self._every_s, self._clock = every_s, clock
         self._due = clock() + every_s
         self._copy: Copy | None = None
-        self._mark: TablePosition | None = None  # of a copy that is not being written yet
+        self._position: TablePosition | None = None  # of a copy that is not being written yet
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
     def __call__(self, frame: Frame, update: Update) -> None:
-        """After each frame: copy the memory when it is time, write it when its rows are safe."""
+        """Copy the state when it is due; write the copy when its rows are on disk."""
         if self._written is not None:
             if not self._written.done():
                 return
-            self._written.exception()  # a full disk is told by who must write: this one is missed
+            self._written.exception()  # a full disk is reported by the stores: skip this one
             self._written = None
-        if self._mark is None:
+        if self._position is None:
             if self._clock() < self._due:
                 return
             self._due = self._clock() + self._every_s
-            self._mark, self._copy = self._tables.mark(), copy(self._analyzer, self._copy)
-        if not self._mark.record:
-            self._mark = self._tables.reached(self._mark) or self._mark
-        if self._mark.record and self._tables.is_synced(self._mark):
+            self._position, self._copy = self._tables.mark(), copy(self._analyzer, self._copy)
+        if not self._position.record:
+            self._position = self._tables.reached(self._position) or self._position
+        if self._position.record and self._tables.is_synced(self._position):
             assert self._copy is not None
-            self._written = self._pool.submit(write_checkpoint, self._path, self._mark, self._copy)
-            self._mark = None
+            self._written = self._pool.submit(
+                write_checkpoint, self._path, self._position, self._copy
+            )
+            self._position = None
 
     def finish(self, update: Update) -> None:
-        """Nothing: the run is about to be closed."""
+        """Do nothing, because the run is about to be closed."""
 
     def close(self, stop: object) -> None:
         """End the thread; the file goes with the journal."""
         self._pool.shutdown()
 
 
-def write_checkpoint(path: Path, mark: TablePosition, memory: Copy) -> None:
+def write_checkpoint(path: Path, position: TablePosition, snapshot: Copy) -> None:
     """Replace the file in one step."""
-    text = json.dumps(mark._asdict()).encode()
+    text = json.dumps(position._asdict()).encode()
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         file.write(_HEAD.pack(MAGIC, len(text), zlib.crc32(text)) + text)
-        for part in memory.parts():
+        for part in snapshot.parts():
             file.write(part)
         file.flush()
         os.fsync(file.fileno())
@@ -114,8 +117,8 @@ def read_checkpoint(run: Path) -> Checkpoint | None:
         text = data[_HEAD.size : _HEAD.size + size]
         if magic != MAGIC or zlib.crc32(text) != crc:
             return None
-        words = json.loads(text)
+        fields = json.loads(text)
     except (OSError, struct.error, ValueError):
         return None
-    words["early"] = {int(n): tuple(counts) for n, counts in words["early"].items()}
-    return Checkpoint(TablePosition(**words), data[_HEAD.size + size :])
+    fields["early"] = {int(n): tuple(counts) for n, counts in fields["early"].items()}
+    return Checkpoint(TablePosition(**fields), data[_HEAD.size + size :])

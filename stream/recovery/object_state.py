@@ -1,8 +1,8 @@
-"""Object state: what hangs on an object and lives between frames, place by place.
+"""The state of an object between frames, entry by entry.
 
-All attributes of an object are its memory, and those of the objects among them, but for what its
-class names in `GIVEN`: what objects were made with and never change. So an attribute that is added
-is remembered unless somebody says that it need not be.
+The state is all attributes of the object and of the objects among them, except those that a class
+lists in `CONSTANTS`: what objects were made with and never change. So a new attribute is part of
+the state unless somebody lists it there.
 """
 
 from __future__ import annotations
@@ -22,70 +22,73 @@ _CODE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type, 
 
 
 class StateEntry(NamedTuple):
-    """Where something stands that is remembered, or was given: `holder[key]`."""
+    """Where a part of the state, or a constant, is stored: `holder[key]`."""
 
     path: str
     owner: str  # path of the object it belongs to
     holder: Any  # an object's `__dict__`, a list or a dict
     key: Any
-    given: bool = False
+    is_constant: bool = False
 
     @property
     def value(self) -> Any:
-        """What stands there."""
+        """What is stored there."""
         return self.holder[self.key]
 
 
-def places(thing: Any, path: str = "") -> Iterator[StateEntry]:
-    """Every number, array and linker that hangs on an object; and what its objects were given.
+def walk_state(thing: Any, path: str = "") -> Iterator[StateEntry]:
+    """Yield every number, array and linker of an object, and the constants of its objects.
 
-    Always in the same order. Frames are left out: what goes on needs no image.
+    The order is always the same. Frames are left out: no image is needed to continue.
 
     Raises
     ------
     TypeError
-        Something hangs on it that is none of these.
+        An attribute is none of these.
     """
-    given = getattr(type(thing), "GIVEN", ())
+    names = getattr(type(thing), "CONSTANTS", ())
     for name in vars(thing):
-        place = StateEntry(f"{path}{name}", path, vars(thing), name, name in given)
-        if place.given:
-            yield place
+        entry = StateEntry(f"{path}{name}", path, vars(thing), name, name in names)
+        if entry.is_constant:
+            yield entry
         else:
-            yield from _within(place)
+            yield from _within(entry)
 
 
-def _within(place: StateEntry) -> Iterator[StateEntry]:
-    value = place.value
+def _within(entry: StateEntry) -> Iterator[StateEntry]:
+    value = entry.value
     if isinstance(value, Linker):  # makes its own bytes
         inside = vars(value)
-        yield from (StateEntry(f"{place.path}.{n}", "", inside, n, given=True) for n in value.GIVEN)
-        yield place
+        yield from (
+            StateEntry(f"{entry.path}.{n}", "", inside, n, is_constant=True)
+            for n in value.CONSTANTS
+        )
+        yield entry
     elif isinstance(value, NUMBERS):
-        yield place
+        yield entry
     elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        yield place
+        yield entry
     elif type(value) in (list, dict):
         for key in value if type(value) is dict else range(len(value)):
-            yield from _within(StateEntry(f"{place.path}.{key}", place.owner, value, key))
+            yield from _within(StateEntry(f"{entry.path}.{key}", entry.owner, value, key))
     elif isinstance(value, Frame):
         return
     elif hasattr(value, "__dict__") and not isinstance(value, _CODE):
-        yield from places(value, f"{place.path}.")
+        yield from walk_state(value, f"{entry.path}.")
     else:
         raise TypeError(
-            f"{place.path} is a {type(value).__name__}, which no snapshot carries: keep an array "
-            "or a number there, or name it in GIVEN if it never changes"
+            f"{entry.path} is a {type(value).__name__}, which no snapshot carries: keep an array "
+            "or a number there, or name it in CONSTANTS if it never changes"
         )
 
 
-def given(found: Iterable[StateEntry]) -> dict[str, Any]:
-    """What objects were made with, as far as it can be told: numbers, words, hashes."""
-    told = (_told(place.path, place.value) for place in found if place.given)
-    return {path: value for pairs in told for path, value in pairs}
+def constants(found: Iterable[StateEntry]) -> dict[str, Any]:
+    """What objects were made with, as far as it can be compared: numbers, texts, hashes."""
+    pairs_of_each = (_flattened(entry.path, entry.value) for entry in found if entry.is_constant)
+    return {path: value for pairs in pairs_of_each for path, value in pairs}
 
 
-def _told(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _flattened(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, (str, *NUMBERS)):
         yield path, plain(value)
     elif hasattr(value, "sha256"):
@@ -93,10 +96,10 @@ def _told(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, tuple | list):
         names = getattr(value, "_fields", range(len(value)))
         for name, item in zip(names, value, strict=True):
-            yield from _told(f"{path}.{name}", item)
+            yield from _flattened(f"{path}.{name}", item)
     elif is_dataclass(value):
         for field in fields(value):
-            yield from _told(f"{path}.{field.name}", getattr(value, field.name))
+            yield from _flattened(f"{path}.{field.name}", getattr(value, field.name))
 
 
 def plain(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Reanalysis: an analyzer's memory brought back to where a run was cut.
+"""Reanalysis: restore the state that an analyzer had when its run was cut.
 
-It begins with the newest checkpoint, or with nothing; the frames after it that the run holds are
-analyzed again, and must give the very rows that are there.
+It begins with the newest checkpoint, or with an empty state; the frames after it that the run holds
+are analyzed again, and must give exactly the rows that are stored.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Reanalysis:
     ----------
     run : Path
     analyzer : Analyzer
-        Of the same settings and models, that has seen nothing; it gets the memory of the newest
-        checkpoint that fits.
+        A new one with the same settings and models; it gets the state of the newest checkpoint
+        that fits.
     tables : TableWriter
         Of the run, opened with `resume`.
 
     Attributes
     ----------
-    mark : int
-        Number of the last frame that the memory knows of; -1: none.
-    again : int
+    last_known_frame : int
+        Number of the last frame that the restored state includes; -1: none.
+    reanalyzed : int
         Frames analyzed again.
     refused : str
         Why the newest checkpoint did not fit.
@@ -45,19 +45,19 @@ class Reanalysis:
 
     def __init__(self, run: Path, analyzer: Analyzer, tables: TableWriter) -> None:
         self._analyzer, self._tables = analyzer, tables
-        self.mark, self.again, self.refused = -1, 0, ""
+        self.last_known_frame, self.reanalyzed, self.refused = -1, 0, ""
         starts = dict.fromkeys(MARKED, 0)
         checkpoint = read_checkpoint(run)
-        if checkpoint is not None and _fits(checkpoint.mark.rows, tables):
+        if checkpoint is not None and _fits(checkpoint.position.rows, tables):
             try:
                 restore(analyzer, checkpoint.snapshot)
-                self.mark, starts = checkpoint.mark.number, checkpoint.mark.rows
-                tables.recall(checkpoint.mark)
+                self.last_known_frame, starts = checkpoint.position.number, checkpoint.position.rows
+                tables.recall(checkpoint.position)
             except InputError as error:
                 self.refused = str(error)
         self._left = {name: tables.rows(name, starts[name]) for name in MARKED}
         self._rows = tables.rows("frames")
-        self._taken, self._passed = tables.before["number"], 0
+        self._started, self._passed = tables.before["number"], 0
         self._levels = tables.before["level"]
 
     @property
@@ -67,42 +67,42 @@ class Reanalysis:
 
     @property
     def pending(self) -> bool:
-        """Whether the run holds rows that nothing was compared with yet."""
+        """Whether the run holds rows that were not compared yet."""
         return any(len(rows) for rows in self._left.values())
 
     def wanted(self, number: int, default: bool = True) -> bool:
-        """Whether a frame has to be analyzed; to be asked of each frame in turn.
+        """Whether a frame has to be analyzed; call it for each frame in turn.
 
-        Those that the run analyzed, or had begun to, are: after the frames that the memory knows.
-        Those that it skipped are not, nor any when its last word was settled. `default` says it of
-        the others.
+        Of the frames after the restored state, those that the run had analyzed or started are;
+        those that it skipped are not, nor any after the run was settled. For all others, the result
+        is `default`.
 
         Raises
         ------
         InputError
             A frame before this one was analyzed but is stored nowhere.
         """
-        if number <= self.mark:
+        if number <= self.last_known_frame:
             return False
-        taken, row = self._is_taken(number), self._row(number)
+        started, row = self._was_started(number), self._row(number)
         if row is not None:
             return bool(row["analyzed"])
-        if len(self._taken) and number <= self._taken[-1]:
-            return taken
+        if len(self._started) and number <= self._started[-1]:
+            return started
         return default and not self.pending
 
     def knows(self, number: int) -> bool:
-        """Whether the run tells whether and how this frame was analyzed."""
-        last = int(self._taken[-1]) if len(self._taken) else -1
+        """Whether the run records whether and how this frame was analyzed."""
+        last = int(self._started[-1]) if len(self._started) else -1
         return number <= last or self._row(number) is not None
 
     def graded(self, frame: Frame) -> Frame:
-        """The frame with the level at which the run analyzed it, or had begun to."""
+        """Return the frame with the level at which the run analyzed it, or had started to."""
         row = self._row(frame.number)
-        at = int(np.searchsorted(self._taken, frame.number))
+        at = int(np.searchsorted(self._started, frame.number))
         if row is not None:
             return frame._replace(level=int(row["level"]))
-        if at < len(self._taken) and self._taken[at] == frame.number:
+        if at < len(self._started) and self._started[at] == frame.number:
             return frame._replace(level=int(self._levels[at]))
         return frame
 
@@ -119,13 +119,13 @@ class Reanalysis:
                 yield frame
                 yield from frames
                 return
-            if self._analyzer.refuses(frame):  # out of order, and so then
+            if self._analyzer.refuses(frame):  # out of order, as in the run itself
                 continue
             update = self._analyzer(frame)
             self._compare(update)
             if not self._has_row(frame.number):
                 self._tables.recall_early(update)
-            self.again += 1
+            self.reanalyzed += 1
 
     def finish(self, update: Update) -> bool:
         """Whether the rows that the end settles are in the run already.
@@ -151,20 +151,20 @@ class Reanalysis:
         row = self._row(number)
         return row is not None and bool(row["analyzed"])
 
-    def _is_taken(self, number: int) -> bool:
-        """Whether the run had begun to analyze it; raises for one before it that was passed over.
+    def _was_started(self, number: int) -> bool:
+        """Whether the run had started to analyze it; InputError if an earlier one was left out.
 
-        One that nobody recorded and whose rows are not in the run either was never there.
+        A started frame that was neither recorded nor has rows in the run does not count.
         """
-        while self._passed < len(self._taken) and self._taken[self._passed] <= number:
-            taken = int(self._taken[self._passed])
+        while self._passed < len(self._started) and self._started[self._passed] <= number:
+            started = int(self._started[self._passed])
             self._passed += 1
-            if taken == number:
+            if started == number:
                 return True
-            if taken > self.mark and self.pending:
+            if started > self.last_known_frame and self.pending:
                 raise InputError(
-                    f"frame {taken} was analyzed but never recorded, so the analysis cannot go on "
-                    "from there: --close ends the run with what it has"
+                    f"frame {started} was analyzed but never recorded, so the analysis cannot go "
+                    "on from there: --close ends the run with what it has"
                 )
         return False
 
@@ -181,5 +181,5 @@ class Reanalysis:
 
 
 def _fits(rows: dict[str, int], tables: TableWriter) -> bool:
-    """Whether the tables have what a mark counts."""
+    """Whether the tables have the rows that a position counts."""
     return rows.keys() == set(MARKED) and all(rows[name] <= tables.count(name) for name in MARKED)

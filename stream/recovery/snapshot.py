@@ -5,8 +5,8 @@
     frame_of(data)                          # the last frame it has seen
 
 Restoring fills a graph of objects that is there already: the bytes name no class and no dtype to
-make, only places that must exist, with this dtype and shape. What the objects were made with
-(settings, SHA-256 of models) is told too and must be the same.
+make, only entries that must exist, with this dtype and shape. What the objects were made with
+(settings, SHA-256 of models) is stored too and must be the same.
 
     magic (8), bytes of the head (4), head (JSON), tables as they lie in memory, CRC-32 (4)
 """
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError
 from livespt.stream.link.linker import Linker
-from livespt.stream.recovery.object_state import NUMBERS, StateEntry, given, places, plain
+from livespt.stream.recovery.object_state import NUMBERS, StateEntry, constants, plain, walk_state
 from livespt.stream.types import SPOT, Frame
 
 MAGIC = b"livesnp1"  # counts up when what is remembered comes to mean something else
@@ -73,20 +73,28 @@ def copy(analyzer: Analyzer, spent: Copy | None = None) -> Copy:
         An earlier copy that nobody needs any more: its memory is used again, which takes half the
         time that new memory takes.
     """
-    found = list(places(analyzer))
-    remembered = [place for place in found if not place.given]
-    tables = [(p.path, _table(p.value)) for p in remembered if not isinstance(p.value, NUMBERS)]
+    found = list(walk_state(analyzer))
+    remembered = [entry for entry in found if not entry.is_constant]
+    tables = [
+        (entry.path, _table(entry.value))
+        for entry in remembered
+        if not isinstance(entry.value, NUMBERS)
+    ]
     last = analyzer._last
     head = {
         "last": None if last is None else [*map(int, last[:4]), float(last.time_s)],
         "lanes": [[*map(int, key), lane.linker.ndim] for key, lane in analyzer._lanes.items()],
-        "given": given(found),
-        "numbers": {p.path: plain(p.value) for p in remembered if isinstance(p.value, NUMBERS)},
+        "given": constants(found),
+        "numbers": {
+            entry.path: plain(entry.value)
+            for entry in remembered
+            if isinstance(entry.value, NUMBERS)
+        },
         "tables": [[path, _code(table), list(table.shape)] for path, table in tables],
     }
     size = sum(table.nbytes for _, table in tables)
-    again = spent is not None and len(spent.body) >= size
-    body = spent.body if spent is not None and again else np.empty(size + size // 8, np.uint8)
+    reuse = spent is not None and len(spent.body) >= size
+    body = spent.body if spent is not None and reuse else np.empty(size + size // 8, np.uint8)
     at = 0
     for _, table in tables:
         flat = np.ascontiguousarray(table).reshape(-1).view(np.uint8)
@@ -127,17 +135,17 @@ def restore(analyzer: Analyzer, data: bytes) -> None:
             analyzer._last = Frame(number, t, channel, position, time_s, np.empty((0, 0), np.uint8))
         for channel, position, ndim in head["lanes"]:
             analyzer._lane(channel, position, ndim)
-        found = list(places(analyzer))
-        _compare(head["given"], given(found))
-        remembered = [place for place in found if not place.given]
+        found = list(walk_state(analyzer))
+        _compare(head["given"], constants(found))
+        remembered = [entry for entry in found if not entry.is_constant]
         values = _values(head, body, remembered)
         _check(values)
     except InputError:
         analyzer._last = None
         analyzer._lanes.clear()
         raise
-    for place in remembered:
-        place.holder[place.key] = values[place.path]
+    for entry in remembered:
+        entry.holder[entry.key] = values[entry.path]
 
 
 def _table(value: NDArray[Any] | Linker) -> NDArray[Any]:
@@ -194,11 +202,11 @@ def _sound(head: dict[str, Any]) -> bool:
 
 
 def _kinds(row: Any, kinds: list[type]) -> bool:
-    return type(row) is list and [type(word) for word in row] == kinds
+    return type(row) is list and [type(value) for value in row] == kinds
 
 
 def _compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Refuse the memory of objects that were made with something else."""
+    """Refuse the state of objects that were made with something else."""
     for path in (*ours, *theirs):
         here, there = ours.get(path, "nothing"), theirs.get(path, "nothing")
         if here != there:
@@ -206,13 +214,13 @@ def _compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
 
 
 def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> dict[str, Any]:
-    """What belongs into each place, by path."""
-    numbers = {p.path: p.value for p in found if isinstance(p.value, NUMBERS)}
-    tables = [place for place in found if place.path not in numbers]
-    asked, told = [*numbers, *(p.path for p in tables)], [*head["numbers"]]
-    told += [path for path, _, _ in head["tables"]]
-    if asked != told:
-        other = sorted(set(asked) ^ set(told))[:1] or ["another order"]
+    """The value of each entry, by path."""
+    numbers = {entry.path: entry.value for entry in found if isinstance(entry.value, NUMBERS)}
+    tables = [entry for entry in found if entry.path not in numbers]
+    expected, stored = [*numbers, *(entry.path for entry in tables)], [*head["numbers"]]
+    stored += [path for path, _, _ in head["tables"]]
+    if expected != stored:
+        other = sorted(set(expected) ^ set(stored))[:1] or ["another order"]
         raise _refused(f"is of another version of livespt: {other[0]} is not in both")
     values = dict(head["numbers"])
     for path, value in values.items():
@@ -221,14 +229,14 @@ def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> 
             raise _refused(f"is damaged: it has {value!r} for {path}")
     rows: dict[tuple[object, ...], list[int]] = {}
     at = 0
-    for place, (path, code, shape) in zip(tables, head["tables"], strict=True):
-        fresh = place.value
+    for entry, (path, code, shape) in zip(tables, head["tables"], strict=True):
+        fresh = entry.value
         if isinstance(fresh, Linker):
             values[path] = _linker(fresh, bytes(body[at : at + sum(shape)]))
             at += sum(shape)
             continue
         # tables of one object that begin with as many rows have as many for ever
-        alike = shape[:1] == rows.setdefault((place.owner, fresh.shape[:1]), shape[:1])
+        alike = shape[:1] == rows.setdefault((entry.owner, fresh.shape[:1]), shape[:1])
         fits = len(shape) == fresh.ndim and shape[1:] == list(fresh.shape[1:])
         if code != _code(fresh) or not fits or shape[:1] < list(fresh.shape[:1]):
             raise _refused(
@@ -247,7 +255,7 @@ def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> 
 
 def _linker(fresh: Linker, data: bytes) -> Linker:
     linker = Linker.restore(data)
-    for name in Linker.GIVEN:
+    for name in Linker.CONSTANTS:
         if getattr(linker, name) != getattr(fresh, name):
             raise _refused(f"is damaged: its linker has another {name}")
     return linker

@@ -19,7 +19,7 @@ from livespt.stream.host import shared_memory
 
 DTYPES = ("|u1", "<u2", "<f4")
 ENDED, HEAD = 64, 72  # words of the first page
-POLL_S, PROBE_S = 0.0005, 0.25  # between looks for the other side's work, whether it lives
+POLL_S, PROBE_S = 0.0005, 0.25  # interval of polls for frames, and of checks that the writer lives
 READERS = 4  # lossless ones at a time
 ACTIVE, CURSOR, LOST, REFUSED = 0, 1, 2, 3  # words of a lossless reader's line
 _MAGIC = 0x31474E4952545053  # "SPTRING1"

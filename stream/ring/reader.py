@@ -26,7 +26,7 @@ from livespt.stream.ring.layout import (
 )
 from livespt.stream.types import Frame
 
-_IDLE_POLL_S, _IDLE_AFTER_S = 0.002, 0.05  # between looks, once nothing came for so long
+_IDLE_POLL_S, _IDLE_AFTER_S = 0.002, 0.05  # polling interval once no frame came for so long
 
 
 class RingReader:
@@ -90,7 +90,7 @@ class RingReader:
         readers = self._slots.readers
         return int((readers[:, REFUSED] * readers[:, ACTIVE]).max())
 
-    def tell(self, error: int) -> None:
+    def report_error(self, error: int) -> None:
         """Of a lossless reader: why it cannot store what it reads, 0 when it can (again)."""
         if self._cursor is not None:
             self._cursor[REFUSED] = error

@@ -51,7 +51,7 @@ RUN = "from livespt.tools.cli.main import run; sys.exit(run(sys.argv[1:]))"
 def test_one_line_in_the_table_is_an_option_everywhere(tmp_path: Path) -> None:
     for command in ("replay", "live", "demo"):
         text = " ".join(with_one_more(RUN, command, "--help").stdout.split())
-        assert "--patience INTEGER Frames to wait for nothing. [7 frames; 1 to 99]" in text
+        assert "--patience INTEGER Frames to wait for nothing. [default: 7 frames; 1 to 99]" in text
     docs = with_one_more("print(settings.documentation())").stdout
     assert "| `patience` | 7 | frames | 1 to 99 | user | Frames to wait for nothing. |" in docs
 

@@ -26,7 +26,7 @@ from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame
 from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.chaos.trial_publisher import free_endpoint
-from livespt.tools.demo import judge
+from livespt.tools.demo import score_run
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.live import record
 from livespt.tools.runs.options import Facts, Options
@@ -97,7 +97,7 @@ def test_every_frame_that_was_sent_is_stored(recorded: RunReader, movie: Simulat
 
 
 def test_what_was_found_is_true(recorded: RunReader, movie: SimulatedMovie) -> None:
-    found = judge(movie, recorded.path)
+    found = score_run(movie, recorded.path)
     assert found["detection"]["recall"] > 0.95
     assert found["detection"]["precision"] > 0.95
     assert found["tracks"]["purity"] > 0.95

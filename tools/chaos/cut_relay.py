@@ -81,8 +81,8 @@ def _two_servers(host: str) -> tuple[socket.socket, socket.socket]:
     raise WireError("no two free ports follow each other")
 
 
-def _start(function: Callable[..., None], *words: object) -> None:
-    threading.Thread(target=function, args=words, name="chaos-relay", daemon=True).start()
+def _start(function: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=function, args=arguments, name="chaos-relay", daemon=True).start()
 
 
 def _shut(end: socket.socket) -> None:

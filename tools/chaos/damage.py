@@ -29,7 +29,7 @@ class Harm(NamedTuple):
 
     what: str
     forged: bool  # another whole file or document: what it says may be returned
-    visible: bool  # sums tell it: the bytes are others, or what JSON says, and nobody summed again
+    visible: bool  # checksums show it: bytes or JSON values changed, and no new sum was written
 
 
 @contextmanager
@@ -37,24 +37,24 @@ def harm(path: Path, seed: int, sign: Sign) -> Iterator[Harm]:
     """Harm one file of `path`, a folder or file, as `seed` says; mended afterwards."""
     chance = random.Random(seed)
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    beside = path.with_suffix(".json")  # a model's card
-    if path.is_file() and beside.exists():
-        files.append(beside)
+    card = path.with_suffix(".json")  # a model's card
+    if path.is_file() and card.exists():
+        files.append(card)
     documents = [p for p in files if p.suffix == ".json" or p.name.startswith(".z")]
     target = chance.choice(documents if documents and chance.random() < 0.4 else files)
-    before = {place: place.read_bytes() for place in {target, *_signed(path, beside)}}
+    before = {file: file.read_bytes() for file in {target, *_signed(path, card)}}
     try:
         yield _harmed(path, target, files, chance, sign)
     finally:
         if target.is_dir():
             shutil.rmtree(target)
-        for place, data in before.items():
-            place.write_bytes(data)
+        for file, data in before.items():
+            file.write_bytes(data)
 
 
-def _signed(path: Path, beside: Path) -> list[Path]:
+def _signed(path: Path, card: Path) -> list[Path]:
     """Files that `sign` may write."""
-    return [p for p in (path / "zarr.json", beside) if p.is_file()]
+    return [p for p in (path / "zarr.json", card) if p.is_file()]
 
 
 def _harmed(path: Path, target: Path, files: list[Path], chance: random.Random, sign: Sign) -> Harm:
@@ -101,31 +101,31 @@ def _hit(target: Path, way: str, files: list[Path], chance: random.Random) -> No
 
 
 def _reworded(data: bytes, chance: random.Random) -> tuple[str, bytes]:
-    """JSON that says something else in one to three places."""
+    """Change one to three values of a JSON document; return what was changed, and the text."""
     if chance.random() < 0.05:
         return "nested", b"[" * 100_000
     document = json.loads(data)
-    said = []
+    changes = []
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        places = list(_places(document))
-        if not places:
+        entries = list(_entries(document))
+        if not entries:
             break
-        holder, key = chance.choice(places)
+        holder, key = chance.choice(entries)
         if isinstance(holder, dict) and chance.random() < 0.2:
             del holder[key]
-            said.append(f"without {key}")
+            changes.append(f"without {key}")
             continue
         holder[key] = json.loads(json.dumps(chance.choice(ABSURD)))
-        said.append(f"{key}={holder[key]!r:.30}")
-    return " ".join(said), json.dumps(document).encode()
+        changes.append(f"{key}={holder[key]!r:.30}")
+    return " ".join(changes), json.dumps(document).encode()
 
 
-def _places(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Every value of a document: what holds it, and its key or index there."""
+def _entries(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every value of a document: what holds it, and its key or index there."""
     keys = list(node) if isinstance(node, dict) else range(len(node)) if _is_list(node) else []
     for key in keys:
         yield node, key
-        yield from _places(node[key])
+        yield from _entries(node[key])
 
 
 def _is_list(node: Any) -> bool:

@@ -45,10 +45,10 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         for k in range(times):
             place = folder / f"{name}{k}"
             place.mkdir()
-            told = tried(name, place)
-            say(f"disk, {name}: {told}")
-            worse = told.get("held") is False or name not in result
-            result[name] = told if worse else result[name]
+            figures = tried(name, place)
+            say(f"disk, {name}: {figures}")
+            worse = figures.get("held") is False or name not in result
+            result[name] = figures if worse else result[name]
     return result
 
 
@@ -69,27 +69,27 @@ def full(folder: Path) -> dict[str, Any]:
             elif number == TROUBLE[1]:
                 ballast.unlink()
 
-        told = live_run(place / "run.zarr", trouble)
+        figures = live_run(place / "run.zarr", trouble)
         reader = open_run(place / "run.zarr")
         stored = reader.log["number"]
-        told["stored"] = len(stored)
-        told["analyzed"] = reader.stop.analyzed if reader.stop else 0
-        told["faults"] = [f"{fault.where}: {fault.what}" for fault in verify(reader.path)]
-        told["notices"] = reader.status["text"][reader.status["kind"] == "storage"].tolist()
-        told["held"] = (
-            taken(told)
-            and told["heard"] == ["storage stopped: disk full", "storage resumed"]
-            and told["notices"] == told["heard"]
-            and not told["faults"]
+        figures["stored"] = len(stored)
+        figures["analyzed"] = reader.stop.analyzed if reader.stop else 0
+        figures["faults"] = [f"{fault.where}: {fault.what}" for fault in verify(reader.path)]
+        figures["notices"] = reader.status["text"][reader.status["kind"] == "storage"].tolist()
+        figures["held"] = (
+            was_analyzed(figures)
+            and figures["heard"] == ["storage stopped: disk full", "storage resumed"]
+            and figures["notices"] == figures["heard"]
+            and not figures["faults"]
             and same(reader, stored)
             and int(stored[-1]) == FRAMES - 1
             and TROUBLE[0] <= len(stored) < FRAMES
             and reader.stop is not None
             and reader.stop.status == "failed"
-            and told["analyzed"] == told["updates"]
-            and "disk is full" in told["error"]
+            and figures["analyzed"] == figures["updates"]
+            and "disk is full" in figures["error"]
         )
-        return told
+        return figures
 
 
 def broken(folder: Path) -> dict[str, Any]:
@@ -101,22 +101,22 @@ def broken(folder: Path) -> dict[str, Any]:
                 if number == TROUBLE[0]:
                     fill(below / "ballast")
 
-            told = live_run(place / "run.zarr", trouble)
-    told["held"] = (
-        taken(told)
-        and len(told["heard"]) == 1
-        and told["heard"][0].startswith("storage stopped: ")
-        and bool(told["error"])
+            figures = live_run(place / "run.zarr", trouble)
+    figures["held"] = (
+        was_analyzed(figures)
+        and len(figures["heard"]) == 1
+        and figures["heard"][0].startswith("storage stopped: ")
+        and bool(figures["error"])
     )
-    return told
+    return figures
 
 
 def read_only(folder: Path) -> dict[str, Any]:
     """Nothing can be written from the start: the camera is not started."""
     with small_disk(folder / "disk", "tmpfs", "size=1m,ro") as place:
-        told = live_run(place / "run.zarr", lambda number: None)
-        told["held"] = told["sent"] == 0 and "read-only" in told["error"]
-        return told
+        figures = live_run(place / "run.zarr", lambda number: None)
+        figures["held"] = figures["sent"] == 0 and "read-only" in figures["error"]
+        return figures
 
 
 def memory(folder: Path) -> dict[str, Any]:
@@ -124,13 +124,13 @@ def memory(folder: Path) -> dict[str, Any]:
     code = f"from {__name__} import live_run, Path; import sys; "
     code += "print(live_run(Path(sys.argv[1]), print)['error'])"
     mounts = "mount -t tmpfs -o size=512k tmpfs /dev/shm && mount -t tmpfs -o size=1m tmpfs "
-    words = [sys.executable, "-c", code, str(folder / "run.zarr")]
-    shell = [f'{mounts}{folder} && TMPDIR={folder} exec "$@"', "sh", *words]
-    answer = subprocess.run(
+    arguments = [sys.executable, "-c", code, str(folder / "run.zarr")]
+    shell = [f'{mounts}{folder} && TMPDIR={folder} exec "$@"', "sh", *arguments]
+    completed = subprocess.run(
         ["unshare", "-m", "sh", "-c", *shell], capture_output=True, text=True, check=True
     )
-    lines = answer.stdout.splitlines()
-    return {"error": answer.stdout, "held": len(lines) == 1 and "shared memory" in lines[0]}
+    lines = completed.stdout.splitlines()
+    return {"error": completed.stdout, "held": len(lines) == 1 and "shared memory" in lines[0]}
 
 
 TROUBLES = {"full": full, "broken": broken, "read_only": read_only, "memory": memory}
@@ -138,12 +138,12 @@ TROUBLES = {"full": full, "broken": broken, "read_only": read_only, "memory": me
 
 def live_run(out: Path, trouble: Callable[[int], object]) -> dict[str, Any]:
     """Record into `out`, calling `trouble` before each frame; what was sent, heard and said."""
-    told: dict[str, Any] = {"sent": 0, "heard": [], "updates": 0, "in_trouble": 0}
-    told |= {"last": -1, "error": ""}
+    figures: dict[str, Any] = {"sent": 0, "heard": [], "updates": 0, "in_trouble": 0}
+    figures |= {"last": -1, "error": ""}
     waits: list[float] = []
     images = [picture(number) for number in range(FRAMES)]
     joined = Event()
-    listener = Thread(target=listen, args=(told, joined), name="chaos-listener", daemon=True)
+    listener = Thread(target=listen, args=(figures, joined), name="chaos-listener", daemon=True)
 
     def acquire(put: Put) -> Acquired:
         listener.start()
@@ -164,45 +164,45 @@ def live_run(out: Path, trouble: Callable[[int], object]) -> dict[str, Any]:
                 captured_ns=time.monotonic_ns(),
             )
             waits.append(time.monotonic() - before)
-            told["sent"] += 1
+            figures["sent"] += 1
         return Acquired(FRAMES, 0, 0, "", False)
 
     try:
         record(acquire, out, FACTS, Options(), endpoint=ENDPOINT, say=lambda text: None)
     except LiveSptError as error:
-        told["error"] = str(error)
+        figures["error"] = str(error)
     if waits:
         listener.join(GIVE_UP_S)
-        told["put_p99_ms"] = round(1000 * float(np.percentile(waits, 99)), 2)
-        told["put_max_ms"] = round(1000 * max(waits), 2)
-        waited = told["put_p99_ms"] > 1000 * INTERVAL_S or told["put_max_ms"] > PUT_MS
-        told["late"] = ["the camera waited"] if waited else []
-    return told
+        figures["put_p99_ms"] = round(1000 * float(np.percentile(waits, 99)), 2)
+        figures["put_max_ms"] = round(1000 * max(waits), 2)
+        waited = figures["put_p99_ms"] > 1000 * INTERVAL_S or figures["put_max_ms"] > PUT_MS
+        figures["late"] = ["the camera waited"] if waited else []
+    return figures
 
 
-def listen(told: dict[str, Any], joined: Event) -> None:
+def listen(figures: dict[str, Any], joined: Event) -> None:
     """Keep what is published of the run: notices of its storage, how many updates."""
     topics = ("status", "update")
     with suppress(LiveSptError), Subscriber(ENDPOINT, topics=topics) as follower:
         joined.set()
         while not follower.ended:
             for update in follower.updates(timeout_s=0.05):
-                if update.number <= told["last"]:
+                if update.number <= figures["last"]:
                     continue  # what the end of the run settled
-                told["updates"] += 1
-                told["in_trouble"] += TROUBLE[0] <= update.number < TROUBLE[1]
-                told["last"] = update.number
+                figures["updates"] += 1
+                figures["in_trouble"] += TROUBLE[0] <= update.number < TROUBLE[1]
+                figures["last"] = update.number
             for status in follower.statuses(timeout_s=0.0):
                 if status.kind == "storage":
-                    told["heard"].append(status.text)
+                    figures["heard"].append(status.text)
 
 
-def taken(told: dict[str, Any]) -> bool:
+def was_analyzed(figures: dict[str, Any]) -> bool:
     """Whether all was acquired, and analysis and publishing went on to the end."""
     return (
-        told["sent"] == told["last"] + 1 == FRAMES
-        and told["in_trouble"] > 0
-        and "\n" not in told["error"]
+        figures["sent"] == figures["last"] + 1 == FRAMES
+        and figures["in_trouble"] > 0
+        and "\n" not in figures["error"]
     )
 
 

@@ -3,7 +3,7 @@
 Every trial changes one file of a good store or model and opens it in a child process, which a
 watchdog stops after five seconds of work. What may come of it is one of our errors, or the truth:
 an exception of another kind, a crash, a hang, or a table or frame that is not what was stored is a
-failure, and told with the number of the trial, which makes it again.
+failure, and reported with the number of the trial, which repeats it.
 """
 
 from __future__ import annotations
@@ -110,10 +110,10 @@ class _Child:
             raise RuntimeError(f"the child for {kind} did not start")
 
     def ask(self, number: int) -> Result:
-        begun = _spent_s(self.process.pid)
+        spent_before = _spent_s(self.process.pid)
         self.pipe.send(number)
         for _ in range(PATIENCE):
-            if self.pipe.poll(HANG_S) or _spent_s(self.process.pid) - begun > HANG_S:
+            if self.pipe.poll(HANG_S) or _spent_s(self.process.pid) - spent_before > HANG_S:
                 break
         if not self.pipe.poll(0):
             return Result("hang", f"nothing for {HANG_S:.0f} s", 0)
@@ -154,10 +154,10 @@ def _work(pipe: Connection, kind: str, folder: Path) -> None:
 
 
 def _spent_s(pid: int | None) -> float:
-    """Processor time that a process has spent; on systems that do not tell, wall-clock time."""
+    """Processor time that a process has spent; wall-clock time where it is not known."""
     try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):
         return time.monotonic()
 

@@ -68,15 +68,15 @@ def hostile_publisher(
     suffered, failed = Suffered(0, 0, 0, float("nan"), float("nan")), []
     with zmq.Context() as zmq_context:
         publisher = _Hostile(zmq_context, spoil)
-        words = (theirs, publisher.endpoint)
-        victim = context().Process(target=_victim, args=words, daemon=True)
+        arguments = (theirs, publisher.endpoint)
+        victim = context().Process(target=_victim, args=arguments, daemon=True)
         victim.start()
         theirs.close()
-        sent = publisher.torment(times, victim.is_alive)
+        sent = publisher.send_spoilt(times, victim.is_alive)
         with contextlib.suppress(OSError, EOFError):  # it is dead
             ours.send("enough")
             while publisher.is_patient and not ours.poll(0.001):
-                publisher.answer()  # it may be about to join once more
+                publisher.answer_requests()  # it may be about to join once more
             if ours.poll(0):
                 suffered = ours.recv()
         publisher.close()
@@ -93,7 +93,7 @@ def hostile_publisher(
 
 
 class _Hostile:
-    """Both sockets of a publisher whose every word but the first answer is spoilt."""
+    """Both sockets of a publisher whose every message but the first answer is damaged."""
 
     def __init__(
         self,
@@ -117,25 +117,26 @@ class _Hostile:
         """Whether the victim gave a sign of life within `GIVE_UP_S`."""
         return time.monotonic() < self._alive_at + GIVE_UP_S
 
-    def torment(self, times: int, is_alive: Callable[[], bool]) -> int:
+    def send_spoilt(self, times: int, is_alive: Callable[[], bool]) -> int:
         """Send spoilt messages as fast as they are taken; return how many."""
         sent, live = 0, [self._good[topic] for topic in (*FOLLOWED, "heartbeat", "stop")]
         while sent < times and is_alive() and self.is_patient:
-            self.answer()
+            self.answer_requests()
             while self._pub.poll(0):
-                word = self._pub.recv()
-                self._there = word[:1] == b"\1" if word[1:] == b"heartbeat" else self._there
+                subscription = self._pub.recv()
+                if subscription[1:] == b"heartbeat":
+                    self._there = subscription[:1] == b"\1"
             if self._joined and self._there:
                 topic, *rest = self._chance.choice(live)
-                words = [topic, *self._spoil(rest, self._chance)]
+                message = [topic, *self._spoil(rest, self._chance)]
                 with contextlib.suppress(zmq.Again):
-                    self._pub.send_multipart(words, zmq.DONTWAIT)
+                    self._pub.send_multipart(message, zmq.DONTWAIT)
                     sent, self._alive_at = sent + 1, time.monotonic()
                     continue
             time.sleep(0.001)  # the victim comes again, or its queue is full
         return sent
 
-    def answer(self) -> None:
+    def answer_requests(self) -> None:
         """Let in who asks for a snapshot; answer everything else with something spoilt."""
         while self._router.poll(0):
             peer, *parts = self._router.recv_multipart()
@@ -153,7 +154,7 @@ class _Hostile:
 
 
 def _victim(pipe: Connection, endpoint: str) -> None:
-    """Process of the subscriber: follows, and comes again whenever it is told an error."""
+    """Process of the subscriber: follows, and connects again after every error."""
     malformed = errors = turns = rounds = 0
     longest, base = 0.0, resources()[0]
     while not (turns and pipe.poll(0)):

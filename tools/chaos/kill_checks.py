@@ -58,7 +58,7 @@ def facts(images: list[NDArray[Any]]) -> Facts:
     return Facts("chaos", "yx", images[0].shape, images[0].dtype.str, 0.1, 1 / HZ)
 
 
-def look(path: Path, images: list[NDArray[Any]], tally: Tally) -> RunReader:
+def inspect_run(path: Path, images: list[NDArray[Any]], tally: Tally) -> RunReader:
     """Open a run, cut as it is, and compare the frames and the tables that it has."""
     begin = time.perf_counter()
     reader = open_run(path)
@@ -90,11 +90,12 @@ def compare(path: Path, cuts: list[RunReader], folder: Path, tally: Tally) -> No
             held = getattr(cut, name)
             tally.lost += getattr(whole, name)[: len(held)].tobytes() != held.tobytes()
     tally.faults += sum(1 for _ in verify(path))
-    again = folder / "again.zarr"
-    replay(path, again, Options(), endpoint=FREE, say=lambda text: None)
+    uninterrupted = folder / "again.zarr"
+    replay(path, uninterrupted, Options(), endpoint=FREE, say=lambda text: None)
     for name in TABLES:
-        tally.changed += getattr(open_run(again), name).tobytes() != getattr(whole, name).tobytes()
-    shutil.rmtree(again)
+        rows = getattr(open_run(uninterrupted), name)
+        tally.changed += rows.tobytes() != getattr(whole, name).tobytes()
+    shutil.rmtree(uninterrupted)
 
 
 def camera(

@@ -27,7 +27,16 @@ from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.store.verify import verify
 from livespt.stream.types import Frame, Stop
-from livespt.tools.chaos.kill_checks import FREE, HZ, Tally, camera, compare, facts, look, movie
+from livespt.tools.chaos.kill_checks import (
+    FREE,
+    HZ,
+    Tally,
+    camera,
+    compare,
+    facts,
+    inspect_run,
+    movie,
+)
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.live import record
 from livespt.tools.runs.options import Options
@@ -87,8 +96,8 @@ def kill_analyzers(
     while tally.kills < times:
         cuts: list[RunReader] = []
         over = threading.Event()
-        words = (min(A_RUN, times - tally.kills), path, images, tally, chance, cuts, over)
-        killer = threading.Thread(target=_kill_analyzer, args=words, name="killer")
+        arguments = (min(A_RUN, times - tally.kills), path, images, tally, chance, cuts, over)
+        killer = threading.Thread(target=_kill_analyzer, args=arguments, name="killer")
         try:
             stop, acquired = record(
                 _until(over, killer, images), path, facts(images), Options(), endpoint=FREE,
@@ -99,7 +108,7 @@ def kill_analyzers(
             tally.wrong.append(str(error))
         killer.join()
         if read_attributes(path).stop is not None:
-            look(path, images, tally)
+            inspect_run(path, images, tally)
             compare(path, cuts, folder, tally)
         shutil.rmtree(path)
         say(f"analyzer killed {tally.kills} times")
@@ -125,7 +134,7 @@ def _kill_analyzer(
                 analyzer.kill()
                 analyzer.join()
                 tally.kills += 1
-                cuts.append(look(path, images, tally))
+                cuts.append(inspect_run(path, images, tally))
         time.sleep(0.5)
     finally:
         over.set()
@@ -174,14 +183,14 @@ def kill_writers(
         writer.join()
         if read_attributes(path).stop is None:
             tally.kills += 1
-            cut = look(path, images, tally)
+            cut = inspect_run(path, images, tally)
             tally.faults += sum(1 for _ in verify(path))
             try:
                 begin = time.perf_counter()
                 RunWriter(path, cut.start, resume=True).leave()
                 tally.opened_s = max(tally.opened_s, time.perf_counter() - begin)
                 resume(path, movie=source, checkpoint_s=CHECKPOINT_S, say=lambda text: None)
-                tally.lost += len(images) - look(path, images, tally).n_frames
+                tally.lost += len(images) - inspect_run(path, images, tally).n_frames
                 compare(path, [cut], folder, tally)
             except LiveSptError as error:
                 tally.wrong.append(str(error))
@@ -217,17 +226,17 @@ def kill_captures(
 ) -> None:
     """Kill processes that acquire; what they had handed over must be stored, and all else end."""
     while tally.kills < times:
-        path, told = folder / "orphan.zarr", folder / "told"
+        path, log = folder / "orphan.zarr", folder / "log"
         shared = set(_shared())
-        capture = _context().Process(target=_acquire, args=(path, told, images))
+        capture = _context().Process(target=_acquire, args=(path, log, images))
         capture.start()
-        while not (told.exists() and told.stat().st_size) and capture.is_alive():
+        while not (log.exists() and log.stat().st_size) and capture.is_alive():
             time.sleep(0.001)
         time.sleep(chance.uniform(0.0, 2.0))
         capture.kill()
         capture.join()
         tally.kills += 1
-        handed_over = told.stat().st_size if told.exists() else 0
+        handed_over = log.stat().st_size if log.exists() else 0
         deadline = time.monotonic() + END_S
         while read_attributes(path).stop is None and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -235,21 +244,21 @@ def kill_captures(
             time.sleep(0.02)
         if left:
             tally.wrong.append(f"shared memory is left: {sorted(left)}")
-        tally.lost += max(0, handed_over - look(path, images, tally).n_frames)
+        tally.lost += max(0, handed_over - inspect_run(path, images, tally).n_frames)
         if read_attributes(path).stop is None:
             tally.wrong.append(f"{path} did not end")
         else:
             compare(path, [], folder, tally)
         shutil.rmtree(path)
-        told.unlink()
+        log.unlink()
         say(f"capture killed {tally.kills} times")
 
 
-def _acquire(path: Path, told: Path, images: list[NDArray[Any]]) -> None:
-    """Process that acquires and tells, a byte a frame, what it has handed over."""
+def _acquire(path: Path, log: Path, images: list[NDArray[Any]]) -> None:
+    """Process that acquires and logs, a byte a frame, what it has handed over."""
 
     def acquire(put: Put) -> Acquired:
-        with told.open("wb", buffering=0) as file:
+        with log.open("wb", buffering=0) as file:
             for _ in camera(put, images, lambda: False):
                 file.write(b".")
         raise AssertionError("a camera never ends")

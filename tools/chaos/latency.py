@@ -51,7 +51,7 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
     publisher.start()
     theirs.close()
     try:
-        endpoint = _hear(ours)
+        endpoint = _receive(ours)
         camera = Camera(ring, FRAME_HZ)
         phases: list[tuple[bool, int, int]] = []  # with subscribers; its frames: first, end
         for at in range(2 * times):
@@ -66,7 +66,7 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
                 follower.process.kill()
                 follower.process.join()
         ring.end()
-        published: PublisherFigures = _hear(ours)
+        published: PublisherFigures = _receive(ours)
     finally:
         publisher.kill()
         ring.close()
@@ -97,7 +97,7 @@ def _one(endpoint: str, folder: Path, at: int, i: int) -> TrialSubscriber:
     return TrialSubscriber(endpoint, folder / f"{at} {i}.events", topics)
 
 
-def _hear(pipe: Connection) -> Any:
+def _receive(pipe: Connection) -> Any:
     if not pipe.poll(ANSWER_S):
         raise LiveSptError("the publishing process said nothing")
     return pipe.recv()

@@ -111,13 +111,13 @@ def requests(child: Child, n: int, chance: random.Random, key: keys.Pair | None)
 
 def _await_answer(dealer: zmq.Socket[bytes]) -> None:
     """Ask for event 1, again and again, until it comes: what was sent before was read by then."""
-    request, answer = codec.encode_request(codec.Request("since", 1, 2)), made_up(1, 1).tobytes()
+    request, reply = codec.encode_request(codec.Request("since", 1, 2)), made_up(1, 1).tobytes()
     deadline, due = time.monotonic() + GIVE_UP_S, 0.0
     while (now := time.monotonic()) < deadline:
         if now >= due:
             dealer.send_multipart(request)
             due = now + 1.0
-        if dealer.poll(100) and answer in dealer.recv_multipart():
+        if dealer.poll(100) and reply in dealer.recv_multipart():
             return
     raise LiveSptError(f"a request was not answered for {GIVE_UP_S:g} s")
 
@@ -132,8 +132,8 @@ def subscriptions(child: Child, n: int, chance: random.Random, key: keys.Pair | 
         time.sleep(0.2)
         for i in range(n):
             first = chance.choice((b"\1", b"\1", b"", b"\2"))
-            word = first + chance.randbytes(chance.randrange(38))
-            xsub.send(bytes(600) if i % 1000 == 999 else word)
+            message = first + chance.randbytes(chance.randrange(38))
+            xsub.send(bytes(600) if i % 1000 == 999 else message)
             if i % 500 == 499:
                 time.sleep(0.01)
         time.sleep(0.2)

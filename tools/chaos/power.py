@@ -3,8 +3,8 @@
 A file system in a file is mounted and a run is written to it. Then its writer is stopped and the
 file is copied as it is: what the operating system held in memory only is not in the copy. The copy
 is mounted as a machine would after the cut, the run is opened and gone on with, and what is missing
-is counted against what the writer was told is stored. (The disk here honours a sync; one that
-lies about it loses more, whatever a program does.)
+is counted against what was acknowledged to the writer as stored. (The disk here honours a sync; one
+that lies about it loses more, whatever a program does.)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Update
 START = Start("chaos", "live", "chaos", "yx", (128, 128), "<u2", 0.1, 0.01)
 LIMITS: dict[Durability, tuple[float, float]] = {"second": (1.0, 0.1), "frame": (0.0, 0.0)}  # s
 IMAGE_MB = 48
-TOLD = np.dtype([("commit", "u1"), ("number", "<i8"), ("at_s", "<f8")])
+ACKNOWLEDGED = np.dtype([("commit", "u1"), ("number", "<i8"), ("at_s", "<f8")])
 
 
 class Loss(NamedTuple):
@@ -68,19 +68,19 @@ def product(number: int) -> Update:
     return Update(number, number, 0, 0, 0.01 * number, 0, spots, states, events)
 
 
-def main(path: str, told: str, durability: Durability) -> None:
-    """Write a run at 100 frames a second until stopped; note in `told` what was acknowledged."""
+def main(path: str, log: str, durability: Durability) -> None:
+    """Write a run at 100 frames a second until stopped; note in `log` what was acknowledged."""
     create_run(path, START, chunk_rows=1024, shard_frames=32)
     movie = MovieWriter(path, START, durability=durability)
     tables = TableWriter(path, segment_bytes=1 << 18, durability=durability)
-    notes = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    notes = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     begin = time.monotonic()
     for number in range(1 << 30):
         frame, update = exposure(number), product(number)
         movie.add_frame(frame)
-        os.write(notes, np.array((0, number, time.monotonic()), TOLD).tobytes())
+        os.write(notes, np.array((0, number, time.monotonic()), ACKNOWLEDGED).tobytes())
         tables.commit(frame, update)
-        os.write(notes, np.array((1, number, time.monotonic()), TOLD).tobytes())
+        os.write(notes, np.array((1, number, time.monotonic()), ACKNOWLEDGED).tobytes())
         time.sleep(max(0.0, begin + 0.01 * number - time.monotonic()))
 
 
@@ -98,10 +98,10 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
             losses.append(cut(folder, durability, chance.uniform(0.5, 4.0)))
             for text in losses[-1].wrong:
                 say(f"{durability}, cut {k}: {text}")
-        result[durability] = told = summary(durability, losses)
+        result[durability] = figures = summary(durability, losses)
         say(
-            f"{durability}: {times} cuts, at most {told['frames_lost_s']} s of frames and "
-            f"{told['commits_lost_ms']} ms of events lost, {told['wrong']} wrong"
+            f"{durability}: {times} cuts, at most {figures['frames_lost_s']} s of frames and "
+            f"{figures['commits_lost_ms']} ms of events lost, {figures['wrong']} wrong"
         )
     result["held"] = all(result[durability]["held"] for durability in LIMITS)
     return result
@@ -147,8 +147,8 @@ def impossible(folder: Path) -> str:
 def disk(image: Path, place: Path, *, make: bool = False) -> Iterator[Path]:
     """A file system in the file `image`, mounted at `place` for a while."""
 
-    def command(*words: str | Path) -> None:
-        subprocess.run(words, check=True, capture_output=True)
+    def command(*arguments: str | Path) -> None:
+        subprocess.run(arguments, check=True, capture_output=True)
 
     if make:
         with image.open("wb") as file:
@@ -164,15 +164,15 @@ def disk(image: Path, place: Path, *, make: bool = False) -> Iterator[Path]:
 
 
 def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
-    """Write for a while, cut the power, look at what is left."""
-    image, copy, told = folder / "disk.img", folder / "copy.img", folder / "told"
-    told.unlink(missing_ok=True)
+    """Write for a while, cut the power, inspect what is left."""
+    image, copy, log = folder / "disk.img", folder / "copy.img", folder / "log"
+    log.unlink(missing_ok=True)
     with disk(image, folder / "disk", make=True) as place:
         code = f"import sys; from {__name__} import main; main(*sys.argv[1:])"
-        words = [str(place / "run.zarr"), str(told), durability]
-        writer = subprocess.Popen([sys.executable, "-c", code, *words])
+        arguments = [str(place / "run.zarr"), str(log), durability]
+        writer = subprocess.Popen([sys.executable, "-c", code, *arguments])
         try:
-            _wait_for(told, writer)
+            _wait_for(log, writer)
             time.sleep(after_s)
             writer.send_signal(signal.SIGSTOP)
             at_s = time.monotonic()
@@ -180,9 +180,9 @@ def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
         finally:
             writer.kill()
             writer.wait()
-    notes = np.fromfile(told, TOLD)
+    notes = np.fromfile(log, ACKNOWLEDGED)
     with disk(copy, folder / "after") as place:
-        loss = look(place / "run.zarr", notes, at_s)
+        loss = inspect_run(place / "run.zarr", notes, at_s)
     image.unlink()
     copy.unlink()
     return loss
@@ -197,14 +197,14 @@ def copy_at_once(image: Path, copy: Path) -> None:
     raise LiveSptError(f"{image} does not come to rest")
 
 
-def _wait_for(told: Path, writer: subprocess.Popen[bytes]) -> None:
-    while not told.exists():
+def _wait_for(log: Path, writer: subprocess.Popen[bytes]) -> None:
+    while not log.exists():
         if writer.poll() is not None:
             raise LiveSptError(f"the writer ended by itself (exit code {writer.returncode})")
         time.sleep(0.01)
 
 
-def look(path: Path, notes: NDArray[np.void], at_s: float) -> Loss:
+def inspect_run(path: Path, notes: NDArray[np.void], at_s: float) -> Loss:
     """Open a run after a cut at `at_s`, go on with it, compare all that is there."""
     wrong: list[str] = []
     frames, commits = notes[notes["commit"] == 0], notes[notes["commit"] == 1]

@@ -42,8 +42,8 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     Returns
     -------
     dict
-        frames: sent, stored, analyzed, skipped and told, and `unaccounted`; memory and open files
-        of each process; p50 and p99 latency in ms of the first and the last tenth after the
+        frames: sent, stored, analyzed, skipped and reported, and `unaccounted`; memory and open
+        files of each process; p50 and p99 latency in ms of the first and the last tenth after the
         warm-up; files and GB of the run; faults that `verify` finds; what was `held`.
     """
     sampler = Sampler()

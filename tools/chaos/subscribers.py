@@ -169,7 +169,7 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
     -------
     dict
         What was measured; `failed` lists what went wrong, in words. How fast gaps were noticed
-        depends on what else the machine does, and is told, not judged.
+        depends on what else the machine does: it is reported and decides nothing.
     """
     chance = random.Random(1)
     seen: list[tuple[str, Seen]] = []

@@ -89,7 +89,7 @@ def context() -> Any:
 
 
 class Child:
-    """A process that publishes as planned, until it is told to stop or is killed."""
+    """A process that publishes as planned, until it is asked to stop or is killed."""
 
     def __init__(self, plan: Plan) -> None:
         ours, theirs = context().Pipe()
@@ -97,18 +97,18 @@ class Child:
         self.process.start()
         theirs.close()
         self._pipe: Connection = ours
-        self.endpoint: str = self._hear()
+        self.endpoint: str = self._receive()
 
     def health(self) -> Health:
         """How it is; raises where it is dead or hangs."""
         self._pipe.send("how")
-        health: Health = self._hear()
+        health: Health = self._receive()
         return health
 
     def stop(self) -> int:
         """End the run; return how many events it had."""
         self._pipe.send("stop")
-        events: int = self._hear()
+        events: int = self._receive()
         self.process.join(ANSWER_S)
         return events
 
@@ -117,7 +117,7 @@ class Child:
         self.process.kill()
         self.process.join()
 
-    def _hear(self) -> Any:
+    def _receive(self) -> Any:
         try:
             if self._pipe.poll(ANSWER_S):
                 return self._pipe.recv()

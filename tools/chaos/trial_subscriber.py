@@ -44,8 +44,8 @@ class TrialSubscriber:
 
     def start(self) -> None:
         """Begin, or go on after the last event in the file."""
-        words = (self.endpoint, self.path, self.topics, self.key)
-        self.process = context().Process(target=_follow, args=words, daemon=True)
+        arguments = (self.endpoint, self.path, self.topics, self.key)
+        self.process = context().Process(target=_follow, args=arguments, daemon=True)
         self.process.start()
 
     def has_joined(self) -> bool:
@@ -79,8 +79,8 @@ class TrialSubscriber:
     @property
     def seen(self) -> Seen:
         """What it went through; known once it ended by itself."""
-        words: dict[str, Any] = json.loads(self.path.with_suffix(".json").read_text())
-        return Seen(**words)
+        state: dict[str, Any] = json.loads(self.path.with_suffix(".json").read_text())
+        return Seen(**state)
 
 
 def _follow(endpoint: str, path: Path, topics: tuple[str, ...], key: str) -> None:

@@ -7,6 +7,8 @@ __all__ = [
     "machine",
     "main",
     "options",
+    "parameters",
+    "printing",
     "runs",
     "settings",
     "tables",

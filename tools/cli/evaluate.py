@@ -1,34 +1,40 @@
-"""Evaluate commands: `livespt evaluate NAME`, their arguments."""
+"""Commands that evaluate models: `livespt evaluate NAME`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from livespt.tools.cli.command import PATH, POSITIVE, SEED, Group, report
+from livespt.tools.cli.command import Group
+from livespt.tools.cli.options import PROVIDER, together
+from livespt.tools.cli.parameters import COUNT, PATH, POSITIVE, SEED, Integer, option
+from livespt.tools.cli.printing import report
+
+MODEL = click.argument("model", type=PATH, required=False)
+WRITE = option("--write", is_flag=True, help="Add the figures to the card of the model.")
+REPORT = option("--report", "folder", type=PATH, help="Folder for tables and pictures.")
+RANDOM = option("--seed", type=SEED, default=0, help="Seed of the random numbers.")
 
 
 @click.group(cls=Group)
 def evaluate() -> None:
-    """Judge models on data they were not made with."""
+    """Evaluate a model on data that it was not trained on."""
 
 
 @evaluate.command("localizer")
-@click.argument("model", type=PATH, required=False)
-@click.option("--frames", type=click.IntRange(min=1), default=10, show_default=True, help="A case.")
-@click.option("--write", is_flag=True, help="Put the figures on the model's card.")
-@click.option("--report", "folder", type=PATH, help="Folder for tables and pictures.")
-@click.option(
-    "--judges/--no-judges", default=True, show_default=True, help="Run others' localizers too."
-)
-@click.option("--provider", type=click.Choice(["cpu", "cuda", "auto"]), default="cpu")
+@MODEL
+@option("--frames", type=COUNT, default=10, help="Number of simulated frames per case.")
+@WRITE
+@REPORT
+@option("--judges/--no-judges", default=True, help="Also run other localizers on the same frames.")
+@PROVIDER
 def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -> None:
-    """Spots found, error and precision beside the bound and others (MODEL.onnx; default: shipped).
+    """Count found spots and measure their errors, next to others.
 
-    Frames are simulated: crowds, widths, backgrounds, cameras, rings, cosmic rays.
+    MODEL.onnx (default: the shipped one) localizes simulated frames: crowds, widths, backgrounds,
+    cameras, rings, cosmic rays. Errors are compared with the Cramer-Rao bound.
     """
     from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_localizer.localizer import evaluate
@@ -38,11 +44,14 @@ def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -
 
 @evaluate.command("beads")
 @click.argument("movie", type=PATH)
-@click.argument("model", type=PATH, required=False)
-@click.option("--diameter", type=click.IntRange(min=3), default=7, help="Of trackpy, odd. [7]")
-@click.option("--report", "folder", type=PATH, help="Folder for a picture.")
+@MODEL
+@option("--diameter", type=Integer(3), default=7, help="Diameter for trackpy in pixels, odd.")
+@REPORT
 def evaluate_beads(movie: Path, model: Path | None, folder: Path | None, **values: Any) -> None:
-    """How far stuck beads in MOVIE seem to move, beside the stated precision and trackpy."""
+    """Compare the scatter of immobile beads with the stated precision.
+
+    MOVIE shows the beads. MODEL.onnx (default: the shipped one) and trackpy localize them.
+    """
     from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_localizer.beads import evaluate
 
@@ -50,10 +59,13 @@ def evaluate_beads(movie: Path, model: Path | None, folder: Path | None, **value
 
 
 @evaluate.command("stacks")
-@click.argument("model", type=PATH, required=False)
-@click.option("--stacks", type=click.IntRange(min=1), default=20, show_default=True, help="A case.")
+@MODEL
+@option("--stacks", type=COUNT, default=20, help="Number of simulated stacks per case.")
 def evaluate_stacks(model: Path | None, **values: Any) -> None:
-    """Error in z, y, x on simulated stacks (MODEL.onnx; default: the shipped one)."""
+    """Measure errors in z, y and x on simulated stacks.
+
+    MODEL.onnx (default: the shipped one) localizes them.
+    """
     from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_localizer.stacks import evaluate
 
@@ -61,26 +73,40 @@ def evaluate_stacks(model: Path | None, **values: Any) -> None:
 
 
 @evaluate.command("shapes")
-@click.option("--images", type=click.IntRange(min=35), default=10_000, show_default=True)
-@click.option(
-    "--net", type=click.Choice(["light", "wide", "paper"]), default="wide", show_default=True
+@option("--images", type=Integer(35), default=10_000, help="Number of images, over all shapes.")
+@option(
+    "--net",
+    type=click.Choice(["light", "wide", "paper"]),
+    default="wide",
+    help="Architecture of the network.",
 )
-@click.option("--steps", type=click.IntRange(min=10), default=5000, show_default=True)
-@click.option("--out", type=PATH, help="Folder for the models; those already there are judged.")
-@click.option("--seed", type=SEED, default=1, show_default=True)
+@option("--steps", type=Integer(10), default=5000, help="Number of training steps per shape.")
+@option(
+    "--out",
+    type=PATH,
+    unset="a temporary folder",
+    help="Folder for the models; those that are there are evaluated.",
+)
+@option("--seed", type=SEED, default=1, help="Seed of the random numbers.")
 def evaluate_shapes(**values: Any) -> None:
-    """LodeSTAR on five shapes as in its paper: error against SNR, and self-consistency."""
+    """Train LodeSTAR on five shapes, and compare with its paper.
+
+    Reported are the error against SNR and the consistency of predictions.
+    """
     from livespt.tools.evaluate_localizer.shapes import evaluate
 
     report(evaluate(**values))
 
 
 @evaluate.command("holograms")
-@click.argument("model", type=PATH, required=False)
-@click.option("--frames", type=click.IntRange(min=2), default=200, show_default=True)
-@click.option("--write", is_flag=True, help="Put the figures on the model's card.")
+@MODEL
+@option("--frames", type=Integer(2), default=200, help="Number of simulated frames per case.")
+@WRITE
 def evaluate_holograms(model: Path | None, **values: Any) -> None:
-    """Height and polarizability of simulated spheres (MODEL.onnx; default: the shipped one)."""
+    """Measure errors of height and polarizability of spheres.
+
+    MODEL.onnx (default: the shipped one) localizes simulated spheres.
+    """
     from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_localizer.holograms import evaluate
 
@@ -91,136 +117,120 @@ def evaluate_holograms(model: Path | None, **values: Any) -> None:
 @click.argument("run", type=PATH)
 @click.argument("movie", type=PATH)
 def evaluate_bulk_water(run: Path, movie: Path) -> None:
-    """Diffusion of microspheres in RUN.zarr, a replay of trackpy's bulk-water MOVIE."""
+    """Measure the diffusion of microspheres in water.
+
+    RUN.zarr is a replay of MOVIE, the bulk-water movie of the trackpy tutorial.
+    """
     from livespt.tools.evaluate_localizer.bulk_water import evaluate_bulk_water
 
     report(evaluate_bulk_water(run, movie))
 
 
-def _judge_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    options = [
-        click.argument("model", type=PATH, required=False),
-        click.option("--tracks", type=click.IntRange(min=10), default=2000, show_default=True),
-        click.option("--seed", type=SEED, default=0, show_default=True),
-        click.option("--whole", type=PATH, help="Network that reads whole tracks (.onnx)."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+_network_options = together(
+    MODEL,
+    option("--tracks", type=Integer(10), default=2000, help="Number of simulated tracks per set."),
+    RANDOM,
+    option("--whole", type=PATH, help="Network for whole tracks (.onnx) to evaluate as well."),
+)
 
 
 @evaluate.command("segmenter")
-@_judge_options
-@click.option("--report", "folder", type=PATH, help="Folder for tables and pictures.")
-@click.option(
+@_network_options
+@REPORT
+@option(
     "--baselines",
     is_flag=True,
-    help="Beside rolling MSD, an LSTM and a U-Net (trained first, some 15 minutes).",
+    help="Compare with rolling MSD, an LSTM and a U-Net, which are trained first in about 15 "
+    "minutes.",
 )
-@click.option("--write", is_flag=True, help="Put the figures on the models' cards.")
-def evaluate_segmenter(folder: Path | None, baselines: bool, write: bool, **values: Any) -> None:
-    """Accuracy against lag on simulated tracks (MODEL.onnx; default: the shipped ones)."""
-    from livespt.tools.evaluate.segmenter_report import write_figures, write_report
-    from livespt.tools.score.segmenter import evaluate_segmenter
-    from livespt.tools.train.loop import choose_device
+@WRITE
+def evaluate_segmenter(model: Path | None, folder: Path | None, **values: Any) -> None:
+    """Measure the accuracy of motion states at each lag.
 
-    if baselines:
-        choose_device("cpu")  # no torch: said before minutes of work
-    figures = evaluate_segmenter(**values)
-    if baselines:
-        from livespt.tools.evaluate.baselines import compare
+    MODEL.onnx (default: the shipped ones) classifies simulated tracks.
+    """
+    from livespt.tools.evaluate.segmenter import evaluate
 
-        compare(figures, values["tracks"], values["seed"], folder and folder / "baselines")
-    if write:
-        write_figures(figures, values["model"], values["whole"])
-    if folder is not None:
-        figures["files"] = write_report(figures, folder)
-    report(figures)
-
-
-@evaluate.command("tracks")
-@click.option(
-    "--tracks", type=click.IntRange(min=10), default=2000, show_default=True, help="Each."
-)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--seed", type=SEED, default=0, show_default=True)
-def evaluate_tracks(**values: Any) -> None:
-    """How many tracks the simulator makes in a second."""
-    from livespt.tools.evaluate.simulator_speed import evaluate
-
-    report(evaluate(**values))
+    report(evaluate(model, report=folder, **values))
 
 
 @evaluate.command("uncoating")
-@_judge_options
+@_network_options
 def evaluate_uncoating(**values: Any) -> None:
-    """Accuracy and announced events on simulated virus entry (MODEL.onnx; default: shipped)."""
+    """Measure accuracy and announced events of uncoating.
+
+    MODEL.onnx (default: the shipped ones) classifies simulated virus entry.
+    """
     from livespt.tools.score.uncoating import evaluate_uncoating
 
     report(evaluate_uncoating(**values))
 
 
+@evaluate.command("tracks")
+@option("--tracks", type=Integer(10), default=2000, help="Number of tracks per set.")
+@option("--threads", type=COUNT, default=1, help="Threads of the simulator.")
+@RANDOM
+def evaluate_tracks(**values: Any) -> None:
+    """Measure how many tracks per second are simulated."""
+    from livespt.tools.evaluate.simulator_speed import evaluate
+
+    report(evaluate(**values))
+
+
 @evaluate.command("linker")
-@click.option(
-    "--judges/--no-judges", default=True, show_default=True, help="trackpy, laptrack, btrack too."
-)
-@click.option("--scenario", "scenarios", multiple=True, help="Only this one; may be repeated.")
-@click.option("--frames", type=click.IntRange(min=10), help="Of each movie. Default: 100, 60, 40.")
-@click.option("--trackmate", type=PATH, help="Folder of TrackMate's spots and edges (.csv).")
-@click.option(
+@option("--judges/--no-judges", default=True, help="Also run trackpy, laptrack and btrack.")
+@option("--scenario", "scenarios", multiple=True, unset="all", help="Kind of scene to simulate.")
+@option("--frames", type=Integer(10), unset="100, 60, 40", help="Number of frames per movie.")
+@option("--trackmate", type=PATH, help="Folder of spots and edges (.csv) linked by TrackMate.")
+@option(
     "--length",
-    type=click.IntRange(min=2200),
+    type=Integer(2200),
     default=100_000,
-    show_default=True,
-    help="Frames of the run whose cost per frame is followed.",
+    help="Frames of the run in which the time per frame is measured.",
 )
-@click.option("--report", "folder", type=PATH, help="Folder for every figure (.json, .csv).")
-@click.option("--tune", is_flag=True, help="Only search each linker's best range.")
+@option("--report", "folder", type=PATH, help="Folder for every figure (.json, .csv).")
+@option("--tune", is_flag=True, help="Only search the best range of each linker.")
 def evaluate_linker(folder: Path | None, tune: bool, **values: Any) -> None:
-    """Quality beside other linkers on simulated scenes, exactness and speed."""
+    """Measure quality and speed of the linker, next to others.
+
+    The scenes are simulated. Links are also compared one by one with those of trackpy.
+    """
     from livespt.tools.evaluate import linker
 
-    if tune:
-        report(linker.tune())
-    else:
-        report(linker.evaluate(report=folder, **values))
+    report(linker.tune() if tune else linker.evaluate(report=folder, **values))
 
 
 @evaluate.command("classifier")
-@click.option("--simulated", type=click.IntRange(min=50), default=1000, show_default=True)
-@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True)
-@click.option("--learner", type=click.Choice(["linear", "network", "auto"]), default="linear")
-@click.option("--seed", type=SEED, default=0, show_default=True)
-@click.option("--tracks", type=PATH, help="Real ones (.csv, .mdf): only describe these.")
-@click.option("--pixel-size-um", type=POSITIVE, help="Of --tracks.")
-@click.option("--frame-interval-s", type=POSITIVE, help="Likewise.")
-@click.option("--report", "folder", type=PATH, help="Folder for tables and pictures.")
+@option("--simulated", type=Integer(50), default=1000, help="Number of simulated tracks.")
+@option("--folds", type=Integer(2), default=5, help="Number of folds of the cross-validation.")
+@option(
+    "--learner",
+    type=click.Choice(["linear", "network", "auto"]),
+    default="linear",
+    help="Kind of classifier; auto takes the better one in an inner cross-validation.",
+)
+@RANDOM
+@option("--tracks", type=PATH, help="Real tracks (.csv, .mdf); only their features are described.")
+@option("--pixel-size-um", type=POSITIVE, help="Size of a pixel of --tracks, micrometres.")
+@option("--frame-interval-s", type=POSITIVE, help="Time between frames of --tracks, seconds.")
+@REPORT
 def evaluate_classifier(
     tracks: Path | None,
     pixel_size_um: float | None,
     frame_interval_s: float | None,
-    folder: Path | None,
     simulated: int,
     **values: Any,
 ) -> None:
-    """Two classes that differ in D alone, beside what is possible; or features of real tracks."""
-    from livespt.tools.evaluate.classifier import (
-        describe_real,
-        evaluate_classifier as two_class_test,
-    )
-    from livespt.tools.evaluate.classifier_report import distributions, write_report
+    """Separate two classes of tracks that differ only in D.
+
+    The accuracy is compared with the greatest possible one. With --tracks, the features of real
+    tracks are described instead.
+    """
+    from livespt.tools.evaluate.classifier_report import report_real_tracks, report_two_classes
 
     if tracks is None:
-        figures = two_class_test(simulated, **values)
-        if folder is not None:
-            figures["files"] = write_report(figures, folder)
-        report(figures)
-        return
-    if pixel_size_um is None or frame_interval_s is None:
+        report(report_two_classes(tracks=simulated, **values))
+    elif pixel_size_um is None or frame_interval_s is None:
         raise click.UsageError("--tracks needs --pixel-size-um and --frame-interval-s")
-    figures, features = describe_real(tracks, pixel_size_um, frame_interval_s)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        figures["file"] = f"{tracks.stem}.png"
-        distributions(folder / f"{tracks.stem}.png", tracks.stem, features)
-    report(figures)
+    else:
+        report(report_real_tracks(tracks, pixel_size_um, frame_interval_s, values["folder"]))

@@ -1,110 +1,134 @@
-"""Label commands: `livespt label NAME`, their arguments."""
+"""Commands that label tracks, as truth to train with: `livespt label NAME`."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
-from livespt.tools.cli.command import PATH, POSITIVE, Finite, Group, report
-
-COUNT = click.IntRange(min=0)
-
-
-def _vector(
-    ctx: click.Context, param: click.Parameter, text: str | None
-) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-        if len(numbers) not in (2, 3) or not math.isfinite(sum(numbers)):
-            raise ValueError
-    except ValueError:
-        raise click.BadParameter(f"'{text}' is not Z,Y,X or Y,X: as in 0.38,0.05,0.01") from None
-    return numbers
+from livespt.tools.cli.command import Group
+from livespt.tools.cli.options import OVERWRITE, together
+from livespt.tools.cli.parameters import (
+    COUNT,
+    INDEX,
+    PATH,
+    POSITIVE,
+    Integer,
+    Number,
+    Numbers,
+    option,
+)
+from livespt.tools.cli.printing import report
 
 
 @click.group(cls=Group)
 def label() -> None:
-    """Make truth to train with."""
+    """Label tracks, as truth to train with."""
+
+
+_contact_options = together(
+    option(
+        "--contact-um",
+        type=POSITIVE,
+        default=0.4,
+        help="Distance below which a pair is in contact, micrometres.",
+    ),
+    option(
+        "--contact-frames",
+        type=COUNT,
+        default=4,
+        help="Least number of frames of contact of a pair.",
+    ),
+    option(
+        "--bridge-frames",
+        type=INDEX,
+        default=2,
+        help="Longest interruption of a stretch of contact, frames.",
+    ),
+    option(
+        "--stretch-frames",
+        type=Integer(3),
+        default=20,
+        help="Least length of a stretch of contact, frames.",
+    ),
+    option(
+        "--median-um",
+        type=POSITIVE,
+        default=0.6,
+        help="Greatest median distance in a stretch, micrometres.",
+    ),
+    option(
+        "--correlation",
+        type=Number(-1, 1),
+        default=0.9,
+        help="Least Pearson correlation of the positions in a stretch, on each axis.",
+    ),
+)
+_first_options = together(
+    option(
+        "--first-contact-um",
+        type=POSITIVE,
+        default=0.75,
+        help="As --contact-um, while the offset is estimated.",
+    ),
+    option(
+        "--first-contact-frames",
+        type=COUNT,
+        default=5,
+        help="As --contact-frames, while the offset is estimated.",
+    ),
+    option(
+        "--first-bridge-frames",
+        type=INDEX,
+        default=3,
+        help="As --bridge-frames, while the offset is estimated.",
+    ),
+    option(
+        "--first-median-um",
+        type=POSITIVE,
+        default=0.5,
+        help="As --median-um, while the offset is estimated.",
+    ),
+)
 
 
 @label.command("colocalization")
 @click.argument("source", type=PATH)
 @click.argument("partners", type=PATH, required=False)
-@click.option("--out", type=PATH, required=True, help="Table to write (.csv).")
-@click.option("--particle-channel", type=COUNT, default=0, show_default=True, help="Of a run.")
-@click.option("--label-channel", type=COUNT, default=1, show_default=True, help="Likewise.")
-@click.option("--pixel-size-um", type=POSITIVE, help="Of a table; a run knows its own.")
-@click.option("--z-step-um", type=POSITIVE, help="Of `z`; default: the run's, or the pixel size.")
-@click.option(
-    "--offset-um",
-    callback=_vector,
-    metavar="[Z,]Y,X",
-    help="To add to the partners' positions. Default: as pairs of tracks tell.",
+@option("--out", type=PATH, required=True, help="Table to write (.csv).")
+@option("--particle-channel", type=INDEX, default=0, help="Channel of the particles in a run.")
+@option("--label-channel", type=INDEX, default=1, help="Channel of the lost label in a run.")
+@option(
+    "--pixel-size-um", type=POSITIVE, unset="that of a run", help="Size of a pixel, micrometres."
 )
-@click.option(
-    "--contact-um", type=POSITIVE, default=0.4, show_default=True, help="Nearer is contact."
-)
-@click.option(
-    "--contact-frames",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Of contact that a pair needs at least.",
-)
-@click.option(
-    "--bridge-frames",
-    type=COUNT,
-    default=2,
-    show_default=True,
-    help="Without contact that a stretch survives.",
-)
-@click.option(
-    "--stretch-frames",
-    type=click.IntRange(min=3),
-    default=20,
-    show_default=True,
-    help="Length of a stretch of contact at least.",
-)
-@click.option(
-    "--median-um", type=POSITIVE, default=0.6, show_default=True, help="Distance in it at most."
-)
-@click.option(
-    "--correlation",
-    type=Finite(min=-1, max=1),
-    default=0.9,
-    show_default=True,
-    help="Pearson's r of the positions in it, on each axis, at least.",
-)
-@click.option(
-    "--track-frames", type=COUNT, default=20, show_default=True, help="Points of a track at least."
-)
-@click.option(
-    "--end-frames",
-    type=COUNT,
-    default=2,
-    show_default=True,
-    help="From either end of a track, where no change is believed.",
-)
-@click.option(
-    "--first-contact-um",
+@option(
+    "--z-step-um",
     type=POSITIVE,
-    default=0.75,
-    show_default=True,
-    help="Contact, while the offset is looked for.",
+    unset="that of a run, or the pixel size",
+    help="Unit of column z, micrometres.",
 )
-@click.option("--first-contact-frames", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--first-bridge-frames", type=COUNT, default=3, show_default=True)
-@click.option("--first-median-um", type=POSITIVE, default=0.5, show_default=True)
-@click.option("--overwrite", is_flag=True)
+@option(
+    "--offset-um",
+    type=Numbers("[Z,]Y,X", 2, 3),
+    unset="estimated from the tracks",
+    help="Offset to add to the positions of the partners, micrometres.",
+)
+@_contact_options
+@option("--track-frames", type=INDEX, default=20, help="Least number of points of a track.")
+@option(
+    "--end-frames",
+    type=INDEX,
+    default=2,
+    help="Frames at either end of a track in which no loss is accepted.",
+)
+@_first_options
+@OVERWRITE
 def label_colocalization(source: Path, out: Path, **values: Any) -> None:
-    """Particles of SOURCE that lose their partner in another channel: uncoated from then on.
+    """Label particles that lose their partner in another colour.
 
-    SOURCE is a run with two channels, or a table of tracks (.csv) beside that of its PARTNERS.
+    They count as uncoated from then on. SOURCE is a run with two channels, or a table of tracks
+    (.csv), with the table of its PARTNERS.
     """
     from livespt.models.motion.colocalization import Limits
     from livespt.tools.tables.label import label_colocalization
@@ -117,4 +141,4 @@ def label_colocalization(source: Path, out: Path, **values: Any) -> None:
         return Limits(stretch_frames=stretch, correlation=correlation, **own)
 
     first = limits("first_")
-    report(label_colocalization(source, out, limits=limits(""), first_look=first, **values))
+    report(label_colocalization(source, out, limits=limits(""), coarse_limits=first, **values))

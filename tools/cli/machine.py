@@ -1,4 +1,4 @@
-"""Commands on this machine: what it can do, and whether accidents lose anything on it."""
+"""Commands about this computer: what it can do, how fast, and whether accidents lose anything."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from typing import Any
 import click
 
 from livespt.tools.chaos.suite import PARTS
-from livespt.tools.cli.command import PATH, Command, report
+from livespt.tools.cli.command import Command
+from livespt.tools.cli.parameters import COUNT, PATH, option
+from livespt.tools.cli.printing import report
 
 
 @click.command(cls=Command)
-@click.option("--what", multiple=True, type=click.Choice(list(PARTS)), help="Part. [all]")
-@click.option("--times", type=click.IntRange(min=1), help="How often, in place of what is due.")
-@click.option("--out", type=PATH, help="Folder to make and leave what was written. [none]")
+@option(
+    "--what",
+    multiple=True,
+    type=click.Choice(list(PARTS)),
+    unset="all",
+    help="Kind of accident to test.",
+)
+@option(
+    "--times", type=COUNT, unset="as many as are promised", help="Number of accidents of each kind."
+)
+@option(
+    "--out", type=PATH, unset="a temporary folder", help="New folder that keeps the damaged runs."
+)
 def chaos(what: tuple[str, ...], times: int | None, out: Path | None) -> None:
-    """Kill, cut, fill and damage runs, and count what is lost."""
+    """Test reliability: kill, cut, fill and damage runs."""
     from livespt.tools.chaos.suite import chaos, check_held
 
     found = chaos(what, times=times, out=out, say=click.echo)
@@ -26,7 +38,7 @@ def chaos(what: tuple[str, ...], times: int | None, out: Path | None) -> None:
 
 @click.command(cls=Command)
 def doctor() -> None:
-    """Say what this machine can do."""
+    """Test what this computer provides, and how fast it is."""
     from livespt.tools.doctor import examine, lines
 
     findings = examine()
@@ -35,23 +47,28 @@ def doctor() -> None:
 
 @click.command("warm-up", cls=Command)
 def warm_up() -> None:
-    """Compile ahead what the first run would wait for."""
+    """Compile now what the first run would wait for."""
     from livespt.tools.warm_up import warm_up
 
     report(warm_up(say=click.echo))
 
 
 @click.command(cls=Command)
-@click.option("--against", type=PATH, help="Python of an environment with another build. [none]")
-@click.option("--rows", multiple=True, help="Row, or job of several; may be repeated. [all]")
-@click.option("--pairs", type=click.IntRange(min=1), help="Chunks of each build and row. [10]")
-@click.option("--frames", type=click.IntRange(min=1), help="Frames of a chunk. [200]")
-@click.option("--quick", is_flag=True, help="A rough look: 4 pairs of 40 frames.")
-@click.option("--busy", is_flag=True, help="Measure although other programs run.")
-@click.option("--others/--no-others", default=True, show_default=True, help="trackpy and others.")
-@click.option("--holding", is_flag=True, help="Also the rate that replays hold (an hour).")
+@option(
+    "--against",
+    type=PATH,
+    unset="none",
+    help="Python of an environment with another build, to compare with.",
+)
+@option("--rows", multiple=True, unset="all", help="Row to measure, or job of several rows.")
+@option("--pairs", type=COUNT, unset="10", help="Chunks of frames per build and row.")
+@option("--frames", type=COUNT, unset="200", help="Number of frames per chunk.")
+@option("--quick", is_flag=True, help="Measure roughly, with 4 pairs of 40 frames.")
+@option("--busy", is_flag=True, help="Measure although other programs are running.")
+@option("--others/--no-others", default=True, help="Also measure trackpy and other programs.")
+@option("--holding", is_flag=True, help="Also find the rate that replays hold, in an hour.")
 def bench(**values: Any) -> None:
-    """CPU of a frame, compared with another build, other programs and the floor."""
+    """Measure the CPU time per frame, next to other programs."""
     from livespt.tools.bench import table
     from livespt.tools.bench.bench import Choices, bench
 
@@ -61,10 +78,10 @@ def bench(**values: Any) -> None:
 
 @click.command(cls=Command)
 @click.argument("run", type=PATH)
-@click.option("--plot", type=PATH, help="Picture to write. [RUN_latency.png]")
-@click.option("--worst", type=click.IntRange(min=1), default=5, show_default=True, help="Frames.")
+@option("--plot", type=PATH, unset="RUN_latency.png", help="Picture to write (.png).")
+@option("--worst", type=COUNT, default=5, help="Number of slowest frames to list.")
 def latency(run: Path, plot: Path | None, worst: int) -> None:
-    """Where the time of each frame of RUN.zarr went."""
+    """Show where the time of each frame of RUN.zarr went."""
     from livespt.tools.bench.latency import latency
 
     report(latency(run, plot=plot, worst=worst))

@@ -1,4 +1,4 @@
-"""The command line: `livespt COMMAND`, its arguments and how results and errors are printed.
+"""The command line `livespt COMMAND`: its commands in sections, exit codes and the error line.
 
 Every command takes `--help`, `--config FILE.toml`, `--json FILE` and `key=value` words, whose keys
 are the option names with underscores. Results go to stdout, one error line and at most one hint to
@@ -24,15 +24,21 @@ from livespt.tools.cli.train import train
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="livespt")
 def livespt() -> None:
-    """Watch particles while the microscope is still recording."""
+    """Track particles while the microscope is still recording."""
 
 
-for command in (*runs.COMMANDS, *tables.COMMANDS, *machine.COMMANDS, label, train, evaluate):
-    livespt.add_command(command)
+livespt.add_sections(
+    {
+        "Runs": runs.COMMANDS,
+        "Tables": tables.COMMANDS,
+        "Models": (train, evaluate, label),
+        "This computer": machine.COMMANDS,
+    }
+)
 
 
 def main() -> None:
-    """Run the command line; never show a traceback for an error that was meant."""
+    """Run the command line; report expected errors in one line, without a traceback."""
     crashes_to_stderr()
     sys.exit(run(sys.argv[1:]))
 
@@ -44,21 +50,21 @@ def run(words: Sequence[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        _complain(error.format_message(), _help_hint(error))
+        _print_error(error.format_message(), _help_hint(error))
         return 2
     except SettingError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return 2
     except (LiveSptError, OSError) as error:
-        _complain(str(error))
+        _print_error(str(error))
         return 1
     except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted")
+        _print_error("interrupted")
         return 130
     return 0
 
 
-def _complain(message: str, hint: str = "") -> None:
+def _print_error(message: str, hint: str = "") -> None:
     click.echo(f"error: {' '.join(message.split())}", err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)

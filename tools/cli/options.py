@@ -1,4 +1,4 @@
-"""Options that several commands share: of an analysis, of keys, of durability."""
+"""Options that several commands share: of an analysis, of publishing, of files."""
 
 from __future__ import annotations
 
@@ -9,45 +9,29 @@ import click
 
 from livespt.stream.host.atomic_files import DURABILITIES
 from livespt.stream.settings import user_settings
-from livespt.tools.cli.command import FINITE, PATH
+from livespt.stream.wire.codec import ENDPOINT
+from livespt.tools.cli.parameters import COUNT, FINITE, INTEGER, PATH, option
 
-TYPES: dict[type, Any] = {float: FINITE, int: click.INT}
-KEY = click.option("--key", type=PATH, help="Your key file, for an endpoint that needs one.")
-DURABILITY = click.option(
-    "--durability",
-    type=click.Choice(DURABILITIES),
-    default="second",
-    show_default=True,
-    help="When what is stored is safe from a power cut.",
+KEY = option("--key", type=PATH, help="Your key file, if the run is published with keys.")
+OVERWRITE = option("--overwrite", is_flag=True, help="Replace an existing output file.")
+SEGMENTER = option("--segmenter", type=PATH, unset="shipped", help="Motion model (.onnx).")
+PROVIDER = option(
+    "--provider",
+    type=click.Choice(["cpu", "cuda", "auto"]),
+    default="cpu",
+    help="Where the networks run; auto uses CUDA if it works.",
 )
 
 
-def analysis_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of every command that analyzes frames."""
-    decorators = [
-        click.option("--localizer", type=PATH, help="Localizer (.onnx, or `crowd`). [fast]"),
-        click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped."),
-        click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped."),
-        click.option("--classifier", type=PATH, help="A classifier of your own (.onnx). [none]"),
-        *(setting_option(name) for name, _, _ in user_settings()),
-        click.option(
-            "--provider",
-            type=click.Choice(["cpu", "cuda", "auto"]),
-            default="cpu",
-            show_default=True,
-            help="Where the networks run.",
-        ),
-        click.option(
-            "--threads",
-            type=int,
-            default=1,
-            show_default=True,
-            help="Threads of each network.",
-        ),
-    ]
-    for option in reversed(decorators):
-        function = option(function)
-    return function
+def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Make one decorator of several; the help shows their options in this order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
 
 
 def setting_option(name: str, default: Any = None) -> Callable[..., Any]:
@@ -60,14 +44,53 @@ def setting_option(name: str, default: Any = None) -> Callable[..., Any]:
     shown = usual if default is None else default
     flag = "--" + name.replace("_", "-")
     if isinstance(usual, bool):
-        word = f"--no-{flag[2:]}"
-        text = f"{about.help} [{'yes' if shown else 'no'}]"
-        return click.option(f"{flag}/{word}", default=default, help=text)
-    kind: Any = click.Choice(about.choices) if about.choices else TYPES[type(usual)]
-    values = "" if about.choices else f"; {about.range}"
-    unit = f" {about.unit}" if about.unit else ""
-    text = f"{about.help} [{shown:g}{unit}{values}]" if values else f"{about.help} [{shown}]"
-    return click.option(flag, type=kind, default=default, help=text)
+        no = f"--no-{flag[2:]}"
+        unset = flag if shown else no
+        return option(f"{flag}/{no}", default=default, unset=unset, help=about.help)
+    if about.choices:
+        kind: Any = click.Choice(about.choices)
+        return option(flag, type=kind, default=default, unset=shown, help=about.help)
+    kind = INTEGER if isinstance(usual, int) else FINITE  # `check` refuses what is out of range
+    unset = f"{shown:g} {about.unit}".rstrip()
+    values = str(about.range)
+    return option(flag, type=kind, default=default, unset=unset, values=values, help=about.help)
+
+
+analysis_options = together(
+    option(
+        "--localizer",
+        type=PATH,
+        unset="fast",
+        help="Localizer (.onnx), or the name of a shipped one: fast, crowd, spots.",
+    ),
+    SEGMENTER,
+    option("--uncoating", type=PATH, unset="shipped", help="Uncoating model (.onnx)."),
+    option(
+        "--classifier",
+        type=PATH,
+        unset="none",
+        help="Classifier (.onnx) that you made with `train classifier`.",
+    ),
+    *(setting_option(name) for name, _, _ in user_settings()),
+    PROVIDER,
+    option("--threads", type=COUNT, default=1, help="Threads per network."),
+)
+publish_options = together(
+    option("--endpoint", default=ENDPOINT, help="Address at which the run is published."),
+    option(
+        "--keys",
+        type=PATH,
+        unset="none, for subscribers on this computer only",
+        help="Folder of keys; only subscribers with one of them are admitted.",
+    ),
+    option(
+        "--durability",
+        type=click.Choice(DURABILITIES),
+        default="second",
+        help="When stored data is safe from a power cut: after each frame, within a second, or at "
+        "the end of the run.",
+    ),
+)
 
 
 def options(values: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Commands on runs: made, replayed, finished, watched, followed and checked."""
+"""Commands that make runs, finish, check, publish and show them."""
 
 from __future__ import annotations
 
@@ -11,31 +11,25 @@ from typing import Any
 import click
 
 from livespt.stream.wire.codec import ENDPOINT
-from livespt.tools.cli.command import (
-    FINITE,
-    PATH,
-    POSITIVE,
-    SEED,
-    Command,
-    Finite,
-    RecordedOutput,
-    report,
-)
-from livespt.tools.cli.options import DURABILITY, KEY, analysis_options, options
+from livespt.tools.cli.command import Command
+from livespt.tools.cli.options import KEY, analysis_options, options, publish_options
+from livespt.tools.cli.parameters import COUNT, INDEX, PATH, POSITIVE, SEED, Integer, Number, option
+from livespt.tools.cli.printing import RecordedOutput, report
 from livespt.tools.runs.options import MODEL_CHOICES, RECORDED
 
 
 @click.command(cls=Command)
-@click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Folder to make.")
-@click.option("--headless", is_flag=True, help="Open no window.")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Of the simulated sample.")
-@click.option("--frames", type=click.IntRange(min=50), help="Length of the movie.")
-@click.option("--endpoint", default=ENDPOINT, show_default=True)
-@click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
-@DURABILITY
+@option("--out", type=PATH, default=Path("demo"), help="Folder to write the results to.")
+@option("--headless", is_flag=True, help="Do not open the overlay window.")
+@option("--seed", type=SEED, default=1, help="Seed of the simulated sample.")
+@option("--frames", type=Integer(50), unset="1000", help="Length of the movie in frames.")
+@publish_options
 @analysis_options
 def demo(**values: Any) -> None:
-    """Simulated virus entry through the real Micro-Manager core and the whole chain."""
+    """Analyze a simulated virus entry live; compare with the truth.
+
+    A camera in the real Micro-Manager core plays the movie. No microscope is needed.
+    """
     from livespt.tools.demo import demo, lines
 
     result = demo(options=options(values), say=click.echo, **values)
@@ -43,36 +37,32 @@ def demo(**values: Any) -> None:
 
 
 @click.command(cls=Command)
-@click.option(
-    "--out", type=PATH, default=Path("live.zarr"), show_default=True, help="Run to write."
+@option("--out", type=PATH, default=Path("live.zarr"), help="Run to write (RUN.zarr).")
+@option("--frames", type=COUNT, default=1000, help="Number of frames to record.")
+@option("--interval-ms", type=Number(0), default=0.0, help="Time between frames, milliseconds.")
+@option(
+    "--exposure-ms",
+    type=Number(0.01),
+    unset="as set in Micro-Manager",
+    help="Exposure time, milliseconds.",
 )
-@click.option("--frames", type=click.IntRange(min=1), default=1000, show_default=True)
-@click.option("--interval-ms", type=Finite(min=0), default=0.0, show_default=True)
-@click.option("--exposure-ms", type=Finite(min=0.01), help="Default: as the camera is set.")
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    default=4827,
-    show_default=True,
-    help="Of the running Micro-Manager.",
+@option("--port", type=Integer(1, 65535), default=4827, help="Port of the server of Micro-Manager.")
+@option(
+    "--mm-dir", type=PATH, help="Folder of Micro-Manager; starts its core in place of the program."
 )
-@click.option("--mm-dir", type=PATH, help="Micro-Manager folder: start its core here instead.")
-@click.option("--mm-config", type=PATH, help="Hardware configuration (.cfg) for --mm-dir.")
-@click.option(
-    "--java", is_flag=True, help="With --mm-dir: headless Java instead of the Python core."
-)
-@click.option("--demo-camera", is_flag=True, help="Micro-Manager's demo hardware, no microscope.")
-@click.option(
+@option("--mm-config", type=PATH, help="Hardware configuration (.cfg), for --mm-dir.")
+@option("--java", is_flag=True, help="With --mm-dir: start headless Java, not the Python core.")
+@option("--demo-camera", is_flag=True, help="Use the demo hardware of Micro-Manager.")
+@option(
     "--pixel-size-um",
     type=POSITIVE,
-    help="In place of what Micro-Manager says.",
+    unset="as set in Micro-Manager",
+    help="Size of a pixel, micrometres.",
 )
-@click.option("--endpoint", default=ENDPOINT, show_default=True)
-@click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
-@DURABILITY
+@publish_options
 @analysis_options
 def live(**values: Any) -> None:
-    """Analyze what Micro-Manager records, while it records."""
+    """Record from Micro-Manager, and analyze while it records."""
     from livespt.tools.runs.live import live
 
     report(live(options=options(values), say=click.echo, **values))
@@ -80,26 +70,42 @@ def live(**values: Any) -> None:
 
 @click.command(cls=Command)
 @click.argument("movie", type=PATH)
-@click.option("--out", type=PATH, required=True, help="Run to write (RUN.zarr).")
-@click.option("--pixel-size-um", type=FINITE, help="In place of what the movie says.")
-@click.option("--frame-interval-s", type=FINITE, help="In place of what the movie says.")
-@click.option("--rate", type=click.Choice(["max", "realtime"]), default="max", show_default=True)
-@click.option("--no-movie", is_flag=True, help="Do not store the frames again.")
-@click.option("--all-frames", is_flag=True, help="Also those that the live run had to skip.")
-@click.option(
+@option("--out", type=PATH, required=True, help="Run to write (RUN.zarr).")
+@option(
+    "--pixel-size-um",
+    type=POSITIVE,
+    unset="as stored in the movie",
+    help="Size of a pixel, micrometres.",
+)
+@option(
+    "--frame-interval-s",
+    type=POSITIVE,
+    unset="as stored in the movie",
+    help="Time from one frame to the next, seconds.",
+)
+@option(
+    "--rate",
+    type=click.Choice(["max", "realtime"]),
+    default="max",
+    help="Speed of the replay; realtime waits for the time of each frame.",
+)
+@option("--no-movie", is_flag=True, help="Do not store the frames again.")
+@option("--all-frames", is_flag=True, help="Also analyze frames that the live run skipped.")
+@option(
     "--models",
     type=click.Choice(MODEL_CHOICES),
     default=RECORDED,
-    show_default=True,
     help="Networks for a run that is replayed: those that it recorded, or, where a later release "
     "replaced one, the one that is shipped now. The settings are those of the run.",
 )
-@click.option("--endpoint", default=ENDPOINT, show_default=True)
-@click.option("--keys", type=PATH, help="Folder of keys: who has one may follow. [loopback: all]")
-@DURABILITY
+@publish_options
 @analysis_options
 def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
-    """Analyze a recorded MOVIE through the path of a live run."""
+    """Analyze a recorded MOVIE in the same way as a live run.
+
+    MOVIE is a TIFF, OME-TIFF, NDTiff, OME-Zarr or a livespt run. A replayed run keeps its models
+    and settings, except for those given here.
+    """
     from livespt.tools.runs.replay import replay
 
     chosen = options(values)
@@ -108,11 +114,19 @@ def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
 
 @click.command(cls=Command)
 @click.argument("target", default=ENDPOINT)
-@click.option("--render", type=PATH, help="Draw to FILE.png or FILE.mp4, without a screen.")
-@click.option("--frame", type=int, help="Of a stored run. Default: a telling one.")
+@option("--render", type=PATH, help="Draw to FILE.png or FILE.mp4 in place of a window.")
+@option(
+    "--frame",
+    type=int,
+    unset="one with many uncoatings",
+    help="Time point of a stored run to begin with or to draw.",
+)
 @KEY
 def watch(target: str, render: Path | None, frame: int | None, key: Path | None) -> None:
-    """The overlay: live from an endpoint (TARGET), or of a stored RUN.zarr."""
+    """Show the overlay of a run that is published or stored.
+
+    TARGET is the address of a published run, or the folder of a stored one.
+    """
     from livespt.tools.overlay.watch import watch
 
     report(watch(target, render=render, frame=frame, key=key))
@@ -120,15 +134,18 @@ def watch(target: str, render: Path | None, frame: int | None, key: Path | None)
 
 @click.command(cls=Command)
 @click.argument("target", default=ENDPOINT)
-@click.option("--kind", "kinds", multiple=True, help="Only events of this kind; may be repeated.")
-@click.option("--since", type=click.IntRange(min=0), default=0, help="First event wanted.")
-@click.option("--wait-s", type=click.FloatRange(min=0), default=5.0, show_default=True,
-              help="How long to wait for a run that publishes there.")  # fmt: skip
+@option("--kind", "kinds", multiple=True, unset="all", help="Print only events of this kind.")
+@option("--since", type=INDEX, default=0, help="Number of the first event to print.")
+@option("--wait-s", type=Number(0), default=5.0, help="Time to wait for a run, seconds.")
 @KEY
 def listen(
     target: str, kinds: tuple[str, ...], since: int, wait_s: float, key: Path | None
 ) -> None:
-    """Print events as JSON lines, complete from --since on."""
+    """Print the events of a run, one line of JSON each.
+
+    TARGET is the address of a published run, or the folder of a stored one. No event is left out,
+    also after an interrupted connection.
+    """
     from livespt.tools.listen import listen
 
     kept = RecordedOutput()
@@ -141,7 +158,11 @@ def listen(
 @click.argument("folder", type=PATH)
 @click.argument("name")
 def keys(folder: Path, name: str) -> None:
-    """Make the key NAME.key of one who may follow runs published with --keys FOLDER."""
+    """Make a key for a subscriber on another computer.
+
+    Copy FOLDER/NAME.key to that computer. Publish with `--keys FOLDER`. To withdraw the key, delete
+    FOLDER/known/NAME.public.
+    """
     from livespt.stream.wire.keys import make
 
     report({"made": ", ".join(map(str, make(folder, name))), "secret": f"{folder / name}.key"})
@@ -150,7 +171,7 @@ def keys(folder: Path, name: str) -> None:
 @click.command(cls=Command)
 @click.argument("run", type=PATH)
 def verify(run: Path) -> None:
-    """Check every byte of RUN.zarr against what was written."""
+    """Check every byte of RUN.zarr against the stored checksums."""
     from livespt.stream.errors import InputError
     from livespt.stream.store.verify import verify
 
@@ -165,13 +186,21 @@ def verify(run: Path) -> None:
 
 @click.command(cls=Command)
 @click.argument("run", type=PATH)
-@click.option("--movie", type=PATH, help="What RUN replays, where it is not found by its name.")
-@click.option("--close", is_flag=True, help="Analyze nothing: end the run with what it has.")
+@option(
+    "--movie",
+    type=PATH,
+    unset="searched by its name",
+    help="Movie that RUN.zarr replays.",
+)
+@option("--close", is_flag=True, help="End the run with what it has; analyze nothing.")
 def resume(run: Path, movie: Path | None, close: bool) -> None:
-    """Finish RUN.zarr, which was cut short."""
+    """Finish RUN.zarr, which was interrupted.
+
+    Frames that are stored but not analyzed are analyzed. What the run holds does not change.
+    """
     from livespt.tools.runs.resume import resume
 
     report(resume(run, movie=movie, close=close, say=click.echo))
 
 
-COMMANDS = (demo, live, replay, watch, listen, resume, verify, keys)
+COMMANDS = (demo, live, replay, resume, watch, listen, verify, keys)

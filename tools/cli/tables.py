@@ -1,4 +1,4 @@
-"""Commands on tables: tracks out of runs, and the linker and the motion analysis alone."""
+"""Commands on tables: export the tracks of a run; run linker and motion analysis on their own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from typing import Any
 
 import click
 
-from livespt.tools.cli.command import FINITE, PATH, POSITIVE, Command, report
-from livespt.tools.cli.options import setting_option
+from livespt.tools.cli.command import Command
+from livespt.tools.cli.options import OVERWRITE, SEGMENTER, setting_option
+from livespt.tools.cli.parameters import COUNT, INDEX, PATH, POSITIVE, option
+from livespt.tools.cli.printing import report
 
 
 @click.command(cls=Command)
 @click.argument("run", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--overwrite", is_flag=True)
+@OVERWRITE
 def export(run: Path, out: Path, overwrite: bool) -> None:
-    """Write the tracks of RUN.zarr to OUT: .csv, .parquet, .xml (TrackMate) or .geff."""
+    """Write the tracks of RUN.zarr to a table.
+
+    The extension of OUT chooses the format: .csv, .parquet, .xml (TrackMate) or .geff.
+    """
     from livespt.tools.tables.export import export_run
 
     report(export_run(run, out, overwrite=overwrite))
@@ -29,9 +34,13 @@ def export(run: Path, out: Path, overwrite: bool) -> None:
 @setting_option("memory", 0)
 @setting_option("motion", "none")
 @setting_option("refine", 0)
-@click.option("--overwrite", is_flag=True)
+@OVERWRITE
 def link(spots: Path, out: Path, **values: Any) -> None:
-    """Link the localizations of SPOTS.csv (frame, y, x[, z]): adds `particle`."""
+    """Link the localizations of a table to tracks.
+
+    SPOTS.csv has the columns frame, y, x[, z]. OUT.csv has the same rows and columns, and
+    `particle`.
+    """
     from livespt.tools.tables.link import link_table
 
     report(link_table(spots, out, **values))
@@ -40,18 +49,37 @@ def link(spots: Path, out: Path, **values: Any) -> None:
 @click.command(cls=Command)
 @click.argument("tracks", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--pixel-size-um", type=POSITIVE, required=True)
-@click.option("--frame-interval-s", type=POSITIVE, required=True)
-@click.option("--z-step-um", type=FINITE, help="Of `z`; default: the pixel size.")
-@click.option("--lag", type=int, help="Look-ahead, frames. Default: the settled lag.")
-@click.option("--offline", is_flag=True, help="Look both ways along whole tracks.")
-@click.option("--segmenter", type=PATH, help="Motion model (.onnx). Default: shipped.")
-@click.option("--uncoating", type=PATH, help="Uncoating model (.onnx). Default: shipped.")
-@click.option("--classifier", type=PATH, help="Task classifier (.onnx): adds p_CLASS and task.")
-@click.option("--read-intensity", is_flag=True, help="Uncoating shows in the column `intensity`.")
-@click.option("--overwrite", is_flag=True)
+@option("--pixel-size-um", type=POSITIVE, required=True, help="Size of a pixel, micrometres.")
+@option(
+    "--frame-interval-s",
+    type=POSITIVE,
+    required=True,
+    help="Time from one frame to the next, seconds.",
+)
+@option("--z-step-um", type=POSITIVE, unset="pixel size", help="Unit of column z, micrometres.")
+@option(
+    "--lag",
+    type=INDEX,
+    unset="that of settled states",
+    help="Look-ahead: frames beyond a point that its classification uses.",
+)
+@option("--offline", is_flag=True, help="Use whole tracks, forwards and backwards.")
+@SEGMENTER
+@option("--uncoating", type=PATH, unset="shipped", help="Uncoating model (.onnx).")
+@option(
+    "--classifier",
+    type=PATH,
+    unset="none",
+    help="Your own classifier (.onnx); adds the columns p_CLASS and task.",
+)
+@option("--read-intensity", is_flag=True, help="Use column intensity to detect uncoating.")
+@OVERWRITE
 def analyze(tracks: Path, out: Path, **values: Any) -> None:
-    """Motion states of the tracks in TRACKS.csv (frame, particle, y, x[, z])."""
+    """Classify the motion of the tracks in a table.
+
+    TRACKS.csv has the columns frame, particle, y, x[, z]. OUT.csv has the same rows and columns,
+    and the state of each point.
+    """
     from livespt.tools.tables.analyze import analyze_table
 
     report(analyze_table(tracks, out, **values))
@@ -60,12 +88,23 @@ def analyze(tracks: Path, out: Path, **values: Any) -> None:
 @click.command(cls=Command)
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--min-points", type=int, default=5, show_default=True, help="Of a segment.")
-@click.option("--pixel-size-um", type=POSITIVE, help="Of a table; a run knows its own.")
-@click.option("--frame-interval-s", type=POSITIVE, help="Likewise.")
-@click.option("--overwrite", is_flag=True)
+@option("--min-points", type=COUNT, default=5, help="Least number of points of a stretch.")
+@option(
+    "--pixel-size-um",
+    type=POSITIVE,
+    help="Size of a pixel of a table, micrometres; without it, lengths are in pixels.",
+)
+@option(
+    "--frame-interval-s",
+    type=POSITIVE,
+    help="Time between frames of a table, seconds; without it, times are in frames.",
+)
+@OVERWRITE
 def segments(source: Path, out: Path, **values: Any) -> None:
-    """Stretches of one motion of every track in SOURCE: a run, or a .csv with states."""
+    """List the stretches of constant motion of every track.
+
+    SOURCE is a run, or a table (.csv) written by `analyze` or `export`.
+    """
     from livespt.tools.tables.segments import segment_table
 
     report(segment_table(source, out, **values))

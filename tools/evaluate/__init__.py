@@ -7,6 +7,7 @@ __all__ = [
     "linker",
     "linker_checks",
     "other_linkers",
+    "segmenter",
     "segmenter_report",
     "simulator_speed",
 ]

@@ -72,18 +72,18 @@ def compare(figures: dict[str, Any], tracks: int, seed: int, folder: Path | None
     train_baselines(folder)
     for name in (name for name in SETS if name.startswith("deepspt")):
         known = simulate_tracks(tracks, UNSEEN + seed, **SETS[name])
-        figures[name] = figures[name] + judge(known, folder)
+        figures[name] = figures[name] + evaluate(known, folder)
 
 
-def judge(known: Tracks, folder: Path) -> list[dict[str, Any]]:
+def evaluate(known: Tracks, folder: Path) -> list[dict[str, Any]]:
     """A row of `motion_scores` for each baseline; `folder` holds the networks."""
     # the rolling MSD gives no probabilities, so it has no calibration error
     certain = motion_scores(rolling_msd(known), known, 0.0) | {"ece": None}
     rows = [{"reading": "rolling MSD"} | certain]
     for kind, plan in PLANS.items():
-        net, told = load(kind, folder)
+        net, figures = load(kind, folder)
         scores = motion_scores(read(net, kind, known), known, 0.0)
-        rows.append({"reading": plan.name} | scores | told)
+        rows.append({"reading": plan.name} | scores | figures)
     return [rounded(row) for row in rows]
 
 
@@ -95,8 +95,8 @@ def rolling_msd(known: Tracks) -> NDArray[np.float32]:
     """
     alpha = exponents(known.offset, known.point, MSD_POINTS)
     motion = np.select([alpha <= SLOW, alpha >= FAST], [SUBDIFFUSIVE, DIRECTED], NORMAL)
-    told: NDArray[np.float32] = np.eye(len(MOTIONS), dtype=np.float32)[motion]
-    return told
+    shares: NDArray[np.float32] = np.eye(len(MOTIONS), dtype=np.float32)[motion]
+    return shares
 
 
 @njit()
@@ -165,10 +165,10 @@ def inputs_of(kind: str, known: Tracks) -> NDArray[np.float32]:
     step = np.linalg.norm(move, axis=1)
     if kind == "lstm":
         return np.column_stack([move, step]).astype(np.float32)
-    place = known.point - np.repeat(known.point[first], np.diff(known.offset), axis=0)
+    path = known.point - np.repeat(known.point[first], np.diff(known.offset), axis=0)
     dot = (move * np.roll(move, 1, 0)).sum(1)
     dot[first] = 0
-    return np.column_stack([place, step, dot]).astype(np.float32)
+    return np.column_stack([path, step, dot]).astype(np.float32)
 
 
 def side_by_side(low: Ints, high: Ints) -> tuple[Ints, NDArray[np.bool_]]:
@@ -189,19 +189,19 @@ def read(net: WindowLSTM | UNet, kind: str, known: Tracks) -> NDArray[np.float32
     """Probabilities (total, 4) of the four motions."""
     import torch
 
-    told, runs = inputs_of(kind, known), runs_of(kind, known.offset)
-    answer = np.empty((len(told), len(MOTIONS)), np.float32)
+    inputs, runs = inputs_of(kind, known), runs_of(kind, known.offset)
+    probability = np.empty((len(inputs), len(MOTIONS)), np.float32)
     count = runs.high - runs.low
     order = np.argsort(count, kind="stable")
     cuts = np.searchsorted(np.cumsum(count[order]), np.arange(READ, count.sum(), READ))
     for which in np.split(order, cuts):
         rows, there = side_by_side(runs.low[which], runs.high[which])
         with torch.no_grad():
-            x = torch.from_numpy(told[rows] * there[..., None])
+            x = torch.from_numpy(inputs[rows] * there[..., None])
             p = net(x, torch.from_numpy(there)).softmax(-1).numpy()
         mine = there & (rows >= runs.begin[which]) & (rows < runs.end[which])
-        answer[rows[mine]] = p[mine]
-    return answer
+        probability[rows[mine]] = p[mine]
+    return probability
 
 
 class Feed:
@@ -219,14 +219,14 @@ class Feed:
             self._fill(number)
         which = self._groups[k]
         rows, there = side_by_side(self._runs.low[which], self._runs.high[which])
-        x = self._told[rows] * there[..., None]
+        x = self._inputs[rows] * there[..., None]
         label = np.where(there, self._label[rows], -1)
         return torch.from_numpy(x), torch.from_numpy(there), torch.from_numpy(label)
 
     def _fill(self, number: int) -> None:
         known = tracks_of(self._seed, number * POOL // 2, POOL)
         self._number, self._label = number, known.label.astype(np.int64)
-        self._told = inputs_of(self._kind, known)
+        self._inputs = inputs_of(self._kind, known)
         self._runs = runs_of(self._kind, known.offset)
         rng = np.random.default_rng((self._seed, number))
         count = self._runs.high - self._runs.low
@@ -275,12 +275,12 @@ def _train(kind: str, path: Path, steps: int, seed: int) -> None:
 
     checkpoint = path.with_suffix(".checkpoint")
     fit(net, loss_of, steps, PLANS[kind].rate, checkpoint, title=PLANS[kind].name)
-    told = {
+    figures = {
         "parameters": sum(p.numel() for p in net.parameters()),
         "steps": steps,
         "cpu_s": round(time.process_time() - begin),
     }
-    torch.save({"weights": net.state_dict(), "told": told}, path)
+    torch.save({"weights": net.state_dict(), "told": figures}, path)
     checkpoint.unlink(missing_ok=True)
 
 

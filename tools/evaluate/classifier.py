@@ -73,8 +73,8 @@ def evaluate_classifier(
             for k, overlap in enumerate(OVERLAPS)
         ]
         result[f"{name}: accuracy"] = rows
-    told: dict[str, Any] = rounded(result | {"cost": cost(seed)})
-    return told
+    figures: dict[str, Any] = rounded(result | {"cost": cost(seed)})
+    return figures
 
 
 def one_overlap(
@@ -92,14 +92,14 @@ def one_overlap(
     row |= {"limit_track": limit_of_tracks(two) if name == "normal" else None, "best_D": known}
     seen = log_step(two.tracks) - np.log(DIFFUSION)
     row["best_track"] = float(((seen > middle) == two.label).mean()) if name == "normal" else None
-    told = two.tracks
-    state = as_known(segmenter.network, told, (segmenter.lag,), 1.0)[segmenter.lag]
+    tracks = two.tracks
+    state = as_known(segmenter.network, tracks, (segmenter.lag,), 1.0)[segmenter.lag]
     features = fingerprint.of_tracks(
-        told.offset, told.point, told.frame, state, Units(2, 1.0, DT_S)
+        tracks.offset, tracks.point, tracks.frame, state, Units(2, 1.0, DT_S)
     )
     samples = Samples(features, two.label, np.arange(n), ("slow", "fast"))
-    judged = classifier_fit.cross_validate(samples, folds, seed, learner)
-    scores = classifier_fit.figures(judged, samples)
+    validated = classifier_fit.cross_validate(samples, folds, seed, learner)
+    scores = classifier_fit.figures(validated, samples)
     row |= {"classifier": scores["accuracy"], "sd": scores["accuracy_sd_of_folds"]}
     row["ece"] = scores["ece"]
     for key, which in MSD.items():
@@ -107,8 +107,8 @@ def one_overlap(
         at = [NAMES.index(one) for one in which]
         only[:, at] = features[:, at]
         some = samples._replace(features=only)
-        judged = classifier_fit.cross_validate(some, folds, seed, "linear")
-        row[key] = classifier_fit.figures(judged, some)["accuracy"]
+        validated = classifier_fit.cross_validate(some, folds, seed, "linear")
+        row[key] = classifier_fit.figures(validated, some)["accuracy"]
     return row
 
 
@@ -137,7 +137,7 @@ def two_classes(n: int, overlap: float, seed: int, *, mixed: bool) -> Two:
         points.append(path)
     total = int(size.sum())
     offset = np.concatenate([[0], np.cumsum(size)])
-    told = Tracks(
+    tracks = Tracks(
         offset,
         np.concatenate(points),
         np.arange(total) - np.repeat(offset[:-1], size),
@@ -147,7 +147,7 @@ def two_classes(n: int, overlap: float, seed: int, *, mixed: bool) -> Two:
         np.full(n, -1),
         (np.arange(total) - np.repeat(offset[:-1], size)) * DT_S,
     )
-    return Two(told, label, log_d, apart)
+    return Two(tracks, label, log_d, apart)
 
 
 def distance(overlap: float) -> float:
@@ -190,10 +190,10 @@ def limit_of_tracks(two: Two) -> float:
         noise = np.exp(0.5 * k * (GRID - np.expm1(GRID)))
         density = np.convolve(spread, noise)
         density /= density.sum()
-        place = np.arange(len(density), dtype=np.float64)
+        grid = np.arange(len(density), dtype=np.float64)
         wide = np.arange(-shift, len(density) + shift)
-        other = np.interp(wide - shift, place, density, 0.0, 0.0)
-        mine = np.interp(wide, place, density, 0.0, 0.0)
+        other = np.interp(wide - shift, grid, density, 0.0, 0.0)
+        mine = np.interp(wide, grid, density, 0.0, 0.0)
         right += share * 0.5 * float(np.maximum(mine, other).sum())
     return right
 
@@ -206,20 +206,23 @@ def cost(seed: int, rounds: int = 30) -> list[dict[str, Any]]:
         points = np.cumsum(rng.normal(size=(LIVE, WINDOW, 3)), axis=1)
         frames = np.tile(np.arange(WINDOW), (LIVE, 1))
         share = np.repeat(rng.dirichlet(np.full(4, 0.3), (LIVE, WINDOW // 10)), 10, axis=1)
-        told = points, frames, share.astype(np.float32), Units(ndim, 0.1, DT_S)
-        features = fingerprint.fingerprints(*told)
+        arguments = points, frames, share.astype(np.float32), Units(ndim, 0.1, DT_S)
+        features = fingerprint.fingerprints(*arguments)
         task = _any_task(features, seed, ndim)
-        described, asked = [], []
+        described, classified = [], []
         for _ in range(rounds):
             begin = time.perf_counter()
-            features = fingerprint.fingerprints(*told)
+            features = fingerprint.fingerprints(*arguments)
             middle = time.perf_counter()
             task(features)
             described.append(1000 * (middle - begin))
-            asked.append(1000 * (time.perf_counter() - middle))
+            classified.append(1000 * (time.perf_counter() - middle))
         row: dict[str, Any] = {"tracks": LIVE, "window": WINDOW, "dimensions": ndim}
         row |= {"features_ms": float(np.median(described)), "features_least_ms": min(described)}
-        row |= {"classifier_ms": float(np.median(asked)), "classifier_least_ms": min(asked)}
+        row |= {
+            "classifier_ms": float(np.median(classified)),
+            "classifier_least_ms": min(classified),
+        }
         rows.append(row)
     return rows
 
@@ -243,14 +246,14 @@ def describe_real(
     path: Path, pixel_size_um: float, frame_interval_s: float
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """Number of tracks of a file that are long enough, and their features (n, 40)."""
-    given = positions.read(path)
+    recorded = positions.read(path)
     segmenter = Segmenter(provider="cpu")
-    rows, n = len(given.frame), len(given.offset) - 1
+    rows, n = len(recorded.frame), len(recorded.offset) - 1
     nothing = np.zeros(rows)
     tracks = Tracks(
-        given.offset,
-        given.point,
-        given.frame,
+        recorded.offset,
+        recorded.point,
+        recorded.frame,
         nothing.astype(np.int8),
         nothing,
         nothing.astype(bool),
@@ -258,14 +261,14 @@ def describe_real(
         nothing,
     )
     state = as_known(segmenter.network, tracks, (segmenter.lag,), pixel_size_um)[segmenter.lag]
-    units = Units(given.ndim, pixel_size_um, frame_interval_s)
-    features = fingerprint.of_tracks(given.offset, given.point, given.frame, state, units)
-    size = np.diff(given.offset)
-    told = {
+    units = Units(recorded.ndim, pixel_size_um, frame_interval_s)
+    features = fingerprint.of_tracks(recorded.offset, recorded.point, recorded.frame, state, units)
+    size = np.diff(recorded.offset)
+    figures = {
         "tracks": n,
         "points": rows,
         "points_of_a_track": f"{size.min()}-{size.max()}, median {np.median(size):g}",
-        "dimensions": given.ndim,
+        "dimensions": recorded.ndim,
         "failures": int((~np.isfinite(features).all(axis=1)).sum()),
     }
-    return told, features
+    return figures, features

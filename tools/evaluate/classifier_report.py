@@ -11,6 +11,30 @@ from numpy.typing import NDArray
 
 from livespt.models.fingerprint.classifier_graph import LENGTHS
 from livespt.models.fingerprint.definitions import FEATURES
+from livespt.tools.evaluate.classifier import describe_real, evaluate_classifier
+
+
+def report_two_classes(folder: Path | None, **settings: Any) -> dict[str, Any]:
+    """Run the two-class test; write its figures and pictures into `folder`, if there is one.
+
+    `settings` are those of `evaluate_classifier`.
+    """
+    figures = evaluate_classifier(**settings)
+    if folder is not None:
+        figures["files"] = write_report(figures, folder)
+    return figures
+
+
+def report_real_tracks(
+    tracks: Path, pixel_size_um: float, frame_interval_s: float, folder: Path | None
+) -> dict[str, Any]:
+    """Describe the tracks of a file; draw their features into `folder`, if there is one."""
+    figures, features = describe_real(tracks, pixel_size_um, frame_interval_s)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        figures["file"] = f"{tracks.stem}.png"
+        distributions(folder / f"{tracks.stem}.png", tracks.stem, features)
+    return figures
 
 
 def write_report(figures: dict[str, Any], folder: Path) -> list[str]:
@@ -36,8 +60,8 @@ def _overlaps(path: Path, title: str, rows: list[dict[str, Any]]) -> None:
     for key, style in (("limit_D", "k-"), ("limit_track", "k--")):
         if rows[0][key] is not None:
             axis.plot(at, [row[key] for row in rows], style, label=key.replace("_", " given "))
-    told = [row["classifier"] for row in rows]
-    axis.errorbar(at, told, [row["sd"] for row in rows], fmt="o-", label="40 features")
+    accuracy = [row["classifier"] for row in rows]
+    axis.errorbar(at, accuracy, [row["sd"] for row in rows], fmt="o-", label="40 features")
     for key in rows[0]:
         if key.startswith("msd"):
             axis.plot(at, [row[key] for row in rows], ".:", label=key)

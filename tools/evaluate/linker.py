@@ -89,10 +89,10 @@ def refined(
 
 def linkers(judges: bool = True) -> dict[str, Linked]:
     """All linkers that are compared, with ours first."""
-    return {"livespt": ours, REFINED: refined} | (other_linkers.judges() if judges else {})
+    return {"livespt": ours, REFINED: refined} | (other_linkers.available() if judges else {})
 
 
-def judged(name: str, linker: Linked, movie: CrowdScene, search_range: float) -> dict[str, Any]:
+def scores_of(name: str, linker: Linked, movie: CrowdScene, search_range: float) -> dict[str, Any]:
     """Scores of the tracks of one linker in one scene."""
     begin = time.process_time()
     track = linker(movie.frame, movie.point, search_range, MEMORY.get(name, 0))
@@ -128,9 +128,9 @@ def cell(
         movie = scene(scenario, density, unseen, missed=errors, false=errors, frames=length)
         reach = largest_step(movie)
         truth = partial(_truth, movie)
-        rows.setdefault(PERFECT, []).append(judged(PERFECT, truth, movie, reach))
+        rows.setdefault(PERFECT, []).append(scores_of(PERFECT, truth, movie, reach))
         for name, linker in linkers(judges).items():
-            found = judged(name, linker, movie, FACTORS[name][scenario][level] * reach)
+            found = scores_of(name, linker, movie, FACTORS[name][scenario][level] * reach)
             rows.setdefault(name, []).append(found)
     where = {"scenario": scenario, "particles": density, "errors": errors}
     return [where | _pooled(found) for found in rows.values()]
@@ -237,7 +237,7 @@ def evaluate(
     if trackmate is not None:
         result["trackmate"] = checks.trackmate(trackmate)
     result |= {
-        "speed": checks.speed(judge=judges, **SETTINGS),
+        "speed": checks.speed(with_trackpy=judges, **SETTINGS),
         "subnets": checks.subnets(),
         "long run": checks.slope(length, **SETTINGS),
         "restart": checks.restart(**SETTINGS),
@@ -259,7 +259,7 @@ def tune(seed: int = 1) -> dict[str, Any]:
             for name, linker in linkers().items():
                 if name == REFINED:  # it has the same range as our linker
                     continue
-                found = [judged(name, linker, movie, f * reach)["jsc_theta"] for f in TRIED]
+                found = [scores_of(name, linker, movie, f * reach)["jsc_theta"] for f in TRIED]
                 line = {"scenario": scenario, "density": LEVELS[level], "linker": name}
                 line |= {f"{f}": round(value, 3) for f, value in zip(TRIED, found, strict=True)}
                 table.append(line | {"best": TRIED[int(np.argmax(found))]})

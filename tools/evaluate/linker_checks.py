@@ -120,7 +120,7 @@ def trackmate(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def speed(frames: int = 60, judge: bool = True, **settings: Any) -> list[dict[str, Any]]:
+def speed(frames: int = 60, with_trackpy: bool = True, **settings: Any) -> list[dict[str, Any]]:
     """CPU ms per frame at 100, 1000 and 10 000 particles, in alternation with `trackpy.link_iter`.
 
     The linker is timed without a motion model, with the motion model of `settings`, and with links
@@ -133,7 +133,7 @@ def speed(frames: int = 60, judge: bool = True, **settings: Any) -> list[dict[st
         linkers = {"plain": Linker(REACH), "motion": Linker(REACH, 2, **settings)}
         if settings:
             linkers["refined"] = Linker(REACH, 2, refine=REFINE, **settings)
-        theirs = _trackpy(movie) if judge else None
+        theirs = _trackpy(movie) if with_trackpy else None
         spent: dict[str, list[float]] = {name: [] for name in (*linkers, "trackpy")}
         for start in range(0, count, TURN):
             turn = range(start, min(start + TURN, count))

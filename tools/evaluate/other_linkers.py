@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Linked = Callable[[Ints, Floats, float, int], Ints]
 
 
-def judges() -> dict[str, Linked]:
+def available() -> dict[str, Linked]:
     """Linkers that run on this computer, by name."""
     known: dict[str, Linked] = {
         "trackpy": by_trackpy,

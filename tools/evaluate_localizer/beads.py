@@ -28,7 +28,7 @@ QUARTERS = 4  # groups of beads, by their reported precision
 class Beads(NamedTuple):
     """Results of one localizer for n beads in t frames, without drift."""
 
-    place: Floats  # (t, n, 2) positions, pixels
+    points: Floats  # (t, n, 2) positions, pixels
     stated: Floats  # (t, n, 2) reported precision; NaN: none
 
 
@@ -68,7 +68,7 @@ def evaluate(
     beads = same_beads(found)
     figures: dict[str, Any] = {
         "frames": len(images),
-        "beads": beads[localizer.session.name].place.shape[1],
+        "beads": beads[localizer.session.name].points.shape[1],
         "spots_per_frame": round(
             float(np.mean([len(r) for r in found[localizer.session.name]])), 1
         ),
@@ -153,7 +153,7 @@ def quarters(beads: dict[str, Beads]) -> list[dict[str, Any]]:
 
 def _steps(beads: Beads) -> Floats:
     """Steps (t - 1, n, 2) divided by sqrt(2)."""
-    return np.asarray(np.diff(beads.place, axis=0) / np.sqrt(2))
+    return np.asarray(np.diff(beads.points, axis=0) / np.sqrt(2))
 
 
 def _draw(path: Path, image: NDArray[Any], beads: dict[str, Beads]) -> None:
@@ -167,8 +167,8 @@ def _draw(path: Path, image: NDArray[Any], beads: dict[str, Beads]) -> None:
     shown = np.clip((image.astype(np.float32) - low) / max(high - low, 1), 0, 1)
     left.imshow(shown, cmap="gray", interpolation="nearest")
     own = next(iter(beads.values()))
-    left.scatter(*own.place[0].T[::-1], 40, edgecolor="tab:green", facecolor="none")
-    left.set_title(f"{own.place.shape[1]} beads found by all in all frames")
+    left.scatter(*own.points[0].T[::-1], 40, edgecolor="tab:green", facecolor="none")
+    left.set_title(f"{own.points.shape[1]} beads found by all in all frames")
     for name, seen in beads.items():
         stated = np.sqrt(np.mean(seen.stated**2, axis=(0, 2)))
         real = np.sqrt(np.mean(_steps(seen) ** 2, axis=(0, 2)))

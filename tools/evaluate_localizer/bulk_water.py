@@ -33,7 +33,7 @@ def evaluate_bulk_water(
     """
     from livespt.acquisition.recordings.open_movie import open_movie
 
-    judge = _trackpy()
+    trackpy = _trackpy()
     path = Path(model_or_run)
     frames = [np.asarray(frame.image) for frame in open_movie(movie)]
     if frames[0].dtype != np.uint8:
@@ -41,7 +41,7 @@ def evaluate_bulk_water(
     spots = _spots_of_run(path) if path.is_dir() else _spots_of_model(path, frames)
     if not len(spots):
         raise InputError(f"{path} has no spots in {movie}")
-    metrics = walkthrough(judge, spots, frames) | {"published": PUBLISHED}
+    metrics = walkthrough(trackpy, spots, frames) | {"published": PUBLISHED}
     if write and not path.is_dir():
         add_metrics(path, {"bulk_water": metrics})
     return metrics
@@ -63,25 +63,27 @@ def _spots_of_run(path: Path) -> NDArray[np.void]:
     return open_run(path).spots
 
 
-def walkthrough(judge: Any, spots: NDArray[np.void], frames: list[NDArray[Any]]) -> dict[str, Any]:
+def walkthrough(
+    trackpy: Any, spots: NDArray[np.void], frames: list[NDArray[Any]]
+) -> dict[str, Any]:
     """Result of the published analysis for `spots` (SPOT rows of all `frames`)."""
     import pandas
 
-    judge.quiet()
-    reference = _in_focus(judge, frames)
+    trackpy.quiet()
+    reference = _in_focus(trackpy, frames)
     ours = pandas.DataFrame({k: spots[k].astype(float) for k in ("y", "x")})
     ours["frame"] = spots["frame"].astype(int)
     recall = _near(reference, ours, 3.0).mean()
     if (spots["track"] >= 0).all():  # linked by a run
         ours["particle"] = spots["track"].astype(int)
     else:
-        ours = judge.link(ours, 5, memory=3)
-    kept = judge.filter_stubs(ours, 25).reset_index(drop=True)
+        ours = trackpy.link(ours, 5, memory=3)
+    kept = trackpy.filter_stubs(ours, 25).reset_index(drop=True)
     near = _near(kept, reference, 3.0)
     kept = kept[near].reset_index(drop=True)
-    moved = judge.subtract_drift(kept.copy(), judge.compute_drift(kept))
-    em = judge.emsd(moved, UM_PER_PX, FRAMES_PER_S)
-    fit = judge.utils.fit_powerlaw(em, plot=False)
+    moved = trackpy.subtract_drift(kept.copy(), trackpy.compute_drift(kept))
+    em = trackpy.emsd(moved, UM_PER_PX, FRAMES_PER_S)
+    fit = trackpy.utils.fit_powerlaw(em, plot=False)
     return {
         "exponent": round(float(fit["n"].iloc[0]), 4),
         "4D_um2_s": round(float(fit["A"].iloc[0]), 4),
@@ -100,12 +102,12 @@ def _trackpy() -> Any:
     return trackpy
 
 
-def _in_focus(judge: Any, frames: list[NDArray[Any]]) -> Any:
+def _in_focus(trackpy: Any, frames: list[NDArray[Any]]) -> Any:
     """Localizations by trackpy of dark particles in focus, selected as in the tutorial."""
     dark = [255 - image for image in frames]
     with np.errstate(divide="ignore"):  # spots without mass are removed below
-        found = judge.batch(dark, 11, minmass=20, processes=1)
-    linked = judge.filter_stubs(judge.link(found, 5, memory=3), 25).reset_index(drop=True)
+        found = trackpy.batch(dark, 11, minmass=20, processes=1)
+    linked = trackpy.filter_stubs(trackpy.link(found, 5, memory=3), 25).reset_index(drop=True)
     good = (linked["mass"] > 50) & (linked["size"] < 2.6) & (linked["ecc"] < 0.3)
     return linked[good].reset_index(drop=True)
 

@@ -86,18 +86,18 @@ def height(
     localizer: Localizer, m: HolographicMicroscope, case: HologramCase, frames: int
 ) -> dict[str, Any]:
     """Errors along the axis and in the plane (nm), errors of refocusing, and reported precision."""
-    errors, rivals = [], []
+    errors, refocusing = [], []
     for k in range(frames):
         field, spheres = _field(case, k, m)
         found = localizer(_parts(field))
         for sphere in spheres:
             errors.append(_error(found, sphere, m))
-            rivals.append([
+            refocusing.append([
                 refocus(region, SEARCH_UM, criterion, m) - sphere.z_um
                 for region in (_region(field, sphere, n) for n in REGIONS.values())
                 for criterion in CRITERIA.values()
             ])  # fmt: skip
-    e, r = np.array(errors), 1e3 * np.array(rivals)
+    e, r = np.array(errors), 1e3 * np.array(refocusing)
     seen = np.isfinite(e[:, 2])
     names = [f"{criterion}_{region}" for region in REGIONS for criterion in CRITERIA]
     spread = {name: round(float(r[:, k].std()), 1) for k, name in enumerate(names)}
@@ -165,14 +165,14 @@ def _field(
     rng = np.random.default_rng((SEED, case.number, k))
     half = np.array(case.shape) / 2
     room = 6.0 if case.spheres == 1 else half.min() - 32
-    places: list[Floats] = []
-    while len(places) < case.spheres:
-        place = half + rng.uniform(-room, room, 2)
-        if all(np.hypot(*(place - other)) >= case.apart_px for other in places):
-            places.append(place)
+    centres: list[Floats] = []
+    while len(centres) < case.spheres:
+        centre = half + rng.uniform(-room, room, 2)
+        if all(np.hypot(*(centre - other)) >= case.apart_px for other in centres):
+            centres.append(centre)
     spheres = [
         Sphere(float(y), float(x), float(rng.uniform(-WITHIN_UM, WITHIN_UM)), *case.reference)
-        for y, x in places
+        for y, x in centres
     ]
     field = holograms.render(spheres, case.shape, m)
     return field + holograms.noise(case.shape, case.noise, rng, m), spheres

@@ -17,7 +17,12 @@ from livespt.models.localize.localizer import Localizer
 from livespt.models.render.spot_movies import SpotCase, bound, movie, spot_frame
 from livespt.models.runtime.card import add_metrics
 from livespt.tools.evaluate_localizer import targets
-from livespt.tools.evaluate_localizer.other_localizers import Set, judges, skipped, tune
+from livespt.tools.evaluate_localizer.other_localizers import (
+    TunedLocalizer,
+    available,
+    skipped,
+    tune,
+)
 from livespt.tools.evaluate_localizer.report import write_report
 from livespt.tools.evaluate_localizer.speed import speed
 from livespt.tools.score import spots as accuracy
@@ -150,20 +155,20 @@ def _table(
         facts = {"scene": name, "n": case.n, "snr": case.snr}
         line = accuracy.figures(ours[name], limit)
         rows.append(facts | {"localizer": localizer.session.name} | line | {"common": None})
-        for judge in _tuned(case, (TUNING, number, k)) if with_judges else []:
-            found = [accuracy.compare(at, judge(image), case.shape, frame=i)
+        for tuned in _tuned(case, (TUNING, number, k)) if with_judges else []:
+            found = [accuracy.compare(at, tuned(image), case.shape, frame=i)
                      for i, (image, at) in enumerate(zip(images, truth, strict=True))]  # fmt: skip
             tally = accuracy.together(found)
             mine, theirs = accuracy.common(ours[name], tally)
             ratio = round(mine / theirs, 3) if theirs > 0 else None
             line = accuracy.figures(tally, limit) | {"common": ratio}
-            rows.append(facts | {"localizer": judge.judge.name} | line)
+            rows.append(facts | {"localizer": tuned.localizer.name} | line)
     return rows, ours
 
 
-def _tuned(case: SpotCase, seed: tuple[int, ...]) -> list[Set]:
+def _tuned(case: SpotCase, seed: tuple[int, ...]) -> list[TunedLocalizer]:
     images, truth = _movie(case, TUNED_ON, seed)
-    return [tune(judge, images, truth) for judge in judges(case)]
+    return [tune(other, images, truth) for other in available(case)]
 
 
 def _case(localizer: Localizer, number: int, case: SpotCase, frames: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ NEEDS = {"trackpy": "trackpy", "picassosr": "picasso", "scikit-image": "skimage"
 BOX = 7  # box of Picasso, pixels
 
 
-class Judge(NamedTuple):
+class OtherLocalizer(NamedTuple):
     """A localizer with one threshold."""
 
     name: str
@@ -36,15 +36,15 @@ class Judge(NamedTuple):
     """
 
 
-class Set(NamedTuple):
+class TunedLocalizer(NamedTuple):
     """A localizer with its threshold."""
 
-    judge: Judge
+    localizer: OtherLocalizer
     threshold: float
 
     def __call__(self, image: NDArray[Any]) -> Floats:
         """Positions y, x and their precision (n, 4), pixels."""
-        return self.judge.find(image, self.threshold, None)[:, :4]
+        return self.localizer.find(image, self.threshold, None)[:, :4]
 
 
 def skipped() -> list[str]:
@@ -52,24 +52,24 @@ def skipped() -> list[str]:
     return [name for name, module in NEEDS.items() if importlib.util.find_spec(module) is None]
 
 
-def judges(case: SpotCase) -> list[Judge]:
+def available(case: SpotCase) -> list[OtherLocalizer]:
     """Localizers that are installed, set for the width of the spots and the camera."""
     missing = skipped()
     found = []
     if "trackpy" not in missing:
-        found += [Judge("trackpy 7", functools.partial(find_trackpy, 7, 8))]
-        found += [Judge("trackpy 5", functools.partial(find_trackpy, 5, 4))]
+        found += [OtherLocalizer("trackpy 7", functools.partial(find_trackpy, 7, 8))]
+        found += [OtherLocalizer("trackpy 5", functools.partial(find_trackpy, 5, 4))]
     if "picassosr" not in missing:
-        found += [Judge("Picasso", functools.partial(_picasso, case))]
+        found += [OtherLocalizer("Picasso", functools.partial(_picasso, case))]
     if "scikit-image" not in missing:
-        found += [Judge("blob_log", functools.partial(_blobs, case.sigma_px))]
+        found += [OtherLocalizer("blob_log", functools.partial(_blobs, case.sigma_px))]
     return found
 
 
-def tune(judge: Judge, images: list[NDArray[Any]], truth: list[Floats]) -> Set:
+def tune(other: OtherLocalizer, images: list[NDArray[Any]], truth: list[Floats]) -> TunedLocalizer:
     """Choose the threshold with the best Jaccard index, on a movie that is not used for scores."""
     seen = [
-        judge.find(image, 0.0, 4 * max(len(at), 8)) for image, at in zip(images, truth, strict=True)
+        other.find(image, 0.0, 4 * max(len(at), 8)) for image, at in zip(images, truth, strict=True)
     ]
     values = np.concatenate([found[:, 4] for found in seen])
     best, chosen = -1.0, 0.0
@@ -82,7 +82,7 @@ def tune(judge: Judge, images: list[NDArray[Any]], truth: list[Floats]) -> Set:
         )
         if accuracy.jaccard(tally) > best:
             best, chosen = accuracy.jaccard(tally), float(threshold)
-    return Set(judge, chosen)
+    return TunedLocalizer(other, chosen)
 
 
 def _top(found: Floats, most: int | None) -> Floats:
@@ -118,18 +118,18 @@ def _picasso(case: SpotCase, image: NDArray[Any], threshold: float, most: int | 
         from picasso import gaussmle, localize
 
         y, x, gradient = localize.identify_in_image(image.astype(np.float32), threshold, BOX)
-        places = _top(np.column_stack([y, x, gradient]).astype(np.float64), most)
-        if not len(places):
+        peaks = _top(np.column_stack([y, x, gradient]).astype(np.float64), most)
+        if not len(peaks):
             return np.empty((0, 5))
-        table = pandas.DataFrame(places, columns=["y", "x", "net_gradient"])
+        table = pandas.DataFrame(peaks, columns=["y", "x", "net_gradient"])
         table = table.astype({"y": int, "x": int}).assign(frame=0)
         facts = {"Baseline": case.offset, "Sensitivity": case.gain_e_per_count, "Gain": 1}
         spots = localize.get_spots(image[None], table, BOX, facts)
         theta, bound = _fit(gaussmle.gaussmle, spots)
     with np.errstate(invalid="ignore"):
         precision = np.sqrt(bound[:, 1::-1].astype(np.float64))
-    at = places[:, :2] - BOX // 2 + theta[:, 1::-1]
-    found = np.column_stack([at, precision, places[:, 2]])
+    at = peaks[:, :2] - BOX // 2 + theta[:, 1::-1]
+    found = np.column_stack([at, precision, peaks[:, 2]])
     return np.asarray(found[np.isfinite(at).all(axis=1)])
 
 

@@ -70,14 +70,14 @@ def _crowd(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes
     low, high = np.quantile(images[0], [0.02, 0.998])
     shown = np.clip((images[0].astype(np.float32) - low) / (high - low), 0, 1)
     axes.imshow(shown, cmap="gray", interpolation="nearest")
-    for places, mark, colour, label in (
+    for points, mark, colour, label in (
         (found[j], "o", "tab:green", "found"),
         (missed, "s", "tab:red", "missed"),
         (false, "^", "tab:orange", "false"),
     ):
-        text = f"{label}: {len(places)}"
+        text = f"{label}: {len(points)}"
         axes.scatter(
-            *places.T[::-1], 30, marker=mark, edgecolor=colour, facecolor="none", label=text
+            *points.T[::-1], 30, marker=mark, edgecolor=colour, facecolor="none", label=text
         )
     axes.set_xlim(100, 356)
     axes.set_ylim(356, 100)

@@ -232,8 +232,8 @@ def _met(errors: dict[str, Any], factors: dict[str, dict[str, float]]) -> dict[s
     met: dict[str, Any] = {"below_rivals": {}, "below_0.1_px": {}, "table_1": {}}
     for kind, table in errors.items():
         best = np.array(table["refined" if "refined" in table else "lodestar"])
-        rivals = np.minimum(table["centroid"], table["radial symmetry"])
-        met["below_rivals"][kind] = bool((best < rivals)[SEEN].all())
+        others = np.minimum(table["centroid"], table["radial symmetry"])
+        met["below_rivals"][kind] = bool((best < others)[SEEN].all())
         met["below_0.1_px"][kind] = bool((best < PRECISE_PX)[PRECISE].all())
         met["table_1"][kind] = all(
             factor >= (PAIR_FACTOR if {kind, other} == PAIR else FACTOR)

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
 from livespt.models.render.spot_movies import SpotCase, movie
-from livespt.tools.evaluate_localizer.other_localizers import Judge, Set, judges, skipped
+from livespt.tools.evaluate_localizer.other_localizers import (
+    OtherLocalizer,
+    TunedLocalizer,
+    available,
+    skipped,
+)
 
 ROUNDS = 3  # repetitions over all frames; the localizers alternate on each frame
 MASS = 800.0  # threshold of trackpy: about half the mass of a spot at SNR 10
@@ -19,20 +24,20 @@ SEED = 30_009
 
 
 def speed(
-    localizer: Localizer, images: list[NDArray[np.uint16]], beside: bool = True
+    localizer: Localizer, images: list[NDArray[np.uint16]], with_trackpy: bool = True
 ) -> dict[str, Any]:
     """Median times of one frame, including network, peaks and sub-pixel refinement.
 
     Parameters
     ----------
     images : frames of 512 x 512 pixels with 100 spots.
-    beside : also time trackpy (diameter 7, numba engine), in alternation.
+    with_trackpy : also time trackpy (diameter 7, numba engine), in alternation.
     """
     localizer.warm_up((512, 512))
     calls: dict[str, Callable[[NDArray[Any]], Any]] = {"ours": localizer}
-    rival = _rival() if beside and "trackpy" not in skipped() else None
-    if rival is not None:
-        calls["trackpy"] = rival.__call__
+    trackpy = _trackpy() if with_trackpy and "trackpy" not in skipped() else None
+    if trackpy is not None:
+        calls["trackpy"] = trackpy.__call__
     cpu, wall = _in_turn(calls, images, ROUNDS)
     large = movie((SEED,), SpotCase(n=1600, apart_px=0.0, shape=(2048, 2048)), 1)[0]
     localizer.warm_up((2048, 2048))
@@ -43,7 +48,7 @@ def speed(
         "milliseconds_2048": round(big["large"], 2),
         "larger_frame_ratio": round(big["large"] / big["small"], 2),
     }
-    if rival is not None:
+    if trackpy is not None:
         facts["trackpy_milliseconds"] = round(cpu["trackpy"], 2)
         facts["trackpy_over_ours"] = round(cpu["trackpy"] / cpu["ours"], 2)
     if localizer.provider == "cuda":
@@ -52,9 +57,9 @@ def speed(
     return facts
 
 
-def _rival() -> Set:
-    found: list[Judge] = judges(SpotCase(n=100, apart_px=0.0, shape=(512, 512)))
-    return Set(next(judge for judge in found if judge.name == "trackpy 7"), MASS)
+def _trackpy() -> TunedLocalizer:
+    found: list[OtherLocalizer] = available(SpotCase(n=100, apart_px=0.0, shape=(512, 512)))
+    return TunedLocalizer(next(other for other in found if other.name == "trackpy 7"), MASS)
 
 
 def _in_turn(

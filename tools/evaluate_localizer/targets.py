@@ -25,7 +25,7 @@ def check(model: str, crowd: list[dict[str, Any]], speed: dict[str, Any]) -> lis
     for row in crowd:
         if row["localizer"] == own and (row["n"] == 100 or model != "fast"):
             others = [r for r in crowd if r["scene"] == row["scene"] and r is not row]
-            lines += _accuracy(row) + _beside(row, others)
+            lines += _accuracy(row) + _compared(row, others)
     lines += _speed(model, speed)
     return lines
 
@@ -53,7 +53,7 @@ def _accuracy(row: dict[str, Any]) -> list[dict[str, Any]]:
     return lines
 
 
-def _beside(row: dict[str, Any], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _compared(row: dict[str, Any], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     for other in others:
         name = f"{row['scene']}: beside {other['localizer']}"

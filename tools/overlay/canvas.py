@@ -221,9 +221,9 @@ def _fill_markers(node: Any, marks: Marks) -> None:
 def _fill_text(node: Any, texts: Sequence[Label | Text]) -> None:
     node.visible = len(texts) > 0
     if node.visible:
-        words = [text.text for text in texts]
-        if node.text != words:
-            node.text = words
+        strings = [text.text for text in texts]
+        if node.text != strings:
+            node.text = strings
         node.color = [text.colour for text in texts]
         node.pos = np.array([(text.x, text.y) for text in texts])
 

@@ -104,11 +104,11 @@ def heads(scene: Scene, zoom: float) -> Marks:
 def rings(scene: Scene, zoom: float) -> Marks:
     """Return a ring for each head that may have uncoated, wider and brighter if more probable."""
     rows = scene.heads[scene.heads["p"] >= SHOWN_FROM]
-    size, width, edge = ring_look(rows["p"], head_size(scene, zoom))
+    size, width, edge = ring_style(rows["p"], head_size(scene, zoom))
     return marks(_xy(rows), size, width, DISC, edge)
 
 
-def ring_look(
+def ring_style(
     p: NDArray[np.float32], head: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return size, width and RGBA of the rings, for p_uncoated and the size of the heads."""

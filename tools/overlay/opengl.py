@@ -109,6 +109,6 @@ def _try(backend: str, environment: dict[str, str]) -> str:
         return f"no answer in {TIMEOUT_S:g} s"
     if done.returncode == 0 and done.stdout.split()[-1:] == ["drawn"]:
         return ""
-    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    telling = [line for line in said if "could not" in line.lower()]  # Qt prints more after it
-    return (telling or said or [f"ended with code {done.returncode}, nothing drawn"])[-1]
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    failures = [line for line in lines if "could not" in line.lower()]  # Qt prints more after it
+    return (failures or lines or [f"ended with code {done.returncode}, nothing drawn"])[-1]

@@ -49,8 +49,8 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
 
 def _axes(figure: Any, box: tuple[int, int, int, int], size: tuple[int, int]) -> Any:
     x, y, width, height = box
-    place = (x / size[0], 1 - (y + height) / size[1], width / size[0], height / size[1])
-    axes = figure.add_axes(place)
+    extent = (x / size[0], 1 - (y + height) / size[1], width / size[0], height / size[1])
+    axes = figure.add_axes(extent)
     axes.set_axis_off()
     return axes
 
@@ -82,8 +82,8 @@ def _draw_sheet(axes: Any, sheet: Sheet) -> None:
     from matplotlib.patches import Rectangle
 
     for box in sheet.boxes:
-        place = (box.x, box.y)
-        shape = Rectangle(place, box.width, box.height, facecolor=box.colour, linewidth=0)
+        corner = (box.x, box.y)
+        shape = Rectangle(corner, box.width, box.height, facecolor=box.colour, linewidth=0)
         axes.add_patch(shape)  # below lines (2), marks (3) and texts (4)
     for path in sheet.paths:
         axes.plot(*path.points.T, color=path.colour, linewidth=_pt(path.width))
@@ -121,9 +121,9 @@ def _font(pixels: float, bold: bool) -> dict[str, Any]:
     from matplotlib.font_manager import FontProperties
 
     spec = importlib.util.find_spec("vispy")
-    for place in (spec.submodule_search_locations or []) if spec else []:
+    for folder in (spec.submodule_search_locations or []) if spec else []:
         name = f"OpenSans-{'Bold' if bold else 'Regular'}.ttf"
-        file = Path(place) / "util" / "fonts" / "data" / name
+        file = Path(folder) / "util" / "fonts" / "data" / name
         if file.exists():
             return {"fontproperties": FontProperties(fname=str(file), size=_pt(pixels))}
     weight = "bold" if bold else "normal"

@@ -103,7 +103,7 @@ class Player:
             )
         self.go(at)
 
-    def telling(self) -> int:
+    def most_uncoatings(self) -> int:
         """Return the position in this player of the frame with most uncoatings."""
         score = np.zeros(len(self) + 2 * FLASH_FRAMES[UNCOATING])
         age = np.arange(FLASH_FRAMES[UNCOATING])
@@ -210,7 +210,7 @@ def scene_at(run: RunReader, frame: int | None = None, *, tail: int = TAIL) -> S
     """Scene of a stored run at a frame (default: with most uncoatings), with a selected track."""
     player = Player(run, tail=tail)
     if frame is None:
-        player.go(player.telling())
+        player.go(player.most_uncoatings())
     else:
         player.go_to_frame(frame)
     select(player.scene)

@@ -66,7 +66,7 @@ def watch(
         _refuse_window(target)
         player: Player | LivePlayer = LivePlayer(target, key=key) if live else play(target)
         if isinstance(player, Player):
-            _place(player, frame)
+            _seek(player, frame)
         opengl(window=True).prepare()
         from livespt.tools.overlay.window import show
 
@@ -96,7 +96,7 @@ def _render_movie(player: Player, path: Path, fps: float | None) -> dict[str, An
     interval = player.run.start.frame_interval_s
     rate = fps or min(1 / interval if interval else FPS, 60.0)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    player.go(player.telling())
+    player.go(player.most_uncoatings())
     select(player.scene)
     with drawer(player.scene, 1) as (draw, how):
         movie = write_frames(str(partial), SIZE, fps=rate, quality=5, macro_block_size=8)
@@ -114,9 +114,9 @@ def _render_movie(player: Player, path: Path, fps: float | None) -> dict[str, An
     return {"movie": str(path), "frames": len(player), "drawn by": how}
 
 
-def _place(player: Player, frame: int | None) -> None:
+def _seek(player: Player, frame: int | None) -> None:
     if frame is None:
-        player.go(player.telling())
+        player.go(player.most_uncoatings())
     else:
         player.go_to_frame(frame)
 

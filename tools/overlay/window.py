@@ -94,14 +94,14 @@ class Window:
         )
 
     def _note(self) -> str:
-        words = []
+        parts = []
         if not self.player.playing:
-            words.append("paused")
+            parts.append("paused")
         if isinstance(self.player, LivePlayer) and self.player.ended:
-            words.append("run over")
+            parts.append("run over")
         if self.scene.lock_levels:
-            words.append("contrast held")
-        return "    ".join([*words, "?  for keys"])
+            parts.append("contrast held")
+        return "    ".join([*parts, "?  for keys"])
 
     def _before_draw(self, _: Any) -> None:
         self._began = time.monotonic()

@@ -147,8 +147,8 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
 
 def _named(role: str, options: Options, origin: Start | None) -> Path | None:
     """File of the model that was asked for, or of the replayed run's; None: neither names one."""
-    asked: Path | None = getattr(options, role)
-    return asked or original(role, origin, options.models)
+    chosen: Path | None = getattr(options, role)
+    return chosen or original(role, origin, options.models)
 
 
 def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:

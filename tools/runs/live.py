@@ -78,25 +78,25 @@ def record(
         raise StoreError(f"'{out}' exists already: choose another --out")
     ring_name = f"livespt-{uuid4().hex[:12]}"
     ring = RingWriter(ring_name, SLOTS, facts.shape, facts.dtype)
-    told = LiveOrders(ring_name, out, facts, options, endpoint, keys, durability, checkpoint_s)
+    orders = LiveOrders(ring_name, out, facts, options, endpoint, keys, durability, checkpoint_s)
     workers: list[Worker] = []
     problems: list[str] = []
     acquired = None
     try:
-        analyzer = Worker("analyzer", analyzing, lambda restarts: (told, restarts), out)
+        analyzer = Worker("analyzer", analyzing, lambda restarts: (orders, restarts), out)
         workers.append(analyzer)
-        start, told = _begun(analyzer, told)
+        start, orders = _started(analyzer, orders)
         create_run(out, start)
-        recorder = Worker("recorder", recording, lambda restarts: (told, start, restarts), out)
+        recorder = Worker("recorder", recording, lambda restarts: (orders, start, restarts), out)
         workers.append(recorder)
-        recorder.hear(READY_S)
-        analyzer.tell("created")
-        analyzer.hear(READY_S)
+        recorder.receive(READY_S)
+        analyzer.send("created")
+        analyzer.receive(READY_S)
         analyzer.is_over = lambda: read_attributes(out).stop is not None
-        recorder.on_restart = lambda text: analyzer.tell(("note", "restarted", text))
+        recorder.on_restart = lambda text: analyzer.send(("note", "restarted", text))
         for worker in workers:
             worker.watch()
-        say(f"recording to {out}, publishing on {told.endpoint}")
+        say(f"recording to {out}, publishing on {orders.endpoint}")
         try:
             with crash_log(out, "capture"):
                 acquired = acquire(ring.put)
@@ -106,7 +106,7 @@ def record(
             problems.append(str(error))
         ring.end()
         problems += _recorded(recorder, out, ring.count)  # the tables wait for the movie
-        analyzer.tell(("end", *_ending(acquired, problems)), last=True)
+        analyzer.send(("end", *_ending(acquired, problems)), last=True)
         problems += filter(None, [analyzer.finish(DONE_S)])
     finally:
         for worker in workers:
@@ -122,10 +122,10 @@ def record(
     return stop, acquired
 
 
-def _begun(analyzer: Worker, told: LiveOrders) -> tuple[Start, LiveOrders]:
+def _started(analyzer: Worker, orders: LiveOrders) -> tuple[Start, LiveOrders]:
     """Wait for the `Start` of the run and for the endpoint at which it is published."""
-    start, endpoint = analyzer.hear(READY_S)
-    return start, told._replace(endpoint=endpoint)
+    start, endpoint = analyzer.receive(READY_S)
+    return start, orders._replace(endpoint=endpoint)
 
 
 def _recorded(recorder: Worker, out: Path, frames: int) -> list[str]:

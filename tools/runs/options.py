@@ -55,7 +55,7 @@ def check_options(options: Options) -> None:
 
 
 class LiveOrders(NamedTuple):
-    """What the workers of a run are told."""
+    """What the workers of a run are started with."""
 
     ring: str
     out: Path

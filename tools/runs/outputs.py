@@ -13,7 +13,7 @@ from livespt.stream.host.atomic_files import Durability
 from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.sinks import Published
-from livespt.stream.sources import recalled
+from livespt.stream.sources import after_reanalysis
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Sink, Start, Stop
 from livespt.stream.wire.event_history import StoredEvents
@@ -29,7 +29,7 @@ class Outputs(NamedTuple):
     chain: Chain
     tables: TableWriter
     sinks: list[Sink]
-    recall: Reanalysis | None  # of a run that is continued
+    reanalysis: Reanalysis | None  # of a run that is continued
 
     def run(self, frames: Iterator[Frame], ending: Callable[[], tuple[str, str]]) -> Stop:
         """Analyze all frames; see `pipeline.run`.
@@ -41,8 +41,8 @@ class Outputs(NamedTuple):
             Returns status and reason of `Stop` when the frames have ended.
         """
         frames = self.tables.taking(frames)
-        if self.recall is not None:
-            frames = recalled(self.chain.stages, self.recall, frames)
+        if self.reanalysis is not None:
+            frames = after_reanalysis(self.chain.stages, self.reanalysis, frames)
         chain = self.chain
         return pipeline.run(
             frames, chain.analyzer, self.sinks, chain.start, chain.stages, ending=ending
@@ -56,7 +56,7 @@ def open_outputs(
     tables: TableWriter,
     *,
     publisher: Publisher | None = None,
-    recall: Reanalysis | None = None,
+    reanalysis: Reanalysis | None = None,
     durability: Durability = "second",
     checkpoint_s: float = EVERY_S,
 ) -> Outputs:
@@ -75,18 +75,18 @@ def open_outputs(
     tables : TableWriter
         The writer behind `store`.
     publisher : Publisher, optional
-    recall : Reanalysis, optional
+    reanalysis : Reanalysis, optional
         Restores the state of the analyzer that started the run.
     durability : {"frame", "second", "end"}
         Of a new run; what differs from the default is noted in its `status`.
     checkpoint_s : float
         Least time between two checkpoints.
     """
-    if durability != "second" and recall is None:
+    if durability != "second" and reanalysis is None:
         tables.status("durability", -1, durability)
     sinks: list[Sink] = [] if publisher is None else [Published(publisher)]
     sinks += [store, Checkpoints(out, chain.analyzer, tables, checkpoint_s)]
-    return Outputs(chain, tables, sinks, recall)
+    return Outputs(chain, tables, sinks, reanalysis)
 
 
 def open_publisher(

@@ -40,19 +40,19 @@ def original(role: str, origin: Start | None, models: str = RECORDED) -> Path | 
     former = SUPERSEDED.get(used["sha256"])
     if former and models == SHIPPED:
         return shipped(former.name)
-    places = [Path(used["file"])]
+    paths = [Path(used["file"])]
     with suppress(ModelError):
-        places.append(shipped(used["name"]))
-    for path in places:
+        paths.append(shipped(used["name"]))
+    for path in paths:
         if _is_file_of(path, used["sha256"]):
             return path
-    told = f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]})"
+    text = f"the run used {role} '{used['name']}' (sha256 {used['sha256'][:12]})"
     if former:
         raise InputError(
-            f"{told}, which a later release replaced; {former} holds it: name that file with "
+            f"{text}, which a later release replaced; {former} holds it: name that file with "
             f"--{role}, or take today's with --models {SHIPPED}"
         )
-    raise InputError(f"{told}, which is not here: name its file with --{role}")
+    raise InputError(f"{text}, which is not here: name its file with --{role}")
 
 
 def _is_file_of(path: Path, sha256: str) -> bool:
@@ -60,8 +60,8 @@ def _is_file_of(path: Path, sha256: str) -> bool:
 
     A model that came with a run from somebody else is not used unless the user names it.
     """
-    places = path.resolve().parents
-    if any((place / name).exists() for place in places for name in METADATA):
+    folders = path.resolve().parents
+    if any((place / name).exists() for place in folders for name in METADATA):
         return False
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         return False
@@ -82,7 +82,7 @@ def software() -> dict[str, str]:
 
 def differences(start: Start, origin: Start) -> list[str]:
     """Differences of models, machine and software, because of which the bytes may differ."""
-    told = [
+    found = [
         f"{role} '{used['name']}' (sha256 {used['sha256'][:12]}) instead of {used['replaces'][:12]}"
         for role, used in start.models.items()
         if "replaces" in used
@@ -90,8 +90,8 @@ def differences(start: Start, origin: Start) -> list[str]:
     for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
-                told.append(f"{name} {ours.get(name)} instead of {theirs.get(name)}")
-    return told
+                found.append(f"{name} {ours.get(name)} instead of {theirs.get(name)}")
+    return found
 
 
 def hardware() -> str:
@@ -106,6 +106,6 @@ def hardware() -> str:
 
 def identity(session: Session, recorded: dict[str, Any]) -> dict[str, Any]:
     """Entry of `Start.models` for a network; `recorded` is that of the replayed run, or empty."""
-    told = {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}
+    facts = {"name": session.name, "sha256": session.sha256, "file": str(session.path.absolute())}
     before = str(recorded.get("sha256", session.sha256))
-    return told if before == session.sha256 else told | {"replaces": before}
+    return facts if before == session.sha256 else facts | {"replaces": before}

@@ -31,9 +31,9 @@ def store_frames(reader: RingReader, writer: MovieWriter) -> None:
     for frame in handed_over(reader):
         try:
             writer.add_frame(frame)
-            reader.tell(0)
+            reader.report_error(0)
         except StoreError as error:  # this frame is lost; there may be room for the next
-            reader.tell(error.errno or errno.EIO)
+            reader.report_error(error.errno or errno.EIO)
             why = why if refused else str(error)
             refused += 1
     try:

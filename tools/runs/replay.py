@@ -114,8 +114,8 @@ def replay(
         )
     chain = compose(facts, options, "replay", origin)
     chain = chain._replace(start=replace(chain.start, all_frames=all_frames))
-    if origin is not None and (told := differences(chain.start, origin)):
-        say(f"note: the bytes may differ from those of the run: {'; '.join(told)}")
+    if origin is not None and (different := differences(chain.start, origin)):
+        say(f"note: the bytes may differ from those of the run: {'; '.join(different)}")
     publisher = publish(endpoint, chain.start, out, say, keys)
     try:
         writer = RunWriter(out, chain.start, movie=keep_movie, durability=durability)

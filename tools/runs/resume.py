@@ -78,19 +78,19 @@ def resume(
         return _report(run, writer.close(Stop(start.run, "failed", "cut short")), 0)
     is_whole = has_movie and _is_whole(run)
     source = None if is_whole else find_source(run, start, movie)
-    chain = recomposed(start, say)
+    chain = chain_of_run(start, say)
     writer = RunWriter(run, start, movie=has_movie, resume=True)
     try:
-        recall = Reanalysis(run, chain.analyzer, writer.tables)
-        if recall.refused:
-            say(f"note: {recall.refused}")
-        if source is None and recall.newest > max(writer.last, recall.mark):
-            lost = f"frames {writer.last + 1} to {recall.newest} were analyzed but not stored"
+        reanalysis = Reanalysis(run, chain.analyzer, writer.tables)
+        if reanalysis.refused:
+            say(f"note: {reanalysis.refused}")
+        if source is None and reanalysis.newest > max(writer.last, reanalysis.last_known_frame):
+            lost = f"frames {writer.last + 1} to {reanalysis.newest} were analyzed but not stored"
             say(f"note: {lost}: '{run}' ends with what it has")
             return _report(run, writer.close(Stop(start.run, "failed", lost)), 0)
-        rest = UnfinishedRun(open_run(run), writer, recall, source)
+        unfinished = UnfinishedRun(open_run(run), writer, reanalysis, source)
         outputs = open_outputs(
-            chain, run, rest, writer.tables, recall=recall, checkpoint_s=checkpoint_s
+            chain, run, unfinished, writer.tables, reanalysis=reanalysis, checkpoint_s=checkpoint_s
         )
     except BaseException:
         writer.leave()
@@ -100,13 +100,13 @@ def resume(
         Interrupt() as interrupt,
         tqdm(unit="frame", disable=None) as bar,
     ):
-        frames = _until(rest.frames(), interrupt, bar.update)
+        frames = _until(unfinished.frames(), interrupt, bar.update)
         stop = outputs.run(frames, lambda: _ending(start, is_whole, writer.last))
     remove_empty_logs(run)  # of the processes that were interrupted
-    return _report(run, open_run(run).stop or stop, recall.again)
+    return _report(run, open_run(run).stop or stop, reanalysis.reanalyzed)
 
 
-def recomposed(start: Start, say: Callable[[str], None]) -> Chain:
+def chain_of_run(start: Start, say: Callable[[str], None]) -> Chain:
     """Build the chain of a run from its `Start`; report why its bytes may differ."""
     options = Options(provider=start.machine["provider"], threads=start.machine["threads"])
     facts = Facts(
@@ -119,8 +119,8 @@ def recomposed(start: Start, say: Callable[[str], None]) -> Chain:
         z_step_um=start.z_step_um,
     )
     chain = compose(facts, options, start.mode, start)
-    if told := differences(chain.start, start):
-        say(f"note: the bytes may differ from those so far: {'; '.join(told)}")
+    if different := differences(chain.start, start):
+        say(f"note: the bytes may differ from those so far: {'; '.join(different)}")
     return chain._replace(start=start)
 
 
@@ -136,10 +136,10 @@ def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:
 
     if start.mode == "live":
         return None
-    places = [movie] if movie else [run.parent / start.source, Path(start.source)]
-    for place in places:
-        if movie or (start.source and place.exists()):
-            return open_movie(place)
+    paths = [movie] if movie else [run.parent / start.source, Path(start.source)]
+    for path in paths:
+        if movie or (start.source and path.exists()):
+            return open_movie(path)
     raise InputError(
         f"'{run}' replays '{start.source}', which was not found next to it or in this folder: name "
         "it with --movie"
@@ -155,7 +155,7 @@ class UnfinishedRun:
         The interrupted run.
     writer : RunWriter
         Its writer, opened with `resume`.
-    recall : Reanalysis
+    reanalysis : Reanalysis
     source : Movie or None
         Movie that the run replays; None if the run holds all frames.
 
@@ -166,9 +166,9 @@ class UnfinishedRun:
     """
 
     def __init__(
-        self, run: RunReader, writer: RunWriter, recall: Reanalysis, source: Movie | None
+        self, run: RunReader, writer: RunWriter, reanalysis: Reanalysis, source: Movie | None
     ) -> None:
-        self._run, self._writer, self._recall, self._source = run, writer, recall, source
+        self._run, self._writer, self._reanalysis, self._source = run, writer, reanalysis, source
         if source is not None:
             _check_source(run, source)
 
@@ -176,16 +176,16 @@ class UnfinishedRun:
         """Yield the frames to analyze; store skipped frames that are not stored yet."""
         run, source = self._run, self._source
         for i in range(run.n_frames if source is None else len(source)):
-            if i < run.n_frames and run.log["number"][i] <= self._recall.mark:
+            if i < run.n_frames and run.log["number"][i] <= self._reanalysis.last_known_frame:
                 continue  # it is stored, and part of the restored state
             frame = run.frame(i) if i < run.n_frames else None
-            if source is not None and (frame is None or not self._recall.knows(frame.number)):
+            if source is not None and (frame is None or not self._reanalysis.knows(frame.number)):
                 frame = source.frame(i)
                 frame = frame._replace(level=0) if run.start.all_frames else frame
             assert frame is not None
             default = source is None or run.start.all_frames or bool(source.analyzed[i])
-            if self._recall.wanted(frame.number, default):
-                yield self._recall.graded(frame)
+            if self._reanalysis.wanted(frame.number, default):
+                yield self._reanalysis.graded(frame)
             self._add(frame)
 
     def __call__(self, frame: Frame, update: Update) -> None:
@@ -195,7 +195,7 @@ class UnfinishedRun:
 
     def finish(self, update: Update) -> None:
         """Store the rows that the end settles, unless the run already holds them."""
-        if not self._recall.finish(update):
+        if not self._reanalysis.finish(update):
             self._writer.finish(update)
 
     def close(self, stop: Stop) -> None:
@@ -271,13 +271,13 @@ def _ending(start: Start, is_whole: bool, last: int) -> tuple[str, str]:
     return "complete", ""
 
 
-def _report(run: Path, stop: Stop, again: int) -> dict[str, Any]:
+def _report(run: Path, stop: Stop, reanalyzed: int) -> dict[str, Any]:
     return {
         "run": str(run),
         "status": stop.status,
         "frames": stop.frames,
         "analyzed": stop.analyzed,
-        "again": again,
+        "again": reanalyzed,
         "spots": stop.spots,
         "events": stop.events,
     }

@@ -29,8 +29,8 @@ class Worker:
     ----------
     name : str
     target : callable
-        Runs in the child. It is called with the pipe to this process and the result of `words`.
-    words : callable
+        Runs in the child. It is called with the pipe to this process and the result of `arguments`.
+    arguments : callable
         Returns further arguments of the child, from the number of restarts so far.
     run : Path
         Run of the worker; if the worker crashes, its stacks are written next to the run.
@@ -50,30 +50,30 @@ class Worker:
         self,
         name: str,
         target: Callable[..., None],
-        words: Callable[[int], tuple[Any, ...]],
+        arguments: Callable[[int], tuple[Any, ...]],
         run: Path,
     ) -> None:
         self.name, self.run, self.restarts, self.problem = name, run, 0, ""
         self.on_restart: Callable[[str], None] | None = None
         self.is_over: Callable[[], bool] = lambda: False
-        self._target, self._words = target, words
+        self._target, self._arguments = target, arguments
         self._last: Any = None  # the message that a restarted worker needs as well
         self._deaths: list[float] = []
         self._lock = threading.Lock()  # guards process and pipe
         self._thread: threading.Thread | None = None
         self._begin()
 
-    def hear(self, within_s: float) -> Any:
+    def receive(self, within_s: float) -> Any:
         """Receive its next message, before `watch`; raise its error, or that it died."""
         try:
             if not self._pipe.poll(within_s):
                 raise LiveSptError(f"the {self.name} did not respond for {within_s:.0f} s")
-            word = self._pipe.recv()
+            message = self._pipe.recv()
         except (EOFError, ConnectionError):
-            raise LiveSptError(self._obituary()) from None
-        if isinstance(word, LiveSptError):
-            raise word
-        return word
+            raise LiveSptError(self._exit_message()) from None
+        if isinstance(message, LiveSptError):
+            raise message
+        return message
 
     def watch(self) -> None:
         """From now on, restart the worker when it dies, until it reports that it is done."""
@@ -81,12 +81,12 @@ class Worker:
         self._thread = threading.Thread(target=self._watch, name=name, daemon=True)
         self._thread.start()
 
-    def tell(self, word: Any, *, last: bool = False) -> None:
+    def send(self, message: Any, *, last: bool = False) -> None:
         """Send it a message; one with `last` is also sent to the worker after a restart."""
         with self._lock:
-            self._last = word if last else self._last
+            self._last = message if last else self._last
             with suppress(OSError):  # it has just died
-                self._pipe.send(word)
+                self._pipe.send(message)
 
     def finish(self, within_s: float) -> str:
         """Wait until it is done; return its error, or an empty text."""
@@ -112,7 +112,7 @@ class Worker:
         process = context.Process(
             name=f"livespt-{self.name}",
             target=_work,
-            args=(self.run, self.name, self._target, theirs, *self._words(self.restarts)),
+            args=(self.run, self.name, self._target, theirs, *self._arguments(self.restarts)),
             daemon=True,
         )
         process.start()
@@ -125,33 +125,33 @@ class Worker:
     def _watch(self) -> None:
         while True:
             try:
-                word = self._pipe.recv()
+                message = self._pipe.recv()
             except (EOFError, OSError):
                 if not self._restart():
                     return
                 continue
-            if isinstance(word, LiveSptError):
-                self.problem = str(word)
-            if isinstance(word, LiveSptError) or word == "done":
+            if isinstance(message, LiveSptError):
+                self.problem = str(message)
+            if isinstance(message, LiveSptError) or message == "done":
                 return
 
     def _restart(self) -> bool:
         """Restart the worker after its death; False if the work is done, or it died too often."""
-        told, now = self._obituary(), time.monotonic()
+        message, now = self._exit_message(), time.monotonic()
         self._deaths = [at for at in self._deaths if at > now - WITHIN_S]
         if self.is_over():
             return False
         if len(self._deaths) >= RESTARTS:
-            self.problem = f"{told} again, and is not restarted any more"
+            self.problem = f"{message} again, and is not restarted any more"
             return False
         self._deaths.append(now)
         self.restarts += 1
         self._begin()
         if self.on_restart is not None:
-            self.on_restart(f"{told} and was restarted")
+            self.on_restart(f"{message} and was restarted")
         return True
 
-    def _obituary(self) -> str:
+    def _exit_message(self) -> str:
         self._process.join(5)
         text = f"the {self.name} process ended early (exit code {self._process.exitcode})"
         log = crash_log_path(self.run, self.name)
@@ -161,12 +161,14 @@ class Worker:
         return text
 
 
-def _work(run: Path, name: str, target: Callable[..., None], pipe: Connection, *words: Any) -> None:
+def _work(
+    run: Path, name: str, target: Callable[..., None], pipe: Connection, *arguments: Any
+) -> None:
     """Run a worker: ignore interrupts, which the parent handles, and send errors to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with crash_log(run, name):
-            target(pipe, *words)
+            target(pipe, *arguments)
     except LiveSptError as error:
         with suppress(OSError):
             pipe.send(error)

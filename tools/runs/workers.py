@@ -24,7 +24,7 @@ from livespt.stream.wire.publisher import Publisher
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.options import LiveOrders
 from livespt.tools.runs.outputs import Outputs, open_outputs, open_publisher
-from livespt.tools.runs.resume import recomposed
+from livespt.tools.runs.resume import chain_of_run
 
 MAX_BEHIND = 64  # waiting frames from which the analyzer skips to the newest
 GAINED = 0.9  # a backlog that does not shrink by this factor is given up
@@ -35,36 +35,36 @@ PORT_S = 60.0  # for the system to give back the port of a process that died
 class Orders:
     """Messages from capture to the analyzer: notices, and how the run ends."""
 
-    def __init__(self, pipe: Connection, tell: Callable[[str, int, str], None]) -> None:
-        self._pipe, self._tell = pipe, tell
+    def __init__(self, pipe: Connection, notify: Callable[[str, int, str], None]) -> None:
+        self._pipe, self._notify = pipe, notify
         self._due = 0.0
-        self._word: tuple[str, str] | None = None
+        self._ending: tuple[str, str] | None = None
 
     def until(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Yield frames, and process the messages that arrive in the meantime."""
         for frame in frames:
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + ORDERS_S
-                while self._word is None and self._pipe.poll():
-                    self._hear(frame.t)
+                while self._ending is None and self._pipe.poll():
+                    self._receive(frame.t)
             yield frame
 
     def __call__(self) -> tuple[str, str]:
         """Status and reason of `Stop`."""
-        while self._word is None:
-            self._hear(-1)
-        return self._word
+        while self._ending is None:
+            self._receive(-1)
+        return self._ending
 
-    def _hear(self, t: int) -> None:
+    def _receive(self, t: int) -> None:
         try:
             kind, first, second = self._pipe.recv()
         except (EOFError, OSError):
-            self._word = "failed", "the process that acquires died"
+            self._ending = "failed", "the process that acquires died"
             return
         if kind == "end":
-            self._word = first, second
+            self._ending = first, second
         else:
-            self._tell(first, t, second)
+            self._notify(first, t, second)
 
 
 def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
@@ -100,8 +100,8 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
         publisher = open_publisher(
             live.endpoint, start, live.out, keys=live.keys, epoch=restarts, within_s=PORT_S
         )
-        chain = recomposed(start, lambda text: None)
-        recall = Reanalysis(live.out, chain.analyzer, tables)
+        chain = chain_of_run(start, lambda text: None)
+        reanalysis = Reanalysis(live.out, chain.analyzer, tables)
     except BaseException:
         tables.leave()
         raise
@@ -109,17 +109,17 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
     publisher.status("restarted", text)
     tables.status("restarted", -1, text)
     with RingReader(live.ring, max_behind=MAX_BEHIND) as reader:
-        store = StoredTables(tables, publisher, lambda: reader.refused, recall)
+        store = StoredTables(tables, publisher, lambda: reader.refused, reanalysis)
         outputs = open_outputs(
             chain,
             live.out,
             store,
             tables,
             publisher=publisher,
-            recall=recall,
+            reanalysis=reanalysis,
             checkpoint_s=live.checkpoint_s,
         )
-        _loop(pipe, outputs, publisher, _follow(live.out, start, recall, reader))
+        _loop(pipe, outputs, publisher, _follow(live.out, start, reanalysis, reader))
 
 
 def _loop(
@@ -127,16 +127,16 @@ def _loop(
 ) -> None:
     """Analyze until capture sends how the run ends; publish and store its notices."""
 
-    def tell(kind: str, t: int, text: str) -> None:
+    def notify(kind: str, t: int, text: str) -> None:
         publisher.status(kind, text)
         outputs.tables.status(kind, t, text)
 
-    ending = Orders(pipe, tell)
+    ending = Orders(pipe, notify)
     outputs.run(ending.until(frames), ending)
     pipe.send("done")
 
 
-def _follow(out: Path, start: Start, recall: Reanalysis, reader: RingReader) -> Iterator[Frame]:
+def _follow(out: Path, start: Start, reanalysis: Reanalysis, reader: RingReader) -> Iterator[Frame]:
     """Yield recorded frames as long as the backlog shrinks, then live frames from the ring."""
     movie = MovieReader(out, start)
     at, last, behind = 0, -1, None
@@ -147,18 +147,18 @@ def _follow(out: Path, start: Start, recall: Reanalysis, reader: RingReader) -> 
             break
         for i in range(at, at + left):
             last = int(movie.log["number"][i])
-            if recall.wanted(last):
-                yield recall.graded(movie.frame(i))
+            if reanalysis.wanted(last):
+                yield reanalysis.graded(movie.frame(i))
         at, behind = at + left, left
     reader.pass_over(last)
-    yield from handed_over(_ring(recall, reader))
+    yield from handed_over(_ring(reanalysis, reader))
 
 
-def _ring(recall: Reanalysis, reader: RingReader) -> Iterator[Frame]:
+def _ring(reanalysis: Reanalysis, reader: RingReader) -> Iterator[Frame]:
     """Yield frames of a ring: first those that the last analyzer had started, then as usual."""
     for frame in reader:
-        if recall.wanted(frame.number):
-            yield recall.graded(frame)
-        if not recall.knows(frame.number):
+        if reanalysis.wanted(frame.number):
+            yield reanalysis.graded(frame)
+        if not reanalysis.knows(frame.number):
             break
     yield from graded(reader, Degradation())

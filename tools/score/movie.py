@@ -154,8 +154,8 @@ def states(truth: Rows, spots: Rows, states: Rows, *, radius: float = 2.0) -> fl
     matched = match(truth, spots, radius)
     key = ["frame", "track"]
     rows = states[states["settled"] > 0]
-    place = {tuple(k): i for i, k in enumerate(spots[key][matched.spot].tolist())}
-    at = np.array([place.get(tuple(k), -1) for k in rows[key].tolist()], np.intp)
+    row_of = {tuple(k): i for i, k in enumerate(spots[key][matched.spot].tolist())}
+    at = np.array([row_of.get(tuple(k), -1) for k in rows[key].tolist()], np.intp)
     rows, at = rows[at >= 0], at[at >= 0]
     likely = np.argmax(np.stack([rows[f"p_{name}"] for name in MOTIONS], axis=-1), axis=-1)
     right = np.count_nonzero(likely == truth["state"][matched.truth[at]])

@@ -27,7 +27,7 @@ def as_known(
     """
     offset = tracks.offset
     count = np.diff(offset)
-    answers = {lag: np.empty((offset[-1], network.outputs), np.float32) for lag in lags}
+    by_lag = {lag: np.empty((offset[-1], network.outputs), np.float32) for lag in lags}
     order = np.argsort(count, kind="stable")
     for group in (order[k : k + TOGETHER] for k in range(0, len(order), TOGETHER)):
         following = TrackFollower([network], max(lags), pixel_size_um, capacity=TOGETHER)
@@ -38,24 +38,24 @@ def as_known(
             seen = None if tracks.intensity is None else tracks.intensity[rows]
             now = following.push(slots[alive], tracks.frame[rows], tracks.point[rows], seen)
             last = count[group] == t + 1
-            for lag, answer in answers.items():
+            for lag, probability in by_lag.items():
                 if lag == 0:
-                    answer[rows] = now
+                    probability[rows] = now
                     continue
                 if t >= lag:
                     ages = np.full(len(rows), lag)
-                    answer[rows - lag] = following.read(slots[alive], ages)
+                    probability[rows - lag] = following.read(slots[alive], ages)
                 if last.any():  # the end of a track settles the remaining points
                     left = np.arange(min(lag, t + 1))
                     at = np.repeat(slots[last], len(left))
                     ages = np.tile(left, int(last.sum()))
-                    answer[offset[group[at]] + t - ages] = following.read(at, ages)
-    return answers
+                    probability[offset[group[at]] + t - ages] = following.read(at, ages)
+    return by_lag
 
 
 def both_ways(
     whole: WholeReader, tracks: Tracks, pixel_size_um: float | None = None
 ) -> NDArray[np.float32]:
     """Predictions (total, outputs) for every point, made from its whole track."""
-    told = tracks.offset, tracks.frame, tracks.point
-    return whole(*told, pixel_size_um, tracks.intensity)
+    rows = tracks.offset, tracks.frame, tracks.point
+    return whole(*rows, pixel_size_um, tracks.intensity)

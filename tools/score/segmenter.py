@@ -78,13 +78,13 @@ def evaluate_segmenter(
         model, whole = None, model
     follower = Segmenter(model, provider=provider) if model else None
     reader = WholeReader(whole, "segment_whole", provider=provider) if whole else None
-    judge = follower or reader
-    assert judge is not None
+    network = follower or reader
+    assert network is not None
     result: dict[str, Any] = {}
     for name, how in SETS.items():
         share = 1 if name.startswith("deepspt") else 4
         known = simulate_tracks(max(tracks // share, 10), UNSEEN + seed, **how)
-        result |= _of_set(name, known, follower, reader, judge.abstain_below)
+        result |= _of_set(name, known, follower, reader, network.abstain_below)
         if name.startswith("deepspt"):
             few = max(tracks // 10, 50)
             result[f"{name}: accuracy by localization error"] = [
@@ -98,8 +98,8 @@ def evaluate_segmenter(
             for lag, probability in unknown.items()
         ]
         result["cost"] = [cost(follower, n) for n in LIVING]
-    told: dict[str, Any] = rounded(result)
-    return told
+    figures: dict[str, Any] = rounded(result)
+    return figures
 
 
 def _of_set(
@@ -113,8 +113,8 @@ def _of_set(
     readings: dict[str, NDArray[np.float32]] = {}
     if follower is not None:
         lags = sorted({*LAGS, follower.lag})
-        told = as_known(follower.network, known, lags, 1.0)
-        readings = {f"lag {lag}": probability for lag, probability in told.items()}
+        by_lag = as_known(follower.network, known, lags, 1.0)
+        readings = {f"lag {lag}": probability for lag, probability in by_lag.items()}
     if whole is not None:
         readings["offline"] = both_ways(whole, known, 1.0)
     tables: dict[str, Any] = {
@@ -133,8 +133,8 @@ def _of_set(
         {"reading": key} | change_scores(p, known, int(key.split()[-1]) if "lag" in key else 0)
         for key, p in readings.items()
     ]
-    told_of = {key: p for key, p in readings.items() if key in ("lag 0", "lag 30", "offline")}
-    tables[f"{name}: reliability"] = {key: _reliability(p, known) for key, p in told_of.items()}
+    summarized = {key: p for key, p in readings.items() if key in ("lag 0", "lag 30", "offline")}
+    tables[f"{name}: reliability"] = {key: _reliability(p, known) for key, p in summarized.items()}
     return tables
 
 
@@ -154,8 +154,8 @@ def by_error(
     known = known._replace(point=known.point + error)
     row: dict[str, Any] = {"error_in_steps": ratio}
     if follower is not None:
-        told = as_known(follower.network, known, (0, follower.lag), 1.0)
-        row |= {f"lag {lag}": _few(p, known)["accuracy"] for lag, p in told.items()}
+        by_lag = as_known(follower.network, known, (0, follower.lag), 1.0)
+        row |= {f"lag {lag}": _few(p, known)["accuracy"] for lag, p in by_lag.items()}
     if whole is not None:
         row["offline"] = _few(both_ways(whole, known, 1.0), known)["accuracy"]
     return row
@@ -170,7 +170,7 @@ def motion_scores(
     right, answered = guess == label, sure >= abstain_below
     count = np.zeros((len(MOTIONS), len(MOTIONS)))
     np.add.at(count, (label, guess), 1)
-    hit, true, said = np.diag(count), count.sum(1), count.sum(0)
+    hit, true, predicted = np.diag(count), count.sum(1), count.sum(0)
     track = np.add.reduceat(right, known.offset[:-1]) / np.diff(known.offset)
     one = np.maximum.reduceat(label, known.offset[:-1])
     homogeneous = one == np.minimum.reduceat(label, known.offset[:-1])
@@ -178,7 +178,7 @@ def motion_scores(
     two = np.array([0, 0, 1, 1])  # normal = directed, and confined = subdiffusive
     return {
         "accuracy": float(hit.sum() / count.sum()),
-        "macro_f1": float(np.mean(2 * hit / np.maximum(true + said, 1))),
+        "macro_f1": float(np.mean(2 * hit / np.maximum(true + predicted, 1))),
         "track_mean": float(track.mean()),
         "track_median": float(np.median(track)),
         "homogeneous": float(track[homogeneous].mean()) if homogeneous.any() else None,
@@ -197,13 +197,13 @@ def change_scores(probability: NDArray[np.float32], known: Tracks, lag: int) -> 
     the prediction of the last of these points, which is `lag` frames after this point.
     """
     guess = probability.argmax(1)
-    paired = said = true = 0
+    paired = predicted = true = 0
     delays: list[int] = []
     for low, high in zip(known.offset[:-1], known.offset[1:], strict=True):
         frame = known.frame[low:high]
         meant = frame[1:][np.diff(known.label[low:high]) != 0]
         found, seen = changes(guess[low:high], frame, lag)
-        true, said = true + len(meant), said + len(found)
+        true, predicted = true + len(meant), predicted + len(found)
         free = np.ones(len(found), bool)
         for at in meant:
             near = np.flatnonzero(free & (np.abs(found - at) <= NEAR))
@@ -213,11 +213,11 @@ def change_scores(probability: NDArray[np.float32], known: Tracks, lag: int) -> 
                 paired += 1
                 delays.append(int(seen[best] - at))
     return {
-        "f1": 2 * paired / max(true + said, 1),
+        "f1": 2 * paired / max(true + predicted, 1),
         "recall": paired / max(true, 1),
-        "precision": paired / max(said, 1),
+        "precision": paired / max(predicted, 1),
         "delay_frames": float(np.median(delays)) if delays else None,
-        "false_per_1000_frames": 1000 * (said - paired) / len(guess),
+        "false_per_1000_frames": 1000 * (predicted - paired) / len(guess),
     }
 
 

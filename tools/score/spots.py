@@ -49,8 +49,8 @@ def pair(truth: Floats, found: Floats, radius: float = RADIUS) -> tuple[Indices,
 def isolated(truth: Floats, apart: float = APART) -> NDArray[np.bool_]:
     """Which of the positions (n, 2) have no other within `apart` pixels."""
     alone = np.ones(len(truth), np.bool_)
-    for k, place in enumerate(truth):
-        square = ((truth - place) ** 2).sum(axis=1)
+    for k, point in enumerate(truth):
+        square = ((truth - point) ** 2).sum(axis=1)
         square[k] = np.inf
         alone[k] = not (square <= apart**2).any()
     return alone
@@ -148,8 +148,8 @@ def _claimed(error: Floats, claimed: Floats) -> float | None:
     return round(rmse(claimed[stated]) / real, 3) if real > 0 else None
 
 
-def _inside(places: Floats, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    at, last = places[:, :2], np.array(shape) - 1
+def _inside(points: Floats, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    at, last = points[:, :2], np.array(shape) - 1
     return np.asarray(((at >= EDGE) & (at <= last - EDGE)).all(axis=1))
 
 

@@ -167,8 +167,8 @@ def _best(mine: Ints, theirs: Ints, gain: Floats, n: int, m: int) -> Ints:
         block = np.zeros((len(left), len(right)))
         name = np.full(block.shape, -1)
         block[i, j], name[i, j] = gain[rows], rows
-        taken = name[linear_sum_assignment(block, maximize=True)]
-        chosen.append(taken[taken >= 0])
+        matched = name[linear_sum_assignment(block, maximize=True)]
+        chosen.append(matched[matched >= 0])
     return np.concatenate(chosen)
 
 

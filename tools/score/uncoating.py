@@ -39,10 +39,10 @@ BROAD: dict[str, Any] = {"n_frames": (30, 600), "dt_s": 0.05}
 ENTRIES: dict[str, dict[str, Any]] = {
     "entry 2d": {"ndim": 2, **BROAD},
     "entry 3d": {"ndim": 3, **BROAD},
-    "entry 2d, intensity": {"ndim": 2, **BROAD, "told": True},
-    "entry 3d, intensity": {"ndim": 3, **BROAD, "told": True},
+    "entry 2d, intensity": {"ndim": 2, **BROAD, "intensity": True},
+    "entry 3d, intensity": {"ndim": 3, **BROAD, "intensity": True},
     "hard": {"ndim": 3, **BROAD, "entry": HARD},
-    "hard, intensity": {"ndim": 3, **BROAD, "entry": HARD, "told": True},
+    "hard, intensity": {"ndim": 3, **BROAD, "entry": HARD, "intensity": True},
     "entry 3d, 1 s": {"ndim": 3, "n_frames": (30, 300), "dt_s": 1.0},
     "entry 3d, 4.2 s": {"ndim": 3, "n_frames": (30, 300), "dt_s": 4.2},
     "movie": {"n_frames": (300, 1000), "dt_s": 0.05, "entry": Scenario().entry},
@@ -105,25 +105,25 @@ def evaluate_uncoating(
     for name, how in ENTRIES.items():
         known = entries(tracks, UNSEEN + seed, how)
         result["D"].append({"set": name} | change_of_d(drawn_alike(how, UNSEEN + seed)))
-        result |= judged(name, known, follower, reader)
+        result |= scores_of_set(name, known, follower, reader)
     if follower is not None:
         result["controls"] = [
             {"tracks of": name} | _false_alarms(make(tracks, UNSEEN + seed), follower)
             for name, make in CONTROLS.items()
         ]
-    told_of: dict[str, Any] = rounded(result)
-    return told_of
+    figures: dict[str, Any] = rounded(result)
+    return figures
 
 
-def judged(
+def scores_of_set(
     name: str, known: Tracks, follower: Uncoating | None, reader: WholeReader | None
 ) -> dict[str, Any]:
     """Scores of all predictions for these tracks, with `name`, and of their events."""
     parts: dict[str, NDArray[np.float32]] = {}
     events = []
     if follower is not None:
-        told = as_known(follower.network, known, sorted({*LAGS, follower.lag}), 1.0)
-        parts = {f"lag {lag}": probability[:, 0] for lag, probability in told.items()}
+        by_lag = as_known(follower.network, known, sorted({*LAGS, follower.lag}), 1.0)
+        parts = {f"lag {lag}": probability[:, 0] for lag, probability in by_lag.items()}
     if reader is not None:
         parts["offline"] = both_ways(reader, known, 1.0)[:, 0]
     result = {name: [{"reading": key} | uncoating_scores(p, known) for key, p in parts.items()]}
@@ -141,20 +141,20 @@ def judged(
 
 def _false_alarms(tracks: Tracks, follower: Uncoating) -> dict[str, Any]:
     """Announcements from settled states for particles that do not uncoat."""
-    told = as_known(follower.network, tracks, (follower.lag,), 1.0)[follower.lag][:, 0]
+    probability = as_known(follower.network, tracks, (follower.lag,), 1.0)[follower.lag][:, 0]
     rule = follower.decision["threshold"], follower.decision["hold"]
-    events = announcements(told, tracks, *rule, follower.lag)
+    events = announcements(probability, tracks, *rule, follower.lag)
     return {
         "tracks": len(tracks.uncoat),
         "false_events": len(events.track),
         "false_per_1000_points": 1000 * len(events.track) / len(tracks.frame),
-        "points_called_uncoated": float(np.mean(told >= 0.5)),
+        "points_called_uncoated": float(np.mean(probability >= 0.5)),
     }
 
 
 def drawn_alike(how: dict[str, Any], seed: int) -> Tracks:
     """Many short tracks with D as in a set, because few tracks would underestimate the overlap."""
-    how = {k: v for k, v in how.items() if k != "told"} | {"n_frames": 30}
+    how = {k: v for k, v in how.items() if k != "intensity"} | {"n_frames": 30}
     return simulate_entry(2000, seed, uncoating=1.0, noise=False, **how)
 
 
@@ -184,16 +184,16 @@ def change_of_d(tracks: Tracks) -> dict[str, float]:
 def entries(n: int, seed: int, how: dict[str, Any]) -> Tracks:
     """Simulate virus entry with gaps, a quarter of the tracks broken in two, and other particles.
 
-    `how` are arguments of `simulate_entry`; with "told", intensities are known.
+    `how` are arguments of `simulate_entry`; with "intensity", intensities are known.
     """
     how = dict(how)
-    told = how.pop("told", False)
+    is_known = how.pop("intensity", False)
     virus = simulate_entry(n, seed, gaps=0.03, **how)
     other = {"ndim": how.get("ndim", 2), "lengths": (20, 500), "dt_s": how["dt_s"]}
     others = simulate_tracks(n // 4, seed + 1, variant="physical", gaps=0.03, **other)
     rng = np.random.default_rng((seed, n))
     tracks = tracking_errors.broken(rng, tracking_errors.join([virus, others]), 0.25)
-    return lit(tracks, rng) if told else tracks
+    return lit(tracks, rng) if is_known else tracks
 
 
 def uncoating_scores(probability: NDArray[np.float32], tracks: Tracks) -> dict[str, Any]:

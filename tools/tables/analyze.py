@@ -15,7 +15,7 @@ from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.tools.runs.compose import load_infer, load_whole
 from livespt.tools.runs.options import Options
 from livespt.tools.tables.export import UNSURE
-from livespt.tools.tables.fingerprints import answers, describe, task_columns
+from livespt.tools.tables.fingerprints import class_columns, describe, task_columns
 from livespt.tools.tables.user_table import check_out, read_table, write_table
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def analyze_table(
             units = task.units(pixel_size_um, frame_interval_s, ndim)
             task.check_segmenter(infer.segmenter.session.sha256)
             known = readings(infer, task.window, frames, particles, points)
-            told = describe(frames, particles, points, known, units, task.window, infer.lag)
-            more = answers(task, told)
+            described = describe(frames, particles, points, known, units, task.window, infer.lag)
+            more = class_columns(task, described)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
 

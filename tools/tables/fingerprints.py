@@ -62,11 +62,11 @@ def describe(
     share = np.stack([states[f"p_{motion}"][order] for motion in MOTIONS], axis=1)
     first = np.flatnonzero(np.diff(particles[order], prepend=-1))
     offset = np.append(first, len(order))
-    told = offset, points[order], frames[order], share, units
+    arguments = offset, points[order], frames[order], share, units
     size = np.diff(offset)
     of = np.empty(len(order), np.int64)
     if window:
-        features = fingerprint.rolling(*told, window)
+        features = fingerprint.rolling(*arguments, window)
         since = np.arange(len(order)) - np.repeat(first, size) + 1
         at = frames[order] - frames.min(initial=0)
         at += np.repeat(np.arange(len(size)), size) * (at.max(initial=0) + lag + 1)
@@ -74,15 +74,15 @@ def describe(
         of[order] = np.minimum(known, np.arange(len(order)) + window // 2)
         return Described(features, np.minimum(since, window), since, order, of)
     of[order] = np.repeat(np.arange(len(size)), size)
-    return Described(fingerprint.of_tracks(*told), size, size, order[offset[1:] - 1], of)
+    return Described(fingerprint.of_tracks(*arguments), size, size, order[offset[1:] - 1], of)
 
 
 def task_columns(task: TrackClassifier) -> tuple[str, ...]:
-    """Names of the columns of `answers`."""
+    """Names of the columns of `class_columns`."""
     return (*(f"p_{name}" for name in task.classes), "task")
 
 
-def answers(task: TrackClassifier, described: Described) -> dict[str, NDArray[Any]]:
+def class_columns(task: TrackClassifier, described: Described) -> dict[str, NDArray[Any]]:
     """Columns predicted by `task`, one value per table row: p_CLASS of each class, and `task`."""
     probability = task(described.features, described.size)
     name = np.array([*task.classes, UNSURE])[task.decide(probability)]  # -1: the last

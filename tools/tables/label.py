@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from livespt.models.motion.colocalization import (
     CHANGES,
+    COARSE_LIMITS,
     CONTROL,
-    FIRST_LOOK,
     OUTCOMES,
     Limits,
     chromatic_offset,
@@ -37,7 +37,7 @@ class ChannelTracks(NamedTuple):
     frame: NDArray[np.int64]
     position: NDArray[np.int64]  # stage position; tracks of different positions are independent
     particle: NDArray[np.int64]
-    place: dict[str, NDArray[Any]]  # y, x and the columns of BESIDE, if any, as in the source
+    columns: dict[str, NDArray[Any]]  # y, x and the columns of BESIDE, if any, as in the source
     point: NDArray[np.float64]  # (n, 3) um: z, y, x
 
 
@@ -52,7 +52,7 @@ def label_colocalization(
     z_step_um: float | None = None,
     offset_um: tuple[float, ...] | None = None,
     limits: Limits | None = None,
-    first_look: Limits = FIRST_LOOK,
+    coarse_limits: Limits = COARSE_LIMITS,
     track_frames: int = 20,
     end_frames: int = 2,
     overwrite: bool = False,
@@ -74,7 +74,7 @@ def label_colocalization(
         units of a pixel.
     offset_um : (y, x) or (z, y, x), optional
         Offset to add to the positions of the partners. Default: estimated from the data.
-    limits, first_look : Limits
+    limits, coarse_limits : Limits
         Criteria for moving together, and those used while the offset is unknown.
     track_frames, end_frames : int
         As in `label` of colocalization.py.
@@ -101,10 +101,10 @@ def label_colocalization(
         mine, theirs = (_of_table(path, pixel_size_um, z_step_um) for path in (source, partners))
     (a, order), (b, _) = _paths(mine, theirs)
     offset, pairs = _offset(offset_um), None
-    if offset is not None and offset[0] and "z" not in mine.place:
+    if offset is not None and offset[0] and "z" not in mine.columns:
         raise SettingError(f"offset_um {offset_um}: the tracks of {source} have no z, give y,x")
     if offset is None:
-        offset, pairs = chromatic_offset(a, b, first_look)
+        offset, pairs = chromatic_offset(a, b, coarse_limits)
     found = label(
         a,
         b._replace(point=b.point + offset),
@@ -113,11 +113,11 @@ def label_colocalization(
         end_frames=end_frames,
     )
     count = np.bincount(found.outcome, minlength=len(OUTCOMES)).tolist()
-    told = dict(zip(OUTCOMES, count, strict=True))
-    if not told["changes"] + told["control"]:
+    counts = dict(zip(OUTCOMES, count, strict=True))
+    if not counts["changes"] + counts["control"]:
         raise InputError(
             f"none of {len(a.name)} particles in {source} keeps a partner near it: "
-            f"{_reasons(told)}; check channels, pixel size and limits"
+            f"{_reasons(counts)}; check channels, pixel size and limits"
         )
     start = np.where(found.change >= 0, found.change, a.offset[1:])
     kept, uncoated = np.zeros(len(order), bool), np.zeros(len(order), np.int64)
@@ -129,9 +129,9 @@ def label_colocalization(
         "partners": len(b.name),
         "offset_um": [round(float(x), 4) for x in offset],
         "offset_pairs": pairs,
-        "changes": told.pop("changes"),
-        "controls": told.pop("control"),
-        "left_out": told,
+        "changes": counts.pop("changes"),
+        "controls": counts.pop("control"),
+        "left_out": counts,
         "rows": int(kept.sum()),
         "out": str(out),
     }
@@ -143,8 +143,8 @@ def _paths(*both: ChannelTracks) -> list[tuple[Paths, NDArray[np.int64]]]:
     return [paths(some.frame + some.position * span, some.particle, some.point) for some in both]
 
 
-def _reasons(told: dict[str, int]) -> str:
-    return ", ".join(f"{n} {name}" for name, n in told.items() if n)
+def _reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in counts.items() if n)
 
 
 def _offset(given: tuple[float, ...] | None) -> NDArray[np.float64] | None:
@@ -175,11 +175,11 @@ def _of_run(
         if not len(rows):
             there = ", ".join(map(str, np.unique(spots["channel"]))) or "none"
             raise SettingError(f"{source} has no tracks in channel {channel}; channels: {there}")
-        place = {name: rows[name] for name in (*axes, "intensity")}
+        columns = {name: rows[name] for name in (*axes, "intensity")}
         frame, position, track = (
             rows[name].astype(np.int64) for name in ("frame", "position", "track")
         )
-        both.append(ChannelTracks(frame, position, track, place, _points(place, scale)))
+        both.append(ChannelTracks(frame, position, track, columns, _points(columns, scale)))
     return both[0], both[1]
 
 
@@ -189,20 +189,20 @@ def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) 
     values = read_table(path, ("frame", "particle", "y", "x"), optional=BESIDE).values
     if not len(values["frame"]):
         raise InputError(f"{path} holds no points")
-    place = {name: column for name, column in values.items() if name in ("y", "x", *BESIDE)}
-    point = _points(place, (z_step_um or pixel_size_um, pixel_size_um, pixel_size_um))
+    columns = {name: column for name, column in values.items() if name in ("y", "x", *BESIDE)}
+    point = _points(columns, (z_step_um or pixel_size_um, pixel_size_um, pixel_size_um))
     nowhere = np.zeros(len(point), np.int64)
-    return ChannelTracks(values["frame"], nowhere, values["particle"], place, point)
+    return ChannelTracks(values["frame"], nowhere, values["particle"], columns, point)
 
 
 def _points(
-    place: dict[str, NDArray[Any]], scale: tuple[float, float, float]
+    columns: dict[str, NDArray[Any]], scale: tuple[float, float, float]
 ) -> NDArray[np.float64]:
     """Points (n, 3) z, y, x in um; z = 0 in two dimensions."""
-    point = np.zeros((len(place["y"]), 3))
+    point = np.zeros((len(columns["y"]), 3))
     for k, axis in enumerate(("z", "y", "x")):
-        if axis in place:
-            point[:, k] = place[axis].astype(np.float64) * scale[k]
+        if axis in columns:
+            point[:, k] = columns[axis].astype(np.float64) * scale[k]
     return point
 
 
@@ -213,7 +213,7 @@ def _write(
     import pandas as pd
 
     columns = {"frame": mine.frame, "particle": mine.particle}
-    columns |= {axis: mine.place[axis] for axis in ("y", "x", *BESIDE) if axis in mine.place}
+    columns |= {axis: mine.columns[axis] for axis in ("y", "x", *BESIDE) if axis in mine.columns}
     table = pd.DataFrame(columns | {"uncoated": uncoated})
     with whole_file(out, overwrite=overwrite) as partial:
         table[row].to_csv(partial, index=False)

@@ -63,8 +63,8 @@ def read(
     for name in (label, *([group] if group else [])):
         if name in RESERVED:
             raise SettingError(f"column '{name}' belongs to the tracks: name another for labels")
-    words = [label, *([group] if group else [])]
-    own = () if labels else tuple(words)
+    columns = [label, *([group] if group else [])]
+    own = () if labels else tuple(columns)
     table = read_table(tracks, ("frame", "particle", "y", "x", *own), optional=("z",), texts=own)
     value = table.values
     if not len(table):
@@ -73,20 +73,24 @@ def read(
     point = np.stack([z, value["y"], value["x"]], axis=1)
     particle = value["particle"]
     if labels is not None:
-        other = read_table(labels, ("particle", *words), texts=words)
+        other = read_table(labels, ("particle", *columns), texts=columns)
         at = _rows_of(other, tracks, particle)
-        told = [np.where(at >= 0, np.append(other.values[name], "")[at], "") for name in words]
+        labels_and_groups = [
+            np.where(at >= 0, np.append(other.values[name], "")[at], "") for name in columns
+        ]
     else:
-        told = [value[name] for name in words]
-    _check_names(tracks if labels is None else labels, np.unique(told[0]))
-    of = told[1] if group else particle.astype(np.str_)
+        labels_and_groups = [value[name] for name in columns]
+    _check_names(tracks if labels is None else labels, np.unique(labels_and_groups[0]))
+    of = labels_and_groups[1] if group else particle.astype(np.str_)
     if group:
-        lost = (told[0] != "") & (of == "")
+        lost = (labels_and_groups[0] != "") & (of == "")
         if lost.any():
             one = particle[np.argmax(lost)]
             raise InputError(f"{tracks}: particle {one} has a label and no group; give it one")
         _check_one(tracks, particle, of, "group", "a track belongs to one")
-    return Labelled(value["frame"], particle, point, 3 if "z" in value else 2, told[0], of)
+    return Labelled(
+        value["frame"], particle, point, 3 if "z" in value else 2, labels_and_groups[0], of
+    )
 
 
 def _rows_of(labels: UserTable, tracks: Path, particle: Ints) -> Ints:
@@ -121,9 +125,9 @@ def _check_names(path: Path, names: Words) -> None:
         raise InputError(f"{path} has no labels: its column of labels is empty")
 
 
-def _check_one(path: Path, particle: Ints, word: Words, what: str, hint: str) -> None:
+def _check_one(path: Path, particle: Ints, label: Words, what: str, hint: str) -> None:
     """Refuse a particle with two different labels or groups."""
-    pairs = np.unique(np.stack([particle.astype(np.str_), word], axis=1), axis=0)
+    pairs = np.unique(np.stack([particle.astype(np.str_), label], axis=1), axis=0)
     some, count = np.unique(pairs[:, 0], return_counts=True)
     if (count > 1).any():
         one = some[np.argmax(count > 1)]
@@ -131,19 +135,23 @@ def _check_one(path: Path, particle: Ints, word: Words, what: str, hint: str) ->
         raise InputError(f"{path}: particle {one} has {what}s {seen}; {hint}")
 
 
-def check_whole(path: Path, given: Labelled) -> None:
+def check_whole(path: Path, labelled: Labelled) -> None:
     """Refuse a track with two labels if whole tracks are classified."""
     _check_one(
-        path, given.particle, given.label, "label", "give a track one, or --window for parts of it"
+        path,
+        labelled.particle,
+        labelled.label,
+        "label",
+        "give a track one, or --window for parts of it",
     )
 
 
-def facts(given: Labelled) -> dict[str, Any]:
+def facts(labelled: Labelled) -> dict[str, Any]:
     """Numbers of tracks, labels and groups, for the card."""
-    named = given.label != ""
+    named = labelled.label != ""
     return {
-        "rows": len(given.frame),
-        "tracks": len(np.unique(given.particle)),
-        "tracks_labelled": len(np.unique(given.particle[named])),
-        "groups": len(np.unique(given.group[named])),
+        "rows": len(labelled.frame),
+        "tracks": len(np.unique(labelled.particle)),
+        "tracks_labelled": len(np.unique(labelled.particle[named])),
+        "groups": len(np.unique(labelled.group[named])),
     }

@@ -62,10 +62,10 @@ def _mtrackj(path: Path) -> NDArray[np.float64]:
     rows = []
     track = -1
     for line in path.read_text(encoding="utf-8").splitlines():
-        word = line.split()
-        if word[:1] == ["Track"]:
+        fields = line.split()
+        if fields[:1] == ["Track"]:
             track += 1
-        elif word[:1] == ["Point"]:
-            x, y, z, frame = (float(text) for text in word[2:6])
+        elif fields[:1] == ["Point"]:
+            x, y, z, frame = (float(text) for text in fields[2:6])
             rows.append((track, frame, z, y, x))
     return np.array(rows, np.float64).reshape(-1, 5)

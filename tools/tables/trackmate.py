@@ -75,18 +75,18 @@ def write_trackmate(
     depth = (start.z_step_um or pixel) if start.pixel_size_um else 1.0
     space = "micron" if start.pixel_size_um else "pixel"
     time = "sec" if start.frame_interval_s else "frame"
-    place = np.zeros((len(table), 3))  # x, y, z
+    points = np.zeros((len(table), 3))  # x, y, z
     for column, (axis, scale) in enumerate((("x", pixel), ("y", pixel), ("z", depth))):
         if axis in table:
-            place[:, column] = table[axis].to_numpy(np.float64) * scale
+            points[:, column] = table[axis].to_numpy(np.float64) * scale
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n')
         file.write(f'<TrackMate version="{VERSION}">\n')
         file.write(f"<Log>Run {escape(start.run)}, exported by livespt.</Log>\n")
         file.write(f'<Model spatialunits="{space}" timeunits="{time}">\n')
         file.writelines(_declarations())
-        file.writelines(_spots(table, place, interval, RADIUS_PX * pixel))
-        file.writelines(_tracks(table["particle"].to_numpy(), place, links))
+        file.writelines(_spots(table, points, interval, RADIUS_PX * pixel))
+        file.writelines(_tracks(table["particle"].to_numpy(), points, links))
         file.write("</Model>\n")
         file.writelines(_settings(start, table, (pixel, depth, interval)))
         file.write('<GUIState state="ConfigureViews" />\n</TrackMate>\n')
@@ -110,7 +110,7 @@ def _declarations() -> list[str]:
 
 
 def _spots(
-    table: pd.DataFrame, place: NDArray[np.float64], interval: float, radius: float
+    table: pd.DataFrame, points: NDArray[np.float64], interval: float, radius: float
 ) -> list[str]:
     frame = table["frame"].to_numpy()
     codes = {motion: code for code, motion in enumerate(MOTIONS)}
@@ -118,9 +118,9 @@ def _spots(
     columns = {
         "ID": np.arange(len(table)),
         "QUALITY": table["score"],
-        "POSITION_X": place[:, 0],
-        "POSITION_Y": place[:, 1],
-        "POSITION_Z": place[:, 2],
+        "POSITION_X": points[:, 0],
+        "POSITION_Y": points[:, 1],
+        "POSITION_Z": points[:, 2],
         "POSITION_T": frame * interval,
         "FRAME": frame,
         "RADIUS": np.full(len(table), radius),
@@ -161,10 +161,10 @@ def _attributes(key: str, values: Any) -> list[str]:
 
 
 def _tracks(
-    particle: NDArray[np.int64], place: NDArray[np.float64], links: NDArray[np.int64]
+    particle: NDArray[np.int64], points: NDArray[np.float64], links: NDArray[np.int64]
 ) -> list[str]:
     ids, first = np.unique(particle[links[:, 0]], return_index=True)
-    cost = ((place[links[:, 1]] - place[links[:, 0]]) ** 2).sum(axis=1)
+    cost = ((points[links[:, 1]] - points[links[:, 0]]) ** 2).sum(axis=1)
     edges = [
         f'<Edge SPOT_SOURCE_ID="{a}" SPOT_TARGET_ID="{b}" LINK_COST="{c}" />\n'
         for (a, b), c in zip(links.tolist(), cost.tolist(), strict=True)

@@ -77,7 +77,7 @@ def read_table(
         raise InputError(f"{path} is empty; give a CSV with columns {', '.join(required)}")
     _check_columns(path, columns, required, adds)
     wanted = [name for name in (*required, *optional) if name in columns]
-    places = [columns.index(name) for name in wanted]
+    columns_read = [columns.index(name) for name in wanted]
     rows: list[str] = []
     cells: list[list[str]] = []
     for row, values in records:
@@ -87,9 +87,9 @@ def read_table(
                 "give each row a value for each column"
             )
         rows.append(row)
-        cells.append([values[place] for place in places])
+        cells.append([values[column] for column in columns_read])
     numbers = {
-        name: (_words if name in texts else _numbers)(path, name, [row[i] for row in cells])
+        name: (_texts if name in texts else _numbers)(path, name, [row[i] for row in cells])
         for i, name in enumerate(wanted)
     }
     if "particle" in numbers and "frame" in numbers:
@@ -119,17 +119,17 @@ def _readable(text: str) -> str:
 def _records(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
     """Text (without line end) and cells of each row; blank lines are left out."""
     lines = text.split("\n")
-    taken: list[str] = []  # lines of the current row, several if a quoted cell has line breaks
+    row_lines: list[str] = []  # lines of the current row, several if a quoted cell has line breaks
 
     def feed() -> Iterator[str]:
         for line in lines:
-            taken.append(line)
+            row_lines.append(line)
             yield line + "\n"
 
     try:
         for cells in csv.reader(feed(), strict=True):
-            row = "\n".join(taken).removesuffix("\r")
-            taken.clear()
+            row = "\n".join(row_lines).removesuffix("\r")
+            row_lines.clear()
             if row.strip():
                 yield row, cells
     except csv.Error as error:
@@ -172,7 +172,7 @@ def _numbers(path: Path, name: str, texts: list[str]) -> NDArray[Any]:
     return numbers.astype(np.int64) if name in WHOLE else numbers
 
 
-def _words(_path: Path, _name: str, texts: list[str]) -> NDArray[Any]:
+def _texts(_path: Path, _name: str, texts: list[str]) -> NDArray[Any]:
     """Texts of one column."""
     return np.array([_readable(text).strip() for text in texts], np.str_)
 

@@ -80,23 +80,23 @@ def train(
     """
     _check(out, overwrite, window, min_points, folds)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
-    given = labelled_tracks.read(tracks, labels=labels, label=label, group=group, z_scale=scale)
+    labelled = labelled_tracks.read(tracks, labels=labels, label=label, group=group, z_scale=scale)
     if not window:
-        labelled_tracks.check_whole(tracks if labels is None else labels, given)
+        labelled_tracks.check_whole(tracks if labels is None else labels, labelled)
     infer = load_infer(Options(segmenter=segmenter))
     infer.pixel_size_um = pixel_size_um
-    units = Units(given.ndim, pixel_size_um, frame_interval_s)
-    states = readings(infer, window, given.frame, given.particle, given.point)
-    told = describe(given.frame, given.particle, given.point, states, units, window)
-    samples = samples_of(given, told, window, min_points)
+    units = Units(labelled.ndim, pixel_size_um, frame_interval_s)
+    states = readings(infer, window, labelled.frame, labelled.particle, labelled.point)
+    described = describe(labelled.frame, labelled.particle, labelled.point, states, units, window)
+    samples = samples_of(labelled, described, window, min_points)
     classifier_fit.check(samples, folds)
-    refuse_copies(given)
+    refuse_copies(labelled)
     names = samples.classes
     if positive is not None and positive not in names:
         raise SettingError(f"no class '{positive}': the labels are {', '.join(names)}")
 
-    judged = classifier_fit.cross_validate(samples, folds, seed, learner)
-    metrics = classifier_fit.figures(judged, samples)
+    validated = classifier_fit.cross_validate(samples, folds, seed, learner)
+    metrics = classifier_fit.figures(validated, samples)
     abstain_below = classifier_fit.threshold(metrics["curve"], accuracy)
     learned = classifier_fit.learn(samples, seed, learner)
     facts = {
@@ -109,8 +109,8 @@ def train(
         "segmenter": infer.segmenter.session.sha256,
         "lag": infer.lag,
         "units": units._replace(pixel_size_um=1.0)._asdict(),
-        "training": labelled_tracks.facts(given)
-        | {"samples": len(samples.label), "too_short": int((told.size < min_points).sum())}
+        "training": labelled_tracks.facts(labelled)
+        | {"samples": len(samples.label), "too_short": int((described.size < min_points).sum())}
         | {"group": group or "particle", "folds": folds, "wanted_accuracy": accuracy}
         | {"learner": learner, "kind": learned.kind, "strength": learned.strength}
         | {"temperature": learned.temperature},
@@ -140,13 +140,13 @@ def write(
     from livespt.tools.train.classifier_report import picture
 
     save(out, learned.scaling, learned.layers, learned.temperature)
-    given = {
+    inputs = {
         "dtype": "float32",
         "axes": "track or window, feature",
         "features": "models/fingerprint/definitions.py, with readings of the segmenter",
         "pixels": "any size: features are in micrometres",
     }
-    write_card(out, task="classifier", seed=seed, input=given, metrics=metrics, **facts)
+    write_card(out, task="classifier", seed=seed, input=inputs, metrics=metrics, **facts)
     names, at = facts["classes"], facts["abstain_below"]
     picture(out.with_suffix(".png"), out.stem, metrics, names, at)
 
@@ -169,26 +169,26 @@ def _provenance(tracks: Path, labels: Path | None, label: str, folds: int) -> di
     }
 
 
-def samples_of(given: Labelled, told: Described, window: int, shortest: int) -> Samples:
+def samples_of(labelled: Labelled, described: Described, window: int, shortest: int) -> Samples:
     """Samples for training: labelled tracks, or some of their windows.
 
     A window has the label of the point in its middle, which it describes.
     """
-    middle = np.arange(len(told.row)) - np.minimum(window // 2, told.since - 1)
-    named = given.label[told.row[middle] if window else told.row]
-    use = (named != "") & (told.size >= shortest)
+    middle = np.arange(len(described.row)) - np.minimum(window // 2, described.since - 1)
+    named = labelled.label[described.row[middle] if window else described.row]
+    use = (named != "") & (described.size >= shortest)
     if window:
-        use &= (told.since - shortest) % max(window // OVERLAP, 1) == 0
+        use &= (described.since - shortest) % max(window // OVERLAP, 1) == 0
     if not use.any():
         raise InputError(
             f"no labelled track has {shortest} points: label longer tracks, or lower --min-points"
         )
     names, label = np.unique(named[use], return_inverse=True)
-    _, group = np.unique(given.group[told.row[use]], return_inverse=True)
-    return Samples(told.features[use], label, group, tuple(names.tolist()))
+    _, group = np.unique(labelled.group[described.row[use]], return_inverse=True)
+    return Samples(described.features[use], label, group, tuple(names.tolist()))
 
 
-def refuse_copies(given: Labelled) -> None:
+def refuse_copies(labelled: Labelled) -> None:
     """Refuse the same track in two groups, because it could be in both training and validation.
 
     Raises
@@ -196,17 +196,17 @@ def refuse_copies(given: Labelled) -> None:
     InputError
         It names the two particles.
     """
-    order = np.lexsort((given.frame, given.particle))
-    first = np.flatnonzero(np.diff(given.particle[order], prepend=-1))
+    order = np.lexsort((labelled.frame, labelled.particle))
+    first = np.flatnonzero(np.diff(labelled.particle[order], prepend=-1))
     seen: dict[bytes, int] = {}
     for rows in np.split(order, first[1:]):
-        one = given.point[rows]
-        if len(rows) < SHORTEST or not one.std(axis=0).any() or (given.label[rows] == "").all():
+        one = labelled.point[rows]
+        if len(rows) < SHORTEST or not one.std(axis=0).any() or (labelled.label[rows] == "").all():
             continue  # tracks that do not move may be equal by chance
         row = seen.setdefault(one.tobytes(), int(rows[0]))
-        if given.group[row] != given.group[rows[0]]:
+        if labelled.group[row] != labelled.group[rows[0]]:
             raise InputError(
-                f"particles {given.particle[row]} and {given.particle[rows[0]]} have the same "
-                "points but different groups, so both training and validation could contain it: "
-                "remove one, or give both the same --group"
+                f"particles {labelled.particle[row]} and {labelled.particle[rows[0]]} have the "
+                "same points but different groups, so both training and validation could contain "
+                "it: remove one, or give both the same --group"
             )

@@ -52,7 +52,7 @@ class Learned(NamedTuple):
     strength: float
 
 
-class Judged(NamedTuple):
+class CrossValidation(NamedTuple):
     """Predictions for the samples by classifiers that had not seen them."""
 
     probability: Floats  # (n, K)
@@ -89,7 +89,9 @@ def check(samples: Samples, folds: int) -> None:
             )
 
 
-def cross_validate(samples: Samples, folds: int, seed: int, learner: str = "auto") -> Judged:
+def cross_validate(
+    samples: Samples, folds: int, seed: int, learner: str = "auto"
+) -> CrossValidation:
     """Train once for each fold, without this fold, and predict the samples in it."""
     probability = np.empty((len(samples.label), len(samples.classes)))
     fold = np.empty(len(samples.label), np.int64)
@@ -97,7 +99,7 @@ def cross_validate(samples: Samples, folds: int, seed: int, learner: str = "auto
         learned = learn(_some(samples, train), seed, learner)
         probability[test] = ask(learned, samples.features[test])
         fold[test] = k
-    return Judged(probability, fold)
+    return CrossValidation(probability, fold)
 
 
 def learn(samples: Samples, seed: int, learner: str = "auto") -> Learned:
@@ -126,8 +128,8 @@ def learn(samples: Samples, seed: int, learner: str = "auto") -> Learned:
 
 def ask(learned: Learned, features: NDArray[np.float32]) -> Floats:
     """Predict the probabilities (n, K) of features (n, COUNT)."""
-    told = scores(scaled(features, learned.scaling), learned.layers)
-    return np.exp(log_softmax(told / learned.temperature))
+    logits = scores(scaled(features, learned.scaling), learned.layers)
+    return np.exp(log_softmax(logits / learned.temperature))
 
 
 def _inner(samples: Samples) -> int:
@@ -157,13 +159,13 @@ def _folds(samples: Samples, folds: int, seed: int) -> Iterator[tuple[Ints, Ints
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-size[order].sum(axis=1), kind="stable")]
     full = np.zeros((folds, len(samples.classes)))
-    place = np.empty(len(names), np.int64)
+    fold_of = np.empty(len(names), np.int64)
     for i in order:
         load = full @ share[i]
-        place[i] = np.lexsort((full.sum(axis=1), load))[0]
-        full[place[i]] += share[i]
+        fold_of[i] = np.lexsort((full.sum(axis=1), load))[0]
+        full[fold_of[i]] += share[i]
     for k in range(folds):
-        test = place[of] == k
+        test = fold_of[of] == k
         if (full[k] > 1 - 1e-9).any():
             raise InputError(
                 "too few groups of tracks: without one of the folds a class is missing; label "
@@ -196,21 +198,21 @@ def _fit(
     return tuple(zip(weights, biases, strict=True))
 
 
-def figures(judged: Judged, samples: Samples) -> dict[str, Any]:
+def figures(validated: CrossValidation, samples: Samples) -> dict[str, Any]:
     """Metrics of a cross-validation: overall, by class, by fold and by threshold."""
     label, k = samples.label, len(samples.classes)
-    guess, sure = judged.probability.argmax(axis=1), judged.probability.max(axis=1)
+    guess, sure = validated.probability.argmax(axis=1), validated.probability.max(axis=1)
     right = guess == label
     confusion = np.zeros((k, k), np.int64)
     np.add.at(confusion, (label, guess), 1)
     recall = np.diag(confusion) / np.maximum(confusion.sum(axis=1), 1)
-    of_fold = [float(right[judged.fold == i].mean()) for i in np.unique(judged.fold)]
+    of_fold = [float(right[validated.fold == i].mean()) for i in np.unique(validated.fold)]
     return {
         "accuracy": float(right.mean()),
         "accuracy_sd_of_folds": float(np.std(of_fold, ddof=1)),
         "balanced_accuracy": float(recall.mean()),
         "ece": ece(sure, right),
-        "nll": nll(np.log(np.maximum(judged.probability, 1e-300)), label),
+        "nll": nll(np.log(np.maximum(validated.probability, 1e-300)), label),
         "recall": dict(zip(samples.classes, recall.tolist(), strict=True)),
         "confusion": confusion.tolist(),
         "curve": curve(sure, right, label, samples.classes),

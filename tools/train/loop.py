@@ -30,7 +30,7 @@ def fit(
     checkpoint: Path,
     resume: bool = False,
     title: str = "training",
-    judge: Callable[[], float] | None = None,
+    held_out_loss: Callable[[], float] | None = None,
 ) -> list[float]:
     """Train `net` in place; return the mean loss of every 50 steps.
 
@@ -43,7 +43,7 @@ def fit(
         Greatest learning rate; it decreases to zero along a cosine.
     checkpoint : Path
         File that is written at intervals and removed at the end; `resume` continues from it.
-    judge : callable
+    held_out_loss : callable
         Returns the loss on held-out tracks. The weights with the least such loss are kept, and
         training ends early after `PATIENCE` evaluations without improvement.
 
@@ -77,11 +77,11 @@ def fit(
             history.append(sum(recent) / 50)
             recent = []
         if (step + 1) % KEEP_EVERY == 0:
-            if judge is not None and best.look(net, judge()):
+            if held_out_loss is not None and best.update(net, held_out_loss()):
                 break
             _keep(checkpoint, net, optimizer, step + 1, history, recent, best)
-    if judge is not None and best.loss < math.inf:
-        best.look(net, judge())
+    if held_out_loss is not None and best.loss < math.inf:
+        best.update(net, held_out_loss())
         net.load_state_dict(best.weights)
     net.eval()
     return history
@@ -94,7 +94,7 @@ class Best:
         self.loss, self.since = math.inf, 0
         self.weights = copy.deepcopy(net.state_dict())
 
-    def look(self, net: nn.Module, loss: float) -> bool:
+    def update(self, net: nn.Module, loss: float) -> bool:
         """Compare a held-out loss with the best; return True if training should end."""
         if loss < self.loss:
             self.loss, self.since, self.weights = loss, 0, copy.deepcopy(net.state_dict())
@@ -178,18 +178,18 @@ def plan(out: Path, only: str = "both", resume: bool = False) -> dict[str, tuple
     """
     files = {"follow": out, "whole": out.with_name(f"{out.stem}_whole.onnx")}
     files = {kind: path for kind, path in files.items() if only in ("both", kind)}
-    begun = {
+    resumed = {
         kind: resume and path.with_suffix(".checkpoint").is_file() for kind, path in files.items()
     }
     if out.suffix != ".onnx":
         raise SettingError(f"--out {out} must end in .onnx")
     if not out.parent.is_dir():
         raise SettingError(f"--out {out}: there is no folder {out.parent}")
-    if resume and not any(begun.values()):
-        place = out.with_suffix(".checkpoint")
-        raise SettingError(f"nothing to resume: no checkpoint {place}; start without --resume")
+    if resume and not any(resumed.values()):
+        checkpoint = out.with_suffix(".checkpoint")
+        raise SettingError(f"nothing to resume: no checkpoint {checkpoint}; start without --resume")
     for path in files.values():
         if path.exists() and not resume:
             raise SettingError(f"--out {path} exists: choose another name or remove it")
-    todo = {kind: path for kind, path in files.items() if begun[kind] or not path.exists()}
-    return {kind: (path, begun[kind]) for kind, path in todo.items()}
+    todo = {kind: path for kind, path in files.items() if resumed[kind] or not path.exists()}
+    return {kind: (path, resumed[kind]) for kind, path in todo.items()}

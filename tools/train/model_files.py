@@ -40,22 +40,22 @@ def write(
     metrics: dict[str, Any],
     converged: bool,
     image: NDArray[Any],
-    places: list[tuple[float, float]],
+    centres: list[tuple[float, float]],
 ) -> dict[str, Any]:
     """Write model, card and picture, all complete before the first gets its name; return metrics.
 
-    `image` holds the particles of the training at `places` (y, x), which the model must find.
+    `image` holds the particles of the training at `centres` (y, x), which the model must find.
     """
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".training-") as folder:
         model = Path(folder) / out.name
         model.write_bytes(content)
         write_card(model, metrics=metrics, converged=converged, **facts)
         spots = Localizer(model, provider="cpu")(image)
-        near = [np.hypot(spots["y"] - y, spots["x"] - x).min(initial=1e9) for y, x in places]
+        near = [np.hypot(spots["y"] - y, spots["x"] - x).min(initial=1e9) for y, x in centres]
         itself = bool(np.mean(np.array(near) <= max(3.0, facts["fwhm_px"])) > 0.5)
         metrics = metrics | {"found_in_frame": len(spots), "found_itself": itself}
         write_card(model, metrics=metrics, converged=converged and itself, **facts)
-        _picture(model.with_suffix(".png"), image, spots, places, facts)
+        _picture(model.with_suffix(".png"), image, spots, centres, facts)
         for path in (model, model.with_suffix(".json"), model.with_suffix(".png")):
             os.replace(path, out.with_name(path.name))
     return metrics | {"converged": converged and itself}
@@ -65,7 +65,7 @@ def _picture(
     path: Path,
     image: NDArray[Any],
     spots: NDArray[np.void],
-    places: list[tuple[float, float]],
+    centres: list[tuple[float, float]],
     facts: dict[str, Any],
 ) -> None:
     """Draw the frame, with a ring and score for every detection and squares for crops; the crop."""
@@ -88,7 +88,7 @@ def _picture(
             textcoords="offset points", ha="center", color="tab:orange", annotation_clip=True,
         )  # fmt: skip
     size = facts["training"]["size_px"]
-    for y, x in places:
+    for y, x in centres:
         corner = (round(x) - size // 2 - 0.5, round(y) - size // 2 - 0.5)
         axes.add_patch(Rectangle(corner, size, size, ec="tab:cyan", fc="none"))
     axes.set_axis_off()

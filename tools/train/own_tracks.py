@@ -84,7 +84,7 @@ def read_own(
         )
     part = _split(group, changes, np.random.default_rng((seed, len(group))))
     learned, calibrating, judging = (
-        taken(tracks, np.flatnonzero(kept & (part == k))) for k in range(len(SHARES))
+        select_tracks(tracks, np.flatnonzero(kept & (part == k))) for k in range(len(SHARES))
     )
     facts = {
         "files": len(files),
@@ -178,7 +178,7 @@ def _split(
     return part
 
 
-def taken(
+def select_tracks(
     tracks: Tracks,
     which: NDArray[np.int64],
     start: NDArray[np.int64] | None = None,
@@ -200,15 +200,15 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
     least = np.where(rng.random(n) < CROPPED, np.minimum(count, PART), count)
     length = least + (rng.random(n) * (count - least + 1)).astype(np.int64)
     start = (rng.random(n) * (count - length + 1)).astype(np.int64)
-    parts = taken(tracks, which, start, length)
+    parts = select_tracks(tracks, which, start, length)
     lost = np.where(rng.random(n) < 0.5, 0.0, rng.random(n) * LOST)
     kept = rng.random(len(parts.frame)) >= np.repeat(lost, length)
     kept[parts.offset[:-1]] = True
     offset = np.concatenate([[0], np.cumsum(kept)])[parts.offset]
     rows = tracking_errors.of_rows(parts, kept)
     if parts.intensity is not None:
-        told = np.repeat(rng.random(n) < LIT, np.diff(offset))
-        rows["intensity"] = np.where(told, rows["intensity"], np.nan)
+        known = np.repeat(rng.random(n) < LIT, np.diff(offset))
+        rows["intensity"] = np.where(known, rows["intensity"], np.nan)
     return _dated(parts._replace(offset=offset, **rows))
 
 

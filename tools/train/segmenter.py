@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 STEPS = {"quick": 100, "cpu": 3000, "full": 100_000}
-JUDGED = {"quick": 100, "cpu": 2000, "full": 20_000}  # tracks of each set in the evaluation
+EVALUATION_TRACKS = {"quick": 100, "cpu": 2000, "full": 20_000}  # of each set
 HIDDEN = 96  # with 64, a frame costs 12 to 15 % less; with fewer training steps, it lost a point
 SETTLED = 20  # look-ahead of a settled state, frames: accuracy 5 points above lag 0; 30: one more
 RATE = 4e-3
@@ -64,7 +64,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     steps: int | None = None,
-    judged: int | None = None,
+    evaluation_tracks: int | None = None,
     tracks: MakeTracks = tracks_of,
     only: str = "both",
 ) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def train(
         "quick" for a test (minutes), "cpu" for the shipped networks, "full" for a GPU or a night.
     out : Path
         NAME.onnx for the network that follows tracks; the other one is NAME_whole.onnx.
-    steps, judged : int
+    steps, evaluation_tracks : int
         Optimizer steps, and tracks of each set in the evaluation, in place of those of the preset.
     tracks : callable
         Returns labelled tracks for training, from (seed, number of the first, how many).
@@ -95,18 +95,21 @@ def train(
     where = choose_device(device)
     todo = plan(out, only, resume)
     steps = STEPS[preset] if steps is None else steps
-    judged = JUDGED[preset] if judged is None else judged
+    if evaluation_tracks is None:
+        evaluation_tracks = EVALUATION_TRACKS[preset]
     metrics: dict[str, Any] = {}
-    for kind, (path, begun) in todo.items():
+    for kind, (path, is_resumed) in todo.items():
         recipe = TrackNetworkRecipe(4, HIDDEN, RATE, lambda some: some.label, tracks, HELD_OUT)
-        net, facts = learn(recipe, kind, path, seed=seed, device=where, steps=steps, resume=begun)
+        net, facts = learn(
+            recipe, kind, path, seed=seed, device=where, steps=steps, resume=is_resumed
+        )
         facts = {"preset": preset, **facts}
-        metrics[kind] = publish(net, path, seed, facts, judged)
+        metrics[kind] = save_network(net, path, seed, facts, evaluation_tracks)
     return metrics
 
 
-def publish(
-    net: Follow | Whole, out: Path, seed: int, facts: dict[str, Any], judged: int
+def save_network(
+    net: Follow | Whole, out: Path, seed: int, facts: dict[str, Any], evaluation_tracks: int
 ) -> dict[str, Any]:
     """Write model and card, evaluate this file, and complete the card."""
     from livespt.models.networks.motion import LAG, Follow
@@ -130,10 +133,10 @@ def publish(
             provenance={
                 "recipe": "livespt train segmenter",
                 "data": "simulated tracks",
-                "judge": f"livespt evaluate segmenter, {judged} tracks of each set",
+                "judge": f"livespt evaluate segmenter, {evaluation_tracks} tracks of each set",
             },
             **own,
         )
-        metrics = metrics or evaluate_segmenter(out, tracks=judged)
+        metrics = metrics or evaluate_segmenter(out, tracks=evaluation_tracks)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
     return metrics

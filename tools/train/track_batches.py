@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 POOL = 1536  # tracks made at a time; each is learned from once
 BATCHES = 24  # of a pool, tracks of similar length together, as many points in each
-KNOWN = 0.5  # share of tracks whose pixel size is told
+KNOWN = 0.5  # share of tracks whose pixel size is known
 NOW, LATE = 0.25, 0.15  # shares of questions about the newest point and about the oldest
 INPUT = {  # as the cards say it
     "dtype": "float32",
@@ -34,7 +34,7 @@ class TrackBatch(NamedTuple):
 
     ahead: Tensor  # (T, B, inputs) float32
     back: Tensor  # likewise, each track from its last point on
-    turn: Tensor  # (T, B) int64: row of `back` that tells of the point in that row of `ahead`
+    turn: Tensor  # (T, B) int64: row of `back` of the same point as that row of `ahead`
     truth: Tensor  # (T, B) int64, -1 in padding
 
 
@@ -78,9 +78,11 @@ class TrackBatches:
         tracks = self._make(number)
         um = (rng.random(len(tracks.uncoat)) < KNOWN).astype(np.float64)
         self._number, self._offset = number, tracks.offset
-        self._told = self._truth(tracks)
-        self._ahead = told_of(tracks, um, self._light)
-        self._back = told_of(tracks, um, self._light, backwards=True) if self._both else self._ahead
+        self._labels = self._truth(tracks)
+        self._ahead = features_of(tracks, um, self._light)
+        self._back = (
+            features_of(tracks, um, self._light, backwards=True) if self._both else self._ahead
+        )
         count = np.diff(tracks.offset)
         order = np.argsort(count * rng.uniform(1, 1.1, len(count)), kind="stable")
         share = np.cumsum(count[order]) / count.sum()
@@ -89,20 +91,20 @@ class TrackBatches:
         self._groups = [groups[k] for k in rng.permutation(BATCHES)]
 
     def _batch(self, which: NDArray[np.int64]) -> TrackBatch:
-        return side_by_side(self._offset, self._ahead, self._back, self._told, which)
+        return side_by_side(self._offset, self._ahead, self._back, self._labels, which)
 
 
-def told_of(
+def features_of(
     tracks: Tracks, um: NDArray[np.float64], light: bool, backwards: bool = False
 ) -> NDArray[np.float32]:
     """Features of every point (total, inputs); `um` (tracks,) is the pixel size of each track."""
-    told = features.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
+    motion = features.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
     if not light:
-        return told
+        return motion
     seen = intensity_features.of_tracks(
         tracks.offset, tracking_errors.intensities(tracks), backwards
     )
-    return np.concatenate([told, seen], axis=1)
+    return np.concatenate([motion, seen], axis=1)
 
 
 def side_by_side(
@@ -121,12 +123,12 @@ def side_by_side(
     rows = np.where(there, offset[which] + k, 0)
     turn = np.where(there, count - 1 - k, 0)
     ends = np.where(there, offset[which] + turn, 0)
-    told = np.where(there, truth[rows], -1).astype(np.int64)
+    labels = np.where(there, truth[rows], -1).astype(np.int64)
     return TrackBatch(
         torch.from_numpy(ahead[rows] * there[..., None]),
         torch.from_numpy(back[ends] * there[..., None]),
         torch.from_numpy(turn),
-        torch.from_numpy(told),
+        torch.from_numpy(labels),
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MakeTracks = Callable[[int, int, int], Tracks]  # seed, number of the first, how many
 AGES = (0, 1, 2, 5, 10, 20, 30)  # ages of points at which a temperature is fitted
-JUDGED, CALIBRATED = range(6), range(6, 18)  # batches of held-out tracks
+VALIDATION_BATCHES, CALIBRATION_BATCHES = range(6), range(6, 18)  # batches of held-out tracks
 
 
 class TrackNetworkRecipe(NamedTuple):
@@ -76,11 +76,12 @@ def learn(
 
     def loss_at(some: TrackBatch, series: int, step: int) -> Tensor:
         age = torch.from_numpy(ages(series, step, tuple(some.truth.shape), LAG))
-        return torch.nn.functional.cross_entropy(*answers(net, some, age, device))
+        return torch.nn.functional.cross_entropy(*scores_and_targets(net, some, age, device))
 
-    def judge() -> float:
+    def held_out_loss() -> float:
         with torch.no_grad():
-            return float(np.mean([float(loss_at(apart(k), held_out, k)) for k in JUDGED]))
+            losses = [float(loss_at(apart(k), held_out, k)) for k in VALIDATION_BATCHES]
+        return float(np.mean(losses))
 
     checkpoint = path.with_suffix(".checkpoint")
     history = fit(
@@ -91,7 +92,7 @@ def learn(
         checkpoint,
         resume,
         path.stem,
-        judge,
+        held_out_loss,
     )
     net.cpu()
     return net, {
@@ -104,7 +105,7 @@ def learn(
     }
 
 
-def answers(
+def scores_and_targets(
     net: Follow | Whole, some: TrackBatch, age: Tensor, device: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Scores (n, classes) of the predicted points, and their targets (n,).
@@ -116,8 +117,8 @@ def answers(
     from livespt.models.networks.motion import Follow
 
     if isinstance(net, Follow):
-        asked = torch.arange(len(age))[:, None] - age
-        truth = torch.where(some.truth < 0, -1, torch.gather(some.truth, 0, asked))
+        times = torch.arange(len(age))[:, None] - age
+        truth = torch.where(some.truth < 0, -1, torch.gather(some.truth, 0, times))
         scores = net(some.ahead.to(device), age.to(device))
     else:
         truth = some.truth
@@ -139,32 +140,32 @@ def calibrate(net: Follow | Whole, apart: TrackBatches, seed: int) -> dict[str, 
     from livespt.models.networks.motion import LAG, Follow
 
     follows = isinstance(net, Follow)
-    told: dict[str, Any] = {"seed": seed, "age": list(AGES if follows else AGES[:1])}
+    figures: dict[str, Any] = {"seed": seed, "age": list(AGES if follows else AGES[:1])}
     columns: tuple[str, ...] = ("temperature", "nll_before", "nll", "ece")
-    told |= {name: [] for name in columns}
-    for age in told["age"]:
-        x, y = _asked(net, apart, age)
+    figures |= {name: [] for name in columns}
+    for age in figures["age"]:
+        x, y = _at_age(net, apart, age)
         temperature = fit_temperature(x, y)
         p = np.exp(log_softmax(x / temperature))
         right = p.argmax(1) == y
         values = temperature, nll(x, y), nll(x, y, temperature), ece(p.max(1), right)
         for name, value in zip(columns, values, strict=True):
-            told[name].append(round(value, 4))
-        told["threshold"] = threshold(p.max(1), right)
-    spread = np.interp(np.arange(LAG + 1), told["age"], told["temperature"])
+            figures[name].append(round(value, 4))
+        figures["threshold"] = threshold(p.max(1), right)
+    spread = np.interp(np.arange(LAG + 1), figures["age"], figures["temperature"])
     net.temperature.copy_(torch.from_numpy(spread) if follows else torch.tensor(spread[0]))
-    return told
+    return figures
 
 
-def _asked(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any]:
+def _at_age(net: Follow | Whole, apart: TrackBatches, age: int) -> tuple[Any, Any]:
     """Scores and targets of held-out points, each predicted at this `age`."""
     import torch
 
     scores, truth = [], []
-    for some in map(apart, CALIBRATED):
+    for some in map(apart, CALIBRATION_BATCHES):
         moment = torch.arange(len(some.truth))[:, None].expand_as(some.truth)
         with torch.no_grad():
-            x, y = answers(net, some, torch.full_like(some.truth, age).minimum(moment))
+            x, y = scores_and_targets(net, some, torch.full_like(some.truth, age).minimum(moment))
         old = (moment >= age)[some.truth >= 0]  # the others have not reached this age
         scores.append(x[old].numpy().astype(np.float64))
         truth.append(y[old].numpy())

@@ -22,8 +22,9 @@ from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.intensities import lit
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.models.simulate.virus_entry import simulate_entry
+from livespt.stream.errors import SettingError
 from livespt.tools.train.loop import choose_device, plan
-from livespt.tools.train.own_tracks import Own, mixed
+from livespt.tools.train.own_tracks import Own, mixed, read_own
 from livespt.tools.train.track_batches import INPUT
 from livespt.tools.train.track_networks import MakeTracks, TrackNetworkRecipe, learn
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 STEPS = {"quick": 100, "cpu": 3000, "full": 60_000}
 STEPS_ON = {"quick": 100, "cpu": 600, "full": 6000}  # if training is continued on own tracks
-JUDGED = {"quick": 60, "cpu": 400, "full": 2000}  # tracks of each set in the evaluation
+EVALUATION_TRACKS = {"quick": 60, "cpu": 400, "full": 2000}  # of each set
 HIDDEN = 64  # smaller than in the segmenter, because a frame needs both networks
 SETTLED = 20  # look-ahead of a settled state, frames, as in the segmenter
 RATE = 4e-3
@@ -70,7 +71,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     steps: int | None = None,
-    judged: int | None = None,
+    evaluation_tracks: int | None = None,
     tracks: MakeTracks | None = None,
     only: str = "both",
     own: Own | None = None,
@@ -84,7 +85,7 @@ def train(
         "quick" for a test (minutes), "cpu" for the shipped networks, "full" for a GPU or a night.
     out : Path
         NAME.onnx for the network that follows tracks; the other one is NAME_whole.onnx.
-    steps, judged : int
+    steps, evaluation_tracks : int
         Optimizer steps, and tracks of each set in the evaluation, in place of those of the preset.
     tracks : callable
         Returns tracks with known uncoating, from (seed, number of the first, how many).
@@ -109,7 +110,8 @@ def train(
     todo = plan(out, only, resume)
     default = STEPS if own is None else STEPS_ON
     steps = default[preset] if steps is None else steps
-    judged = JUDGED[preset] if judged is None else judged
+    if evaluation_tracks is None:
+        evaluation_tracks = EVALUATION_TRACKS[preset]
     make = tracks or tracks_of
     recipe = TrackNetworkRecipe(
         1, HIDDEN, RATE, lambda some: some.uncoated, make, HELD_OUT, light=True
@@ -120,7 +122,7 @@ def train(
         recipe = recipe._replace(rate=RATE_ON, tracks=mixed(own, make, HELD_OUT))
         begin = begin or {kind: shipped(name) for kind, name in SHIPPED.items()}
     metrics: dict[str, Any] = {}
-    for kind, (path, begun) in todo.items():
+    for kind, (path, is_resumed) in todo.items():
         source = None if begin is None else begin[kind]
         net, facts = learn(
             recipe,
@@ -129,7 +131,7 @@ def train(
             seed=seed,
             device=where,
             steps=steps,
-            resume=begun,
+            resume=is_resumed,
             begin=None if source is None else _load(source),
         )
         facts = {"preset": preset, **facts}
@@ -137,8 +139,49 @@ def train(
             facts |= {"learned_on_from": read_card(source)["sha256"]}
         if own is not None:
             facts |= {"own_tracks": own.facts}
-        metrics[kind] = publish(net, path, seed, facts, judged, own, source)
+        metrics[kind] = save_network(net, path, seed, facts, evaluation_tracks, own, source)
     return metrics
+
+
+def train_on_tables(
+    tables: Sequence[Path],
+    *,
+    pixel_size_um: float | None = None,
+    frame_interval_s: float | None = None,
+    z_step_um: float | None = None,
+    source: Path | None = None,
+    seed: int = 1,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train as `train` does, also on labelled tracks of a user, if there are any.
+
+    Parameters
+    ----------
+    tables, pixel_size_um, frame_interval_s, z_step_um
+        Labelled tracks of a user, as in `read_own`; no tables: simulated tracks only.
+    source : Path, optional
+        NAME.onnx, whose training is continued together with that of NAME_whole.onnx; by default
+        the shipped ones with tables, otherwise new networks.
+    settings
+        Those of `train`.
+
+    Raises
+    ------
+    SettingError
+        There are sizes and no tables; or as raised by `train`.
+    InputError
+        A table cannot be used.
+    """
+    sizes = {"frame_interval_s": frame_interval_s, "z_step_um": z_step_um}
+    if not tables and (pixel_size_um or any(sizes.values())):
+        raise SettingError(
+            "pixel size, frame interval and z step belong to own tracks: give --runs"
+        )
+    own = read_own(tables, pixel_size_um, seed=seed, **sizes) if tables else None
+    begin = None
+    if source is not None:
+        begin = {"follow": source, "whole": source.with_name(f"{source.stem}_whole.onnx")}
+    return train(own=own, begin=begin, seed=seed, **settings)
 
 
 def _load(source: Path) -> Follow | Whole:
@@ -211,12 +254,12 @@ def decide(out: Path, n: int, seed: int, own: Own | None = None) -> dict[str, An
     return {"lag": SETTLED, "threshold": threshold, "hold": -hold}
 
 
-def publish(
+def save_network(
     net: Follow | Whole,
     out: Path,
     seed: int,
     facts: dict[str, Any],
-    judged: int,
+    evaluation_tracks: int,
     own: Own | None = None,
     source: Path | None = None,
 ) -> dict[str, Any]:
@@ -243,16 +286,16 @@ def publish(
             provenance={
                 "recipe": "livespt train uncoating",
                 "data": data if own is None else f"{data}; labelled tracks of a user's own",
-                "judge": f"livespt evaluate uncoating, {judged} tracks of each set",
+                "judge": f"livespt evaluate uncoating, {evaluation_tracks} tracks of each set",
             },
             **use,
         )
 
     card()
     if follows:
-        use["decision"] = decide(out, judged, seed, own)
+        use["decision"] = decide(out, evaluation_tracks, seed, own)
         card()
-    metrics = evaluate_uncoating(out, tracks=judged)
+    metrics = evaluate_uncoating(out, tracks=evaluation_tracks)
     if own is not None and source is not None:
         metrics = own_scores(out, source, own.judging) | metrics
     card()
@@ -265,13 +308,13 @@ def own_scores(out: Path, source: Path, tracks: Tracks) -> dict[str, Any]:
     from livespt.models.motion.uncoating import Uncoating
     from livespt.models.motion.whole_tracks import WholeReader
     from livespt.tools.score.segmenter import rounded
-    from livespt.tools.score.uncoating import judged
+    from livespt.tools.score.uncoating import scores_of_set
 
     scores: dict[str, Any] = {}
     for name, path in (("own tracks", out), ("own tracks, before learning", source)):
         if read_card(path)["task"] == "uncoating":
-            scores |= judged(name, tracks, Uncoating(path), None)
+            scores |= scores_of_set(name, tracks, Uncoating(path), None)
         else:
-            scores |= judged(name, tracks, None, WholeReader(path, "uncoating_whole"))
-    told: dict[str, Any] = rounded(scores)
-    return told
+            scores |= scores_of_set(name, tracks, None, WholeReader(path, "uncoating_whole"))
+    figures: dict[str, Any] = rounded(scores)
+    return figures

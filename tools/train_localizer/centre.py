@@ -67,7 +67,7 @@ def find(crop: NDArray[Any], particle: Particle, click: Floats, method: str = "a
 
 
 def calibrate(
-    keys: dict[str, Any], places: list[Floats], scatter_px: float, centres: list[Centre]
+    keys: dict[str, Any], predicted: list[Floats], scatter_px: float, centres: list[Centre]
 ) -> dict[str, Any]:
     """`offset_px` and `centre` for the card, from the predictions of the network in each crop.
 
@@ -77,23 +77,23 @@ def calibrate(
     Parameters
     ----------
     keys : keys of the card, with the constant `offset_px` of the network.
-    places : (2,) prediction for each crop, in pixels from its middle.
+    predicted : (2,) prediction for each crop, in pixels from its middle.
     scatter_px : standard deviation of these predictions.
     """
-    gaps = np.array([place - centre.at for place, centre in zip(places, centres, strict=True)])
+    gaps = np.array([point - centre.at for point, centre in zip(predicted, centres, strict=True)])
     gap, number = gaps.mean(axis=0), len(gaps)
     own = float(np.sqrt(np.mean([c.uncertainty_px**2 for c in centres]) / number))
     spread = float(np.hypot(own, scatter_px / 10))
     method = centres[0].method
-    taken = gap if method != "none" and (np.abs(gap) > SURE * spread).any() else np.zeros(2)
+    correction = gap if method != "none" and (np.abs(gap) > SURE * spread).any() else np.zeros(2)
     known = method != "none"
     return keys | {
-        "offset_px": [round(float(v), 4) for v in np.asarray(keys["offset_px"]) + taken],
+        "offset_px": [round(float(v), 4) for v in np.asarray(keys["offset_px"]) + correction],
         "centre": {
             "method": method,
             "crops": number,
             "difference_px": [round(float(v), 4) for v in gap] if known else None,
-            "taken_off_px": [round(float(v), 4) for v in taken],
+            "taken_off_px": [round(float(v), 4) for v in correction],
             "uncertainty_px": round(spread, 4) if known else None,
             "symmetry": round(float(np.mean([c.symmetry for c in centres])), 4),
         },
@@ -110,9 +110,9 @@ def _turned(crop: Floats, particle: Particle) -> tuple[Floats, float, float, flo
     energy = float((smooth**2).sum()) - float(variance.sum()) / (4 * np.pi * BLUR**2)
     sigma = np.sqrt(variance)
     noise = (sigma * rng.standard_normal(crop.shape) for _ in range(REPEATS))
-    again = [_peak(_blurred(crop + grain)) for grain in noise]
-    spread = float(np.sqrt(np.mean([(place - at) ** 2 for place, _ in again])))
-    doubt = float(np.std([value for _, value in again])) / max(energy, 1e-9)
+    repeats = [_peak(_blurred(crop + grain)) for grain in noise]
+    spread = float(np.sqrt(np.mean([(peak - at) ** 2 for peak, _ in repeats])))
+    doubt = float(np.std([value for _, value in repeats])) / max(energy, 1e-9)
     least = max(SYMMETRIC - doubt, 0.9)
     return at, float(np.clip(peak / max(energy, 1e-9), 0, 1)), least, spread
 

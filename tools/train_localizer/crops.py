@@ -37,7 +37,7 @@ class Source(NamedTuple):
         return self.images[self.clicks[0].frame]
 
     @property
-    def places(self) -> list[tuple[float, float]]:
+    def centres(self) -> list[tuple[float, float]]:
         """Clicks (y, x) in that frame."""
         first = self.clicks[0].frame
         return [(click.y, click.x) for click in self.clicks if click.frame == first]

@@ -90,11 +90,11 @@ def _losses(
     varied = lodestar.vary(views, generator, recipe.gain, recipe.noise, particle.shot, kept)
     views = varied.views
     if recipe.others > 0:
-        odd = negatives.draw(crop, STRANGE, particle.fwhm_px, shift, size, generator)
-        odd = lodestar.vary(
-            odd + particle.level, generator, recipe.gain, recipe.noise, particle.shot
+        others = negatives.draw(crop, STRANGE, particle.fwhm_px, shift, size, generator)
+        others = lodestar.vary(
+            others + particle.level, generator, recipe.gain, recipe.noise, particle.shot
         ).views
-        views = torch.cat([views, odd])
+        views = torch.cat([views, others])
     out = net(lodestar.squash(views).to(recipe.device)).cpu()
     between, within = lodestar.losses(out[:BATCH], copies, varied.trust, own, generator)
     if recipe.others == 0:

@@ -197,7 +197,7 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nets.HologramNet(nets.build(), microscope)
-    model.look(2, 0)  # copies are periodic
+    model.set_planes(2, 0)  # copies are periodic
     copier = nets.Copier(crop, noise, nets.Study(), microscope)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     rates = torch.optim.lr_scheduler.OneCycleLR(
@@ -298,12 +298,12 @@ def _command(
     name: str,
 ) -> str:
     """Command that makes this model again; values that are defaults are left out."""
-    given = [f"--size {size}", f"--steps {steps}", f"--seed {seed}", f"--out {name}"]
+    options = [f"--size {size}", f"--steps {steps}", f"--seed {seed}", f"--out {name}"]
     if source != SIMULATED:
-        given.append(f"--at {at[0]:g},{at[1]:g}")
-        given += [f"--z-um {z_um:g}"] if z_um is not None else []
-    given += [f"--noise {noise!r}"] if noise is not None else []
+        options.append(f"--at {at[0]:g},{at[1]:g}")
+        options += [f"--z-um {z_um:g}"] if z_um is not None else []
+    options += [f"--noise {noise!r}"] if noise is not None else []
     for values, usual in ((reference, Reference()), (microscope, HolographicMicroscope())):
         named = zip(values._fields, values, usual, strict=True)
-        given += [f"--{k.replace('_', '-')} {v:g}" for k, v, own in named if v != own]
-    return f"livespt train hologram {source} {' '.join(given)}"
+        options += [f"--{k.replace('_', '-')} {v:g}" for k, v, own in named if v != own]
+    return f"livespt train hologram {source} {' '.join(options)}"

@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 class HologramDetections(NamedTuple):
     """Best detections in copies of the crop, relative to the truth; NaN if there is none."""
 
-    place: Floats  # (n, 2) position from the middle of the copy, minus its shift, pixels
+    point: Floats  # (n, 2) position from the middle of the copy, minus its shift, pixels
     matrix: Floats  # (n, 2, 2) transform of the copy
     z_um: Floats
     ln_s: Floats
@@ -50,12 +50,12 @@ def calibrate(
     """
     from livespt.models.networks.hologram_graph import HologramScale
 
-    seen = look(model, crop, level, seed + 77)
+    seen = detect_in_copies(model, crop, level, seed + 77)
     found = np.isfinite(seen.z_um)
-    offset = _offset(seen.place[found], seen.matrix[found])
+    offset = _offset(seen.point[found], seen.matrix[found])
     z_um, ln_s = float(np.nanmedian(seen.z_um)), float(np.nanmedian(seen.ln_s))
     pixel = model.microscope.pixel_um
-    plane = (seen.place - offset[0] - seen.matrix @ offset[1])[found]
+    plane = (seen.point - offset[0] - seen.matrix @ offset[1])[found]
     along = ((seen.z_um - z_um) / pixel)[found]
     ratio = seen.ratio[found]
     scale = HologramScale(z_um, ln_s, _precision(along, ratio), _precision(plane, ratio))
@@ -92,7 +92,9 @@ def has_converged(metrics: dict[str, Any]) -> bool:
     )
 
 
-def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> HologramDetections:
+def detect_in_copies(
+    model: HologramNet, crop: torch.Tensor, level: float, seed: int
+) -> HologramDetections:
     """Detect the particle in new copies of the crop, up to 5 um out of focus."""
     import torch
 
@@ -101,13 +103,13 @@ def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> Hol
     study = nets.Study(size=128, z_um=5.0, gain=(0.25, 2.0), blur_um2=0.0, turn=0.0)
     copier = nets.Copier(crop, level, study, model.microscope)
     generator = torch.Generator().manual_seed(seed)
-    model.look(PLANES, nets.MARGIN)
-    place, other = np.full((COPIES, 2), np.nan), np.full((2, COPIES), np.nan)
+    model.set_planes(PLANES, nets.MARGIN)
+    point, other = np.full((COPIES, 2), np.nan), np.full((2, COPIES), np.nan)
     score, ratio, matrix = np.zeros(COPIES), np.zeros(COPIES), np.zeros((COPIES, 2, 2))
     for first in range(0, COPIES, BATCH):
         copies = copier.draw(BATCH, generator)
         with torch.no_grad():
-            fields = model.answer(copies.field, CELLS).numpy()
+            fields = model.pooled(copies.field, CELLS).numpy()
         for k, field in enumerate(fields):
             here = first + k
             matrix[here] = copies.plane.matrix[k].numpy()
@@ -118,11 +120,11 @@ def look(model: HologramNet, crop: torch.Tensor, level: float, seed: int) -> Hol
             rows = rows[np.hypot(rows[:, 0], rows[:, 1]) <= 8]
             if len(rows):
                 best = rows[rows[:, 2].argmax()]
-                place[here], score[here] = best[:2], best[2]
+                point[here], score[here] = best[:2], best[2]
                 other[:, here] = best[4:]
                 other[0, here] -= float(copies.z_um[k])
                 other[1, here] -= float(copies.log_s[k])
-    return HologramDetections(place, matrix, other[0], other[1], score, ratio)
+    return HologramDetections(point, matrix, other[0], other[1], score, ratio)
 
 
 def noise_score(model: HologramNet, level: float, seed: int, frames: int = 4) -> float:
@@ -133,7 +135,7 @@ def noise_score(model: HologramNet, level: float, seed: int, frames: int = 4) ->
     for _ in range(frames):
         field = noise((256, 256), level, rng, model.microscope)
         with torch.no_grad():
-            out = model.answer(as_parts(field)[None])[0].numpy()
+            out = model.pooled(as_parts(field)[None])[0].numpy()
         rows = detect(out, 1e-3, ALPHA, VARIANCE_PX2, MERGE_PX, BORDER)
         best = max(best, float(rows[:, 2].max(initial=0.0)))
     return best
@@ -146,18 +148,18 @@ def as_parts(field: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.stack([field.real, field.imag]).astype(np.float32))
 
 
-def _offset(place: Floats, matrix: Floats) -> Floats:
+def _offset(point: Floats, matrix: Floats) -> Floats:
     """Constant offset of the network, and position of the particle in the crop, pixels: (2, 2).
 
     The prediction for a copy is offset + matrix position; outliers are ignored.
     """
     design = np.concatenate([np.broadcast_to(np.eye(2), matrix.shape), matrix], axis=2)
-    good = np.ones(len(place), bool)
+    good = np.ones(len(point), bool)
     solution = np.zeros(4)
     for _ in range(3):
         rows = design[good].reshape(-1, 4)
-        solution = np.linalg.lstsq(rows, place[good].reshape(-1), rcond=None)[0]
-        away = np.hypot(*(place - design @ solution).T)
+        solution = np.linalg.lstsq(rows, point[good].reshape(-1), rcond=None)[0]
+        away = np.hypot(*(point - design @ solution).T)
         good = away <= 3 * np.median(away) + 0.1
     return solution.reshape(2, 2)
 

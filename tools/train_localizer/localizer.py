@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STEPS = {"light": 5000, "wide": 5000, "paper": 3000}
 SMALLEST = 9  # least side of a crop, which must include background, pixels
 LARGEST = 64  # greatest side of a crop that is copied to the card, pixels
-JUDGED = 4  # most crops on which the performance for the card is measured
+MAX_MEASURED_CROPS = 4  # most crops on which the performance for the card is measured
 
 At = tuple[float, float] | Sequence[tuple[float, float]]
 
@@ -109,7 +109,7 @@ def train(
     centres = [
         localizer_centre.find(crop.numpy(), particle, np.subtract(click[1:], np.round(click[1:])),
                               centre)
-        for crop, click in zip(crops[:JUDGED], source.clicks, strict=False)
+        for crop, click in zip(crops[:MAX_MEASURED_CROPS], source.clicks, strict=False)
     ]  # fmt: skip
     centres = [one for one in centres if one.method == centres[0].method]
     for attempt in (seed, seed + 1000):
@@ -128,8 +128,8 @@ def train(
     content = _serialize(network, normalize)
     if fast:
         content, facts, metrics = distil(crops, particle, centres, facts, metrics, out, cutoff)
-    places = source.places
-    report = model_files.write(out, content, facts, metrics, converged, source.image, places)
+    clicked = source.centres
+    report = model_files.write(out, content, facts, metrics, converged, source.image, clicked)
     if not report["converged"]:
         report["warning"] = "training did not converge: use a clearer particle or more steps"
     seconds = round(time.perf_counter() - start, 1)
@@ -187,9 +187,9 @@ def _measure(
         for crop in crops[: len(centres)]
     ]
     keys, metrics = min(each, key=lambda one: float(one[0]["cutoff"]))
-    places = [np.array(other["centre_in_crop_px"]) for _, other in each]
+    predicted = [np.array(other["centre_in_crop_px"]) for _, other in each]
     scatter = float(metrics["copies_scatter_px"])
-    return localizer_centre.calibrate(keys, places, scatter, centres), metrics
+    return localizer_centre.calibrate(keys, predicted, scatter, centres), metrics
 
 
 def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> str:
@@ -199,10 +199,10 @@ def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> s
 
     frame = np.ascontiguousarray(source.image, np.float32)
     flat = lodestar.normalized(normalize, frame).numpy()
-    y, x = (round(v) for v in source.places[0])
+    y, x = (round(v) for v in source.centres[0])
     patch = np.s_[max(y - 8, 0) : y + 9, max(x - 8, 0) : x + 9]
     noise = float(np.ptp(frame[patch]) / max(float(np.ptp(flat[patch])), 1e-9))
-    fits = gaussian(frame, np.array([source.places[0]]), noise, gain=particle.shot * noise)
+    fits = gaussian(frame, np.array([source.centres[0]]), noise, gain=particle.shot * noise)
     # bright particles reveal small deviations: up to a twentieth of the peak is accepted
     allowed = 1.5 + (particle.contrast / 20) ** 2
     narrow = fits.sigma[0] <= 2.5 and fits.misfit[0] <= allowed and not fits.speck[0]
@@ -213,7 +213,7 @@ def _raw(source: Source, size: int) -> list[list[float]] | None:
     """Pixels of the first crop as recorded, for the card."""
     if size > LARGEST:
         return None
-    crop = localizer_crops.cut(source.image, source.places[0], size)
+    crop = localizer_crops.cut(source.image, source.centres[0], size)
     rounded: list[list[float]] = (crop if crop.dtype.kind in "ui" else crop.round(4)).tolist()
     return rounded
 
@@ -305,12 +305,12 @@ def _command(
 ) -> str:
     """Command that makes this model again; for several frames, the clicks are on the card."""
     if len(source.images) > 1:
-        places = "--clicks CLICKS.csv"
+        where = "--clicks CLICKS.csv"
     else:
-        each = " ".join(f"--at {y:g},{x:g}" for y, x in source.places)
-        places = f"--frame {source.clicks[0].frame} {each}"
+        each = " ".join(f"--at {y:g},{x:g}" for y, x in source.centres)
+        where = f"--frame {source.clicks[0].frame} {each}"
     return (
-        f"livespt train localizer {source.name} {places} --size {size} --seed {seed} "
+        f"livespt train localizer {source.name} {where} --size {size} --seed {seed} "
         f"--net {recipe.net} --steps {recipe.steps} "
         f"--gain {recipe.gain[0]:g},{recipe.gain[1]:g} --zoom {recipe.zoom:g} "
         f"--noise {recipe.noise:g} --neighbours {recipe.neighbours:g} --others {recipe.others:g} "

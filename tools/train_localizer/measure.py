@@ -166,11 +166,13 @@ def calibrate(
     geometric = geometry(particle, alpha)
     middle, offset = np.zeros(2), np.zeros(2)
     for _ in range(2):  # the second time around the result of the first
-        plain = look(net, crop, particle, geometric, (1.0, 1.0), generator)
+        plain = detect_in_copies(net, crop, particle, geometric, (1.0, 1.0), generator)
         middle, offset = _fit(plain.copies, plain.points, middle, offset)
     levels = [(g, g) for g in (max(gain[0], 0.25), min(gain[1], 2.0))] + [(1.0, 1.0), gain]
     dim, bright, same, all_ = (
-        _judge(look(net, crop, particle, geometric, level, generator), middle, offset)
+        _without_offset(
+            detect_in_copies(net, crop, particle, geometric, level, generator), middle, offset
+        )
         for level in levels
     )
     noise = noise_score(net, geometric, generator)
@@ -200,7 +202,7 @@ def has_converged(metrics: dict[str, Any], particle: Particle) -> bool:
     return bool(metrics["copies_found"] >= 0.95 and scatter <= max(0.25, 0.05 * particle.fwhm_px))
 
 
-class Look(NamedTuple):
+class RawDetections(NamedTuple):
     """Copies of the crop and the best detection in each, pixels from the middle of the copy."""
 
     copies: Any
@@ -209,14 +211,14 @@ class Look(NamedTuple):
     relative: Floats
 
 
-def look(
+def detect_in_copies(
     net: nn.Module,
     crop: torch.Tensor,
     particle: Particle,
     geometric: dict[str, Any],
     gain: tuple[float, float],
     generator: torch.Generator,
-) -> Look:
+) -> RawDetections:
     """Detect the particle in new copies of the crop."""
     import torch
 
@@ -244,7 +246,7 @@ def look(
             for k, view in enumerate(varied.numpy())
         ]
     )
-    return Look(copies, points, score, relative)
+    return RawDetections(copies, points, score, relative)
 
 
 def noise_score(
@@ -291,7 +293,7 @@ def _fit(copies: Any, points: Floats, middle: Floats, offset: Floats) -> tuple[F
     return solution[:2], solution[2:]
 
 
-def _judge(seen: Look, middle: Floats, offset: Floats) -> CopyDetections:
+def _without_offset(seen: RawDetections, middle: Floats, offset: Floats) -> CopyDetections:
     matrix, shift = seen.copies.matrix.numpy(), seen.copies.shift.numpy()
     return CopyDetections(seen.points - offset - matrix @ middle - shift, seen.score, seen.relative)
 

@@ -92,8 +92,8 @@ def train(
         f"--seed {seed} --out {out.name}",
         "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
     }}  # fmt: skip
-    image, places = student_measure.sample(seed)
-    report = model_files.write(out, content, facts, metrics, True, image, places)
+    image, centres = student_measure.sample(seed)
+    report = model_files.write(out, content, facts, metrics, True, image, centres)
     out.with_suffix(CHECKPOINT).unlink(missing_ok=True)
     shown = {"model": str(out), "seconds": round(time.perf_counter() - start, 1)}
     return shown | {"cutoff": facts["cutoff"]} | report
@@ -128,8 +128,8 @@ def fit(
             rng = np.random.default_rng((seed, 0, number))
             held[:] = number, *_batch(draw(rng, BATCH, SIDE), shape.stride)
         symmetry = int(np.random.default_rng((seed, 1, number)).permutation(8)[which])
-        frames, answers = training_frames.turned(held[1], held[2], symmetry)
-        return student.loss(net(frames.to(device)), answers.to(device))
+        frames, targets = training_frames.turned(held[1], held[2], symmetry)
+        return student.loss(net(frames.to(device)), targets.to(device))
 
     history = loop.fit(net, loss_of, steps, RATE, checkpoint, resume)
     return net.cpu().eval(), history
@@ -143,8 +143,8 @@ def _batch(batch: training_frames.FrameBatch, stride: int) -> tuple[Tensor, Tens
 
     n, side = batch.frames.shape[:2]
     counts = torch.from_numpy(batch.frames.astype(np.float32))[:, None]
-    answers = training_frames.truth(batch.specks, n, side, stride)
-    return student.normalize(counts)[0], torch.from_numpy(answers)
+    targets = training_frames.truth(batch.specks, n, side, stride)
+    return student.normalize(counts)[0], torch.from_numpy(targets)
 
 
 def graph(net: nn.Sequential, frames: list[NDArray[np.uint16]]) -> bytes:

@@ -104,8 +104,8 @@ def pasted_cases(
         for k in range(frames):
             rng = np.random.default_rng((seed, 5, a, k))
             batch = composed_frames.composed(rng, 1, SIDE, one, snr=(snr, snr), most=4.0)
-            place = np.stack([batch.specks.y, batch.specks.x], axis=1)
-            yield counts(batch.frames[0]), place
+            points = np.stack([batch.specks.y, batch.specks.x], axis=1)
+            yield counts(batch.frames[0]), points
 
 
 def counts(frame: NDArray[Any]) -> Image:

@@ -19,9 +19,9 @@ import pytest
 
 from livespt.acquisition.microscope import movie_camera
 from livespt.acquisition.microscope.connect import (
-    answers,
     attach,
     demo_microscope,
+    is_listening,
     open_python,
     simulated_microscope,
     start_java,
@@ -420,7 +420,7 @@ def free_port() -> int:
 
 def test_no_micro_manager_is_one_clear_line() -> None:
     port = free_port()
-    assert not answers(port)
+    assert not is_listening(port)
     with pytest.raises(MicroscopeError, match=rf"no Micro-Manager answers at 127.0.0.1:{port}"):
         attach(port)
 
@@ -429,11 +429,11 @@ def test_only_a_server_of_micro_managers_kind_answers() -> None:
     import zmq
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert not answers(silent.getsockname()[1], 0.2)
+        assert not is_listening(silent.getsockname()[1], 0.2)
         with pytest.raises(MicroscopeError, match="no Micro-Manager answers"):
             attach(silent.getsockname()[1])
     with zmq.Context() as context, context.socket(zmq.ROUTER) as server:
-        assert answers(server.bind_to_random_port("tcp://127.0.0.1"), GIVE_UP_S)
+        assert is_listening(server.bind_to_random_port("tcp://127.0.0.1"), GIVE_UP_S)
 
 
 def test_the_java_side_can_send_to_the_same_hook() -> None:

@@ -22,7 +22,7 @@ from livespt.models.simulate.tracks import simulate_tracks
 from livespt.stream.errors import ModelError, SettingError
 from livespt.stream.states import States
 from livespt.tools.tables.analyze import point_by_point, readings
-from livespt.tools.tables.fingerprints import answers, describe
+from livespt.tools.tables.fingerprints import class_columns, describe
 
 WINDOW, LENGTH = 12, 30
 Floats = NDArray[np.float64]
@@ -165,4 +165,4 @@ def test_a_table_is_told_what_a_run_would_have_been(infer: Infer) -> None:
     plain.measure(0.1, 0.05, 2)
     states = readings(plain, task.window, *table)
     told = describe(*table, states, task.units(0.1, 0.05, 2), task.window, infer.lag)
-    np.testing.assert_array_equal(answers(task, told)["p_late"], live["p_task"])
+    np.testing.assert_array_equal(class_columns(task, told)["p_late"], live["p_task"])

@@ -108,7 +108,7 @@ def test_truth_is_where_the_spots_are() -> None:
         batch = training_frames.simulated(rng, 8, 64)
         answers = training_frames.truth(batch.specks, 8, 64, stride)
         specks = batch.specks
-        asked = specks.snr >= training_frames.ASKED
+        asked = specks.snr >= training_frames.MIN_SNR
         inside = (specks.y >= -0.5) & (specks.y < 63.5) & (specks.x >= -0.5) & (specks.x < 63.5)
         for k in np.flatnonzero(asked & inside):
             i, j = (int((v + 0.5) // stride) for v in (specks.y[k], specks.x[k]))

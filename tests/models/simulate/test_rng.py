@@ -13,7 +13,7 @@ from livespt.stream.compiled import njit
 Table = NDArray[np.float64]
 
 
-@njit
+@njit()
 def take(rng: Dice, out: Table) -> None:
     """Fill out (m, 3): normal, even and whole numbers."""
     for k in range(len(out)):

@@ -17,7 +17,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.stream.link.linker import Linked, Linker
+from livespt.stream.link.linker import Linker
+from livespt.stream.link.relinker import Linked
 
 Points = NDArray[np.float64]
 trackpy.quiet()

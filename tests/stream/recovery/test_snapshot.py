@@ -198,7 +198,7 @@ def test_goes_on_as_if_it_had_never_stopped(name: str, infer: Infer, with_task: 
 def test_nothing_that_hangs_on_an_analyzer_is_left_out(
     name: str, infer: Infer, with_task: Infer
 ) -> None:
-    """Fails for whoever adds what is not carried: in `GIVEN` by mistake, or in a linker."""
+    """Fails for whoever adds what is not carried: in `CONSTANTS` by mistake, or in a linker."""
     case = CASES[name]
     read = with_task if case.classifier else infer
     ours, theirs = made(case, read), made(case, read)
@@ -301,7 +301,7 @@ def test_memory_of_a_spent_copy_is_used_again(infer: Infer) -> None:
 class Plain:
     """A follower of a few numbers a track: its snapshots are small."""
 
-    GIVEN = ("width",)
+    CONSTANTS = ("width",)
 
     def __init__(self, width: int = 2, dtype: str = "<f4") -> None:
         self.width = width

@@ -54,7 +54,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that rings of this process go by."""
     clock = Clock()
-    monkeypatch.setattr("livespt.stream.ring.ring.time", clock)
+    for module in ("reader", "writer"):
+        monkeypatch.setattr(f"livespt.stream.ring.{module}.time", clock)
     return clock
 
 

@@ -481,7 +481,7 @@ def test_a_run_that_is_over_at_once_reaches_who_waits_for_it(
     with publishing(endpoint) as publisher:
         publisher(*step(0, some_events(0, 30)))
         with closing(publisher):
-            until(lambda: bool(publisher._peers))
+            until(lambda: bool(got))
             monkeypatch.setattr("livespt.stream.wire.publisher.GREET_S", 0.0)
     waiting.join()
     assert_whole(got, 0, 30)

@@ -155,4 +155,4 @@ def test_rows_of_the_table(trained: Path) -> None:
 
 def test_a_folder_without_networks_is_refused(known: Tracks, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"lstm\.pt: the baselines are not trained"):
-        baselines.judge(known, tmp_path)
+        baselines.evaluate(known, tmp_path)

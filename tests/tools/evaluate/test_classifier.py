@@ -11,7 +11,7 @@ import pytest
 from livespt.models.motion.segmenter import Segmenter
 from livespt.stream.errors import InputError
 from livespt.tools.evaluate import classifier as judge
-from livespt.tools.evaluate.classifier_report import distributions, write_report
+from livespt.tools.evaluate.classifier_report import report_real_tracks, write_report
 from livespt.tools.tables import positions
 
 
@@ -68,10 +68,9 @@ def test_tracks_of_others(tmp_path: Path) -> None:
     csv.write_text("y,x,frame,trajectory\n1,2,5,0\n3,4,4,0\n9,9,1,-1\n")
     told = positions.read(csv)
     assert told.frame.tolist() == [4, 5] and told.point[0].tolist() == [0, 3, 4]
-    facts, features = judge.describe_real(mdf, 0.1, 0.007)
+    facts = report_real_tracks(mdf, 0.1, 0.007, tmp_path / "report")
     assert facts["tracks"] == 2 and facts["failures"] == 0
-    distributions(tmp_path / "cell.png", "cell", features)
-    assert (tmp_path / "cell.png").stat().st_size > 1000
+    assert (tmp_path / "report" / facts["file"]).stat().st_size > 1000
 
 
 BAD = {

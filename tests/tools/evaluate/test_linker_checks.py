@@ -48,7 +48,7 @@ def test_speed_names_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row["particles"] == 50
     assert row["livespt_ms"] > 0 and row["trackpy_ms"] > 0
     assert row["times_faster"] == pytest.approx(row["trackpy_ms"] / row["livespt_ms"])
-    (alone,) = checks.speed(frames=16, judge=False)
+    (alone,) = checks.speed(frames=16, with_trackpy=False)
     assert "trackpy_ms" not in alone
 
 

@@ -9,17 +9,17 @@ from livespt.models.simulate.crowds import scene
 from livespt.stream.errors import MissingError
 from livespt.stream.link.offline import link_points
 from livespt.tools.evaluate import other_linkers
-from livespt.tools.evaluate.other_linkers import by_trackpy, judges, missing, versions
+from livespt.tools.evaluate.other_linkers import available, by_trackpy, missing, versions
 from livespt.tools.score.tracks import mistakes
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs
 @pytest.mark.parametrize("name", ["trackpy", "laptrack", "btrack", "btrack_brownian"])
 def test_an_easy_scene_is_linked(name: str) -> None:
-    if name not in judges():
+    if name not in available():
         pytest.skip(str(missing(name.split("_")[0])))
     movie = scene("receptors", 12, 3, missed=0.03, false=0.03, frames=20)
-    track = judges()[name](movie.frame, movie.point, 9.0, 2)
+    track = available()[name](movie.frame, movie.point, 9.0, 2)
     assert track.shape == movie.frame.shape
     wrong = mistakes(movie.frame, movie.particle, track)
     assert wrong.links > 180
@@ -53,7 +53,7 @@ def test_frames_without_points_count() -> None:
 
 def test_what_is_not_installed_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(other_linkers, "find_spec", lambda name: None)
-    assert judges() == {}
+    assert available() == {}
     assert "pip install laptrack" in versions()["laptrack"]
     with pytest.raises(MissingError, match="pip install trackpy"):
         by_trackpy(np.array([0]), np.zeros((1, 2)), 3.0, 0)

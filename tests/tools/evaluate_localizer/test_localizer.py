@@ -19,7 +19,7 @@ from livespt.tools.evaluate_localizer import (
     speed as localizer_speed,
     targets,
 )
-from livespt.tools.evaluate_localizer.other_localizers import Judge
+from livespt.tools.evaluate_localizer.other_localizers import OtherLocalizer
 from livespt.tools.evaluate_localizer.report import table, write_report
 from livespt.tools.score.spots import figures
 
@@ -62,8 +62,8 @@ def test_bounds_are_those_of_the_published_formula() -> None:
     assert values == pytest.approx([0.260, 0.148, 0.066], abs=1e-3)
 
 
-@pytest.mark.parametrize("judge", other_localizers.judges(SMALL), ids=lambda judge: judge.name)
-def test_judges_find_bright_spots_at_a_tuned_threshold(judge: Judge) -> None:
+@pytest.mark.parametrize("judge", other_localizers.available(SMALL), ids=lambda judge: judge.name)
+def test_judges_find_bright_spots_at_a_tuned_threshold(judge: OtherLocalizer) -> None:
     if judge.name == "Picasso":
         pytest.skip("slow to compile: `test_picasso`")
     images, truth = movie((31,), SMALL, 2)
@@ -79,7 +79,7 @@ def test_judges_find_bright_spots_at_a_tuned_threshold(judge: Judge) -> None:
 
 @pytest.mark.slow
 def test_picasso() -> None:
-    judge = next((j for j in other_localizers.judges(SMALL) if j.name == "Picasso"), None)
+    judge = next((j for j in other_localizers.available(SMALL) if j.name == "Picasso"), None)
     if judge is None:
         pytest.skip("picassosr is not installed")
     images, truth = movie((33,), SMALL, 2)

@@ -150,7 +150,7 @@ def test_a_replay_cut_anywhere_becomes_the_whole_run(
     checkpoint = read_checkpoint(path)
     done = resume(path, movie=folder / "source.zarr", say=str)
     whole(path, folder / "whole.zarr")
-    first = -1 if checkpoint is None else checkpoint.mark.number
+    first = -1 if checkpoint is None else checkpoint.position.number
     analyzed = [n for n in range(N) if n not in SKIPPED]
     assert done["again"] == sum(first < n < COPIES[name] for n in analyzed)
     assert [p.name for p in path.rglob("*.partial")] == []

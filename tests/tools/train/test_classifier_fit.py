@@ -10,7 +10,7 @@ import pytest
 from livespt.models.fingerprint.definitions import COUNT
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools.train import classifier_fit
-from livespt.tools.train.classifier_fit import Judged, Samples
+from livespt.tools.train.classifier_fit import CrossValidation, Samples
 
 APART = 2.0  # standard deviations between two classes: the best rule is right in 84 %
 
@@ -73,7 +73,7 @@ def test_three_classes_and_the_same_twice() -> None:
 
 def test_figures_of_a_judge_that_is_perfect() -> None:
     some = samples(20, 4)
-    judged = Judged(np.eye(2)[some.label], np.arange(20) % 4)
+    judged = CrossValidation(np.eye(2)[some.label], np.arange(20) % 4)
     told = classifier_fit.figures(judged, some)
     assert told["accuracy"] == told["balanced_accuracy"] == 1
     assert told["ece"] == 0 and told["confusion"] == [[10, 0], [0, 10]]

@@ -124,7 +124,7 @@ def learn(
         return loss
 
     look = None if judge is None else lambda: judge(net)
-    history = fit(net, loss_of, 120, 0.05, folder / "net.checkpoint", resume, judge=look)
+    history = fit(net, loss_of, 120, 0.05, folder / "net.checkpoint", resume, held_out_loss=look)
     return {"history": history, "weight": net.weight.detach().numpy().copy(), "steps": steps}
 
 

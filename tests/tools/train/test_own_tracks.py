@@ -16,7 +16,7 @@ from livespt.stream.errors import InputError, SettingError
 from livespt.tools.cli import main
 from livespt.tools.score import uncoating as evaluate_uncoating
 from livespt.tools.train import loop, track_networks, uncoating as train_uncoating
-from livespt.tools.train.own_tracks import LEAST, Own, drawn, mixed, read_own, taken
+from livespt.tools.train.own_tracks import LEAST, Own, drawn, mixed, read_own, select_tracks
 
 PIXEL_UM = 0.1
 
@@ -135,10 +135,10 @@ def test_drawn_tracks_are_parts_of_those_there_are(own: Own) -> None:
 
 def test_a_part_without_its_change_has_none(own: Own) -> None:
     i = int(np.argmax(own.learned.uncoat >= 0))
-    whole = taken(own.learned, np.array([i]))
+    whole = select_tracks(own.learned, np.array([i]))
     after = int(np.argmax(whole.uncoated))
-    late = taken(own.learned, np.array([i]), np.array([after]), np.array([2]))
-    early = taken(own.learned, np.array([i]), np.array([0]), np.array([after]))
+    late = select_tracks(own.learned, np.array([i]), np.array([after]), np.array([2]))
+    early = select_tracks(own.learned, np.array([i]), np.array([0]), np.array([after]))
     assert late.uncoated.all() and not early.uncoated.any()
     assert late.uncoat[0] == early.uncoat[0] == -1 and whole.uncoat[0] > 0
 
@@ -167,7 +167,7 @@ def test_a_network_learns_on(
     begin = {"follow": networks / "uncoating.onnx", "whole": networks / "uncoating_whole.onnx"}
     out = tmp_path / "mine.onnx"
     train_uncoating.train(
-        out=out, own=own, begin=begin, only=only, steps=3, judged=10, device="cpu",
+        out=out, own=own, begin=begin, only=only, steps=3, evaluation_tracks=10, device="cpu",
         tracks=lambda seed, first, n: simulate_entry(n, seed, first=first, n_frames=(10, 40)),
     )  # fmt: skip
     card = json.loads((tmp_path / f"mine{'_whole' * (only == 'whole')}.json").read_text())

@@ -29,9 +29,9 @@ from livespt.tools.train import (
 from livespt.tools.train.track_batches import TrackBatch
 from livespt.tools.train.track_networks import (
     TrackNetworkRecipe,
-    answers,
     calibrate,
     learn,
+    scores_and_targets,
     threshold,
 )
 
@@ -95,7 +95,7 @@ def batch(outputs: int = 4, length: int = 20) -> TrackBatch:
 @pytest.mark.parametrize("age", [0, 3])
 def test_the_truth_is_that_of_the_point_asked_for(age: int) -> None:
     some, net = batch(), Follow(4, hidden=8)
-    scores, truth = answers(net, some, of_ages(age, 20, 2))
+    scores, truth = scores_and_targets(net, some, of_ages(age, 20, 2))
     assert scores.shape == (32, 4)
     expected = [max(t - age, 0) % 4 for t in range(20) for track in (20, 12) if t < track]
     assert truth.tolist() == expected
@@ -107,7 +107,7 @@ def test_the_truth_is_that_of_the_point_asked_for(age: int) -> None:
 def test_a_single_score_is_a_choice_of_two() -> None:
     some = batch(1)
     for net in (Follow(1, hidden=8), Whole(1, hidden=8)):
-        scores, truth = answers(net, some, of_ages(0, 20, 2))
+        scores, truth = scores_and_targets(net, some, of_ages(0, 20, 2))
         assert scores.shape == (32, 2) and not scores[:, 0].any() and truth.max() == 1
         torch.testing.assert_close(scores.softmax(1)[:, 1], scores[:, 1].sigmoid())
 
@@ -212,7 +212,12 @@ def test_from_nothing_to_files_that_run(tmp_path: Path, monkeypatch: pytest.Monk
     for recipe in RECIPES.values():
         name = recipe.__name__.rpartition(".")[2]
         out = tmp_path / f"{name}.onnx"
-        how: dict[str, Any] = {"tracks": few_tracks, "steps": 5, "judged": 10, "device": "cpu"}
+        how: dict[str, Any] = {
+            "tracks": few_tracks,
+            "steps": 5,
+            "evaluation_tracks": 10,
+            "device": "cpu",
+        }
         metrics[name] = recipe.train(out=out, **how)
         assert set(metrics[name]) == {"follow", "whole"}
         for kind, end in (("follow", ""), ("whole", "_whole")):

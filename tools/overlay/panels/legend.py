@@ -47,7 +47,7 @@ def draw_rings(out: Sheet, scene: Scene, x: float, y: float, span: float, _: flo
     """The legend of the rings."""
     title(out, x, y, "Uncoating")
     p = np.array([0.25, 0.6, 1.0], np.float32)
-    size, width, edge = layers.ring_look(p, 13.0)
+    size, width, edge = layers.ring_style(p, 13.0)
     step = (span - 16) / 4
     xy = np.array([[x + 16 + step * i, y + 30] for i in range(4)], np.float32)
     out.marks.append(layers.marks(xy[:3], size, width, layers.DISC, edge))
