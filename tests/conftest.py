@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest.register_assert_rewrite("livespt.tools.conformance")  # failures show their values
 # before torch is loaded: small nets learn no faster on two threads, and where cores are busy these
 # spin while they wait for each other (a minute for a test of five seconds)
 os.environ.setdefault("OMP_NUM_THREADS", "1")

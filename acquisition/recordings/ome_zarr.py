@@ -7,6 +7,9 @@ from typing import Any
 
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
 
 from livespt.acquisition.recordings.movie import UNKNOWN, Movie, MovieUnits, cut, one_pixel_size
 from livespt.acquisition.recordings.units import micrometers, seconds
@@ -98,6 +101,9 @@ class _Chunks:
         self.shape: tuple[int, ...] = array.shape
         self.dtype = array.dtype
         self._path, self._array = path, array
+        if array.compressors and "blosc" in type(array.compressors[-1]).__name__.lower():
+            store = _WholeChunks(array.store)
+            self._array = zarr.open_array(store, path=array.path, mode="r")
 
     def __getitem__(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
         try:
@@ -106,3 +112,20 @@ class _Chunks:
         except DAMAGE as error:
             line = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(f"{self._path} is damaged at {key}: {line}") from error
+
+
+class _WholeChunks(WrapperStore[Store]):
+    """Store of chunks of Blosc, which are refused if they are shorter than their headers say.
+
+    numcodecs does not compare the two: it reads on in the memory behind a truncated chunk.
+    """
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        buffer = await super().get(key, prototype, byte_range)
+        if buffer is not None and not key.endswith((*METADATA, ".zattrs")):
+            header = buffer[:16].to_bytes()
+            if int.from_bytes(header[12:], "little") > len(buffer) or len(header) < 16:
+                raise ValueError(f"{key} is truncated")
+        return buffer

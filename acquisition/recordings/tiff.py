@@ -39,6 +39,19 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
+@contextmanager
+def _opened(file: Any) -> Iterator[None]:
+    """Open a file of a set while it is read; tifffile keeps only the first one open, and warns."""
+    was_closed = file.closed
+    if was_closed:
+        file.open()
+    try:
+        yield
+    finally:
+        if was_closed:
+            file.close()
+
+
 def open_tiff(path: Path) -> Movie:
     """Open a TIFF file of any size; pixels are read frame by frame.
 
@@ -163,7 +176,7 @@ class _Pages:
         try:
             if len(page.dataoffsets) != prod(page.keyframe.chunked):
                 raise ValueError("a part of it is missing")
-            with _quiet():
+            with _quiet(), _opened(page.parent.filehandle):
                 return np.asarray(page.asarray()).reshape(self.shape[-self._inner :])
         except (tifffile.TiffFileError, *DAMAGE) as error:
             raise InputError(

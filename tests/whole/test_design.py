@@ -87,6 +87,7 @@ ARROWS: dict[str, set[str]] = {
     "tools/doctor": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
     "tools/warm_up": {"stream", "tools/runs", "tools/tables"},
     "tools/bench": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
+    "tools/conformance": {"acquisition/recordings", "stream"},
     "tools/cli": {"acquisition", "models", "stream", "tools"},
 }  # fmt: skip
 FREE = {"stream/types", "stream/errors", "stream/compiled"}

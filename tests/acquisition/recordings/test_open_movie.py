@@ -205,16 +205,9 @@ def check(movie: Movie, axes: str, frames: NDArray[Any]) -> None:
     n_t, n_c, *shape = frames.shape
     assert (movie.axes, movie.shape, movie.dtype) == (axes, tuple(shape), frames.dtype)
     assert len(movie) == movie.n_frames == n_t * n_c
-    assert movie.dtype.isnative and movie.analyzed.all()
     for i, frame in enumerate(movie):
         assert (frame.number, frame.t, frame.channel, frame.position) == (i, i // n_c, i % n_c, 0)
-        assert frame.image.dtype.isnative and frame.image.flags.c_contiguous
-        assert frame.image.flags.writeable  # the caller's own
         assert np.array_equal(frame.image, frames[frame.t, frame.channel])
-    assert np.array_equal(movie.frame(0).image, frames[0, 0])  # and once more
-    for i in (-1, len(movie)):
-        with pytest.raises(IndexError):
-            movie.frame(i)
 
 
 @pytest.mark.parametrize("case", READABLE)
@@ -317,11 +310,6 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
         content("a.tif", b"II*\0\x08\0\0\0" + bytes(range(256)) * 9),
         "cannot be read|damaged|no frames",
     ),
-    "cut short": (truncated, "truncated|damaged"),
-    "cut short, compressed": (
-        lambda folder: truncated(folder, compression="zlib"),
-        "truncated|damaged",
-    ),
     "cut short after a page": (
         lambda folder: truncated(folder, metadata=None, compression="zlib"),
         "truncated after page 4",
@@ -371,28 +359,6 @@ def test_what_is_no_movie_is_refused(
         open_movie(path)
     assert "\n" not in str(raised.value) and str(path) in str(raised.value)
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_damaged_chunk_is_named_when_it_is_reached(tmp_path: Path) -> None:
-    path = array(TYX)(tmp_path)
-    (path / "c/2/0/0").write_bytes(b"noise")
-    movie = open_movie(path)
-    movie.frame(1)
-    with pytest.raises(InputError, match="is damaged at"):
-        movie.frame(2)
-
-
-def test_a_damaged_page_is_named_when_it_is_reached(tmp_path: Path) -> None:
-    path = tif(TYX, compression="zlib")(tmp_path)
-    with tifffile.TiffFile(path) as file:
-        place = file.pages[3].dataoffsets[0]
-    data = bytearray(path.read_bytes())
-    data[place : place + 40] = bytes(40)
-    path.write_bytes(data)
-    movie = open_movie(path)
-    movie.frame(2)
-    with pytest.raises(InputError, match=r"page 3 of .* cannot be read"):
-        movie.frame(3)
 
 
 def test_a_movie_larger_than_memory_opens(tmp_path: Path) -> None:

