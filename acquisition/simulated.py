@@ -173,11 +173,11 @@ class SimulatedMovie:
             raise IndexError(f"there is no frame {i} in a movie of {len(self)} frames")
         scenario = self.scenario
         rows = self.truth[self._start[i] : self._start[i + 1]]
-        light = render(
+        expected = render(
             rows["y"], rows["x"], rows["photons"], self.shape, scenario.sigma_px, self.background
         )
         return camera(
-            light,
+            expected,
             np.random.default_rng((scenario.seed, i, NOISE)),
             offset=scenario.offset,
             gain_e_per_count=scenario.gain_e_per_count,
@@ -339,8 +339,8 @@ def virus_entry(scenario: Scenario) -> SimulatedMovie:
         rows["particle"] = number
         rows["y"], rows["x"] = particle.point.T
         rows["visible"] = ~_blinks(rng, life, scenario.blinking)
-        light = photons_for_snr(rng.uniform(*scenario.snr), scenario.background, scenario.sigma_px)
-        rows["photons"] = light * rows["visible"]
+        total = photons_for_snr(rng.uniform(*scenario.snr), scenario.background, scenario.sigma_px)
+        rows["photons"] = total * rows["visible"]
         rows["state"] = particle.state
         rows["uncoated"] = (particle.uncoat >= 0) & (rows["frame"] >= particle.uncoat)
         on = np.all((particle.point >= -0.5) & (particle.point < np.array(scenario.shape) - 0.5), 1)

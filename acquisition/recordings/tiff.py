@@ -196,7 +196,7 @@ def _ome_scale(xml: str) -> MovieUnits:
     if pixels is None:
         return MovieUnits()
 
-    def um(axis: str) -> float | None:
+    def size_um(axis: str) -> float | None:
         unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
         return micrometers(pixels.get(f"PhysicalSize{axis}"), unit)
 
@@ -210,7 +210,7 @@ def _ome_scale(xml: str) -> MovieUnits:
         if len(known) > 1:
             (t0, s0), (t1, s1) = known[0], known[-1]
             interval = seconds((s1 - s0) / (t1 - t0), "s")
-    return MovieUnits(one_pixel_size(um("Y"), um("X")), interval, um("Z"))
+    return MovieUnits(one_pixel_size(size_um("Y"), size_um("X")), interval, size_um("Z"))
 
 
 def _imagej_scale(facts: dict[str, Any], tags: Any) -> MovieUnits:

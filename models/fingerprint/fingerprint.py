@@ -154,8 +154,8 @@ def _features(
         )
     out = np.empty((len(begin), COUNT), np.float32)
     chain = hmm.tables(*hmm.CHAIN)
-    um, dt, slow, fast, step = (float(value) for value in units[1:])
-    scale = (int(units.ndim), um, dt, slow, fast, step)
+    pixel_size_um, dt, slow, fast, step = (float(value) for value in units[1:])
+    scale = (int(units.ndim), pixel_size_um, dt, slow, fast, step)
     size = end - begin
     span = np.zeros_like(size)
     span[size > 0] = frames[end[size > 0] - 1] - frames[begin[size > 0]] + 1
@@ -176,7 +176,7 @@ def _features(
 
 def _long_moments(points: Floats, units: Units) -> Floats:
     """Second and fourth moments (2, K) of displacements of one long segment (n, 3), um2 and um4."""
-    um = (points - points[0]) * units.pixel_size_um
+    points_um = (points - points[0]) * units.pixel_size_um
     if units.ndim == 2:
-        um[:, 0] = 0.0
-    return np.stack(msd.fourier(um, msd.lags(len(um))))
+        points_um[:, 0] = 0.0
+    return np.stack(msd.fourier(points_um, msd.lags(len(points_um))))

@@ -160,18 +160,18 @@ def _fit(
     for step in range(STEPS + 1):
         matrix[:], right[:] = 0.0, 0.0
         for p in range(len(y)):
-            light = theta[size - 1]
+            expected = theta[size - 1]
             slope[size - 1] = 1.0
             for k in range(count):
                 u, v = y[p] - theta[3 * k], x[p] - theta[3 * k + 1]
                 m = math.exp(-(u * u + v * v) / (2.0 * width * width))
                 s = theta[3 * k + 2] * m / (width * width)
                 slope[3 * k], slope[3 * k + 1], slope[3 * k + 2] = s * u, s * v, m
-                light += theta[3 * k + 2] * m
-            variance = max(camera[0] + camera[1] * (light - camera[2]), 0.25 * camera[0])
+                expected += theta[3 * k + 2] * m
+            variance = max(camera[0] + camera[1] * (expected - camera[2]), 0.25 * camera[0])
             for a in range(size):
                 part = slope[a] / variance
-                right[a] += part * (value[p] - light)
+                right[a] += part * (value[p] - expected)
                 for b in range(a + 1):
                     matrix[a, b] += part * slope[b]
         for a in range(size):
