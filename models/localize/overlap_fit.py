@@ -119,14 +119,14 @@ def _pixels(
     n = 0
     for i in range(top, bottom):
         for j in range(left, right):
-            own, strange = False, False
+            own, foreign = False, False
             for p in near:
                 down, across = i - points[p, 0], j - points[p, 1]
                 if (member == p).any():
                     own |= abs(down) <= HALF + 0.5 and abs(across) <= HALF + 0.5
                 else:
-                    strange |= down * down + across * across < reach * reach
-            if own and not strange:
+                    foreign |= down * down + across * across < reach * reach
+            if own and not foreign:
                 y[n], x[n], value[n] = i, j, frame[i, j]
                 n += 1
     return y[:n], x[:n], value[:n]
