@@ -38,7 +38,7 @@ class Units(NamedTuple):
     step_um: float = 0.0  # unit of the states of steps; 0: the mean step of the stretch
 
 
-def check(units: Units) -> None:
+def check_units(units: Units) -> None:
     """Raise SettingError for invalid units."""
     if units.ndim not in (2, 3):
         raise SettingError(f"a fingerprint has 2 or 3 dimensions, not {units.ndim}")
@@ -69,7 +69,7 @@ def fingerprints(
     count : (n,), optional
         Number of points of each window, which are its last ones. Default: all.
     """
-    check(units)
+    check_units(units)
     if points.ndim != 3 or points.shape[2] != 3:
         raise InputError(f"points of windows must be (n, W, 3), not {points.shape}")
     n, width = points.shape[:2]
@@ -93,7 +93,7 @@ def of_tracks(
 
     `points` (total, 3), `frames` (total,), `states` (total, 4): as in `fingerprints`.
     """
-    check(units)
+    check_units(units)
     offset = np.asarray(offset, np.int64)
     if offset.ndim != 1 or len(offset) < 1 or (np.diff(offset) < 0).any():
         raise InputError("offset of segments must be an increasing list of rows")
@@ -112,7 +112,7 @@ def rolling(
 
     Arguments are those of `of_tracks`. A window does not extend beyond the start of its track.
     """
-    check(units)
+    check_units(units)
     if window < 1:
         raise SettingError(f"a window must have one point or more, not {window}")
     offset = np.asarray(offset, np.int64)

@@ -121,7 +121,7 @@ def evaluate(
     if write:
         add_metrics(localizer.session.path, {"simulated": _small(metrics) | {"speed": timing}})
     metrics |= {"speed": timing, "milliseconds_512": timing["milliseconds_512"]}
-    metrics["targets"] = targets.check(localizer.session.name, dense, timing)
+    metrics["targets"] = targets.check_targets(localizer.session.name, dense, timing)
     if judges:
         metrics["judges_skipped"] = skipped()
     if report is not None:

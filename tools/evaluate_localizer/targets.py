@@ -15,7 +15,9 @@ LARGER = 17.0  # cost of 2048 x 2048 pixels divided by that of 512 x 512
 WORSE = 1.02  # error divided by that of another localizer up to which both count as equal
 
 
-def check(model: str, rows: list[dict[str, Any]], speed: dict[str, Any]) -> list[dict[str, Any]]:
+def check_targets(
+    model: str, rows: list[dict[str, Any]], speed: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Lines of `target`, `value`, `met`; "fast" must reach those for 100 spots and for its speed.
 
     All other models must reach all targets, with the speed of "crowd".

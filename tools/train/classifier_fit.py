@@ -59,7 +59,7 @@ class CrossValidation(NamedTuple):
     fold: Ints  # (n,)
 
 
-def check(samples: Samples, folds: int) -> None:
+def check_samples(samples: Samples, folds: int) -> None:
     """Check that the samples suffice for training and validation.
 
     Raises

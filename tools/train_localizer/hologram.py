@@ -89,9 +89,9 @@ def train(
     """
     m = microscope or HolographicMicroscope()
     out = Path(out)
-    model_files.check(out, overwrite)
+    model_files.check_out(out, overwrite)
     nets = _nets()
-    _check(size, steps, m)
+    _check_options(size, steps, m)
     source, whole = _field(field, seed, Reference(radius_um, refractive_index), m)
     if source == SIMULATED:
         at, z_um = (whole.shape[0] // 2, whole.shape[1] // 2), 0.0
@@ -223,7 +223,7 @@ def fit(
     return model.eval(), history
 
 
-def _check(size: int, steps: int, microscope: HolographicMicroscope) -> None:
+def _check_options(size: int, steps: int, microscope: HolographicMicroscope) -> None:
     if size < SMALLEST or size % 2:
         raise SettingError(f"the crop must be even and at least {SMALLEST} pixels wide, not {size}")
     if steps < LEAST_STEPS:

@@ -90,7 +90,7 @@ def train(
     MissingError : torch is not installed.
     """
     out = Path(out)
-    model_files.check(out, overwrite)
+    model_files.check_out(out, overwrite)
     size += 1 - size % 2  # a crop has a middle pixel
     if size < SMALLEST:
         raise SettingError(f"the crop must be at least {SMALLEST} pixels wide, not {size}")
@@ -102,7 +102,7 @@ def train(
     lodestar = _lodestar()
     steps = STEPS.get(net, 0) if steps is None else steps
     recipe = LocalizerRecipe(net, steps, gain, zoom, noise, _device(device), neighbours, others)
-    _check(recipe, Detection(alpha, cutoff, quantile), lodestar.NETS)
+    _check_recipe(recipe, Detection(alpha, cutoff, quantile), lodestar.NETS)
     start = time.perf_counter()
     normalize = lodestar.Normalize(max(size, 24))
     crops, particle = _crops(source, size, normalize)
@@ -253,7 +253,7 @@ def _facts(recipe: LocalizerRecipe, particle: measure.Particle) -> dict[str, Any
     }
 
 
-def _check(recipe: LocalizerRecipe, detection: Detection, nets: tuple[str, ...]) -> None:
+def _check_recipe(recipe: LocalizerRecipe, detection: Detection, nets: tuple[str, ...]) -> None:
     low, high = recipe.gain
     if recipe.net not in nets:
         raise SettingError(f"unknown net '{recipe.net}': one of {', '.join(nets)}")

@@ -68,7 +68,7 @@ def train(
         torch, or CUDA if requested, is not available.
     """
     out = Path(out)
-    model_files.check(out, overwrite)
+    model_files.check_out(out, overwrite)
     if preset not in PRESETS:
         raise SettingError(f"unknown preset '{preset}': one of {', '.join(PRESETS)}")
     device = loop.choose_device(device)
