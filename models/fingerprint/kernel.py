@@ -315,10 +315,10 @@ def describe_all(
             for j in range(k):
                 weight[j] = 1 / spread(n, j + 1, ndim)
             before = n
-        fit = power_law(two[:k], log, power)
-        feature[ALPHA] = fit[0]
-        feature[D] = fit[1] / (2 * ndim * dt ** fit[0])
-        feature[FIT_P] = fit_probability(two[:k], fit, log, weight)
+        law = power_law(two[:k], log, power)
+        feature[ALPHA] = law[0]
+        feature[D] = law[1] / (2 * ndim * dt ** law[0])
+        feature[FIT_P] = fit_probability(two[:k], law, log, weight)
         _moments(two[:k], four[:k], n, ndim, dt, extent, feature)
         typical = unit if unit > 0 else feature[MEAN_STEP]
         _dwells(step, typical, chain, work[5], back, path, feature)

@@ -67,7 +67,7 @@ def cut(frame: NDArray[Any], points: Floats) -> Boxes:
 
 
 @njit(error_model="numpy")
-def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
+def exclude_neighbours(boxes: Boxes, points: Floats, reach: float) -> None:
     """Exclude pixels within `reach` of a neighbour from each box; `points` are sorted by y."""
     n = len(points)
     for p in range(n):
@@ -180,7 +180,7 @@ def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> No
 
 
 @njit(error_model="numpy")
-def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> None:
+def start_fits(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> None:
     """Start fits at `points`, with one width and the best A and b for it."""
     shape = np.empty(SIDE * SIDE, np.float32)
     for p in which:
@@ -193,7 +193,7 @@ def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> N
 
 
 @njit(error_model="numpy")
-def iterate(
+def fit_boxes(
     boxes: Boxes, which: NDArray[np.int64], camera: Floats, prior: Floats, steps: int
 ) -> None:
     """Fit the boxes `which` by Fisher scoring, with at most `steps` steps.

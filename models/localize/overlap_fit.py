@@ -91,7 +91,7 @@ def fit_together(
             i += 1
         y, x, value = _pixels(frame, points, member[:count], reach)
         if len(y) > 3 * count + 8:
-            _fit(points, member[:count], y, x, value, camera, width, height, table)
+            _fit_cluster(points, member[:count], y, x, value, camera, width, height, table)
     return table
 
 
@@ -133,7 +133,7 @@ def _pixels(
 
 
 @njit(error_model="numpy")
-def _fit(
+def _fit_cluster(
     points: Floats,
     member: NDArray[np.int64],
     y: Floats,

@@ -161,7 +161,9 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
 
 
 @njit()
-def fit(stack: Stack, expected: Stack, spots: Floats, free: int, model: Model, turns: int) -> None:
+def fit_particles(
+    stack: Stack, expected: Stack, spots: Floats, free: int, model: Model, turns: int
+) -> None:
     """Fit all particles, in place.
 
     Parameters

@@ -20,7 +20,7 @@ from livespt.models.localize import stack_search as search
 from livespt.models.localize.localizer import Localizer
 from livespt.models.localize.stack_fit import (
     NEAR,
-    fit,
+    fit_particles,
     gains,
     misfits,
     neighbors,
@@ -155,7 +155,7 @@ class StackLocalizer:
             return np.zeros(0, SPOT)
         found, model = _start(stack, seeds, sigma, model)
         for _ in range(2):
-            fit(stack, found.expected, found.spots, POSITION, model, TURNS)
+            fit_particles(stack, found.expected, found.spots, POSITION, model, TURNS)
             estimates = gains(stack, found.expected, found.spots, model)
             model = model._replace(gain=search.usual_gain(estimates))
         found, variance = self._certain(stack, found, model)
@@ -169,7 +169,7 @@ class StackLocalizer:
     def _certain(self, stack: Stack, found: _Found, model: Model) -> tuple[_Found, Floats]:
         """Fit, and remove particles of insignificant intensity, of neighbours the weakest first."""
         while True:
-            fit(stack, found.expected, found.spots, POSITION, model, TURNS)
+            fit_particles(stack, found.expected, found.spots, POSITION, model, TURNS)
             variance = variances(stack, found.expected, found.spots, model)
             sure = found.spots[:, INTENSITY] / np.sqrt(variance[:, INTENSITY])
             sure[~np.isfinite(sure)] = 0.0
@@ -243,7 +243,7 @@ def _fit_widths(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Stac
     """Fit each particle with individual widths; also return the expected counts of all."""
     own = spots.copy()
     expected = expected_of(own, stack.shape, model.wide)
-    fit(stack, expected, own, WIDTHS, model, FREE_TURNS)
+    fit_particles(stack, expected, own, WIDTHS, model, FREE_TURNS)
     return own, expected
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
 from livespt.models.localize.radial_symmetry import radial_symmetry
-from livespt.models.localize.refinement import gaussian
+from livespt.models.localize.refinement import fit_gaussian
 from livespt.models.render import particle_shapes
 from livespt.stream.errors import SettingError
 
@@ -207,7 +207,7 @@ def _refined(counts: NDArray[np.uint16], points: Floats) -> Floats:
     out = points.copy()
     for image, point in zip(counts, out, strict=True):
         noise = float(np.sqrt(max(np.median(image), 0.25)))
-        fits = gaussian(image, point[None], noise, gain=1.0)
+        fits = fit_gaussian(image, point[None], noise, gain=1.0)
         if fits.good[0]:
             point[:] = fits.points[0]
     return out

@@ -11,7 +11,7 @@ import numpy as np
 from livespt.models.motion import features, intensity_features
 from livespt.models.motion.calibration import ece, fit_temperature, log_softmax, nll
 from livespt.models.simulate.tracks import Tracks
-from livespt.tools.train.loop import THREADS, fit
+from livespt.tools.train.loop import THREADS, train_network
 from livespt.tools.train.track_batches import POOL, TrackBatch, TrackBatches, ages
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def learn(
         return float(np.mean(losses))
 
     checkpoint = path.with_suffix(".checkpoint")
-    history = fit(
+    history = train_network(
         net,
         lambda k: loss_at(learned(k), seed, k),
         steps,

@@ -30,7 +30,7 @@ class LocalizerRecipe(NamedTuple):
     others: float = 0.0  # weight of the loss of answers to what is not the particle; 0: none
 
 
-def fit(
+def train_network(
     crop: torch.Tensor, particle: measure.Particle, recipe: LocalizerRecipe, seed: int
 ) -> tuple[nn.Sequential, list[dict[str, float]]]:
     """Train a network; return it on the CPU, and its losses during training.

@@ -101,7 +101,7 @@ def train(
     parts = hologram_measure.as_parts(whole)[None]
     level = float(nets.HologramNet(nets.build(), m).noise(parts)) if noise is None else noise
     crop, plane_um = cut(whole, at, size, z_um, m)
-    model, history = fit(crop, level, steps, seed, m)
+    model, history = train_network(crop, level, steps, seed, m)
     scale, keys, metrics = hologram_measure.calibrate(model, crop, level, seed)
     converged = hologram_measure.has_converged(metrics)
     known = holograms.clausius_mossotti(radius_um, refractive_index, m.medium)
@@ -178,7 +178,7 @@ def simulated(seed: int, reference: Reference, microscope: HolographicMicroscope
     return field + holograms.noise(SIMULATED_SHAPE, SIMULATED_NOISE, rng, microscope)
 
 
-def fit(
+def train_network(
     crop: Tensor, noise: float, steps: int, seed: int, microscope: HolographicMicroscope
 ) -> tuple[HologramNet, list[dict[str, float]]]:
     """Train a network; return it, and its losses during training.

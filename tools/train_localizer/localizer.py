@@ -19,7 +19,7 @@ from livespt.tools.train_localizer import (
     measure,
 )
 from livespt.tools.train_localizer.crops import Click, Source
-from livespt.tools.train_localizer.fit import BATCH, RATES, LocalizerRecipe, fit
+from livespt.tools.train_localizer.fit import BATCH, RATES, LocalizerRecipe, train_network
 from livespt.tools.train_localizer.student import distil
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def train(
     ]  # fmt: skip
     centres = [one for one in centres if one.method == centres[0].method]
     for attempt in (seed, seed + 1000):
-        network, history = fit(_stacked(crops), particle, recipe, attempt)
+        network, history = train_network(_stacked(crops), particle, recipe, attempt)
         keys, metrics = _measure(network, crops, particle, gain, attempt, alpha, centres)
         converged = measure.has_converged(metrics, particle)
         if converged:
@@ -194,7 +194,7 @@ def _measure(
 
 def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> str:
     """ "gauss" if the first particle is a Gaussian within its noise, otherwise "none"."""
-    from livespt.models.localize.refinement import gaussian
+    from livespt.models.localize.refinement import fit_gaussian
     from livespt.models.networks import lodestar
 
     frame = np.ascontiguousarray(source.image, np.float32)
@@ -202,7 +202,7 @@ def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> s
     y, x = (round(v) for v in source.centres[0])
     patch = np.s_[max(y - 8, 0) : y + 9, max(x - 8, 0) : x + 9]
     noise = float(np.ptp(frame[patch]) / max(float(np.ptp(flat[patch])), 1e-9))
-    fits = gaussian(frame, np.array([source.centres[0]]), noise, gain=particle.shot * noise)
+    fits = fit_gaussian(frame, np.array([source.centres[0]]), noise, gain=particle.shot * noise)
     # bright particles reveal small deviations: up to a twentieth of the peak is accepted
     allowed = 1.5 + (particle.contrast / 20) ** 2
     narrow = fits.sigma[0] <= 2.5 and fits.misfit[0] <= allowed and not fits.speck[0]

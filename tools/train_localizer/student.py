@@ -78,7 +78,7 @@ def train(
     steps = size.steps if steps is None else steps
     shape = student.Shape(size.channels, size.depth, size.split)
     start = time.perf_counter()
-    net, history = fit(shape, training_frames.simulated, steps, seed, device,
+    net, history = train_network(shape, training_frames.simulated, steps, seed, device,
                        out.with_suffix(CHECKPOINT), resume)  # fmt: skip
     content = graph(net, student_measure.simulated_frames(seed, range(100, 112)))
     cases = student_measure.simulated_cases(seed)
@@ -99,7 +99,7 @@ def train(
     return shown | {"cutoff": facts["cutoff"]} | report
 
 
-def fit(
+def train_network(
     shape: Shape,
     draw: Draw,
     steps: int,
@@ -131,7 +131,7 @@ def fit(
         frames, targets = training_frames.turned(held[1], held[2], symmetry)
         return student.loss(net(frames.to(device)), targets.to(device))
 
-    history = loop.fit(net, loss_of, steps, RATE, checkpoint, resume)
+    history = loop.train_network(net, loss_of, steps, RATE, checkpoint, resume)
     return net.cpu().eval(), history
 
 
@@ -199,7 +199,7 @@ def train_from_crops(
     def draw(rng: np.random.Generator, n: int, side: int) -> training_frames.FrameBatch:
         return composed_frames.composed(rng, n, side, ones[rng.integers(len(ones))], zoom=zoom)
 
-    net, history = fit(shape, draw, steps, seed, device, checkpoint)
+    net, history = train_network(shape, draw, steps, seed, device, checkpoint)
     scales = [student_measure.counts(draw(np.random.default_rng((seed, 3, k)), 1, 256).frames[0])
               for k in range(8)]  # fmt: skip
     content = graph(net, scales)
