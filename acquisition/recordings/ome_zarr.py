@@ -8,7 +8,13 @@ from typing import Any
 import zarr
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import UNKNOWN, Movie, MovieUnits, cut, one_pixel_size
+from livespt.acquisition.recordings.movie import (
+    UNKNOWN,
+    Movie,
+    MovieUnits,
+    movie_of_array,
+    one_pixel_size,
+)
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
@@ -67,7 +73,7 @@ def _image(path: Path, group: zarr.Group) -> Movie:
 
 
 def _movie(path: Path, array: Any, axes: str, scale: MovieUnits) -> Movie:
-    movie = cut(path, _Chunks(path, array), axes, scale)
+    movie = movie_of_array(path, _Chunks(path, array), axes, scale)
     movie.frame(0)
     return movie
 

@@ -16,7 +16,13 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import UNKNOWN, Movie, MovieUnits, cut, one_pixel_size
+from livespt.acquisition.recordings.movie import (
+    UNKNOWN,
+    Movie,
+    MovieUnits,
+    movie_of_array,
+    one_pixel_size,
+)
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
@@ -109,7 +115,7 @@ def _movie(path: Path, tiff: Any) -> Movie:
     if len(series) > 1:  # single pages are time points, whole movies are stage positions
         array = _Series(arrays)
         axes = ("T" if first.ndim == 2 else "P") + axes
-    return cut(path, array, axes, _scale(tiff))
+    return movie_of_array(path, array, axes, _scale(tiff))
 
 
 def _plain_stack(facts: dict[str, Any]) -> bool:

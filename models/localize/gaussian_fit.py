@@ -37,7 +37,7 @@ class Boxes(NamedTuple):
 
 
 @njit(error_model="numpy")
-def cut(frame: NDArray[Any], points: Floats) -> Boxes:
+def cut_boxes(frame: NDArray[Any], points: Floats) -> Boxes:
     """Cut the boxes around `points` (n, 2) out of a frame."""
     n = len(points)
     boxes = Boxes(
@@ -85,7 +85,7 @@ def exclude_neighbours(boxes: Boxes, points: Floats, reach: float) -> None:
 
 
 @njit(error_model="numpy")
-def draw(theta: Floats, shape: Singles) -> None:
+def draw_gaussian(theta: Floats, shape: Singles) -> None:
     """Write exp(-r^2 / 2 w^2) at the pixels of the box; along a line by a recurrence of ratios."""
     half = 0.5 * math.exp(-theta[4])
     change = math.exp(-2.0 * half)
@@ -188,7 +188,7 @@ def start_fits(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float)
         theta[0] = points[p, 0] - boxes.corner[p, 0]
         theta[1] = points[p, 1] - boxes.corner[p, 1]
         theta[4] = t
-        draw(theta, shape)
+        draw_gaussian(theta, shape)
         _heights(boxes.values[p], boxes.inside[p], shape, theta)
 
 
@@ -212,7 +212,7 @@ def fit_boxes(
         theta, inverse = boxes.theta[p], boxes.inverse[p]
         moved = 0.0
         for _ in range(steps):
-            draw(theta, shape)
+            draw_gaussian(theta, shape)
             counts = boxes.corner[p, 2]
             _sum(boxes.values[p], boxes.inside[p], theta, counts, camera, shape, sums)
             _normal(sums, theta, prior, inverse, right)

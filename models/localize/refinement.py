@@ -26,8 +26,8 @@ from livespt.models.localize.gaussian_fit import (
     ROW,
     SIDE,
     Boxes,
-    cut,
-    draw,
+    cut_boxes,
+    draw_gaussian,
     exclude_neighbours,
     fit_boxes,
     start_fits,
@@ -87,7 +87,7 @@ def fit_gaussian(
     prior = np.array([(low + high) / 2, max(high - low, 0.2) / 2])
     order = np.argsort(points[:, 0], kind="stable")
     ordered = np.ascontiguousarray(points[order])
-    boxes = cut(frame, ordered)
+    boxes = cut_boxes(frame, ordered)
     gap = nearest(ordered, FAR)
     camera, common, height = _fit_isolated(
         boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain
@@ -218,7 +218,7 @@ def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
     theta, inverse = boxes.theta[p], boxes.inverse[p]
     shape, slope = np.empty(SIDE * SIDE, np.float32), np.empty(5)
     above, below = 0.0, 0.0
-    draw(theta, shape)
+    draw_gaussian(theta, shape)
     a, w = theta[2], math.exp(-theta[4])
     for k in range(SIDE * SIDE):
         m = shape[k]

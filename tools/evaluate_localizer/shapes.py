@@ -114,7 +114,7 @@ def test_images(kind: str, each: int) -> Images:
     """`each` images of a shape at each of SNRS."""
     rng = np.random.default_rng((SEED, 1, particle_shapes.KINDS.index(kind)))
     snr = np.repeat(np.array(SNRS, np.float64), each)
-    drawn = [particle_shapes.draw(kind, ratio, rng) for ratio in snr]
+    drawn = [particle_shapes.draw_particle(kind, ratio, rng) for ratio in snr]
     counts, centres, axes = (np.stack(part) for part in zip(*drawn, strict=True))
     return Images(counts, centres, axes, snr)
 
@@ -174,7 +174,7 @@ def _model(folder: Path, kind: str, net: str, steps: int, seed: int) -> Path:
     model = folder / f"{kind}.onnx"
     if not model.exists():
         rng = np.random.default_rng((SEED, 0, particle_shapes.KINDS.index(kind)))
-        image = particle_shapes.draw(kind, CROP_SNR, rng)
+        image = particle_shapes.draw_particle(kind, CROP_SNR, rng)
         at = np.round(image.centre + rng.uniform(-CLICK_PX, CLICK_PX, 2))
         movie = folder / f"{kind}.tif"
         tifffile.imwrite(movie, image.counts)

@@ -215,7 +215,7 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
 def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:
     """Make pools of own and simulated tracks; from seed `held_out` on they are for calibration."""
 
-    def make(seed: int, first: int, n: int) -> Tracks:
+    def tracks_of(seed: int, first: int, n: int) -> Tracks:
         rng = np.random.default_rng((seed, first, n))
         if seed >= held_out:
             return drawn(rng, own.calibrating, n)
@@ -224,4 +224,4 @@ def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:
             [simulated(seed, first, n - mine), drawn(rng, own.learned, mine)]
         )
 
-    return make
+    return tracks_of

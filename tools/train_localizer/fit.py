@@ -90,7 +90,7 @@ def _losses(
     varied = lodestar.vary(views, generator, recipe.gain, recipe.noise, particle.shot, kept)
     views = varied.views
     if recipe.others > 0:
-        others = negatives.draw(crop, NEGATIVES, particle.fwhm_px, shift, size, generator)
+        others = negatives.draw_negatives(crop, NEGATIVES, particle.fwhm_px, shift, size, generator)
         others = lodestar.vary(
             others + particle.level, generator, recipe.gain, recipe.noise, particle.shot
         ).views

@@ -100,7 +100,7 @@ def train(
     start = time.perf_counter()
     parts = hologram_measure.as_parts(whole)[None]
     level = float(nets.HologramNet(nets.build(), m).noise(parts)) if noise is None else noise
-    crop, plane_um = cut(whole, at, size, z_um, m)
+    crop, plane_um = cut_field(whole, at, size, z_um, m)
     model, history = train_network(crop, level, steps, seed, m)
     scale, keys, metrics = hologram_measure.calibrate(model, crop, level, seed)
     converged = hologram_measure.has_converged(metrics)
@@ -140,7 +140,7 @@ def train(
     return report | {"cutoff": card["cutoff"], "converged": converged}
 
 
-def cut(
+def cut_field(
     whole: Complex,
     at: tuple[float, float],
     size: int,
@@ -205,7 +205,7 @@ def train_network(
     )
     history, sums, every = [], np.zeros(6), max(1, steps // 10)
     for step in tqdm(range(1, steps + 1), "training", disable=not sys.stderr.isatty()):
-        copies = copier.draw(BATCH, generator)
+        copies = copier.draw_copies(BATCH, generator)
         trust = copies.contrast / (KNEE + copies.contrast)
         out = model(copies.field, CELLS)
         between, within = nets.losses(out, copies, trust / trust.mean(), generator)

@@ -213,7 +213,7 @@ def _raw(source: Source, size: int) -> list[list[float]] | None:
     """Pixels of the first crop as recorded, for the card."""
     if size > LARGEST:
         return None
-    crop = localizer_crops.cut(source.image, source.centres[0], size)
+    crop = localizer_crops.cut_crop(source.image, source.centres[0], size)
     rounded: list[list[float]] = (crop if crop.dtype.kind in "ui" else crop.round(4)).tolist()
     return rounded
 

@@ -101,14 +101,14 @@ def train(
 
 def train_network(
     shape: Shape,
-    draw: Draw,
+    draw_frames: Draw,
     steps: int,
     seed: int,
     device: str,
     checkpoint: Path,
     resume: bool = False,
 ) -> tuple[nn.Sequential, list[float]]:
-    """Train a network on frames from `draw`; return it on the CPU, and its losses in training."""
+    """Train a network on drawn frames; return it on the CPU, and its losses in training."""
     import torch
 
     from livespt.models.networks import student
@@ -126,7 +126,7 @@ def train_network(
         number, which = divmod(step, REUSE)
         if held[0] != number:
             rng = np.random.default_rng((seed, 0, number))
-            held[:] = number, *_batch(draw(rng, BATCH, SIDE), shape.stride)
+            held[:] = number, *_batch(draw_frames(rng, BATCH, SIDE), shape.stride)
         symmetry = int(np.random.default_rng((seed, 1, number)).permutation(8)[which])
         frames, targets = training_frames.turned(held[1], held[2], symmetry)
         return student.loss(net(frames.to(device)), targets.to(device))
@@ -196,12 +196,12 @@ def train_from_crops(
     size = PRESETS["fast"]
     shape = student.Shape(size.channels, size.depth, size.split)
 
-    def draw(rng: np.random.Generator, n: int, side: int) -> training_frames.FrameBatch:
+    def draw_frames(rng: np.random.Generator, n: int, side: int) -> training_frames.FrameBatch:
         return composed_frames.composed(rng, n, side, ones[rng.integers(len(ones))], zoom=zoom)
 
-    net, history = train_network(shape, draw, steps, seed, device, checkpoint)
-    scales = [student_measure.counts(draw(np.random.default_rng((seed, 3, k)), 1, 256).frames[0])
-              for k in range(8)]  # fmt: skip
+    net, history = train_network(shape, draw_frames, steps, seed, device, checkpoint)
+    some = (draw_frames(np.random.default_rng((seed, 3, k)), 1, 256) for k in range(8))
+    scales = [student_measure.counts(batch.frames[0]) for batch in some]
     content = graph(net, scales)
     checkpoint.unlink(missing_ok=True)
     cases = student_measure.pasted_cases(seed, ones[0])
