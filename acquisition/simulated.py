@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from livespt.models.optics.spots import camera, photons_for_snr, render, uneven
-from livespt.models.simulate.behaviours import draw, move
+from livespt.models.simulate.behaviours import draw_behaviour, move
 from livespt.models.simulate.rng import log_uniform
 from livespt.models.simulate.steps import DIRECTED, NORMAL, Floats
 from livespt.models.simulate.virus_entry import Entry, simulate_entry
@@ -173,11 +173,11 @@ class SimulatedMovie:
             raise IndexError(f"there is no frame {i} in a movie of {len(self)} frames")
         scenario = self.scenario
         rows = self.truth[self._start[i] : self._start[i + 1]]
-        light = render(
+        expected = render(
             rows["y"], rows["x"], rows["photons"], self.shape, scenario.sigma_px, self.background
         )
         return camera(
-            light,
+            expected,
             np.random.default_rng((scenario.seed, i, NOISE)),
             offset=scenario.offset,
             gain_e_per_count=scenario.gain_e_per_count,
@@ -221,10 +221,10 @@ def _visitor(scenario: Scenario, rng: Generator, motion: int, frames: tuple[int,
     longest = min(frames[1], scenario.n_frames)
     life = int(rng.integers(min(frames[0], longest), longest + 1))
     begin = int(rng.integers(0, scenario.n_frames - life + 1))
-    engulfed, most = scenario.entry.diffusion[0], scenario.entry.diffusion_most
-    diffusion = log_uniform(rng, engulfed, min(5 * engulfed, most))
-    behaviour = draw(rng, motion, diffusion, 2, scenario.frame_interval_s, pull=scenario.entry.pull)
-    path = move(rng, behaviour, life, 2, scenario.frame_interval_s) / scenario.pixel_size_um
+    entry, dt_s = scenario.entry, scenario.frame_interval_s
+    diffusion = log_uniform(rng, slow := entry.diffusion[0], min(5 * slow, entry.diffusion_most))
+    behaviour = draw_behaviour(rng, motion, diffusion, 2, dt_s, pull=entry.pull)
+    path = move(rng, behaviour, life, 2, dt_s) / scenario.pixel_size_um
     return _Particle(begin, path, np.full(life, motion, np.int8))
 
 
@@ -339,8 +339,8 @@ def virus_entry(scenario: Scenario) -> SimulatedMovie:
         rows["particle"] = number
         rows["y"], rows["x"] = particle.point.T
         rows["visible"] = ~_blinks(rng, life, scenario.blinking)
-        light = photons_for_snr(rng.uniform(*scenario.snr), scenario.background, scenario.sigma_px)
-        rows["photons"] = light * rows["visible"]
+        total = photons_for_snr(rng.uniform(*scenario.snr), scenario.background, scenario.sigma_px)
+        rows["photons"] = total * rows["visible"]
         rows["state"] = particle.state
         rows["uncoated"] = (particle.uncoat >= 0) & (rows["frame"] >= particle.uncoat)
         on = np.all((particle.point >= -0.5) & (particle.point < np.array(scenario.shape) - 0.5), 1)

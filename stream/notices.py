@@ -56,7 +56,7 @@ class Notices:
     """Notices about each update: lost exposures, unusual frames, degradation, dense regions."""
 
     def __init__(self) -> None:
-        self._crowded, self._level = False, 0
+        self._is_dense, self._level = False, 0
         self._quality = QualityNotices()
         self.left_out = self._quality.left_out
 
@@ -69,11 +69,11 @@ class Notices:
         if update.lost > (degradation.DETECT_EVERY - 1 if 3 in (self._level, update.level) else 0):
             text = f"{update.lost} exposures before frame {update.t} were not analyzed"
             found.append(("lost", text))
-        if update.degraded and not self._crowded:
+        if update.degraded and not self._is_dense:
             text = (
                 f"{update.degraded} of {len(update.spots)} spots of frame {update.t} lie too dense "
                 "to be linked at the least cost; the frames table counts them from here on"
             )
             found.append(("crowded", text))
-        self._crowded, self._level = update.degraded > 0, update.level
+        self._is_dense, self._level = update.degraded > 0, update.level
         return found

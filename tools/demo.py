@@ -111,7 +111,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
         f"detection   recall {d['recall']:.3f}, precision {d['precision']:.3f}, "
         f"RMSE {d['rmse_px']:.3f} px",
         f"tracks      purity {summary['tracks']['purity']:.3f}, "
-        f"{summary['tracks']['degraded']} spots linked in a crowd",
+        f"{summary['tracks']['degraded']} spots linked in dense regions",
         f"states      accuracy {summary['states']['accuracy']:.3f}",
         f"uncoating   {u['true']} true: {u['found']} found, {u['missed']} missed, "
         f"{u['false']} false; delay {u['delay_frames']} frames",

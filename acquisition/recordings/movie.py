@@ -181,7 +181,7 @@ def name_axes(path: Path, axes: str, shape: Sequence[int]) -> str:
     return named
 
 
-def cut(
+def movie_of_array(
     path: Path,
     array: Any,
     axes: str,

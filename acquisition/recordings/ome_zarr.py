@@ -11,7 +11,13 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
-from livespt.acquisition.recordings.movie import UNKNOWN, Movie, MovieUnits, cut, one_pixel_size
+from livespt.acquisition.recordings.movie import (
+    UNKNOWN,
+    Movie,
+    MovieUnits,
+    movie_of_array,
+    one_pixel_size,
+)
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
@@ -70,7 +76,7 @@ def _image(path: Path, group: zarr.Group) -> Movie:
 
 
 def _movie(path: Path, array: Any, axes: str, scale: MovieUnits) -> Movie:
-    movie = cut(path, _Chunks(path, array), axes, scale)
+    movie = movie_of_array(path, _Chunks(path, array), axes, scale)
     movie.frame(0)
     return movie
 

@@ -16,7 +16,13 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import UNKNOWN, Movie, MovieUnits, cut, one_pixel_size
+from livespt.acquisition.recordings.movie import (
+    UNKNOWN,
+    Movie,
+    MovieUnits,
+    movie_of_array,
+    one_pixel_size,
+)
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 
@@ -122,7 +128,7 @@ def _movie(path: Path, tiff: Any) -> Movie:
     if len(series) > 1:  # single pages are time points, whole movies are stage positions
         array = _Series(arrays)
         axes = ("T" if first.ndim == 2 else "P") + axes
-    return cut(path, array, axes, _scale(tiff))
+    return movie_of_array(path, array, axes, _scale(tiff))
 
 
 def _plain_stack(facts: dict[str, Any]) -> bool:
@@ -209,7 +215,7 @@ def _ome_scale(xml: str) -> MovieUnits:
     if pixels is None:
         return MovieUnits()
 
-    def um(axis: str) -> float | None:
+    def size_um(axis: str) -> float | None:
         unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
         return micrometers(pixels.get(f"PhysicalSize{axis}"), unit)
 
@@ -223,7 +229,7 @@ def _ome_scale(xml: str) -> MovieUnits:
         if len(known) > 1:
             (t0, s0), (t1, s1) = known[0], known[-1]
             interval = seconds((s1 - s0) / (t1 - t0), "s")
-    return MovieUnits(one_pixel_size(um("Y"), um("X")), interval, um("Z"))
+    return MovieUnits(one_pixel_size(size_um("Y"), size_um("X")), interval, size_um("Z"))
 
 
 def _imagej_scale(facts: dict[str, Any], tags: Any) -> MovieUnits:

@@ -38,7 +38,7 @@ class Units(NamedTuple):
     step_um: float = 0.0  # unit of the states of steps; 0: the mean step of the stretch
 
 
-def check(units: Units) -> None:
+def check_units(units: Units) -> None:
     """Raise SettingError for invalid units."""
     if units.ndim not in (2, 3):
         raise SettingError(f"a fingerprint has 2 or 3 dimensions, not {units.ndim}")
@@ -69,7 +69,7 @@ def fingerprints(
     count : (n,), optional
         Number of points of each window, which are its last ones. Default: all.
     """
-    check(units)
+    check_units(units)
     if points.ndim != 3 or points.shape[2] != 3:
         raise InputError(f"points of windows must be (n, W, 3), not {points.shape}")
     n, width = points.shape[:2]
@@ -93,7 +93,7 @@ def of_tracks(
 
     `points` (total, 3), `frames` (total,), `states` (total, 4): as in `fingerprints`.
     """
-    check(units)
+    check_units(units)
     offset = np.asarray(offset, np.int64)
     if offset.ndim != 1 or len(offset) < 1 or (np.diff(offset) < 0).any():
         raise InputError("offset of segments must be an increasing list of rows")
@@ -112,7 +112,7 @@ def rolling(
 
     Arguments are those of `of_tracks`. A window does not extend beyond the start of its track.
     """
-    check(units)
+    check_units(units)
     if window < 1:
         raise SettingError(f"a window must have one point or more, not {window}")
     offset = np.asarray(offset, np.int64)
@@ -154,8 +154,8 @@ def _features(
         )
     out = np.empty((len(begin), COUNT), np.float32)
     chain = hmm.tables(*hmm.CHAIN)
-    um, dt, slow, fast, step = (float(value) for value in units[1:])
-    scale = (int(units.ndim), um, dt, slow, fast, step)
+    pixel_size_um, dt, slow, fast, step = (float(value) for value in units[1:])
+    scale = (int(units.ndim), pixel_size_um, dt, slow, fast, step)
     size = end - begin
     span = np.zeros_like(size)
     span[size > 0] = frames[end[size > 0] - 1] - frames[begin[size > 0]] + 1
@@ -176,7 +176,7 @@ def _features(
 
 def _long_moments(points: Floats, units: Units) -> Floats:
     """Second and fourth moments (2, K) of displacements of one long segment (n, 3), um2 and um4."""
-    um = (points - points[0]) * units.pixel_size_um
+    points_um = (points - points[0]) * units.pixel_size_um
     if units.ndim == 2:
-        um[:, 0] = 0.0
-    return np.stack(msd.fourier(um, msd.lags(len(um))))
+        points_um[:, 0] = 0.0
+    return np.stack(msd.fourier(points_um, msd.lags(len(points_um))))

@@ -227,14 +227,16 @@ def _dwells(
 
 
 @njit()
-def _centre(points: Floats, um: float, ndim: int, x: Floats, y: Floats, z: Floats) -> None:
+def _centre(
+    points: Floats, pixel_size_um: float, ndim: int, x: Floats, y: Floats, z: Floats
+) -> None:
     """Write the positions (n,) of points (n, 3) about their centre, in um."""
     n = len(points)
     mx, my, mz = 0.0, 0.0, 0.0
     for t in range(n):
-        z[t] = (points[t, 0] - points[0, 0]) * um if ndim == 3 else 0.0
-        y[t] = (points[t, 1] - points[0, 1]) * um
-        x[t] = (points[t, 2] - points[0, 2]) * um
+        z[t] = (points[t, 0] - points[0, 0]) * pixel_size_um if ndim == 3 else 0.0
+        y[t] = (points[t, 1] - points[0, 1]) * pixel_size_um
+        x[t] = (points[t, 2] - points[0, 2]) * pixel_size_um
         mx += x[t]
         my += y[t]
         mz += z[t]
@@ -277,7 +279,7 @@ def describe_all(
     out : (n, 40)
         The features, in the order of `definitions.NAMES`.
     """
-    ndim, um, dt, slow, fast, unit = scale
+    ndim, pixel_size_um, dt, slow, fast, unit = scale
     longest = 1
     for i in range(len(begin)):
         longest = max(longest, end[i] - begin[i])
@@ -293,7 +295,7 @@ def describe_all(
         a, n = begin[i], end[i] - begin[i]
         feature[:] = 0.0
         x, y, z, frame = work[0, :n], work[1, :n], work[2, :n], frames[a : a + n]
-        _centre(points[a : a + n], um, ndim, x, y, z)
+        _centre(points[a : a + n], pixel_size_um, ndim, x, y, z)
         step, turn = work[3, : max(n - 1, 0)], work[4, :n]
         length = _steps(x, y, z, frame, step, turn, ndim, dt, slow, fast, feature)
         k = lags(n)
@@ -313,10 +315,10 @@ def describe_all(
             for j in range(k):
                 weight[j] = 1 / spread(n, j + 1, ndim)
             before = n
-        fit = power_law(two[:k], log, power)
-        feature[ALPHA] = fit[0]
-        feature[D] = fit[1] / (2 * ndim * dt ** fit[0])
-        feature[FIT_P] = fit_probability(two[:k], fit, log, weight)
+        law = power_law(two[:k], log, power)
+        feature[ALPHA] = law[0]
+        feature[D] = law[1] / (2 * ndim * dt ** law[0])
+        feature[FIT_P] = fit_probability(two[:k], law, log, weight)
         _moments(two[:k], four[:k], n, ndim, dt, extent, feature)
         typical = unit if unit > 0 else feature[MEAN_STEP]
         _dwells(step, typical, chain, work[5], back, path, feature)

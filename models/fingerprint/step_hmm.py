@@ -145,7 +145,7 @@ def _expect(
     return total, starts, moves, sums
 
 
-def fit(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> StepModel:
+def fit_step_model(step: Floats, offset: NDArray[np.int64], rounds: int = 200) -> StepModel:
     """Fit a model to sequences of steps; sequence i is `offset[i]:offset[i + 1]`.
 
     Expectation maximization (Baum-Welch) starts from quantiles of the steps. It ends when the

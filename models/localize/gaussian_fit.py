@@ -37,7 +37,7 @@ class Boxes(NamedTuple):
 
 
 @njit(error_model="numpy")
-def cut(frame: NDArray[Any], points: Floats) -> Boxes:
+def cut_boxes(frame: NDArray[Any], points: Floats) -> Boxes:
     """Cut the boxes around `points` (n, 2) out of a frame."""
     n = len(points)
     boxes = Boxes(
@@ -67,7 +67,7 @@ def cut(frame: NDArray[Any], points: Floats) -> Boxes:
 
 
 @njit(error_model="numpy")
-def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
+def exclude_neighbours(boxes: Boxes, points: Floats, reach: float) -> None:
     """Exclude pixels within `reach` of a neighbour from each box; `points` are sorted by y."""
     n = len(points)
     for p in range(n):
@@ -85,7 +85,7 @@ def leave_out(boxes: Boxes, points: Floats, reach: float) -> None:
 
 
 @njit(error_model="numpy")
-def draw(theta: Floats, shape: Singles) -> None:
+def draw_gaussian(theta: Floats, shape: Singles) -> None:
     """Write exp(-r^2 / 2 w^2) at the pixels of the box; along a line by a recurrence of ratios."""
     half = 0.5 * math.exp(-theta[4])
     change = math.exp(-2.0 * half)
@@ -180,7 +180,7 @@ def _heights(box: Singles, inside: Singles, shape: Singles, theta: Floats) -> No
 
 
 @njit(error_model="numpy")
-def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> None:
+def start_fits(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> None:
     """Start fits at `points`, with one width and the best A and b for it."""
     shape = np.empty(SIDE * SIDE, np.float32)
     for p in which:
@@ -188,12 +188,12 @@ def start(boxes: Boxes, which: NDArray[np.int64], points: Floats, t: float) -> N
         theta[0] = points[p, 0] - boxes.corner[p, 0]
         theta[1] = points[p, 1] - boxes.corner[p, 1]
         theta[4] = t
-        draw(theta, shape)
+        draw_gaussian(theta, shape)
         _heights(boxes.values[p], boxes.inside[p], shape, theta)
 
 
 @njit(error_model="numpy")
-def iterate(
+def fit_boxes(
     boxes: Boxes, which: NDArray[np.int64], camera: Floats, prior: Floats, steps: int
 ) -> None:
     """Fit the boxes `which` by Fisher scoring, with at most `steps` steps.
@@ -212,7 +212,7 @@ def iterate(
         theta, inverse = boxes.theta[p], boxes.inverse[p]
         moved = 0.0
         for _ in range(steps):
-            draw(theta, shape)
+            draw_gaussian(theta, shape)
             counts = boxes.corner[p, 2]
             _sum(boxes.values[p], boxes.inside[p], theta, counts, camera, shape, sums)
             _normal(sums, theta, prior, inverse, right)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from livespt.models.localize.lodestar_peaks import detect, scores
 from livespt.models.localize.radial_symmetry import radial_symmetry
-from livespt.models.localize.refinement import gaussian
+from livespt.models.localize.refinement import fit_gaussian
 from livespt.models.localize.student_peaks import decode, interleave
 from livespt.models.runtime.session import Session, open_session
 from livespt.stream.compiled import njit
@@ -135,7 +135,7 @@ class Localizer:
         middle = np.array([[8.0, 8.0]])
         measure(flat, middle, self._radius)
         if self.refine == "gauss":
-            gaussian(flat, middle, 1.0)
+            fit_gaussian(flat, middle, 1.0)
         elif self.refine == "radial":
             radial_symmetry(flat, middle, self._radius)
 
@@ -221,15 +221,15 @@ class Localizer:
         if self.refine == "radial":
             spots["y"], spots["x"] = radial_symmetry(frame, found.points, self._radius).T
         elif self.refine == "gauss":
-            fit = gaussian(frame, found.points, noise, sigma_px=self._width)
+            fits = fit_gaussian(frame, found.points, noise, sigma_px=self._width)
             # intensity of a spot, in units of the noise of a matched filter
-            clear = fit.intensity / (2 * math.sqrt(math.pi) * fit.width * max(noise, 1e-9))
-            good, rest = fit.good, ~fit.good
-            speck = fit.speck | (good & (np.abs(clear) < CLEAR))
-            spots["y"][good], spots["x"][good] = fit.points[good].T
-            spots["dy"][good], spots["dx"][good] = fit.spread[good].T
+            clear = fits.intensity / (2 * math.sqrt(math.pi) * fits.width * max(noise, 1e-9))
+            good, rest = fits.good, ~fits.good
+            speck = fits.speck | (good & (np.abs(clear) < CLEAR))
+            spots["y"][good], spots["x"][good] = fits.points[good].T
+            spots["dy"][good], spots["dx"][good] = fits.spread[good].T
             for name in ("sigma", "intensity", "background"):
-                spots[name][good] = getattr(fit, name)[good]
+                spots[name][good] = getattr(fits, name)[good]
         total, background, pixels = measure(frame, found.points[rest], self._radius)
         spots["intensity"][rest], spots["background"][rest] = total, background
         spots["dy"][rest] = spots["dx"][rest] = self._precision(total, pixels, noise)

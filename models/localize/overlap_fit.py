@@ -91,7 +91,7 @@ def fit_together(
             i += 1
         y, x, value = _pixels(frame, points, member[:count], reach)
         if len(y) > 3 * count + 8:
-            _fit(points, member[:count], y, x, value, camera, width, height, table)
+            _fit_cluster(points, member[:count], y, x, value, camera, width, height, table)
     return table
 
 
@@ -119,21 +119,21 @@ def _pixels(
     n = 0
     for i in range(top, bottom):
         for j in range(left, right):
-            own, strange = False, False
+            own, foreign = False, False
             for p in near:
                 down, across = i - points[p, 0], j - points[p, 1]
                 if (member == p).any():
                     own |= abs(down) <= HALF + 0.5 and abs(across) <= HALF + 0.5
                 else:
-                    strange |= down * down + across * across < reach * reach
-            if own and not strange:
+                    foreign |= down * down + across * across < reach * reach
+            if own and not foreign:
                 y[n], x[n], value[n] = i, j, frame[i, j]
                 n += 1
     return y[:n], x[:n], value[:n]
 
 
 @njit(error_model="numpy")
-def _fit(
+def _fit_cluster(
     points: Floats,
     member: NDArray[np.int64],
     y: Floats,
@@ -160,18 +160,18 @@ def _fit(
     for step in range(STEPS + 1):
         matrix[:], right[:] = 0.0, 0.0
         for p in range(len(y)):
-            light = theta[size - 1]
+            expected = theta[size - 1]
             slope[size - 1] = 1.0
             for k in range(count):
                 u, v = y[p] - theta[3 * k], x[p] - theta[3 * k + 1]
                 m = math.exp(-(u * u + v * v) / (2.0 * width * width))
                 s = theta[3 * k + 2] * m / (width * width)
                 slope[3 * k], slope[3 * k + 1], slope[3 * k + 2] = s * u, s * v, m
-                light += theta[3 * k + 2] * m
-            variance = max(camera[0] + camera[1] * (light - camera[2]), 0.25 * camera[0])
+                expected += theta[3 * k + 2] * m
+            variance = max(camera[0] + camera[1] * (expected - camera[2]), 0.25 * camera[0])
             for a in range(size):
                 part = slope[a] / variance
-                right[a] += part * (value[p] - light)
+                right[a] += part * (value[p] - expected)
                 for b in range(a + 1):
                     matrix[a, b] += part * slope[b]
         for a in range(size):

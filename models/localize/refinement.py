@@ -1,8 +1,8 @@
 """Sub-pixel refinement: the position of a spot and its precision, from a fit to its pixels.
 
-`gaussian` fits a Gaussian, integrated over pixels, by Fisher scoring. The variance of a pixel is
-the noise of the background plus the photon noise of the spot. Except for very few photons, this is
-the maximum-likelihood estimate and reaches the Cramer-Rao bound (Smith et al. 2010, Nat. Methods
+`fit_gaussian` fits a Gaussian, integrated over pixels, by Fisher scoring. The variance of a pixel
+is the noise of the background plus the photon noise of the spot. Except for very few photons, this
+is the maximum-likelihood estimate and reaches the Cramer-Rao bound (Smith et al. 2010, Nat. Methods
 7:373; Mortensen et al. 2010, Nat. Methods 7:377). Integration over pixels increases the variance of
 a Gaussian from sigma^2 to sigma^2 + 1/12, and changes its shape by less than 0.2 % down to sigma =
 0.8 pixels.
@@ -26,11 +26,11 @@ from livespt.models.localize.gaussian_fit import (
     ROW,
     SIDE,
     Boxes,
-    cut,
-    draw,
-    iterate,
-    leave_out,
-    start,
+    cut_boxes,
+    draw_gaussian,
+    exclude_neighbours,
+    fit_boxes,
+    start_fits,
 )
 from livespt.models.localize.overlap_fit import clusters, fit_together
 from livespt.stream.compiled import njit
@@ -65,7 +65,7 @@ class Fits(NamedTuple):
     width: float  # common width including the extent of a pixel, pixels
 
 
-def gaussian(
+def fit_gaussian(
     frame: NDArray[Any],
     points: Floats,
     noise: float,
@@ -87,9 +87,11 @@ def gaussian(
     prior = np.array([(low + high) / 2, max(high - low, 0.2) / 2])
     order = np.argsort(points[:, 0], kind="stable")
     ordered = np.ascontiguousarray(points[order])
-    boxes = cut(frame, ordered)
+    boxes = cut_boxes(frame, ordered)
     gap = nearest(ordered, FAR)
-    camera, common, height = _fit(boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain)
+    camera, common, height = _fit_isolated(
+        boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain
+    )
     width = math.exp(0.5 * common[0])
     root = clusters(ordered, APART * width)
     overlap = fit_together(frame, ordered, root, camera, width, height, CLEAR * width)
@@ -142,7 +144,7 @@ def nearest(points: Floats, reach: float) -> Floats:
 
 
 @njit(error_model="numpy")
-def _fit(
+def _fit_isolated(
     boxes: Boxes, points: Floats, gap: Floats, noise: float, prior: Floats, gain: float
 ) -> tuple[Floats, Floats, float]:
     """Fit the isolated ones of `points`, which are sorted by y.
@@ -152,12 +154,12 @@ def _fit(
     """
     lonely = np.argsort(-gap, kind="mergesort")[:MAX_PROBES]  # the most isolated ones
     whole = boxes.inside.copy()
-    leave_out(boxes, points, CLEAR * math.exp(0.5 * prior[0]))
-    start(boxes, lonely, points, prior[0])
+    exclude_neighbours(boxes, points, CLEAR * math.exp(0.5 * prior[0]))
+    start_fits(boxes, lonely, points, prior[0])
     level = _middle(boxes.corner[:, 2] + boxes.theta[:, 3], lonely)
     likely = noise * noise / max(abs(level), 4.0 * noise, 1e-30)
     camera = np.array([noise * noise, likely if gain < 0 else gain, level])
-    iterate(boxes, lonely, camera, prior, FIRST)
+    fit_boxes(boxes, lonely, camera, prior, FIRST)
     camera[2] = _middle(boxes.corner[:, 2] + boxes.theta[:, 3], lonely)
     if gain < 0:
         camera[1] = _gain(boxes, lonely, camera, likely)
@@ -167,14 +169,14 @@ def _fit(
     for p in range(len(points)):  # assigned slices would take seconds to compile
         for k in range(boxes.inside.shape[1]):
             boxes.inside[p, k] = whole[p, k]
-    leave_out(boxes, points, CLEAR * width)
+    exclude_neighbours(boxes, points, CLEAR * width)
     alone = gap >= APART * width
     for p in range(len(points)):
         for a in range(boxes.theta.shape[1]):
             boxes.theta[p, a] = boxes.theta[p, a] if alone[p] else np.nan
     which = np.flatnonzero(alone)
-    start(boxes, which, points, common[0])
-    iterate(boxes, which, camera, common, SECOND)
+    start_fits(boxes, which, points, common[0])
+    fit_boxes(boxes, which, camera, common, SECOND)
     return camera, common, height
 
 
@@ -216,7 +218,7 @@ def _gain_of(boxes: Boxes, p: int, camera: Floats) -> tuple[float, float]:
     theta, inverse = boxes.theta[p], boxes.inverse[p]
     shape, slope = np.empty(SIDE * SIDE, np.float32), np.empty(5)
     above, below = 0.0, 0.0
-    draw(theta, shape)
+    draw_gaussian(theta, shape)
     a, w = theta[2], math.exp(-theta[4])
     for k in range(SIDE * SIDE):
         m = shape[k]

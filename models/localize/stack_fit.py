@@ -17,8 +17,8 @@ import math
 import numpy as np
 
 from livespt.models.localize.stack_model import (
+    INTENSITY,
     LEVEL,
-    LIGHT,
     REACH,
     SIGMA,
     SIGMA_Z,
@@ -31,7 +31,7 @@ from livespt.models.localize.stack_model import (
     X,
     Y,
     Z,
-    add_light,
+    add_expected,
     box_of,
     expected_at,
     lines_of,
@@ -97,7 +97,7 @@ def _score(
                     slope[m] = own[m]
                 slope[SIGMA], slope[SIGMA_Z] = own[4], own[5]
                 mean = level + others[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
-                mean += spot[LIGHT] * own[LIGHT]
+                mean += spot[INTENSITY] * own[INTENSITY]
                 mean += spot[SLOPE_Y] * slope[SLOPE_Y] + spot[SLOPE_X] * slope[SLOPE_X]
                 weight = weight_of(mean, model)
                 for m in range(free):
@@ -120,9 +120,9 @@ def _step(stack: Stack, others: Stack, spot: Floats, free: int, model: Model) ->
         shift = min(max(right[axis, 0], -0.7 * width), 0.7 * width)
         spot[axis] += shift
         far = max(far, abs(shift) / width)
-    change = max(right[LIGHT, 0], -0.8 * spot[LIGHT])  # light stays above 0
-    far = max(far, 0.1 * abs(change) / spot[LIGHT])
-    spot[LIGHT] += change
+    change = max(right[INTENSITY, 0], -0.8 * spot[INTENSITY])  # so that it stays above 0
+    far = max(far, 0.1 * abs(change) / spot[INTENSITY])
+    spot[INTENSITY] += change
     for column in range(LEVEL, SIGMA):
         spot[column] += right[column, 0]
     for axis in range(SIGMA, free):
@@ -161,13 +161,15 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
 
 
 @njit()
-def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turns: int) -> None:
+def fit_particles(
+    stack: Stack, expected: Stack, spots: Floats, free: int, model: Model, turns: int
+) -> None:
     """Fit all particles, in place.
 
     Parameters
     ----------
     stack : (planes, y, x), counts; NaN where unknown
-    light : (planes, y, x), expected counts of all `spots`, which is updated
+    expected : (planes, y, x), expected counts of all `spots`, which is updated
     spots : (n, 9)
     free : POSITION or WIDTHS
     turns : most iterations
@@ -181,15 +183,15 @@ def fit(stack: Stack, light: Stack, spots: Floats, free: int, model: Model, turn
                 rests = rests and moved[other] < STILL
             if rests:
                 continue
-            add_light(light, spots[s], -1.0, model.wide)
-            moved[s] = _step(stack, light, spots[s], free, model)
-            add_light(light, spots[s], 1.0, model.wide)
+            add_expected(expected, spots[s], -1.0, model.wide)
+            moved[s] = _step(stack, expected, spots[s], free, model)
+            add_expected(expected, spots[s], 1.0, model.wide)
         if moved.size == 0 or moved.max() < STILL:
             break
 
 
 @njit()
-def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
+def variances(stack: Stack, expected: Stack, spots: Floats, model: Model) -> Floats:
     """Variances (n, 5) of z, y, x, intensity, level of each particle, fitted with neighbours."""
     first, entries = neighbors(spots, NEAR)
     out = np.empty((len(spots), 5))
@@ -200,14 +202,14 @@ def variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats
             group[0, column] = spots[s, column]
             for k in range(len(others)):
                 group[1 + k, column] = spots[others[k], column]
-        joint = _joint_variances(stack, light, group, model)
+        joint = _joint_variances(stack, expected, group, model)
         for column in range(5):
             out[s, column] = joint[column]
     return out
 
 
 @njit()
-def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) -> Floats:
+def _joint_variances(stack: Stack, expected: Stack, group: Floats, model: Model) -> Floats:
     """Variances (5,) of the first of a group with a common background; infinite if unknown."""
     members = len(group)
     n = 4 * members + 3
@@ -227,7 +229,7 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
                     slopes_of(own, group[m], axial[k], down[k, :, j], across[k, :, i])
                     for c in range(4):
                         slope[4 * m + c] = own[c]
-                mean = level + light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
+                mean = level + expected[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i]
                 weight = weight_of(mean, model)
                 for a in range(n):
                     part = weight * slope[a]
@@ -243,13 +245,13 @@ def _joint_variances(stack: Stack, light: Stack, group: Floats, model: Model) ->
 
 
 @njit()
-def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
+def width_variances(stack: Stack, expected: Stack, spots: Floats, model: Model) -> Floats:
     """Variances (n, 2) of both widths of particles that were fitted with free widths."""
     out = np.full((len(spots), 2), np.inf)
     for s in range(len(spots)):
-        add_light(light, spots[s], -1.0, model.wide)
-        information, _ = _score(stack, light, spots[s], spots.shape[1], model)
-        add_light(light, spots[s], 1.0, model.wide)
+        add_expected(expected, spots[s], -1.0, model.wide)
+        information, _ = _score(stack, expected, spots[s], spots.shape[1], model)
+        add_expected(expected, spots[s], 1.0, model.wide)
         right = np.zeros((WIDTHS, 2))
         right[SIGMA, 0] = right[SIGMA_Z, 1] = 1.0
         if _solve(information, right):
@@ -258,7 +260,7 @@ def width_variances(stack: Stack, light: Stack, spots: Floats, model: Model) -> 
 
 
 @njit()
-def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
+def gains(stack: Stack, expected: Stack, spots: Floats, model: Model) -> Floats:
     """Gain estimated from the squared residuals of each particle, and its weight: (n, 2)."""
     out = np.zeros((len(spots), 2))
     for s in range(len(spots)):
@@ -267,7 +269,7 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
         for k in range(box[0, 0], box[0, 1]):
             for j in range(box[1, 0], box[1, 1]):
                 for i in range(box[2, 0], box[2, 1]):
-                    mean = expected_at(light, spots[s], model, k, j, i)
+                    mean = expected_at(expected, spots[s], model, k, j, i)
                     bright = mean - model.reference
                     gap = stack[k, j, i] - mean
                     # the residuals of dimmer voxels depend on the noise alone
@@ -281,7 +283,7 @@ def gains(stack: Stack, light: Stack, spots: Floats, model: Model) -> Floats:
 
 
 @njit()
-def misfits(stack: Stack, light: Stack, spots: Floats, boxed: Floats, model: Model) -> Floats:
+def misfits(stack: Stack, expected: Stack, spots: Floats, boxed: Floats, model: Model) -> Floats:
     """Sum (n,) of squared normalized residuals of each particle over the box around `boxed`."""
     out = np.zeros(len(spots))
     for s in range(len(spots)):
@@ -289,7 +291,7 @@ def misfits(stack: Stack, light: Stack, spots: Floats, boxed: Floats, model: Mod
         for k in range(box[0, 0], box[0, 1]):
             for j in range(box[1, 0], box[1, 1]):
                 for i in range(box[2, 0], box[2, 1]):
-                    gap = stack[k, j, i] - expected_at(light, spots[s], model, k, j, i)
+                    gap = stack[k, j, i] - expected_at(expected, spots[s], model, k, j, i)
                     if math.isfinite(gap):
                         out[s] += gap * gap / model.variance
     return out

@@ -20,7 +20,7 @@ from livespt.models.localize import stack_search as search
 from livespt.models.localize.localizer import Localizer
 from livespt.models.localize.stack_fit import (
     NEAR,
-    fit,
+    fit_particles,
     gains,
     misfits,
     neighbors,
@@ -28,8 +28,8 @@ from livespt.models.localize.stack_fit import (
     width_variances,
 )
 from livespt.models.localize.stack_model import (
+    INTENSITY,
     LEVEL,
-    LIGHT,
     POSITION,
     SIGMA,
     SIGMA_Z,
@@ -37,7 +37,7 @@ from livespt.models.localize.stack_model import (
     Model,
     Stack,
     Z,
-    light_of,
+    expected_of,
 )
 from livespt.models.optics.spots import Floats
 from livespt.models.runtime.session import Session
@@ -57,13 +57,13 @@ class _Found(NamedTuple):
     spots: Floats  # (n, 9) columns of stack_fit.py
     score: Floats  # (n,) score of the localizer
     sigma: Floats  # (n,) individual width, pixels; NaN: not fitted
-    light: Stack  # expected counts of all particles
+    expected: Stack  # expected counts of all particles
 
-    def take(self, rows: NDArray[Any], wide: bool) -> _Found:
+    def select(self, rows: NDArray[Any], wide: bool) -> _Found:
         """Keep only the particles of these rows."""
         spots = self.spots[rows]
-        light = light_of(spots, self.light.shape, wide)
-        return _Found(spots, self.score[rows], self.sigma[rows], light)
+        expected = expected_of(spots, self.expected.shape, wide)
+        return _Found(spots, self.score[rows], self.sigma[rows], expected)
 
 
 class StackLocalizer:
@@ -127,7 +127,7 @@ class StackLocalizer:
         self._planes.warm_up(shape[1:], "float32")  # the type of smoothed planes
         stack = np.random.default_rng(0).normal(100.0, 3.0, (9, 24, 24)).astype(np.float32)
         two = np.array([[4.0, y, 12.0, 900.0, 0.0, 0.0, 0.0, 1.3, 1.5] for y in (8.0, 15.0)])
-        stack += light_of(two, stack.shape, False)
+        stack += expected_of(two, stack.shape, False)
         points = np.column_stack([two[:, :3], np.ones(len(two))])
         self._particles(stack, search.smoothed(stack), points)
 
@@ -155,8 +155,8 @@ class StackLocalizer:
             return np.zeros(0, SPOT)
         found, model = _start(stack, seeds, sigma, model)
         for _ in range(2):
-            fit(stack, found.light, found.spots, POSITION, model, TURNS)
-            estimates = gains(stack, found.light, found.spots, model)
+            fit_particles(stack, found.expected, found.spots, POSITION, model, TURNS)
+            estimates = gains(stack, found.expected, found.spots, model)
             model = model._replace(gain=search.usual_gain(estimates))
         found, variance = self._certain(stack, found, model)
         if not len(found.spots):
@@ -169,9 +169,9 @@ class StackLocalizer:
     def _certain(self, stack: Stack, found: _Found, model: Model) -> tuple[_Found, Floats]:
         """Fit, and remove particles of insignificant intensity, of neighbours the weakest first."""
         while True:
-            fit(stack, found.light, found.spots, POSITION, model, TURNS)
-            variance = variances(stack, found.light, found.spots, model)
-            sure = found.spots[:, LIGHT] / np.sqrt(variance[:, LIGHT])
+            fit_particles(stack, found.expected, found.spots, POSITION, model, TURNS)
+            variance = variances(stack, found.expected, found.spots, model)
+            sure = found.spots[:, INTENSITY] / np.sqrt(variance[:, INTENSITY])
             sure[~np.isfinite(sure)] = 0.0
             weak = np.flatnonzero(sure < self.significance)
             if not len(weak):
@@ -185,7 +185,7 @@ class StackLocalizer:
             ]
             kept = np.ones(len(sure), np.bool_)
             kept[weakest] = False
-            found = found.take(kept, model.wide)
+            found = found.select(kept, model.wide)
 
     def _detections(self, smooth: Stack) -> Floats:
         """Detections of the localizer in all planes: (n, 4) z, y, x, score."""
@@ -211,7 +211,8 @@ def _start(stack: Stack, seeds: Floats, sigma: float, model: Model) -> tuple[_Fo
     """
     spots = np.zeros((len(seeds), WIDTHS))
     spots[:, :3] = seeds[:, :3]
-    spots[:, LIGHT] = np.maximum(seeds[:, 4], math.sqrt(model.variance)) * 2 * math.pi * sigma**2
+    peak = np.maximum(seeds[:, 4], math.sqrt(model.variance))
+    spots[:, INTENSITY] = peak * 2 * math.pi * sigma**2
     guess = np.array([sigma, search.axial_width(stack, seeds, sigma)])
     spots[:, SIGMA:] = guess
     own, deviation = _own(stack, spots, model)
@@ -223,7 +224,7 @@ def _start(stack: Stack, seeds: Floats, sigma: float, model: Model) -> tuple[_Fo
     if (kept & whole).any():
         model, spots[:, SIGMA:] = _kind(stack, spots[kept & whole][:POOL], model)
     found = _Found(spots, seeds[:, 3], np.full(len(seeds), np.nan), np.empty_like(stack))
-    return found.take(kept, model.wide), model
+    return found.select(kept, model.wide), model
 
 
 def _kind(stack: Stack, probes: Floats, model: Model) -> tuple[Model, Floats]:
@@ -231,8 +232,8 @@ def _kind(stack: Stack, probes: Floats, model: Model) -> tuple[Model, Floats]:
     misfit, widths = [], []
     for wide in (False, True):
         kind = model._replace(wide=wide)
-        own, light = _fit_widths(stack, probes, kind)
-        misfit.append(misfits(stack, light, own, probes, kind))
+        own, expected = _fit_widths(stack, probes, kind)
+        misfit.append(misfits(stack, expected, own, probes, kind))
         widths.append(np.median(own[:, SIGMA:], axis=0))
     wide = bool(np.median(misfit[0] - misfit[1]) > 0)
     return model._replace(wide=wide), widths[wide]
@@ -241,15 +242,15 @@ def _kind(stack: Stack, probes: Floats, model: Model) -> tuple[Model, Floats]:
 def _fit_widths(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Stack]:
     """Fit each particle with individual widths; also return the expected counts of all."""
     own = spots.copy()
-    light = light_of(own, stack.shape, model.wide)
-    fit(stack, light, own, WIDTHS, model, FREE_TURNS)
-    return own, light
+    expected = expected_of(own, stack.shape, model.wide)
+    fit_particles(stack, expected, own, WIDTHS, model, FREE_TURNS)
+    return own, expected
 
 
 def _own(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Floats]:
     """Particles with individual widths, and SURE standard deviations of these widths (n, 2)."""
-    own, light = _fit_widths(stack, spots, model)
-    return own, SURE * np.sqrt(width_variances(stack, light, own, model))
+    own, expected = _fit_widths(stack, spots, model)
+    return own, SURE * np.sqrt(width_variances(stack, expected, own, model))
 
 
 def _narrow(own: Floats, deviation: Floats, usual: Floats) -> NDArray[np.bool_]:
@@ -272,17 +273,17 @@ def _checked(stack: Stack, found: _Found, model: Model) -> _Found:
     pairs = np.concatenate([own[tall], own[tall]])
     pairs[:, Z] += np.concatenate([half, -half])
     pairs[:, SIGMA:] = usual
-    pairs[:, LIGHT] *= 0.6
+    pairs[:, INTENSITY] *= 0.6
     alone = ~narrow & ~tall
     spots = np.concatenate([found.spots[alone], pairs])
     score = np.concatenate([found.score[alone], np.tile(found.score[tall], 2)])
     sigma = np.concatenate([found.sigma[alone], np.full(len(pairs), np.nan)])
-    return _Found(spots, score, sigma, light_of(spots, stack.shape, model.wide))
+    return _Found(spots, score, sigma, expected_of(spots, stack.shape, model.wide))
 
 
 def _rows(found: _Found, variance: Floats, model: Model, planes: int) -> NDArray[np.void]:
     """SPOT rows of the particles within the stack."""
-    height, width = found.light.shape[1:]
+    height, width = found.expected.shape[1:]
     points = found.spots[:, :3]
     last = np.array([planes, height, width]) - 0.5
     inside = np.flatnonzero(((points > -0.5) & (points < last)).all(axis=1))
@@ -293,7 +294,7 @@ def _rows(found: _Found, variance: Floats, model: Model, planes: int) -> NDArray
     spots["z"], spots["y"], spots["x"] = particles[:, :3].T
     spots["dz"], spots["dy"], spots["dx"] = np.sqrt(variance[order, :3]).T
     plane = np.clip(np.rint(particles[:, Z]), 0, planes - 1).astype(np.int64)
-    spots["intensity"] = particles[:, LIGHT]
+    spots["intensity"] = particles[:, INTENSITY]
     spots["background"] = model.levels[plane] + particles[:, LEVEL]
     spots["score"], spots["sigma"] = found.score[order], found.sigma[order]
     spots["variance"] = spots["polarizability_um3"] = np.nan

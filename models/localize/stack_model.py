@@ -16,10 +16,10 @@ Indices = NDArray[np.int64]
 
 # columns of a table of particles: planes, pixels, pixels, counts in its plane, counts, counts per
 # pixel, counts per pixel, pixels, planes (of a wide field the depth of `optics.stacks`)
-Z, Y, X, LIGHT, LEVEL, SLOPE_Y, SLOPE_X, SIGMA, SIGMA_Z = range(9)
+Z, Y, X, INTENSITY, LEVEL, SLOPE_Y, SLOPE_X, SIGMA, SIGMA_Z = range(9)
 POSITION, WIDTHS = 7, 9  # how many columns are fitted: up to the slopes, or the widths too
 REACH = 3.0  # widths: half the side of the box that a particle is fitted in
-FAR = 4.0  # widths: where its light ends
+FAR = 4.0  # widths: beyond this distance its intensity counts as 0
 
 
 class Model(NamedTuple):
@@ -72,33 +72,33 @@ def lines_of(spot: Floats, box: Indices, wide: bool) -> tuple[Floats, Floats, Fl
 
 
 @njit()
-def _fill(out: Floats, plane: int, centre: float, width: float, first: int, anew: bool) -> None:
-    """Write the shares of a plane, or copy those of the first plane unless `anew`."""
-    line = shares(centre, width, first, out.shape[2]) if anew else out[0]
+def _fill(out: Floats, plane: int, centre: float, width: float, first: int, is_new: bool) -> None:
+    """Write the shares of a plane, or copy those of the first plane unless `is_new`."""
+    line = shares(centre, width, first, out.shape[2]) if is_new else out[0]
     for row in range(3):
         for i in range(out.shape[2]):
             out[plane, row, i] = line[row, i]
 
 
 @njit()
-def add_light(light: Stack, spot: Floats, times: float, wide: bool) -> None:
-    """Add the expected counts of a particle, multiplied by `times`, to `light`."""
-    box = box_of(spot, light.shape, FAR)
+def add_expected(expected: Stack, spot: Floats, times: float, wide: bool) -> None:
+    """Add the expected counts of a particle, multiplied by `times`, to `expected`."""
+    box = box_of(spot, expected.shape, FAR)
     axial, down, across = lines_of(spot, box, wide)
     for k in range(down.shape[0]):
         for j in range(down.shape[2]):
-            part = times * spot[LIGHT] * axial[k, 0] * down[k, 0, j]
+            part = times * spot[INTENSITY] * axial[k, 0] * down[k, 0, j]
             for i in range(across.shape[2]):
-                light[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[k, 0, i]
+                expected[box[0, 0] + k, box[1, 0] + j, box[2, 0] + i] += part * across[k, 0, i]
 
 
 @njit()
-def light_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
+def expected_of(spots: Floats, shape: tuple[int, int, int], wide: bool) -> Stack:
     """Expected counts of all `spots` (n, 9), without background."""
-    light = np.zeros(shape, np.float32)
+    expected = np.zeros(shape, np.float32)
     for s in range(len(spots)):
-        add_light(light, spots[s], 1.0, wide)
-    return light
+        add_expected(expected, spots[s], 1.0, wide)
+    return expected
 
 
 @njit()
@@ -110,22 +110,22 @@ def weight_of(mean: float, model: Model) -> float:
 
 @njit()
 def slopes_of(slope: Floats, spot: Floats, axial: Floats, down: Floats, across: Floats) -> None:
-    """Derivatives of a voxel's counts to z, y, x and light of a particle, and to its widths.
+    """Derivatives of a voxel's counts to z, y, x and intensity of a particle, and to its widths.
 
     `axial` (6,) of the plane, `down` (3,) of the row, `across` (3,) of the column.
     """
     share = down[0] * across[0]
-    wider = spot[LIGHT] * axial[0] * (down[2] * across[0] + down[0] * across[2])
-    slope[0] = spot[LIGHT] * axial[1] * share + axial[4] * wider
-    slope[1] = spot[LIGHT] * axial[0] * down[1] * across[0]
-    slope[2] = spot[LIGHT] * axial[0] * down[0] * across[1]
+    wider = spot[INTENSITY] * axial[0] * (down[2] * across[0] + down[0] * across[2])
+    slope[0] = spot[INTENSITY] * axial[1] * share + axial[4] * wider
+    slope[1] = spot[INTENSITY] * axial[0] * down[1] * across[0]
+    slope[2] = spot[INTENSITY] * axial[0] * down[0] * across[1]
     slope[3] = axial[0] * share
     slope[4] = axial[3] / spot[SIGMA] * wider
-    slope[5] = spot[LIGHT] * axial[2] * share + axial[5] * wider
+    slope[5] = spot[INTENSITY] * axial[2] * share + axial[5] * wider
 
 
 @njit()
-def expected_at(light: Stack, spot: Floats, model: Model, k: int, j: int, i: int) -> float:
-    """Counts that a voxel near a particle expects, `light` that of all."""
-    mean: float = model.levels[k] + spot[LEVEL] + light[k, j, i]
+def expected_at(expected: Stack, spot: Floats, model: Model, k: int, j: int, i: int) -> float:
+    """Counts that a voxel near a particle expects, `expected` that of all."""
+    mean: float = model.levels[k] + spot[LEVEL] + expected[k, j, i]
     return mean + float(spot[SLOPE_Y] * (j - spot[Y]) + spot[SLOPE_X] * (i - spot[X]))

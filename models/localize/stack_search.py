@@ -90,7 +90,7 @@ def amplitude(plane: Stack, y: float, x: float, sigma: float) -> float:
 
 @njit()
 def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> bool:
-    """Whether the four neighbours of the brightest pixel at (y, x) have significantly less light.
+    """Whether the four neighbours of the brightest pixel at (y, x) are significantly darker.
 
     They must have less than the share `least` of it. Counts are relative to the mean of the square
     around, three pixels away.
@@ -103,7 +103,7 @@ def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> b
         for i in range(i0 - 1, i0 + 2):
             if plane[j, i] > plane[top_j, top_i]:
                 top_j, top_i = j, i
-    level, count, beside, near = 0.0, 0, 0.0, 0
+    level, count, near_sum, n_near = 0.0, 0, 0.0, 0
     for j in range(max(top_j - 3, 0), min(top_j + 4, height)):
         for i in range(max(top_i - 3, 0), min(top_i + 4, width)):
             away = max(abs(j - top_j), abs(i - top_i))
@@ -111,11 +111,11 @@ def _is_speck(plane: Stack, y: float, x: float, least: float, noise: float) -> b
                 level += plane[j, i]
                 count += 1
             if abs(j - top_j) + abs(i - top_i) == 1 and math.isfinite(plane[j, i]):
-                beside += plane[j, i]
-                near += 1
-    if count == 0 or near == 0:
+                near_sum += plane[j, i]
+                n_near += 1
+    if count == 0 or n_near == 0:
         return False
-    peak, mean = plane[top_j, top_i] - level / count, beside / near - level / count
+    peak, mean = plane[top_j, top_i] - level / count, near_sum / n_near - level / count
     return bool(mean < least * peak - 2.0 * noise)
 
 

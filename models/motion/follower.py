@@ -33,7 +33,7 @@ class Network:
     hidden, message, outputs : int
         Numbers of the hidden state of a track, of the message of a point, and of a prediction.
     reads_intensity : bool
-        `models.motion.intensity_features` follows the traits of each point.
+        The intensity features of each point follow its motion features.
     unknown : float
         Prediction for a track without points.
     """
@@ -55,7 +55,7 @@ class Network:
             not (widths[0] == features.COUNT or self.reads_intensity)
             or widths[1] != TAPS * self.message
         ):
-            raise ModelError(f"{session.path} reads other traits of tracks: train it again")
+            raise ModelError(f"{session.path} needs other features of tracks: train it again")
         self.unknown = 1 / self.outputs if self.outputs > 1 else 0.0
         # one graph both updates and predicts: a row of zeros for the half that is not needed
         self._no_taps = np.zeros((1, widths[1]), np.float32), np.zeros(1, np.int64)
@@ -91,7 +91,7 @@ class TrackFollower:
         None if it is unknown.
     """
 
-    CONSTANTS = ("networks", "lag", "um", "_nothing")
+    CONSTANTS = ("networks", "lag", "pixel_size_um", "_nothing")
 
     def __init__(
         self,
@@ -102,9 +102,9 @@ class TrackFollower:
     ) -> None:
         self.networks = networks
         self.lag = lag
-        self.um = pixel_size_um or 0.0
-        self.memory = features.FeatureState(capacity)
-        self.light = intensity_features.IntensityState(capacity)
+        self.pixel_size_um = pixel_size_um or 0.0
+        self.feature_state = features.FeatureState(capacity)
+        self.intensity_state = intensity_features.IntensityState(capacity)
         self._hidden = [np.zeros((capacity, net.hidden), np.float32) for net in networks]
         # of the newest lag + 1 points, in the column of their number modulo lag + 1
         self._message = [np.zeros((capacity, lag + 1, net.message), np.float32) for net in networks]
@@ -116,8 +116,8 @@ class TrackFollower:
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""
         self._reserve(int(slots.max(initial=-1)) + 1)
-        self.memory.clear(slots)
-        self.light.clear(slots)
+        self.feature_state.clear(slots)
+        self.intensity_state.clear(slots)
         self._count[slots] = 0
         for hidden, message in zip(self._hidden, self._message, strict=True):
             hidden[slots] = 0
@@ -142,19 +142,18 @@ class TrackFollower:
         seen = usable(points)
         rows = np.flatnonzero(seen)
         good = slots[rows]
-        motion_features = self.memory.push(
-            good, frames[rows], points[rows], self.um, _rounded(len(good))
+        motion_features = self.feature_state.push(
+            good, frames[rows], points[rows], self.pixel_size_um, _rounded(len(good))
         )
-        lit = motion_features
+        all_features = motion_features
         if any(net.reads_intensity for net in self.networks):
             known = None if intensity is None else intensity[rows]
-            lit = np.concatenate(
-                [motion_features, self.light.push(good, known, len(motion_features))], axis=1
-            )
+            more = self.intensity_state.push(good, known, len(motion_features))
+            all_features = np.concatenate([motion_features, more], axis=1)
         column = self._count[slots] % (self.lag + 1)
         self._blind[slots, column] = ~seen
         for net, hidden, message, own in self._parts():
-            inputs = lit if net.reads_intensity else motion_features
+            inputs = all_features if net.reads_intensity else motion_features
             for part in _parted(len(good)):
                 at = good[part]
                 past = _gathered(hidden, at, _rounded(len(at)))
@@ -196,8 +195,8 @@ class TrackFollower:
             end += net.outputs
 
     def _reserve(self, need: int) -> None:
-        self.memory.reserve(need)
-        self.light.reserve(need)
+        self.feature_state.reserve(need)
+        self.intensity_state.reserve(need)
         self._blind, self._count = grown(self._blind, need), grown(self._count, need)
         self._hidden = [grown(array, need) for array in self._hidden]
         self._message = [grown(array, need) for array in self._message]

@@ -64,7 +64,7 @@ def _push(
     past: Floats, slots: NDArray[np.int32], intensity: Floats, out: NDArray[np.float32]
 ) -> None:
     for i in range(len(slots)):
-        _brightness(past[slots[i]], intensity[i], out[i])
+        _write_features(past[slots[i]], intensity[i], out[i])
 
 
 @njit()
@@ -81,12 +81,12 @@ def of_tracks(
         past[:] = 0
         for k in range(offset[i + 1] - offset[i]):
             row = offset[i + 1] - 1 - k if backwards else offset[i] + k
-            _brightness(past, intensity[row], out[row])
+            _write_features(past, intensity[row], out[row])
     return out
 
 
 @njit()
-def _brightness(past: Floats, intensity: float, out: NDArray[np.float32]) -> None:
+def _write_features(past: Floats, intensity: float, out: NDArray[np.float32]) -> None:
     n = int(past[POINTS])
     usable = np.isfinite(intensity) and (intensity > 0 or n > 0)
     if not usable:

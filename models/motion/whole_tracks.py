@@ -75,18 +75,18 @@ class WholeReader:
         rows = np.flatnonzero(seen)
         kept = np.concatenate([[0], np.cumsum(seen)])[offset]
         count = np.diff(kept)
-        um = np.full(TOGETHER, pixel_size_um or 0.0)
+        pixel_sizes_um = np.full(TOGETHER, pixel_size_um or 0.0)
         for which in _alike(count):
             mine = rows[np.concatenate([np.arange(kept[i], kept[i + 1]) for i in which])]
             own = np.concatenate([[0], np.cumsum(count[which])])
-            motion = own, frame[mine], point[mine], um
+            motion = own, frame[mine], point[mine], pixel_sizes_um
             ahead = features.of_tracks(*motion)
             back = features.of_tracks(*motion, backwards=True)
             if self.reads_intensity:
-                lit = own, intensity[mine]
-                ahead = np.concatenate([ahead, intensity_features.of_tracks(*lit)], axis=1)
+                intensities = own, intensity[mine]
+                ahead = np.concatenate([ahead, intensity_features.of_tracks(*intensities)], axis=1)
                 back = np.concatenate(
-                    [back, intensity_features.of_tracks(*lit, backwards=True)], axis=1
+                    [back, intensity_features.of_tracks(*intensities, backwards=True)], axis=1
                 )
             here = _rows(own)
             there = here.row >= 0

@@ -211,7 +211,7 @@ class Copier:
         slow = torch.from_numpy(self.transfer.slow.astype(np.float32))
         self.momentum = -2 * microscope.k * slow * self.pupil  # (2 k sin(angle / 2))^2
 
-    def draw(self, n: int, generator: torch.Generator) -> FieldCopies:
+    def draw_copies(self, n: int, generator: torch.Generator) -> FieldCopies:
         study = self.study
 
         def uniform(low: float, high: float) -> Tensor:

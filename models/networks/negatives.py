@@ -40,7 +40,7 @@ def axes(crop: Tensor) -> tuple[float, float]:
     return float(torch.sqrt(lengths[1] / lengths[0])), math.atan2(vectors[1, 0], vectors[0, 0])
 
 
-def draw(
+def draw_negatives(
     crop: Tensor, n: int, fwhm_px: float, shift_px: float, size: int, generator: torch.Generator
 ) -> Tensor:
     """Draw images (n, c, size, size) of other particles with the peak brightness of the crop.

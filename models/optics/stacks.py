@@ -36,8 +36,8 @@ def _add_spots(
     for i in range(len(at)):
         for plane in range(planes):
             off = plane - at[i, 0]
-            light = photons[i] * math.exp(-0.5 * (off / sigma_z[i]) ** 2)
-            if light < 1e-4 * photons[i]:
+            in_plane = photons[i] * math.exp(-0.5 * (off / sigma_z[i]) ** 2)
+            if in_plane < 1e-4 * photons[i]:
                 continue
             wide = sigma[i] * math.sqrt(1.0 + (off / depth[i]) ** 2)
             top = max(0, math.ceil(at[i, 1] - REACH * wide - 0.5))
@@ -50,7 +50,7 @@ def _add_spots(
             across = shares(at[i, 2], wide, left, columns)[0]
             for j in range(rows):
                 for k in range(columns):
-                    stack[plane, top + j, left + k] += light * down[j] * across[k]
+                    stack[plane, top + j, left + k] += in_plane * down[j] * across[k]
 
 
 def render_stack(

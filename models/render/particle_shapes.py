@@ -93,7 +93,7 @@ def expected(kind: str, centre: Any, angle: float, side: int = SIDE) -> Floats:
     return np.asarray((seen - seen.min()) / (seen.max() - seen.min()))
 
 
-def draw(kind: str, snr: float, rng: Generator) -> Image:
+def draw_particle(kind: str, snr: float, rng: Generator) -> Image:
     """Simulate a noisy image of a particle at a random position and angle.
 
     Raises

@@ -57,8 +57,8 @@ def spot_frame(
     """Simulate a frame (y, x) of `case.shape`; return it and the positions of its spots (n, 2)."""
     points = random_positions(rng, case.n, case.apart_px, case.shape) if at is None else at
     photons = _photons(rng, case, len(points))
-    light = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
-    return _expose(rng, case, _light(case, points, photons, light)), points
+    background = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
+    return _expose(rng, case, _expected(case, points, photons, background)), points
 
 
 def movie(seed: tuple[int, ...], case: SpotCase, frames: int) -> tuple[list[Image], list[Floats]]:
@@ -68,10 +68,10 @@ def movie(seed: tuple[int, ...], case: SpotCase, frames: int) -> tuple[list[Imag
     Background, rings, hot pixels and the brightness of every spot stay the same.
     """
     rng = np.random.default_rng((*seed, 0))
-    light = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
+    background = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
     points = random_positions(rng, case.n, case.apart_px, case.shape)
     photons = _photons(rng, case, case.n)
-    far = np.full(case.shape, light, np.float32)
+    far = np.full(case.shape, background, np.float32)
     for at in rng.uniform([0, 0], np.array(case.shape) - 1.0, (case.rings, 2)):
         _add(
             far, _defocused(case.sigma_px, rng.uniform(0.9, 1.6), *at % 1), at, 10 * _nominal(case)
@@ -81,7 +81,7 @@ def movie(seed: tuple[int, ...], case: SpotCase, frames: int) -> tuple[list[Imag
     images, truth = [], []
     for k in range(frames):
         rng = np.random.default_rng((*seed, 1, k))
-        seen = _light(case, points, photons, far)
+        seen = _expected(case, points, photons, far)
         _cosmic(rng, seen, case.cosmic)
         image = _expose(rng, case, seen)
         image[tuple(hot.T)] = np.minimum(image[tuple(hot.T)] + excess, 65535).astype(np.uint16)
@@ -118,19 +118,23 @@ def _photons(rng: np.random.Generator, case: SpotCase, n: int) -> Floats:
     return np.asarray(_nominal(case) * np.exp(rng.normal(0, case.spread, n)))
 
 
-def _light(case: SpotCase, points: Floats, photons: Floats, light: Any) -> NDArray[np.float32]:
+def _expected(
+    case: SpotCase, points: Floats, photons: Floats, background: Any
+) -> NDArray[np.float32]:
     """Expected photons of every pixel."""
     if not case.defocus:
-        return spots.render(points[:, 0], points[:, 1], photons, case.shape, case.sigma_px, light)
-    image = np.full(case.shape, light, np.float32)
+        return spots.render(
+            points[:, 0], points[:, 1], photons, case.shape, case.sigma_px, background
+        )
+    image = np.full(case.shape, background, np.float32)
     for at, count in zip(points, photons, strict=True):
         _add(image, _defocused(case.sigma_px, case.defocus, *at % 1), at, count)
     return image
 
 
-def _expose(rng: np.random.Generator, case: SpotCase, light: NDArray[np.float32]) -> Image:
+def _expose(rng: np.random.Generator, case: SpotCase, expected: NDArray[np.float32]) -> Image:
     camera = {k: getattr(case, k) for k in ("offset", "gain_e_per_count", "read_noise_e")}
-    return spots.camera(light, rng, **camera)
+    return spots.camera(expected, rng, **camera)
 
 
 def _reflect(points: Floats, shape: tuple[int, int]) -> Floats:
@@ -170,11 +174,11 @@ def _add(image: NDArray[np.float32], patch: Floats, at: Floats, photons: float) 
     image[there] += (photons * patch[here]).astype(np.float32)
 
 
-def _cosmic(rng: np.random.Generator, light: NDArray[np.float32], n: int) -> None:
+def _cosmic(rng: np.random.Generator, expected: NDArray[np.float32], n: int) -> None:
     """Add tracks of charged particles: one pixel wide, 300 to 3000 photons per pixel."""
     for _ in range(n):
         angle, length = rng.uniform(0, 2 * math.pi), rng.integers(1, 9)
         along = np.arange(length)[:, None] * [math.sin(angle), math.cos(angle)]
-        pixels = np.unique(np.rint(rng.uniform([0, 0], light.shape) + along).astype(int), axis=0)
-        pixels = pixels[((pixels >= 0) & (pixels < light.shape)).all(axis=1)]
-        light[tuple(pixels.T)] += rng.uniform(300, 3000)
+        pixels = np.unique(np.rint(rng.uniform([0, 0], expected.shape) + along).astype(int), axis=0)
+        pixels = pixels[((pixels >= 0) & (pixels < expected.shape)).all(axis=1)]
+        expected[tuple(pixels.T)] += rng.uniform(300, 3000)

@@ -76,19 +76,19 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatc
     photons = photons * np.where(ring[which], rng.uniform(2, 5, m), 1.0)
     position = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
     specks = Specks(which, position[0], position[1], width, radius, photons, own_snr)
-    light = _light(rng, level, ~like & (rng.random(n) < 0.4), side)
-    add(light, specks)
+    expected = _background(rng, level, ~like & (rng.random(n) < 0.4), side)
+    add(expected, specks)
     unit = np.sqrt(level + read**2)
-    intrude(rng, light, unit, pick(0.08, 0.25))
+    intrude(rng, expected, unit, pick(0.08, 0.25))
     offset = pick(100.0, log_uniform(10, 30000))
     gain = pick(1.0, log_uniform(0.25, 4))
-    return FrameBatch(expose(rng, light, read, gain, offset), specks)
+    return FrameBatch(expose(rng, expected, read, gain, offset), specks)
 
 
-def _light(rng: Generator, level: Floats, uneven: NDArray[np.bool_], side: int) -> Any:
+def _background(rng: Generator, level: Floats, uneven: NDArray[np.bool_], side: int) -> Any:
     """Expected photons (n, side, side) of backgrounds, some with a gradient and broad blobs."""
-    light = np.empty((len(level), side, side), np.float32)
-    light[:] = level[:, None, None]
+    expected = np.empty((len(level), side, side), np.float32)
+    expected[:] = level[:, None, None]
     line = np.arange(side) / side - 0.5
     for k in np.flatnonzero(uneven):
         slope = rng.normal(0, 0.3, 2)
@@ -97,36 +97,36 @@ def _light(rng: Generator, level: Floats, uneven: NDArray[np.bool_], side: int) 
             middle, width = rng.uniform(-0.6, 0.6, 2), rng.uniform(10, 60) / side
             arms = np.exp(-((line - middle[:, None]) ** 2) / (2 * width**2))
             field += rng.uniform(-0.3, 0.8) * np.outer(arms[0], arms[1])
-        light[k] *= np.maximum(field, 0.1)
-    return light
+        expected[k] *= np.maximum(field, 0.1)
+    return expected
 
 
-def intrude(rng: Generator, light: Any, unit: Floats, share: Floats) -> None:
+def intrude(rng: Generator, expected: Any, unit: Floats, share: Floats) -> None:
     """Add hot pixels and cosmic rays to a `share` of the frames."""
-    side = light.shape[-1]
-    for k in np.flatnonzero(rng.random(len(light)) < share):
+    side = expected.shape[-1]
+    for k in np.flatnonzero(rng.random(len(expected)) < share):
         for _ in range(rng.integers(1, 4)):
             y, x = rng.integers(0, side, 2)
-            light[k, y, x] += unit[k] * math.exp(rng.uniform(math.log(5), math.log(300)))
-    for k in np.flatnonzero(rng.random(len(light)) < share / 2):
-        streak(rng, light[k], float(unit[k]))
+            expected[k, y, x] += unit[k] * math.exp(rng.uniform(math.log(5), math.log(300)))
+    for k in np.flatnonzero(rng.random(len(expected)) < share / 2):
+        streak(rng, expected[k], float(unit[k]))
 
 
-def streak(rng: Generator, light: Any, unit: float) -> None:
+def streak(rng: Generator, expected: Any, unit: float) -> None:
     """Add the track of one cosmic ray, a line one pixel wide."""
-    side = light.shape[-1]
+    side = expected.shape[-1]
     length, angle = rng.uniform(2, 20), rng.uniform(0, 2 * math.pi)
     start = rng.uniform(0, side, 2)
     steps = np.arange(0, length, 0.5)[:, None]
     path = np.round(start + steps * [math.sin(angle), math.cos(angle)]).astype(np.int64)
     path = np.unique(path[((path >= 0) & (path < side)).all(axis=1)], axis=0)
     bright = unit * math.exp(rng.uniform(math.log(6), math.log(300)))
-    light[path[:, 0], path[:, 1]] += bright * np.exp(rng.normal(0, 0.3, len(path)))
+    expected[path[:, 0], path[:, 1]] += bright * np.exp(rng.normal(0, 0.3, len(path)))
 
 
 @njit()
 def _add(
-    light: NDArray[np.float32],
+    expected: NDArray[np.float32],
     image: NDArray[np.int64],
     y: Floats,
     x: Floats,
@@ -134,7 +134,7 @@ def _add(
     radius: Floats,
     photons: Floats,
 ) -> None:
-    side = light.shape[1]
+    side = expected.shape[1]
     for k in range(len(image)):
         reach = radius[k] + 4.0 * sigma[k]
         top, left = max(0, math.ceil(y[k] - reach)), max(0, math.ceil(x[k] - reach))
@@ -147,35 +147,35 @@ def _add(
             across = shares(x[k], sigma[k], left, columns)[0]
             for i in range(rows):
                 for j in range(columns):
-                    light[image[k], top + i, left + j] += photons[k] * down[i] * across[j]
+                    expected[image[k], top + i, left + j] += photons[k] * down[i] * across[j]
             continue
         area = (2 * math.pi) ** 1.5 * radius[k] * sigma[k]  # of exp(-(r - radius)^2 / 2 sigma^2)
         for i in range(rows):
             for j in range(columns):
                 r = math.hypot(top + i - y[k], left + j - x[k]) - radius[k]
                 share = math.exp(-r * r / (2.0 * sigma[k] * sigma[k])) / area
-                light[image[k], top + i, left + j] += photons[k] * share
+                expected[image[k], top + i, left + j] += photons[k] * share
 
 
-def add(light: NDArray[np.float32], specks: Specks) -> None:
-    """Add the expected photons of `specks` to `light` (n, side, side), in place."""
+def add(expected: NDArray[np.float32], specks: Specks) -> None:
+    """Add the expected photons of `specks` to `expected` (n, side, side), in place."""
     s = specks
-    _add(light, s.image, s.y, s.x, s.sigma, s.radius, s.photons)
+    _add(expected, s.image, s.y, s.x, s.sigma, s.radius, s.photons)
 
 
 @njit()
 def _expose(
-    light: NDArray[np.float32],
+    expected: NDArray[np.float32],
     grain: NDArray[np.float32],
     read: Floats,
     gain: Floats,
     offset: Floats,
 ) -> NDArray[np.uint16]:
-    out = np.empty(light.shape, np.uint16)
-    for k in range(light.shape[0]):
-        for i in range(light.shape[1]):
-            for j in range(light.shape[2]):
-                mean, z = light[k, i, j], grain[k, i, j]
+    out = np.empty(expected.shape, np.uint16)
+    for k in range(expected.shape[0]):
+        for i in range(expected.shape[1]):
+            for j in range(expected.shape[2]):
+                mean, z = expected[k, i, j], grain[k, i, j]
                 variance = mean + read[k] * read[k]
                 skew = mean / (6.0 * variance) * (z * z - 1.0)
                 electrons = mean + math.sqrt(variance) * z + skew
@@ -185,14 +185,14 @@ def _expose(
 
 
 def expose(
-    rng: Generator, light: NDArray[np.float32], read: Floats, gain: Floats, offset: Floats
+    rng: Generator, expected: NDArray[np.float32], read: Floats, gain: Floats, offset: Floats
 ) -> NDArray[np.uint16]:
-    """Counts of a camera for expected photons `light` (n, h, w).
+    """Counts of a camera for expected photons `expected` (n, h, w).
 
     The sum of Poisson and read noise is approximated by its first three cumulants (Cornish-Fisher
     expansion: a normal z plus skewness / 6 (z^2 - 1)), ten times as fast as Poisson numbers.
     """
-    return _expose(light, rng.standard_normal(light.shape, np.float32), read, gain, offset)
+    return _expose(expected, rng.standard_normal(expected.shape, np.float32), read, gain, offset)
 
 
 @njit()

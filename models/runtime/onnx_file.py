@@ -40,7 +40,7 @@ def check_file(content: bytes) -> None:
         or external data.
     """
     opsets: list[int] = []
-    _check("model", memoryview(content), opsets, 0)
+    _check_message("model", memoryview(content), opsets, 0)
     if not opsets:
         raise ModelError("it is not an ONNX model: it names no operator set")
     for version in opsets:
@@ -51,7 +51,7 @@ def check_file(content: bytes) -> None:
             )
 
 
-def _check(kind: str, data: memoryview, opsets: list[int], depth: int) -> None:
+def _check_message(kind: str, data: memoryview, opsets: list[int], depth: int) -> None:
     """Check a message and, recursively, the messages in it."""
     if depth > DEPTH:
         raise ModelError("its graphs are nested too deep")
@@ -61,7 +61,7 @@ def _check(kind: str, data: memoryview, opsets: list[int], depth: int) -> None:
         if inside is not None:
             if isinstance(value, int):
                 raise ModelError("it is not an ONNX model: it has a number in place of a message")
-            _check(inside, value, opsets, depth + 1)
+            _check_message(inside, value, opsets, depth + 1)
         elif kind == "tensor" and (field == 13 or (field == 14 and value != 0)):
             raise ModelError("parts of it are in other files: export it as one file")
         elif kind == "opset" and field == 1 and not isinstance(value, int):

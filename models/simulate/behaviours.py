@@ -79,7 +79,7 @@ def move(rng: Generator, behaviour: Behaviour, n: int, ndim: int, dt_s: float) -
     return steps.accumulate(step)
 
 
-def draw(
+def draw_behaviour(
     rng: Generator,
     motion: int,
     diffusion: float,

@@ -104,7 +104,7 @@ def _segment(
 
 
 @njit()
-def make(
+def simulate_track(
     rng: Dice,
     lengths: tuple[int, int],
     heterogeneous: float,

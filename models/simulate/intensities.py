@@ -30,7 +30,7 @@ DARK, DARK_FRAMES = (0.001, 0.03), 5  # probability per point of going dark; gre
 LEFT = 0.3  # share of the intensity while dark
 
 
-def lit(tracks: Tracks, rng: Generator, share: float = 1.0) -> Tracks:
+def with_intensities(tracks: Tracks, rng: Generator, share: float = 1.0) -> Tracks:
     """Add intensities to a `share` of the tracks; those of the others are unknown (NaN)."""
     n, total = len(tracks.uncoat), len(tracks.frame)
     count = np.diff(tracks.offset)

@@ -87,7 +87,7 @@ def _averages(path: Floats, opening: Ints, exposed: int) -> Floats:
 
 
 @njit()
-def make(
+def simulate_track(
     rng: Dice,
     lengths: tuple[int, int],
     heterogeneous: float,

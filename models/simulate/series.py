@@ -64,12 +64,16 @@ def seen(rng: Dice, n: int, gaps: float) -> Bools:
 
 
 @njit()
-def _make(rng: Dice, recipe: TrackRecipe, shortest: int, longest: int, root: Complex) -> Track:
+def _simulate_track(
+    rng: Dice, recipe: TrackRecipe, shortest: int, longest: int, root: Complex
+) -> Track:
     """Simulate a track of `shortest` to `longest` frames, without missed points or wrong links."""
     r, lengths = recipe, (shortest, longest)
     if r.variant == DEEPSPT:
-        return deepspt_tracks.make(rng, lengths, r.heterogeneous, r.ndim, r.dt_s, r.noise, root)
-    return physical_tracks.make(
+        return deepspt_tracks.simulate_track(
+            rng, lengths, r.heterogeneous, r.ndim, r.dt_s, r.noise, root
+        )
+    return physical_tracks.simulate_track(
         rng, lengths, r.heterogeneous, r.ndim, r.dt_s, r.noise, r.exposure, r.jitter, root
     )
 
@@ -90,7 +94,7 @@ def _mislink(rng: Dice, recipe: TrackRecipe, track: Track, root: Complex) -> Non
             if random(rng) < 0.5:
                 stay = min(integer(rng, 1, 11), n - at)
             length = max(stay, SHORTEST)
-            other = _make(rng, recipe, length, length, root)
+            other = _simulate_track(rng, recipe, length, length, root)
             away = steps.direction(rng, recipe.ndim) * (step * log_uniform(rng, 1, 10))
             point[at : at + stay] = other.point[:stay] + (point[at - 1] + away - other.point[0])
             track.label[at : at + stay] = other.label[:stay]
@@ -100,7 +104,7 @@ def _mislink(rng: Dice, recipe: TrackRecipe, track: Track, root: Complex) -> Non
 
 
 @njit(nogil=True)
-def make(recipe: TrackRecipe, seed: int, first: int, n: int, root: Complex) -> Rows:
+def simulate_series(recipe: TrackRecipe, seed: int, first: int, n: int, root: Complex) -> Rows:
     """Simulate tracks `first` to `first + n - 1` of the series `seed`."""
     most = n * (max(recipe.longest, 4 * SHORTEST) + 5)  # the DeepSPT set may add five points
     point, frame = np.empty((most, recipe.ndim)), np.empty(most, np.int64)
@@ -109,7 +113,7 @@ def make(recipe: TrackRecipe, seed: int, first: int, n: int, root: Complex) -> R
     row = 0
     for i in range(n):
         rng = dice(seed, first + i)
-        track = _make(rng, recipe, recipe.shortest, recipe.longest, root)
+        track = _simulate_track(rng, recipe, recipe.shortest, recipe.longest, root)
         if recipe.wrong_links > 0:
             _mislink(rng, recipe, track, root)
         kept = seen(rng, len(track.label), recipe.gaps)

@@ -201,7 +201,7 @@ def simulate_tracks(
     root = roots(lengths[1] + 1)
 
     def some(begin: int) -> Rows:
-        return series.make(recipe, seed, begin, min(PART, first + n - begin), root)
+        return series.simulate_series(recipe, seed, begin, min(PART, first + n - begin), root)
 
     with ThreadPoolExecutor(threads) as pool:  # compiled code releases the interpreter lock
         parts = list(pool.map(some, range(first, first + n, PART))) or [some(first)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from livespt.models.simulate import series
-from livespt.models.simulate.behaviours import Behaviour, draw
+from livespt.models.simulate.behaviours import Behaviour, draw_behaviour
 from livespt.models.simulate.rng import log_uniform
 from livespt.models.simulate.steps import CONFINED, DIRECTED, NORMAL, SUBDIFFUSIVE, Track
 from livespt.models.simulate.tracks import Tracks, blur, check_lengths, collect, join
@@ -48,7 +48,7 @@ def _escaped(rng: Generator, diffusion: float, ndim: int, dt_s: float, entry: En
     if entry.after is not None:
         faster = log_uniform(rng, *entry.after)
     faster = min(faster, entry.diffusion_most)
-    return draw(
+    return draw_behaviour(
         rng, motion, faster, ndim, dt_s, room=entry.room_uncoated, alpha=entry.alpha_uncoated
     )
 
@@ -75,10 +75,12 @@ def _entry(
         stay = max(1, min(round(log_uniform(rng, *entry.dwell)), end - at))
         if carried:
             other = diffusion * log_uniform(rng, *entry.carrier)
-            behaviour = draw(rng, DIRECTED, other, ndim, dt_s, pull=entry.pull)
+            behaviour = draw_behaviour(rng, DIRECTED, other, ndim, dt_s, pull=entry.pull)
         else:
             motion = CONFINED if rng.random() < 0.6 else SUBDIFFUSIVE
-            behaviour = draw(rng, motion, diffusion, ndim, dt_s, room=entry.room, alpha=entry.alpha)
+            behaviour = draw_behaviour(
+                rng, motion, diffusion, ndim, dt_s, room=entry.room, alpha=entry.alpha
+            )
         plan.append((behaviour, stay))
         at, carried = at + stay, not carried
     if uncoat > 0:

@@ -139,7 +139,7 @@ def restore(analyzer: Analyzer, data: bytes) -> None:
         _compare(head["given"], constants(found))
         remembered = [entry for entry in found if not entry.is_constant]
         values = _values(head, body, remembered)
-        _check(values)
+        _check_tables(values)
     except InputError:
         analyzer._last = None
         analyzer._lanes.clear()
@@ -261,7 +261,7 @@ def _linker(fresh: Linker, data: bytes) -> Linker:
     return linker
 
 
-def _check(values: dict[str, Any]) -> None:
+def _check_tables(values: dict[str, Any]) -> None:
     """Refuse tables of a lane that do not fit each other: compiled loops would trust them."""
     for path, linker in values.items():
         if isinstance(linker, Linker):

@@ -31,7 +31,7 @@ class Relay:
         for server, there in zip(self._servers, (port, port + 1), strict=True):
             _start(self._accept, server, (host, there))
 
-    def cut(self) -> None:
+    def cut_connections(self) -> None:
         """End every connection."""
         with self._lock:
             ends, self._ends = self._ends, set()
@@ -43,7 +43,7 @@ class Relay:
         for server in self._servers:
             _shut(server)
             server.close()
-        self.cut()
+        self.cut_connections()
 
     def _accept(self, server: socket.socket, there: tuple[str, int]) -> None:
         while True:

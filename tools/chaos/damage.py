@@ -24,7 +24,7 @@ ABSURD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-class Harm(NamedTuple):
+class Damage(NamedTuple):
     """What was done."""
 
     what: str
@@ -33,8 +33,8 @@ class Harm(NamedTuple):
 
 
 @contextmanager
-def harm(path: Path, seed: int, sign: Sign) -> Iterator[Harm]:
-    """Harm one file of `path`, a folder or file, as `seed` says; mended afterwards."""
+def damaged(path: Path, seed: int, sign: Sign) -> Iterator[Damage]:
+    """Damage one file of `path`, a folder or file, chosen by `seed`; restore it afterwards."""
     chance = random.Random(seed)
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     card = path.with_suffix(".json")  # a model's card
@@ -44,7 +44,7 @@ def harm(path: Path, seed: int, sign: Sign) -> Iterator[Harm]:
     target = chance.choice(documents if documents and chance.random() < 0.4 else files)
     before = {file: file.read_bytes() for file in {target, *_signed(path, card)}}
     try:
-        yield _harmed(path, target, files, chance, sign)
+        yield _damage_one(path, target, files, chance, sign)
     finally:
         if target.is_dir():
             shutil.rmtree(target)
@@ -57,26 +57,28 @@ def _signed(path: Path, card: Path) -> list[Path]:
     return [p for p in (path / "zarr.json", card) if p.is_file()]
 
 
-def _harmed(path: Path, target: Path, files: list[Path], chance: random.Random, sign: Sign) -> Harm:
+def _damage_one(
+    path: Path, target: Path, files: list[Path], chance: random.Random, sign: Sign
+) -> Damage:
     before = target.read_bytes()
     name = target.name if target == path else target.relative_to(path.parent).as_posix()
     is_json = target.suffix == ".json" or target.name.startswith(".z")
     signed = chance.random() < 0.5
     if is_json and chance.random() < 0.7:
-        what, data = _reworded(before, chance)
+        what, data = _change_json(before, chance)
         target.write_bytes(data)
     else:
         what = chance.choice(WAYS)
-        _hit(target, what, files, chance)
+        _damage_bytes(target, what, files, chance)
     signed = signed and sign(path, target)
     after = target.read_bytes() if target.is_file() else None
     same = after == before or (after is not None and is_json and _json(after) == _json(before))
     forged = signed or what == "swap" or (is_json and what not in WAYS)
-    return Harm(f"{what} {name}{' (signed)' if signed else ''}", forged, not (signed or same))
+    return Damage(f"{what} {name}{' (signed)' if signed else ''}", forged, not (signed or same))
 
 
-def _hit(target: Path, way: str, files: list[Path], chance: random.Random) -> None:
-    """Do what has nothing to do with what the file holds."""
+def _damage_bytes(target: Path, way: str, files: list[Path], chance: random.Random) -> None:
+    """Damage a file in a way that does not depend on what it holds."""
     data = bytearray(target.read_bytes())
     if way in ("gone", "folder"):
         target.unlink()
@@ -100,7 +102,7 @@ def _hit(target: Path, way: str, files: list[Path], chance: random.Random) -> No
     target.write_bytes(bytes(data))
 
 
-def _reworded(data: bytes, chance: random.Random) -> tuple[str, bytes]:
+def _change_json(data: bytes, chance: random.Random) -> tuple[str, bytes]:
     """Change one to three values of a JSON document; return what was changed, and the text."""
     if chance.random() < 0.05:
         return "nested", b"[" * 100_000

@@ -209,12 +209,12 @@ def was_analyzed(figures: dict[str, Any]) -> bool:
 def picture(number: int) -> NDArray[np.uint16]:
     """A frame that only its number makes: a few spots that go round, in noise."""
     y, x = np.mgrid[:96, :96]
-    light = np.full((96, 96), 100.0)
+    expected = np.full((96, 96), 100.0)
     for k in range(8):
         turn = 0.01 * number + 0.8 * k
         at = 48 + 30 * np.sin(turn), 48 + 30 * np.cos(turn)
-        light += 400 * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 4.5)
-    return np.random.default_rng(number).poisson(light).astype("<u2")
+        expected += 400 * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 4.5)
+    return np.random.default_rng(number).poisson(expected).astype("<u2")
 
 
 def same(reader: Any, stored: NDArray[np.int64]) -> bool:

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from livespt.tools.chaos.damage import harm
+from livespt.tools.chaos.damage import damaged
 from livespt.tools.chaos.good_files import SIGN, prepare
 
 HANG_S = 5.0  # of processor time; where others take that, PATIENCE times as long
@@ -132,12 +132,12 @@ class _Child:
 
 
 def _work(pipe: Connection, kind: str, folder: Path) -> None:
-    """Child process: prepare good files, then harm, open and mend one for each number."""
-    goods = prepare(kind, folder)
-    for good in goods:
-        outcome, text = good.open(False)  # whatever compiles or loads, once
+    """Child process: prepare good files, then damage, open and restore one for each number."""
+    files = prepare(kind, folder)
+    for file in files:
+        outcome, text = file.open(False)  # whatever compiles or loads, once
         if outcome != "read":
-            raise RuntimeError(f"{good.path} is not read as it is: {text}")
+            raise RuntimeError(f"{file.path} is not read as it is: {text}")
     before = _bounded()
     pipe.send("ready")
     while True:
@@ -145,12 +145,12 @@ def _work(pipe: Connection, kind: str, folder: Path) -> None:
             number = pipe.recv()
         except EOFError:
             return
-        good = goods[number % len(goods)]
-        with harm(good.path, number, SIGN[kind]) as done:
-            outcome, text = good.open(done.forged)
-            if outcome in ("read", "refused") and done.visible and not good.noticed():
+        file = files[number % len(files)]
+        with damaged(file.path, number, SIGN[kind]) as done:
+            outcome, text = file.open(done.forged)
+            if outcome in ("read", "refused") and done.visible and not file.noticed():
                 outcome = "unnoticed"
-        pipe.send((outcome, f"{good.path.name}: {done.what}: {text}", _peak_mb() - before))
+        pipe.send((outcome, f"{file.path.name}: {done.what}: {text}", _peak_mb() - before))
 
 
 def _spent_s(pid: int | None) -> float:

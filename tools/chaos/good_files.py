@@ -1,4 +1,4 @@
-"""Good files for chaos to harm, and what is done to open each: everything that reads it."""
+"""Intact files for chaos to damage, and for each, everything that reads it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FRAMES = 24
 READ = 40  # frames of a movie, at most: one that says it has 10^12 is no hang of ours
 
 
-class Wrong(Exception):
+class WrongValue(Exception):
     """What was returned is not what was stored."""
 
 
@@ -65,7 +65,7 @@ class SampleFile:
                 refused = str(error)
                 if "\n" in refused:
                     return "foreign", f"more than one line: {refused!r:.200}"
-            except Wrong as error:
+            except WrongValue as error:
                 return "wrong", str(error)
             except Exception as error:  # what must never come out
                 last = traceback.extract_tb(error.__traceback__)[-1]
@@ -125,7 +125,7 @@ def _store(path: Path, closed: bool) -> SampleFile:
             frame = run.frame(i)
             truth = frames.get(frame.number)
             if not forged and (truth is None or not np.array_equal(frame.image, truth)):
-                raise Wrong(f"frame {frame.number}")
+                raise WrongValue(f"frame {frame.number}")
 
     def movie_of(_: bool) -> None:
         _read_movie(path)
@@ -150,9 +150,9 @@ def _compare(name: str, run: RunReader, truth: NDArray[np.void], forged: bool) -
     if forged:
         return
     if rows.dtype != truth.dtype or rows.tobytes() != truth[: len(rows)].tobytes():
-        raise Wrong(f"table {name}")
+        raise WrongValue(f"table {name}")
     if run.stop is not None and len(rows) != len(truth):
-        raise Wrong(f"table {name} has {len(rows)} of {len(truth)} rows")
+        raise WrongValue(f"table {name} has {len(rows)} of {len(truth)} rows")
 
 
 def _read_movie(path: Path) -> None:
@@ -183,13 +183,13 @@ def _sign_run(path: Path, target: Path) -> bool:
 def _models(folder: Path) -> list[SampleFile]:
     from livespt.models.runtime.session import shipped
 
-    goods = []
+    files = []
     for name in ("fast", "segmenter", "spots", "uncoating", "hologram", "segmenter_whole"):
         path = folder / f"{name}.onnx"
         for suffix in (".onnx", ".json"):
             shutil.copy(shipped(name).with_suffix(suffix), path.with_suffix(suffix))
-        goods.append(SampleFile(path, [_reader(path, name)]))
-    return goods
+        files.append(SampleFile(path, [_reader(path, name)]))
+    return files
 
 
 def _reader(path: Path, name: str) -> Callable[[bool], object]:
@@ -250,7 +250,7 @@ def _tiffs(folder: Path) -> list[SampleFile]:
     }
     for name, options in written.items():
         tifffile.imwrite(folder / name, stack, **options)
-    return [_movie_good(folder / name) for name in written]
+    return [_movie_file(folder / name) for name in written]
 
 
 def _zarrs(folder: Path) -> list[SampleFile]:
@@ -275,14 +275,14 @@ def _zarrs(folder: Path) -> list[SampleFile]:
         folder / "plain.zarr", shape=stack.shape, dtype=stack.dtype, chunks=(2, 24, 20)
     )
     plain[...] = stack
-    return [_movie_good(path) for path in (*made, folder / "plain.zarr")]
+    return [_movie_file(path) for path in (*made, folder / "plain.zarr")]
 
 
 def _stack() -> NDArray[np.uint16]:
     return np.random.default_rng(0).integers(0, 4000, (5, 24, 20)).astype(np.uint16)
 
 
-def _movie_good(path: Path) -> SampleFile:
+def _movie_file(path: Path) -> SampleFile:
     def read(_: bool) -> None:
         _read_movie(path)
 

@@ -183,15 +183,15 @@ def kill_writers(
         writer.join()
         if read_attributes(path).stop is None:
             tally.kills += 1
-            cut = inspect_run(path, images, tally)
+            cut_run = inspect_run(path, images, tally)
             tally.faults += sum(1 for _ in verify(path))
             try:
                 begin = time.perf_counter()
-                RunWriter(path, cut.start, resume=True).leave()
+                RunWriter(path, cut_run.start, resume=True).leave()
                 tally.opened_s = max(tally.opened_s, time.perf_counter() - begin)
                 resume(path, movie=source, checkpoint_s=CHECKPOINT_S, say=lambda text: None)
                 tally.lost += len(images) - inspect_run(path, images, tally).n_frames
-                compare(path, [cut], folder, tally)
+                compare(path, [cut_run], folder, tally)
             except LiveSptError as error:
                 tally.wrong.append(str(error))
             say(f"writer killed {tally.kills} times")

@@ -55,14 +55,16 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
         camera = Camera(ring, FRAME_HZ)
         phases: list[tuple[bool, int, int]] = []  # with subscribers; its frames: first, end
         for at in range(2 * times):
-            crowd = [_one(endpoint, folder, at, i) for i in range(SUBSCRIBERS)] if at % 2 else []
+            followers = (
+                [_one(endpoint, folder, at, i) for i in range(SUBSCRIBERS)] if at % 2 else []
+            )
             camera.run(SETTLE_S * pace)
-            if crowd:
-                crowd[0].signal(signal.SIGSTOP)
+            if followers:
+                followers[0].signal(signal.SIGSTOP)
             first = camera.count
             camera.run(PHASE_S * pace)
-            phases.append((bool(crowd), first, camera.count))
-            for follower in crowd:
+            phases.append((bool(followers), first, camera.count))
+            for follower in followers:
                 follower.process.kill()
                 follower.process.join()
         ring.end()
@@ -70,7 +72,7 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
     finally:
         publisher.kill()
         ring.close()
-    return _judged(published, phases, camera, say)
+    return _compared(published, phases, camera, say)
 
 
 class Camera:
@@ -103,7 +105,7 @@ def _receive(pipe: Connection) -> Any:
     return pipe.recv()
 
 
-def _judged(
+def _compared(
     published: PublisherFigures,
     phases: list[tuple[bool, int, int]],
     camera: Camera,
@@ -113,7 +115,9 @@ def _judged(
     p99 = {}
     for with_them, name in ((False, "alone"), (True, "with subscribers")):
         parts = [
-            published.latency_ms[first:end] for crowd, first, end in phases if crowd is with_them
+            published.latency_ms[first:end]
+            for is_followed, first, end in phases
+            if is_followed is with_them
         ]
         latency = np.concatenate(parts)
         p99[name] = float(np.nanpercentile(latency, 99))

@@ -95,7 +95,7 @@ def run(times: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         chance = random.Random(times)
         losses = []
         for k in range(times):
-            losses.append(cut(folder, durability, chance.uniform(0.5, 4.0)))
+            losses.append(cut_power(folder, durability, chance.uniform(0.5, 4.0)))
             for text in losses[-1].wrong:
                 say(f"{durability}, cut {k}: {text}")
         result[durability] = figures = summary(durability, losses)
@@ -163,7 +163,7 @@ def disk(image: Path, place: Path, *, make: bool = False) -> Iterator[Path]:
         place.rmdir()
 
 
-def cut(folder: Path, durability: Durability, after_s: float) -> Loss:
+def cut_power(folder: Path, durability: Durability, after_s: float) -> Loss:
     """Write for a while, cut the power, inspect what is left."""
     image, copy, log = folder / "disk.img", folder / "copy.img", folder / "log"
     log.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ class Run:
         elif hardship == "killed":
             deeds += [Deed(some_time(6, 68), lambda: self._kill(i)) for _ in range(3)]
         elif hardship == "cut off":
-            deeds += [Deed(some_time(6, 68), self._relay.cut)]
+            deeds += [Deed(some_time(6, 68), self._relay.cut_connections)]
         return deeds
 
     def _begin(self, i: int) -> None:

@@ -25,7 +25,7 @@ from livespt.stream.compiled import njit
 from livespt.stream.errors import SettingError
 from livespt.stream.types import MOTIONS
 from livespt.tools.score.segmenter import SETS, UNSEEN, motion_scores, rounded
-from livespt.tools.train.loop import THREADS, choose_device, fit
+from livespt.tools.train.loop import THREADS, choose_device, train_network
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -274,7 +274,7 @@ def _train(kind: str, path: Path, steps: int, seed: int) -> None:
         )
 
     checkpoint = path.with_suffix(".checkpoint")
-    fit(net, loss_of, steps, PLANS[kind].rate, checkpoint, title=PLANS[kind].name)
+    train_network(net, loss_of, steps, PLANS[kind].rate, checkpoint, title=PLANS[kind].name)
     figures = {
         "parameters": sum(p.numel() for p in net.parameters()),
         "steps": steps,

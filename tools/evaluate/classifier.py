@@ -27,7 +27,7 @@ from livespt.models.fingerprint.definitions import NAMES
 from livespt.models.fingerprint.fingerprint import Units
 from livespt.models.motion.segmenter import Segmenter
 from livespt.models.runtime.card import write_card
-from livespt.models.simulate.behaviours import Behaviour, draw, move
+from livespt.models.simulate.behaviours import Behaviour, draw_behaviour, move
 from livespt.models.simulate.rng import log_uniform
 from livespt.models.simulate.steps import NORMAL
 from livespt.models.simulate.tracks import Tracks
@@ -130,7 +130,7 @@ def two_classes(n: int, overlap: float, seed: int, *, mixed: bool) -> Two:
             behaviour = Behaviour(NORMAL, diffusion)
             if mixed:
                 stay = min(stay, round(log_uniform(rng, *STRETCH)))
-                behaviour = draw(rng, int(rng.integers(4)), diffusion, 2, DT_S)
+                behaviour = draw_behaviour(rng, int(rng.integers(4)), diffusion, 2, DT_S)
             path[at : at + stay, 1:] = path[at - 1, 1:] + move(rng, behaviour, stay, 2, DT_S)
             at += stay
         path[:, 1:] += rng.normal(0, ERROR_UM, (size[i], 2))

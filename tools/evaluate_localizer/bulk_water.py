@@ -83,10 +83,10 @@ def walkthrough(
     kept = kept[near].reset_index(drop=True)
     moved = trackpy.subtract_drift(kept.copy(), trackpy.compute_drift(kept))
     em = trackpy.emsd(moved, UM_PER_PX, FRAMES_PER_S)
-    fit = trackpy.utils.fit_powerlaw(em, plot=False)
+    law = trackpy.utils.fit_powerlaw(em, plot=False)
     return {
-        "exponent": round(float(fit["n"].iloc[0]), 4),
-        "4D_um2_s": round(float(fit["A"].iloc[0]), 4),
+        "exponent": round(float(law["n"].iloc[0]), 4),
+        "4D_um2_s": round(float(law["A"].iloc[0]), 4),
         "tracks": int(kept["particle"].nunique()),
         "spots_per_frame": round(len(ours) / len(frames), 1),
         "recall_in_focus": round(float(recall), 4),

@@ -42,7 +42,7 @@ CASES = (
     SpotCase(spread=0.3), SpotCase(n=100, apart_px=5.0), SpotCase(snr=5, n=100, apart_px=5.0),
     SpotCase(n=100, apart_px=0.0), SpotCase(snr=5, n=100, apart_px=0.0),
 )  # fmt: skip
-CROWD = {
+DENSE = {
     f"{n} spots, SNR {snr}": SpotCase(snr=snr, n=n, apart_px=0.0, shape=WIDE)
     for n in (100, 500)
     for snr in (3, 5, 10)
@@ -91,7 +91,7 @@ def evaluate(
     Parameters
     ----------
     model : path of the `.onnx` file.
-    frames : frames of each crowded movie and of each of the `cases`; for each `robust` one a
+    frames : frames of each dense movie and of each of the `cases`; for each `robust` one a
         quarter.
     write : add the figures, without those of other localizers, to the card of the model.
     judges : run other localizers on the same frames.
@@ -102,13 +102,13 @@ def evaluate(
     ModelError : the model cannot be opened or is not a localizer.
     """
     localizer = Localizer(model, provider=provider)
-    crowd, seen = _table(localizer, CROWD, frames, judges, 1)
+    dense, seen = _table(localizer, DENSE, frames, judges, 1)
     robust, _ = _table(localizer, ROBUST, max(frames // 4, 1), judges, 2)
     rows = [_case(localizer, k, case, frames) for k, case in enumerate(CASES)]
     empty = _empty(localizer, frames)
-    timing = speed(localizer, _movie(CROWD["100 spots, SNR 10"], 6, (TUNING, 9))[0], judges)
+    timing = speed(localizer, _movie(DENSE["100 spots, SNR 10"], 6, (TUNING, 9))[0], judges)
     metrics: dict[str, Any] = {
-        "crowd": crowd,
+        "crowd": dense,
         "robust": robust,
         "cases": rows,
         "least_recall": min(r["recall"] for r in rows if r["apart_px"] > 0),
@@ -121,11 +121,11 @@ def evaluate(
     if write:
         add_metrics(localizer.session.path, {"simulated": _small(metrics) | {"speed": timing}})
     metrics |= {"speed": timing, "milliseconds_512": timing["milliseconds_512"]}
-    metrics["targets"] = targets.check(localizer.session.name, crowd, timing)
+    metrics["targets"] = targets.check_targets(localizer.session.name, dense, timing)
     if judges:
         metrics["judges_skipped"] = skipped()
     if report is not None:
-        write_report(report, localizer, metrics, seen, CROWD)
+        write_report(report, localizer, metrics, seen, DENSE)
     return metrics
 
 

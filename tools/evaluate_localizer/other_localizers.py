@@ -125,7 +125,7 @@ def _picasso(case: SpotCase, image: NDArray[Any], threshold: float, most: int | 
         table = table.astype({"y": int, "x": int}).assign(frame=0)
         facts = {"Baseline": case.offset, "Sensitivity": case.gain_e_per_count, "Gain": 1}
         spots = localize.get_spots(image[None], table, BOX, facts)
-        theta, bound = _fit(gaussmle.gaussmle, spots)
+        theta, bound = _fit_spots(gaussmle.gaussmle, spots)
     with np.errstate(invalid="ignore"):
         precision = np.sqrt(bound[:, 1::-1].astype(np.float64))
     at = peaks[:, :2] - BOX // 2 + theta[:, 1::-1]
@@ -133,14 +133,14 @@ def _picasso(case: SpotCase, image: NDArray[Any], threshold: float, most: int | 
     return np.asarray(found[np.isfinite(at).all(axis=1)])
 
 
-def _fit(gaussmle: Any, spots: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def _fit_spots(gaussmle: Any, spots: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Parameters x, y, ... and variances of each box; NaN if the fit divides by zero."""
     try:
         theta, bound, _, _ = gaussmle(spots, 1e-3, 100, "sigma")
     except ZeroDivisionError:
         if len(spots) == 1:
             return np.full((1, 6), np.nan), np.full((1, 6), np.nan)
-        halves = [_fit(gaussmle, part) for part in np.array_split(spots, 2)]
+        halves = [_fit_spots(gaussmle, part) for part in np.array_split(spots, 2)]
         theta, bound = (np.concatenate(part) for part in zip(*halves, strict=True))
     return theta, bound
 

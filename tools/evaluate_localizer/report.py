@@ -28,7 +28,7 @@ def write_report(
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("crowd", _crowd), ("error", _error), ("precision", _precision)):
+    for name, draw in (("crowd", _dense), ("error", _error), ("precision", _precision)):
         figure = Figure(figsize=(8, 6), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure, localizer, metrics, tallies, scenes)
@@ -58,7 +58,7 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _crowd(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes: Any) -> None:
+def _dense(figure: Any, localizer: Localizer, metrics: Any, tallies: Any, scenes: Any) -> None:
     """Draw a dense frame with found, missed and false spots."""
     case = scenes["500 spots, SNR 10"]
     images, truth = movie(PICTURE, case, 1)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import Localizer
 from livespt.models.localize.radial_symmetry import radial_symmetry
-from livespt.models.localize.refinement import gaussian
+from livespt.models.localize.refinement import fit_gaussian
 from livespt.models.render import particle_shapes
 from livespt.stream.errors import SettingError
 
@@ -114,7 +114,7 @@ def test_images(kind: str, each: int) -> Images:
     """`each` images of a shape at each of SNRS."""
     rng = np.random.default_rng((SEED, 1, particle_shapes.KINDS.index(kind)))
     snr = np.repeat(np.array(SNRS, np.float64), each)
-    drawn = [particle_shapes.draw(kind, ratio, rng) for ratio in snr]
+    drawn = [particle_shapes.draw_particle(kind, ratio, rng) for ratio in snr]
     counts, centres, axes = (np.stack(part) for part in zip(*drawn, strict=True))
     return Images(counts, centres, axes, snr)
 
@@ -174,7 +174,7 @@ def _model(folder: Path, kind: str, net: str, steps: int, seed: int) -> Path:
     model = folder / f"{kind}.onnx"
     if not model.exists():
         rng = np.random.default_rng((SEED, 0, particle_shapes.KINDS.index(kind)))
-        image = particle_shapes.draw(kind, CROP_SNR, rng)
+        image = particle_shapes.draw_particle(kind, CROP_SNR, rng)
         at = np.round(image.centre + rng.uniform(-CLICK_PX, CLICK_PX, 2))
         movie = folder / f"{kind}.tif"
         tifffile.imwrite(movie, image.counts)
@@ -207,7 +207,7 @@ def _refined(counts: NDArray[np.uint16], points: Floats) -> Floats:
     out = points.copy()
     for image, point in zip(counts, out, strict=True):
         noise = float(np.sqrt(max(np.median(image), 0.25)))
-        fits = gaussian(image, point[None], noise, gain=1.0)
+        fits = fit_gaussian(image, point[None], noise, gain=1.0)
         if fits.good[0]:
             point[:] = fits.points[0]
     return out

@@ -97,11 +97,11 @@ def stack(rng: np.random.Generator, case: StackCase) -> tuple[NDArray[np.uint16]
         points = np.vstack([points, points[: case.n // 3] + np.array([2 * half, 0, 0])])
     usual = optics.photons_for_snr(case.snr, case.background, case.sigma_px)
     photons = np.asarray(usual * np.exp(rng.normal(0, case.spread, len(points))))
-    light: Any = case.background
+    background: Any = case.background
     if case.uneven:
-        light = optics.uneven(shape[1:], case.background, rng)
+        background = optics.uneven(shape[1:], case.background, rng)
     seen = optics3d.render_stack(
-        points, photons, shape, case.sigma_px, case.fading, light, depth=case.depth
+        points, photons, shape, case.sigma_px, case.fading, background, depth=case.depth
     )
     return optics.camera(seen, rng, read_noise_e=case.read_noise_e), points, photons
 

@@ -7,7 +7,7 @@ from typing import Any
 JACCARD = {(100, 3): 0.96, (100, 5): 0.99, (100, 10): 0.99,
            (500, 3): 0.95, (500, 5): 0.97, (500, 10): 0.98}  # fmt: skip
 RATIO = 1.10  # error of isolated spots divided by the bound
-CROWDED_PX = 0.11  # error of all of 500 spots at SNR 10
+DENSE_PX = 0.11  # error of all of 500 spots at SNR 10
 CLAIMED = 0.15  # relative deviation of the reported precision from the error
 MILLISECONDS = {"fast": 2.0, "crowd": 8.0}
 FASTER = 9.0  # speed relative to trackpy, in place of the milliseconds of "fast"
@@ -15,16 +15,18 @@ LARGER = 17.0  # cost of 2048 x 2048 pixels divided by that of 512 x 512
 WORSE = 1.02  # error divided by that of another localizer up to which both count as equal
 
 
-def check(model: str, crowd: list[dict[str, Any]], speed: dict[str, Any]) -> list[dict[str, Any]]:
+def check_targets(
+    model: str, rows: list[dict[str, Any]], speed: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Lines of `target`, `value`, `met`; "fast" must reach those for 100 spots and for its speed.
 
     All other models must reach all targets, with the speed of "crowd".
     """
-    own = crowd[0]["localizer"]
+    own = rows[0]["localizer"]
     lines = []
-    for row in crowd:
+    for row in rows:
         if row["localizer"] == own and (row["n"] == 100 or model != "fast"):
-            others = [r for r in crowd if r["scene"] == row["scene"] and r is not row]
+            others = [r for r in rows if r["scene"] == row["scene"] and r is not row]
             lines += _accuracy(row) + _compared(row, others)
     lines += _speed(model, speed)
     return lines
@@ -49,14 +51,14 @@ def _accuracy(row: dict[str, Any]) -> list[dict[str, Any]]:
         _line(f"{name}: stated precision / error, all", row["claimed_all"], low, high),
     ]
     if key == (500, 10):
-        lines.append(_line(f"{name}: error of all, px", row["rmse_px"], None, CROWDED_PX))
+        lines.append(_line(f"{name}: error of all, px", row["rmse_px"], None, DENSE_PX))
     return lines
 
 
 def _compared(row: dict[str, Any], others: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     for other in others:
-        name = f"{row['scene']}: beside {other['localizer']}"
+        name = f"{row['scene']}: compared with {other['localizer']}"
         lines.append(_line(f"{name}: Jaccard", row["jaccard"], other["jaccard"], None))
         lines.append(_line(f"{name}: error / its, same spots", other["common"], None, WORSE))
     return lines

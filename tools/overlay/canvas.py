@@ -138,7 +138,7 @@ class Overlay:
         visibility = self.visibility
         return (visibility.panel, visibility.keys, *(key in visibility.hidden for key in LAYERS))
 
-    def fit(self, scene: Scene) -> None:
+    def set_view(self, scene: Scene) -> None:
         """Show the whole image."""
         rows, columns = scene.image.shape
         self.view.camera.rect = (-0.5, -0.5, columns, rows)
@@ -168,7 +168,7 @@ class Overlay:
         self.view.pos, self.view.size = (x, y), (width, height)
         if scene.image.shape != self._shape:
             self._shape = scene.image.shape
-            self.fit(scene)
+            self.set_view(scene)
 
     def _fill_sheet(self, sheet: Sheet) -> None:
         self.flat.show(corners(sheet))

@@ -26,7 +26,7 @@ SELECTED = "#FFFFFF"
 OTHERS = "#FFFFFF"  # flashes of other events
 
 SHOWN_FROM = 0.15  # p_uncoated below which no ring is drawn
-CROWD = 300  # heads above which markers shrink
+MANY_HEADS = 300  # heads above which markers shrink
 MOST_LABELS = 12
 LABEL_PX = 13.0
 TAIL_PX = (1.5, 2.6)  # width, by zoom
@@ -91,8 +91,8 @@ def tail_width(zoom: float) -> float:
 
 def head_size(scene: Scene, zoom: float) -> float:
     """Return the size of a head: larger than the particle, smaller in dense frames."""
-    crowd = min(1.0, (CROWD / max(len(scene.heads), 1)) ** 0.5)
-    return float(np.clip(7.0 * zoom, 9.0, 24.0) * max(crowd, 0.4))
+    shrink = min(1.0, (MANY_HEADS / max(len(scene.heads), 1)) ** 0.5)
+    return float(np.clip(7.0 * zoom, 9.0, 24.0) * max(shrink, 0.4))
 
 
 def heads(scene: Scene, zoom: float) -> Marks:

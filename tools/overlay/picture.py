@@ -14,7 +14,7 @@ from livespt.tools.overlay.drawing import Drawing, make_drawing
 from livespt.tools.overlay.layers import Marks
 from livespt.tools.overlay.primitives import BACK, Sheet
 from livespt.tools.overlay.scene import Scene
-from livespt.tools.overlay.sheet import fit
+from livespt.tools.overlay.sheet import image_place
 
 # names of layers.SYMBOLS in matplotlib, and their size relative to the same marker in vispy
 MARKERS = ("o", "^", "s", "D", "x")
@@ -29,7 +29,7 @@ def picture(scene: Scene, size: tuple[int, int] = (1280, 760)) -> NDArray[np.uin
 
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=BACK)
     canvas: Any = FigureCanvasAgg(figure)
-    place = fit(scene, size)
+    place = image_place(scene, size)
     drawing = make_drawing(scene, size, place)
     _draw_view(_axes(figure, drawing.view, size), drawing, place.zoom)
     axes = _axes(figure, (0, 0, *size), size)

@@ -38,7 +38,7 @@ def view(scene: Scene, size: tuple[int, int], panel: bool = True) -> tuple[int, 
     return 0, 0, max(width - int(np.clip(spare, NARROW, WIDE)), 1), max(height, 1)
 
 
-def fit(scene: Scene, size: tuple[int, int], panel: bool = True) -> ImagePlace:
+def image_place(scene: Scene, size: tuple[int, int], panel: bool = True) -> ImagePlace:
     """Return the place of an image that fills its part of the canvas, centred."""
     x, y, width, height = view(scene, size, panel)
     rows, columns = scene.image.shape

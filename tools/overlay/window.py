@@ -138,7 +138,7 @@ class Window:
         elif name in ("Left", "Right", "Home", "End"):
             self._scrub(name)
         elif name == "F":
-            self.overlay.fit(self.scene)
+            self.overlay.set_view(self.scene)
         elif name == "C":
             self.scene.lock_levels = not self.scene.lock_levels
         elif name == "S":

@@ -71,7 +71,7 @@ def resume(
     attributes = read_attributes(run)
     if attributes.stop is not None:
         return _ended(run, attributes.stop, say)
-    _check(run, attributes)
+    _check_version(run, attributes)
     start, has_movie = attributes.start, (run / "movie").is_dir()
     if close:
         writer = RunWriter(run, start, movie=has_movie, resume=True)
@@ -232,7 +232,7 @@ def _ended(run: Path, stop: Stop, say: Callable[[str], None]) -> dict[str, Any]:
     return _report(run, stop, 0)
 
 
-def _check(run: Path, attributes: Attributes) -> None:
+def _check_version(run: Path, attributes: Attributes) -> None:
     """Refuse a run that another version of livespt started."""
     if attributes.start.format != FORMAT:
         raise InputError(

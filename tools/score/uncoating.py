@@ -21,7 +21,7 @@ from livespt.models.motion.whole_tracks import WholeReader
 from livespt.models.runtime.card import read_card
 from livespt.models.runtime.session import shipped
 from livespt.models.simulate import tracking_errors
-from livespt.models.simulate.intensities import lit
+from livespt.models.simulate.intensities import with_intensities
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.models.simulate.virus_entry import Entry, simulate_entry
 from livespt.tools.score.readings import as_known, both_ways
@@ -52,7 +52,7 @@ CONTROLS: dict[str, Callable[[int, int], Tracks]] = {
     "viruses that never uncoat": lambda n, seed: simulate_entry(
         n, seed, gaps=0.03, uncoating=0.0, **BROAD
     ),
-    "viruses that never uncoat, intensity": lambda n, seed: lit(
+    "viruses that never uncoat, intensity": lambda n, seed: with_intensities(
         simulate_entry(n, seed, gaps=0.03, uncoating=0.0, **BROAD), np.random.default_rng(seed)
     ),
     "motion that changes": lambda n, seed: simulate_tracks(
@@ -193,7 +193,7 @@ def entries(n: int, seed: int, how: dict[str, Any]) -> Tracks:
     others = simulate_tracks(n // 4, seed + 1, variant="physical", gaps=0.03, **other)
     rng = np.random.default_rng((seed, n))
     tracks = tracking_errors.broken(rng, tracking_errors.join([virus, others]), 0.25)
-    return lit(tracks, rng) if is_known else tracks
+    return with_intensities(tracks, rng) if is_known else tracks
 
 
 def uncoating_scores(probability: NDArray[np.float32], tracks: Tracks) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
 from livespt.tools.tables.user_table import check_out, read_table, whole_file
 
-BESIDE = ("z", "intensity")  # optional columns
+OPTIONAL_COLUMNS = ("z", "intensity")
+KEPT_COLUMNS = ("y", "x", *OPTIONAL_COLUMNS)
 
 
 class ChannelTracks(NamedTuple):
@@ -37,7 +38,7 @@ class ChannelTracks(NamedTuple):
     frame: NDArray[np.int64]
     position: NDArray[np.int64]  # stage position; tracks of different positions are independent
     particle: NDArray[np.int64]
-    columns: dict[str, NDArray[Any]]  # y, x and the columns of BESIDE, if any, as in the source
+    columns: dict[str, NDArray[Any]]  # those of KEPT_COLUMNS that the source has
     point: NDArray[np.float64]  # (n, 3) um: z, y, x
 
 
@@ -186,10 +187,10 @@ def _of_run(
 def _of_table(path: Path, pixel_size_um: float | None, z_step_um: float | None) -> ChannelTracks:
     if not pixel_size_um:
         raise SettingError("the pixel size of a table is unknown: give --pixel-size-um")
-    values = read_table(path, ("frame", "particle", "y", "x"), optional=BESIDE).values
+    values = read_table(path, ("frame", "particle", "y", "x"), optional=OPTIONAL_COLUMNS).values
     if not len(values["frame"]):
         raise InputError(f"{path} holds no points")
-    columns = {name: column for name, column in values.items() if name in ("y", "x", *BESIDE)}
+    columns = {name: values[name] for name in KEPT_COLUMNS if name in values}
     point = _points(columns, (z_step_um or pixel_size_um, pixel_size_um, pixel_size_um))
     nowhere = np.zeros(len(point), np.int64)
     return ChannelTracks(values["frame"], nowhere, values["particle"], columns, point)
@@ -213,7 +214,7 @@ def _write(
     import pandas as pd
 
     columns = {"frame": mine.frame, "particle": mine.particle}
-    columns |= {axis: mine.columns[axis] for axis in ("y", "x", *BESIDE) if axis in mine.columns}
+    columns |= {name: mine.columns[name] for name in KEPT_COLUMNS if name in mine.columns}
     table = pd.DataFrame(columns | {"uncoated": uncoated})
     with whole_file(out, overwrite=overwrite) as partial:
         table[row].to_csv(partial, index=False)

@@ -101,11 +101,11 @@ def _rows_of(labels: UserTable, tracks: Path, particle: Ints) -> Ints:
             f"{labels.path} has {count.max()} rows of particle {known[np.argmax(count)]}; give "
             "each track one label"
         )
-    strange = np.setdiff1d(known, particle)
-    if len(strange):
+    unknown = np.setdiff1d(known, particle)
+    if len(unknown):
         raise InputError(
-            f"{labels.path} labels {len(strange)} tracks that {tracks} does not have, the first "
-            f"is particle {strange[0]}; give the labels that belong to these tracks"
+            f"{labels.path} labels {len(unknown)} tracks that {tracks} does not have, the first "
+            f"is particle {unknown[0]}; give the labels that belong to these tracks"
         )
     row = np.argsort(labels.values["particle"], kind="stable")
     at = np.minimum(np.searchsorted(known, particle), max(len(known) - 1, 0))

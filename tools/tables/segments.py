@@ -147,7 +147,7 @@ def segments(
     if len(start):
         sure = np.add.reduceat(probability[np.arange(len(state)), state], start)
     first = np.searchsorted(particle[start], particle[start])
-    um, s = pixel_size_um or 1.0, frame_interval_s or 1.0
+    pixel, s = pixel_size_um or 1.0, frame_interval_s or 1.0
     length, time = ("um" if pixel_size_um else "px"), ("s" if frame_interval_s else "frames")
     frames = frame[end - 1] - frame[start]
     rate = f"D_{length}2_{'s' if frame_interval_s else 'frame'}"
@@ -160,10 +160,10 @@ def segments(
         "points": end - start,
         "confidence": sure / np.maximum(end - start, 1),
         f"duration_{time}": frames * s,
-        f"path_{length}": path * um,
-        f"net_{length}": net * um,
-        f"step_{length}": path * um / np.maximum(frames, 1),
-        rate: diffusion * um**2 / s,
+        f"path_{length}": path * pixel,
+        f"net_{length}": net * pixel,
+        f"step_{length}": path * pixel / np.maximum(frames, 1),
+        rate: diffusion * pixel**2 / s,
     }
 
 

@@ -78,7 +78,7 @@ def train(
     MissingError
         scikit-learn is not installed.
     """
-    _check(out, overwrite, window, min_points, folds)
+    _check_options(out, overwrite, window, min_points, folds)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
     labelled = labelled_tracks.read(tracks, labels=labels, label=label, group=group, z_scale=scale)
     if not window:
@@ -89,7 +89,7 @@ def train(
     states = readings(infer, window, labelled.frame, labelled.particle, labelled.point)
     described = describe(labelled.frame, labelled.particle, labelled.point, states, units, window)
     samples = samples_of(labelled, described, window, min_points)
-    classifier_fit.check(samples, folds)
+    classifier_fit.check_samples(samples, folds)
     refuse_copies(labelled)
     names = samples.classes
     if positive is not None and positive not in names:
@@ -122,8 +122,8 @@ def train(
     } | metrics  # fmt: skip
 
 
-def _check(out: Path, overwrite: bool, window: int, min_points: int, folds: int) -> None:
-    model_files.check(out, overwrite)
+def _check_options(out: Path, overwrite: bool, window: int, min_points: int, folds: int) -> None:
+    model_files.check_out(out, overwrite)
     if window < 0 or (window and window < min_points) or min_points < 1:
         raise SettingError(
             f"window {window}, min_points {min_points}: the window must be 0 (whole tracks) or at "

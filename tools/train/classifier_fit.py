@@ -59,7 +59,7 @@ class CrossValidation(NamedTuple):
     fold: Ints  # (n,)
 
 
-def check(samples: Samples, folds: int) -> None:
+def check_samples(samples: Samples, folds: int) -> None:
     """Check that the samples suffice for training and validation.
 
     Raises
@@ -115,14 +115,14 @@ def learn(samples: Samples, seed: int, learner: str = "auto") -> Learned:
             unseen = np.empty((len(samples.label), len(samples.classes)))
             for train, test in inside:
                 scaling = fit_scaling(samples.features[train])
-                layers = _fit(samples, train, scaling, kind, strength, seed)
+                layers = _train_layers(samples, train, scaling, kind, strength, seed)
                 unseen[test] = scores(scaled(samples.features[test], scaling), layers)
             temperature = fit_temperature(unseen, samples.label)
             loss = nll(unseen, samples.label, temperature)
             tried.append((loss, len(tried), kind, strength, temperature))
     _, _, kind, strength, temperature = min(tried)
     scaling = fit_scaling(samples.features)
-    layers = _fit(samples, np.arange(len(samples.label)), scaling, kind, strength, seed)
+    layers = _train_layers(samples, np.arange(len(samples.label)), scaling, kind, strength, seed)
     return Learned(scaling, layers, temperature, kind, strength)
 
 
@@ -174,7 +174,7 @@ def _folds(samples: Samples, folds: int, seed: int) -> Iterator[tuple[Ints, Ints
         yield np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def _fit(
+def _train_layers(
     samples: Samples, rows: Ints, scaling: Scaling, kind: str, strength: float, seed: int
 ) -> tuple[Layer, ...]:
     """Train on `rows`; return the layers."""

@@ -22,7 +22,7 @@ PATIENCE = 12  # evaluations without improvement after which training ends
 THREADS = 1  # with several threads, the order of sums, and so the weights, would vary
 
 
-def fit(
+def train_network(
     net: nn.Module,
     loss_of: Callable[[int], Tensor],
     steps: int,

@@ -17,7 +17,7 @@ from livespt.stream.errors import SettingError
 LABELLED = 300  # most spots whose scores are written in the picture
 
 
-def check(out: Path, overwrite: bool) -> None:
+def check_out(out: Path, overwrite: bool) -> None:
     """Refuse a path that cannot be written, before any work is done.
 
     Raises

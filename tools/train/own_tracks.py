@@ -29,7 +29,7 @@ OWN = 0.5  # share of a pool; the rest is simulated, so that the network keeps w
 CROPPED = 0.5  # share of drawn tracks of which only a part is used
 PART = 20  # least points of such a part
 LOST = 0.1  # greatest share of points that are removed, in half of the drawn tracks
-LIT = 0.5  # share of drawn tracks whose intensities are used, if they are known
+KNOWN_INTENSITY = 0.5  # share of drawn tracks whose intensities are used, if they are known
 NEEDED = ("frame", "particle", "y", "x", "uncoated")
 
 
@@ -207,7 +207,7 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
     offset = np.concatenate([[0], np.cumsum(kept)])[parts.offset]
     rows = tracking_errors.of_rows(parts, kept)
     if parts.intensity is not None:
-        known = np.repeat(rng.random(n) < LIT, np.diff(offset))
+        known = np.repeat(rng.random(n) < KNOWN_INTENSITY, np.diff(offset))
         rows["intensity"] = np.where(known, rows["intensity"], np.nan)
     return _dated(parts._replace(offset=offset, **rows))
 
@@ -215,7 +215,7 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
 def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:
     """Make pools of own and simulated tracks; from seed `held_out` on they are for calibration."""
 
-    def make(seed: int, first: int, n: int) -> Tracks:
+    def tracks_of(seed: int, first: int, n: int) -> Tracks:
         rng = np.random.default_rng((seed, first, n))
         if seed >= held_out:
             return drawn(rng, own.calibrating, n)
@@ -224,4 +224,4 @@ def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:
             [simulated(seed, first, n - mine), drawn(rng, own.learned, mine)]
         )
 
-    return make
+    return tracks_of

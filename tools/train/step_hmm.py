@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from livespt.models.fingerprint.step_hmm import Floats, StepModel, fit
+from livespt.models.fingerprint.step_hmm import Floats, StepModel, fit_step_model
 
 
 def learn(tracks: int = 300, points: int = 30, seed: int = 1) -> StepModel:
@@ -26,7 +26,7 @@ def learn(tracks: int = 300, points: int = 30, seed: int = 1) -> StepModel:
                         step = np.linalg.norm(np.diff(point[k : k + points], axis=0), axis=1)
                         steps.append(step / step.mean())
     offset = np.arange(len(steps) + 1) * (points - 1)
-    return fit(np.concatenate(steps), offset)
+    return fit_step_model(np.concatenate(steps), offset)
 
 
 def written(chain: StepModel) -> str:

@@ -50,7 +50,7 @@ class TrackBatches:
         Tracks to what the network is to learn of every point.
     both : bool
         Tell of the tracks backwards, too.
-    light : bool
+    with_intensity : bool
         Tell of their intensities, too.
     """
 
@@ -60,10 +60,10 @@ class TrackBatches:
         seed: int,
         truth: Callable[[Tracks], Any],
         both: bool,
-        light: bool = False,
+        with_intensity: bool = False,
     ) -> None:
         self._make, self._seed, self._truth = make, seed, truth
-        self._both, self._light = both, light
+        self._both, self._with_intensity = both, with_intensity
         self._number = -1
 
     def __call__(self, step: int) -> TrackBatch:
@@ -76,12 +76,14 @@ class TrackBatches:
     def _fill(self, number: int) -> None:
         rng = np.random.default_rng((self._seed, number))
         tracks = self._make(number)
-        um = (rng.random(len(tracks.uncoat)) < KNOWN).astype(np.float64)
+        pixel_sizes_um = (rng.random(len(tracks.uncoat)) < KNOWN).astype(np.float64)
         self._number, self._offset = number, tracks.offset
         self._labels = self._truth(tracks)
-        self._ahead = features_of(tracks, um, self._light)
+        self._ahead = features_of(tracks, pixel_sizes_um, self._with_intensity)
         self._back = (
-            features_of(tracks, um, self._light, backwards=True) if self._both else self._ahead
+            features_of(tracks, pixel_sizes_um, self._with_intensity, backwards=True)
+            if self._both
+            else self._ahead
         )
         count = np.diff(tracks.offset)
         order = np.argsort(count * rng.uniform(1, 1.1, len(count)), kind="stable")
@@ -95,11 +97,16 @@ class TrackBatches:
 
 
 def features_of(
-    tracks: Tracks, um: NDArray[np.float64], light: bool, backwards: bool = False
+    tracks: Tracks,
+    pixel_sizes_um: NDArray[np.float64],
+    with_intensity: bool,
+    backwards: bool = False,
 ) -> NDArray[np.float32]:
-    """Features of every point (total, inputs); `um` (tracks,) is the pixel size of each track."""
-    motion = features.of_tracks(tracks.offset, tracks.frame, tracks.point, um, backwards)
-    if not light:
+    """Features of every point (total, inputs); `pixel_sizes_um` (tracks,) are those of tracks."""
+    motion = features.of_tracks(
+        tracks.offset, tracks.frame, tracks.point, pixel_sizes_um, backwards
+    )
+    if not with_intensity:
         return motion
     seen = intensity_features.of_tracks(
         tracks.offset, tracking_errors.intensities(tracks), backwards

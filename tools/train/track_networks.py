@@ -11,7 +11,7 @@ import numpy as np
 from livespt.models.motion import features, intensity_features
 from livespt.models.motion.calibration import ece, fit_temperature, log_softmax, nll
 from livespt.models.simulate.tracks import Tracks
-from livespt.tools.train.loop import THREADS, fit
+from livespt.tools.train.loop import THREADS, train_network
 from livespt.tools.train.track_batches import POOL, TrackBatch, TrackBatches, ages
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class TrackNetworkRecipe(NamedTuple):
     truth: Callable[[Tracks], Any]  # target of every point: a class, or true or false
     tracks: MakeTracks
     held_out: int  # first seed of the tracks for early stopping and calibration
-    light: bool = False  # whether intensities are used
+    reads_intensity: bool = False  # whether intensities are used
 
 
 def learn(
@@ -60,7 +60,7 @@ def learn(
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
     both = kind == "whole"
-    inputs = features.COUNT + (intensity_features.COUNT if recipe.light else 0)
+    inputs = features.COUNT + (intensity_features.COUNT if recipe.reads_intensity else 0)
     net = begin or (Whole if both else Follow)(recipe.outputs, recipe.hidden, inputs)
     net.temperature.fill_(1.0)  # it is fitted again at the end
     net.to(device)
@@ -68,7 +68,7 @@ def learn(
     def pools(series: int) -> TrackBatches:
         make = recipe.tracks
         return TrackBatches(
-            lambda k: make(series, k * POOL, POOL), seed, recipe.truth, both, recipe.light
+            lambda k: make(series, k * POOL, POOL), seed, recipe.truth, both, recipe.reads_intensity
         )
 
     held_out = recipe.held_out + seed
@@ -84,7 +84,7 @@ def learn(
         return float(np.mean(losses))
 
     checkpoint = path.with_suffix(".checkpoint")
-    history = fit(
+    history = train_network(
         net,
         lambda k: loss_at(learned(k), seed, k),
         steps,

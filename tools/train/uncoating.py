@@ -19,7 +19,7 @@ from livespt.models.motion import features, intensity_features
 from livespt.models.runtime.card import read_card
 from livespt.models.runtime.session import shipped
 from livespt.models.simulate import tracking_errors
-from livespt.models.simulate.intensities import lit
+from livespt.models.simulate.intensities import with_intensities
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.models.simulate.virus_entry import simulate_entry
 from livespt.stream.errors import SettingError
@@ -51,7 +51,7 @@ OTHERS: tuple[tuple[float, dict[str, Any]], ...] = ((0.15, {"ndim": 2}), (0.10, 
 # drawn for each pool, log-uniform, and the same for viruses and others: if they differed, the size
 # of a step in um would distinguish them. The two-colour movies of the DeepSPT paper have 4.2 s
 INTERVALS_S, INTERVALS = (0.03, 6.0), 3
-LIT = 0.5  # share of the tracks with known intensities
+KNOWN_INTENSITY = 0.5  # share of the tracks with known intensities
 SERIES = 20  # series of random numbers for each seed
 FRAMES = (10, 600)  # length of a track
 GAPS = 0.03  # share of points that are missing
@@ -114,7 +114,7 @@ def train(
         evaluation_tracks = EVALUATION_TRACKS[preset]
     make = tracks or tracks_of
     recipe = TrackNetworkRecipe(
-        1, HIDDEN, RATE, lambda some: some.uncoated, make, HELD_OUT, light=True
+        1, HIDDEN, RATE, lambda some: some.uncoated, make, HELD_OUT, reads_intensity=True
     )
     if begin is not None:
         recipe = recipe._replace(rate=RATE_FROM)
@@ -212,8 +212,10 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
         )
         for kind, (share, how) in enumerate(_at(intervals, OTHERS))
     ]
-    return lit(
-        tracking_errors.broken(rng, tracking_errors.join([*viruses, *others]), BROKEN), rng, LIT
+    return with_intensities(
+        tracking_errors.broken(rng, tracking_errors.join([*viruses, *others]), BROKEN),
+        rng,
+        KNOWN_INTENSITY,
     )
 
 

@@ -121,7 +121,7 @@ def corner(image: NDArray[Any], at: tuple[float, float], size: int) -> tuple[int
     return y, x
 
 
-def cut(image: NDArray[Any], at: tuple[float, float], size: int) -> NDArray[Any]:
+def cut_crop(image: NDArray[Any], at: tuple[float, float], size: int) -> NDArray[Any]:
     """The crop (size, size) around `at`."""
     y, x = corner(image, at, size)
     return image[y : y + size, x : x + size]

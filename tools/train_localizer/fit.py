@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-BATCH, STRANGE = 8, 4  # copies a step, and views of what is not the particle
+BATCH, NEGATIVES = 8, 4  # copies of the particle, and negative examples, in a step
 RATES = {"light": 1e-3, "wide": 3e-3, "paper": 1e-3}
 
 
@@ -30,7 +30,7 @@ class LocalizerRecipe(NamedTuple):
     others: float = 0.0  # weight of the loss of answers to what is not the particle; 0: none
 
 
-def fit(
+def train_network(
     crop: torch.Tensor, particle: measure.Particle, recipe: LocalizerRecipe, seed: int
 ) -> tuple[nn.Sequential, list[dict[str, float]]]:
     """Train a network; return it on the CPU, and its losses during training.
@@ -90,7 +90,7 @@ def _losses(
     varied = lodestar.vary(views, generator, recipe.gain, recipe.noise, particle.shot, kept)
     views = varied.views
     if recipe.others > 0:
-        others = negatives.draw(crop, STRANGE, particle.fwhm_px, shift, size, generator)
+        others = negatives.draw_negatives(crop, NEGATIVES, particle.fwhm_px, shift, size, generator)
         others = lodestar.vary(
             others + particle.level, generator, recipe.gain, recipe.noise, particle.shot
         ).views

@@ -89,9 +89,9 @@ def train(
     """
     m = microscope or HolographicMicroscope()
     out = Path(out)
-    model_files.check(out, overwrite)
+    model_files.check_out(out, overwrite)
     nets = _nets()
-    _check(size, steps, m)
+    _check_options(size, steps, m)
     source, whole = _field(field, seed, Reference(radius_um, refractive_index), m)
     if source == SIMULATED:
         at, z_um = (whole.shape[0] // 2, whole.shape[1] // 2), 0.0
@@ -100,8 +100,8 @@ def train(
     start = time.perf_counter()
     parts = hologram_measure.as_parts(whole)[None]
     level = float(nets.HologramNet(nets.build(), m).noise(parts)) if noise is None else noise
-    crop, plane_um = cut(whole, at, size, z_um, m)
-    model, history = fit(crop, level, steps, seed, m)
+    crop, plane_um = cut_field(whole, at, size, z_um, m)
+    model, history = train_network(crop, level, steps, seed, m)
     scale, keys, metrics = hologram_measure.calibrate(model, crop, level, seed)
     converged = hologram_measure.has_converged(metrics)
     known = holograms.clausius_mossotti(radius_um, refractive_index, m.medium)
@@ -140,7 +140,7 @@ def train(
     return report | {"cutoff": card["cutoff"], "converged": converged}
 
 
-def cut(
+def cut_field(
     whole: Complex,
     at: tuple[float, float],
     size: int,
@@ -178,7 +178,7 @@ def simulated(seed: int, reference: Reference, microscope: HolographicMicroscope
     return field + holograms.noise(SIMULATED_SHAPE, SIMULATED_NOISE, rng, microscope)
 
 
-def fit(
+def train_network(
     crop: Tensor, noise: float, steps: int, seed: int, microscope: HolographicMicroscope
 ) -> tuple[HologramNet, list[dict[str, float]]]:
     """Train a network; return it, and its losses during training.
@@ -205,7 +205,7 @@ def fit(
     )
     history, sums, every = [], np.zeros(6), max(1, steps // 10)
     for step in tqdm(range(1, steps + 1), "training", disable=not sys.stderr.isatty()):
-        copies = copier.draw(BATCH, generator)
+        copies = copier.draw_copies(BATCH, generator)
         trust = copies.contrast / (KNEE + copies.contrast)
         out = model(copies.field, CELLS)
         between, within = nets.losses(out, copies, trust / trust.mean(), generator)
@@ -223,7 +223,7 @@ def fit(
     return model.eval(), history
 
 
-def _check(size: int, steps: int, microscope: HolographicMicroscope) -> None:
+def _check_options(size: int, steps: int, microscope: HolographicMicroscope) -> None:
     if size < SMALLEST or size % 2:
         raise SettingError(f"the crop must be even and at least {SMALLEST} pixels wide, not {size}")
     if steps < LEAST_STEPS:

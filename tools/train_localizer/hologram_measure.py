@@ -107,7 +107,7 @@ def detect_in_copies(
     point, other = np.full((COPIES, 2), np.nan), np.full((2, COPIES), np.nan)
     score, ratio, matrix = np.zeros(COPIES), np.zeros(COPIES), np.zeros((COPIES, 2, 2))
     for first in range(0, COPIES, BATCH):
-        copies = copier.draw(BATCH, generator)
+        copies = copier.draw_copies(BATCH, generator)
         with torch.no_grad():
             fields = model.pooled(copies.field, CELLS).numpy()
         for k, field in enumerate(fields):

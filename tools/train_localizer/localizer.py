@@ -19,7 +19,7 @@ from livespt.tools.train_localizer import (
     measure,
 )
 from livespt.tools.train_localizer.crops import Click, Source
-from livespt.tools.train_localizer.fit import BATCH, RATES, LocalizerRecipe, fit
+from livespt.tools.train_localizer.fit import BATCH, RATES, LocalizerRecipe, train_network
 from livespt.tools.train_localizer.student import distil
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def train(
     MissingError : torch is not installed.
     """
     out = Path(out)
-    model_files.check(out, overwrite)
+    model_files.check_out(out, overwrite)
     size += 1 - size % 2  # a crop has a middle pixel
     if size < SMALLEST:
         raise SettingError(f"the crop must be at least {SMALLEST} pixels wide, not {size}")
@@ -102,7 +102,7 @@ def train(
     lodestar = _lodestar()
     steps = STEPS.get(net, 0) if steps is None else steps
     recipe = LocalizerRecipe(net, steps, gain, zoom, noise, _device(device), neighbours, others)
-    _check(recipe, Detection(alpha, cutoff, quantile), lodestar.NETS)
+    _check_recipe(recipe, Detection(alpha, cutoff, quantile), lodestar.NETS)
     start = time.perf_counter()
     normalize = lodestar.Normalize(max(size, 24))
     crops, particle = _crops(source, size, normalize)
@@ -113,7 +113,7 @@ def train(
     ]  # fmt: skip
     centres = [one for one in centres if one.method == centres[0].method]
     for attempt in (seed, seed + 1000):
-        network, history = fit(_stacked(crops), particle, recipe, attempt)
+        network, history = train_network(_stacked(crops), particle, recipe, attempt)
         keys, metrics = _measure(network, crops, particle, gain, attempt, alpha, centres)
         converged = measure.has_converged(metrics, particle)
         if converged:
@@ -194,7 +194,7 @@ def _measure(
 
 def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> str:
     """ "gauss" if the first particle is a Gaussian within its noise, otherwise "none"."""
-    from livespt.models.localize.refinement import gaussian
+    from livespt.models.localize.refinement import fit_gaussian
     from livespt.models.networks import lodestar
 
     frame = np.ascontiguousarray(source.image, np.float32)
@@ -202,7 +202,7 @@ def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> s
     y, x = (round(v) for v in source.centres[0])
     patch = np.s_[max(y - 8, 0) : y + 9, max(x - 8, 0) : x + 9]
     noise = float(np.ptp(frame[patch]) / max(float(np.ptp(flat[patch])), 1e-9))
-    fits = gaussian(frame, np.array([source.centres[0]]), noise, gain=particle.shot * noise)
+    fits = fit_gaussian(frame, np.array([source.centres[0]]), noise, gain=particle.shot * noise)
     # bright particles reveal small deviations: up to a twentieth of the peak is accepted
     allowed = 1.5 + (particle.contrast / 20) ** 2
     narrow = fits.sigma[0] <= 2.5 and fits.misfit[0] <= allowed and not fits.speck[0]
@@ -213,7 +213,7 @@ def _raw(source: Source, size: int) -> list[list[float]] | None:
     """Pixels of the first crop as recorded, for the card."""
     if size > LARGEST:
         return None
-    crop = localizer_crops.cut(source.image, source.centres[0], size)
+    crop = localizer_crops.cut_crop(source.image, source.centres[0], size)
     rounded: list[list[float]] = (crop if crop.dtype.kind in "ui" else crop.round(4)).tolist()
     return rounded
 
@@ -253,7 +253,7 @@ def _facts(recipe: LocalizerRecipe, particle: measure.Particle) -> dict[str, Any
     }
 
 
-def _check(recipe: LocalizerRecipe, detection: Detection, nets: tuple[str, ...]) -> None:
+def _check_recipe(recipe: LocalizerRecipe, detection: Detection, nets: tuple[str, ...]) -> None:
     low, high = recipe.gain
     if recipe.net not in nets:
         raise SettingError(f"unknown net '{recipe.net}': one of {', '.join(nets)}")

@@ -167,7 +167,7 @@ def calibrate(
     middle, offset = np.zeros(2), np.zeros(2)
     for _ in range(2):  # the second time around the result of the first
         plain = detect_in_copies(net, crop, particle, geometric, (1.0, 1.0), generator)
-        middle, offset = _fit(plain.copies, plain.points, middle, offset)
+        middle, offset = _fit_centre(plain.copies, plain.points, middle, offset)
     levels = [(g, g) for g in (max(gain[0], 0.25), min(gain[1], 2.0))] + [(1.0, 1.0), gain]
     dim, bright, same, all_ = (
         _without_offset(
@@ -274,7 +274,9 @@ def _relative(view: NDArray[np.float32], point: Floats, radius: float) -> float:
     return float(np.sqrt(pixels[0]) / max(abs(float(total[0])), 1e-6))
 
 
-def _fit(copies: Any, points: Floats, middle: Floats, offset: Floats) -> tuple[Floats, Floats]:
+def _fit_centre(
+    copies: Any, points: Floats, middle: Floats, offset: Floats
+) -> tuple[Floats, Floats]:
     """Least-squares fit of the position of the particle in the crop, and of the constant offset.
 
     The prediction for a copy is matrix `middle` + shift + offset. The first term rotates with the

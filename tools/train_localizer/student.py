@@ -68,7 +68,7 @@ def train(
         torch, or CUDA if requested, is not available.
     """
     out = Path(out)
-    model_files.check(out, overwrite)
+    model_files.check_out(out, overwrite)
     if preset not in PRESETS:
         raise SettingError(f"unknown preset '{preset}': one of {', '.join(PRESETS)}")
     device = loop.choose_device(device)
@@ -78,7 +78,7 @@ def train(
     steps = size.steps if steps is None else steps
     shape = student.Shape(size.channels, size.depth, size.split)
     start = time.perf_counter()
-    net, history = fit(shape, training_frames.simulated, steps, seed, device,
+    net, history = train_network(shape, training_frames.simulated, steps, seed, device,
                        out.with_suffix(CHECKPOINT), resume)  # fmt: skip
     content = graph(net, student_measure.simulated_frames(seed, range(100, 112)))
     cases = student_measure.simulated_cases(seed)
@@ -99,16 +99,16 @@ def train(
     return shown | {"cutoff": facts["cutoff"]} | report
 
 
-def fit(
+def train_network(
     shape: Shape,
-    draw: Draw,
+    draw_frames: Draw,
     steps: int,
     seed: int,
     device: str,
     checkpoint: Path,
     resume: bool = False,
 ) -> tuple[nn.Sequential, list[float]]:
-    """Train a network on frames from `draw`; return it on the CPU, and its losses in training."""
+    """Train a network on drawn frames; return it on the CPU, and its losses in training."""
     import torch
 
     from livespt.models.networks import student
@@ -126,12 +126,12 @@ def fit(
         number, which = divmod(step, REUSE)
         if held[0] != number:
             rng = np.random.default_rng((seed, 0, number))
-            held[:] = number, *_batch(draw(rng, BATCH, SIDE), shape.stride)
+            held[:] = number, *_batch(draw_frames(rng, BATCH, SIDE), shape.stride)
         symmetry = int(np.random.default_rng((seed, 1, number)).permutation(8)[which])
         frames, targets = training_frames.turned(held[1], held[2], symmetry)
         return student.loss(net(frames.to(device)), targets.to(device))
 
-    history = loop.fit(net, loss_of, steps, RATE, checkpoint, resume)
+    history = loop.train_network(net, loss_of, steps, RATE, checkpoint, resume)
     return net.cpu().eval(), history
 
 
@@ -196,12 +196,12 @@ def train_from_crops(
     size = PRESETS["fast"]
     shape = student.Shape(size.channels, size.depth, size.split)
 
-    def draw(rng: np.random.Generator, n: int, side: int) -> training_frames.FrameBatch:
+    def draw_frames(rng: np.random.Generator, n: int, side: int) -> training_frames.FrameBatch:
         return composed_frames.composed(rng, n, side, ones[rng.integers(len(ones))], zoom=zoom)
 
-    net, history = fit(shape, draw, steps, seed, device, checkpoint)
-    scales = [student_measure.counts(draw(np.random.default_rng((seed, 3, k)), 1, 256).frames[0])
-              for k in range(8)]  # fmt: skip
+    net, history = train_network(shape, draw_frames, steps, seed, device, checkpoint)
+    some = (draw_frames(np.random.default_rng((seed, 3, k)), 1, 256) for k in range(8))
+    scales = [student_measure.counts(batch.frames[0]) for batch in some]
     content = graph(net, scales)
     checkpoint.unlink(missing_ok=True)
     cases = student_measure.pasted_cases(seed, ones[0])

@@ -68,8 +68,8 @@ def spots(rng: np.random.Generator, snr: float, n: int) -> tuple[Image, Floats]:
     """A frame of `n` equal spots, sigma 1.3 px, background 100, and their positions (n, 2)."""
     points = rng.uniform(-0.5, SIDE - 0.5, (n, 2))
     photons = optics.photons_for_snr(snr, 100.0, 1.3)
-    light = optics.render(points[:, 0], points[:, 1], photons, (SIDE, SIDE), 1.3, 100.0)
-    return optics.camera(light, rng), points
+    expected = optics.render(points[:, 0], points[:, 1], photons, (SIDE, SIDE), 1.3, 100.0)
+    return optics.camera(expected, rng), points
 
 
 def simulated_frames(seed: int, numbers: range) -> list[Image]:

@@ -285,7 +285,7 @@ def test_a_chain_is_found_again() -> None:
     for _ in range(6000):
         state.append(state[-1] if rng.random() < move else int(rng.integers(4)))
     step = truth[state] + rng.normal(0, 0.1, len(state))
-    chain = hmm.fit(step, np.array([0, 3000, len(step)]))
+    chain = hmm.fit_step_model(step, np.array([0, 3000, len(step)]))
     assert chain.mean == pytest.approx(truth, abs=0.02)
     assert np.diag(chain.move) == pytest.approx(0.925, abs=0.03)
     for part in (hmm.CHAIN, chain):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from livespt.models.localize.radial_symmetry import radial_symmetry
-from livespt.models.localize.refinement import Fits, gaussian
+from livespt.models.localize.refinement import Fits, fit_gaussian
 from livespt.models.optics import spots
 
 SHAPE = (256, 256)
@@ -33,7 +33,9 @@ def fitted(
     image = spots.render(points[:, 0], points[:, 1], photons, SHAPE, sigma, light)
     frame = spots.camera(image, rng, gain_e_per_count=1 / gain)
     noise = gain * float(np.sqrt(BACKGROUND + 1.5**2 + 1 / 12 / gain**2))
-    return gaussian(frame, points + rng.normal(0, near, points.shape), noise, sigma_px=(0.95, 2.1))
+    return fit_gaussian(
+        frame, points + rng.normal(0, near, points.shape), noise, sigma_px=(0.95, 2.1)
+    )
 
 
 CASES = {  # SNR, sigma, counts per photo-electron, uneven background
@@ -111,7 +113,7 @@ def test_what_is_sharper_than_light_is_a_speck() -> None:
     hot = np.array([[50, 61], [113, 40], [190, 211]])
     counts = spots.camera(frame, rng)
     counts[hot[:, 0], hot[:, 1]] += 900
-    fit = gaussian(counts, np.concatenate([points, hot.astype(float)]), 10.1)
+    fit = fit_gaussian(counts, np.concatenate([points, hot.astype(float)]), 10.1)
     assert fit.speck[-3:].all() and not fit.speck[:-3].any()
 
 
@@ -123,7 +125,7 @@ def test_two_spots_that_pass_for_one_are_said_to_be_unsure() -> None:
     photons = spots.photons_for_snr(15, BACKGROUND, 1.3)
     both = np.concatenate([points, twin[:6]])
     frame = spots.camera(spots.render(both[:, 0], both[:, 1], photons, SHAPE, 1.3, BACKGROUND), rng)
-    fit = gaussian(frame, (points + twin) / 2, 10.1)
+    fit = fit_gaussian(frame, (points + twin) / 2, 10.1)
     assert fit.spread[:6].mean() > 5 * fit.spread[6:].mean()
 
 
@@ -132,9 +134,9 @@ def test_order_and_neighbours_out_of_reach_do_not_matter() -> None:
     points = grid(rng)
     frame = spots.camera(spots.render(*points.T, 1700, SHAPE, 1.3, BACKGROUND), rng)
     mixed = rng.permutation(len(points))
-    here, there = gaussian(frame, points, 10.1), gaussian(frame, points[mixed], 10.1)
+    here, there = fit_gaussian(frame, points, 10.1), fit_gaussian(frame, points[mixed], 10.1)
     np.testing.assert_allclose(there.points, here.points[mixed], atol=1e-6)
-    again = gaussian(frame, points, 10.1)
+    again = fit_gaussian(frame, points, 10.1)
     assert again.points.tobytes() == here.points.tobytes()
 
 
@@ -150,10 +152,10 @@ BAD = {
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_frames_without_spots_are_survived(case: str, noise: float) -> None:
     points = np.array([[0.0, 0.0], [255.4, 255.4], [-0.4, 100.0], [50.0, 50.0], [51.0, 51.0]])
-    fit = gaussian(BAD[case], points, noise)
+    fit = fit_gaussian(BAD[case], points, noise)
     for name in ("points", "spread", "intensity", "background"):
         assert np.isfinite(getattr(fit, name)[fit.good]).all()
-    assert len(gaussian(BAD[case], np.empty((0, 2)), noise).good) == 0
+    assert len(fit_gaussian(BAD[case], np.empty((0, 2)), noise).good) == 0
     assert np.isfinite(radial_symmetry(BAD[case], points, 4.0)).all()
 
 

@@ -270,5 +270,5 @@ def test_a_network_of_other_traits_is_refused(
     networks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "COUNT", features.COUNT - 1)
-    with pytest.raises(ModelError, match="other traits of tracks: train it again"):
+    with pytest.raises(ModelError, match="other features of tracks: train it again"):
         Network(open_session(networks / "segmenter.onnx", "cpu"))

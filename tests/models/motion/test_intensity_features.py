@@ -20,7 +20,7 @@ from livespt.models.motion.intensity_features import (
     of_tracks,
 )
 from livespt.models.simulate import tracking_errors
-from livespt.models.simulate.intensities import lit
+from livespt.models.simulate.intensities import with_intensities
 from livespt.models.simulate.tracks import Tracks
 from livespt.models.simulate.virus_entry import simulate_entry
 
@@ -114,7 +114,7 @@ def viruses() -> Tracks:
 
 
 def test_the_light_of_most_falls_at_uncoating(viruses: Tracks) -> None:
-    tracks = lit(viruses, np.random.default_rng(1))
+    tracks = with_intensities(viruses, np.random.default_rng(1))
     assert tracks.intensity is not None and np.isfinite(tracks.intensity).all()
     light, changed = np.log(tracks.intensity), []
     for i, when in enumerate(tracks.uncoat):
@@ -125,19 +125,19 @@ def test_the_light_of_most_falls_at_uncoating(viruses: Tracks) -> None:
 
 
 def test_a_share_is_told_and_tracks_keep_their_places(viruses: Tracks) -> None:
-    tracks = lit(viruses, np.random.default_rng(2), 0.5)
+    tracks = with_intensities(viruses, np.random.default_rng(2), 0.5)
     assert tracks.intensity is not None
     known = np.isfinite(tracks.intensity)
     whole = np.add.reduceat(known, tracks.offset[:-1])
     assert set(whole) == {0, 200} and 0.4 < known.mean() < 0.6
-    again = lit(viruses, np.random.default_rng(2), 0.5)
+    again = with_intensities(viruses, np.random.default_rng(2), 0.5)
     assert again.intensity is not None
     assert again.intensity.tobytes() == tracks.intensity.tobytes()
     assert tracks.point is viruses.point
 
 
 def test_joined_tracks_know_what_each_knew(viruses: Tracks) -> None:
-    both = tracking_errors.join([viruses, lit(viruses, np.random.default_rng(3))])
+    both = tracking_errors.join([viruses, with_intensities(viruses, np.random.default_rng(3))])
     half = len(viruses.frame)
     assert both.intensity is not None and np.isnan(both.intensity[:half]).all()
     assert np.isfinite(both.intensity[half:]).all()

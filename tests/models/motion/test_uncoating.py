@@ -47,9 +47,9 @@ def test_a_reading_is_four_motions_and_uncoating(infer: Infer) -> None:
 
 
 def test_the_pixel_size_reaches_every_memory_made_after(infer: Infer) -> None:
-    assert infer().um == 0
+    assert infer().pixel_size_um == 0
     infer.measure(0.16, None, 2)
-    assert infer().um == 0.16
+    assert infer().pixel_size_um == 0.16
     infer.measure(None, None, 2)
 
 

@@ -20,7 +20,7 @@ def crop_of(kind: str, angle: float = 0.3) -> torch.Tensor:
 @pytest.mark.parametrize("kind", particle_shapes.KINDS)
 def test_they_are_as_bright_and_other(kind: str) -> None:
     crop, generator = crop_of(kind), torch.Generator().manual_seed(0)
-    odd = negatives.draw(crop, 24, 8.0, 2.0, 40, generator)
+    odd = negatives.draw_negatives(crop, 24, 8.0, 2.0, 40, generator)
     assert odd.shape == (24, 1, 40, 40) and bool(torch.isfinite(odd).all())
     peaks = lodestar.smooth(odd, 1.0).amax(dim=(1, 2, 3))
     own = float(lodestar.smooth(crop[None, None], 1.0).max())
@@ -29,7 +29,7 @@ def test_they_are_as_bright_and_other(kind: str) -> None:
     copies = lodestar.draw_copies(200, 0.0, 1.0, generator)
     turned = lodestar.transform(crop, copies, 40).flatten(1)
     same = turned / turned.norm(dim=1, keepdim=True)
-    centred = negatives.draw(crop, 40, 8.0, 0.0, 40, generator).flatten(1)
+    centred = negatives.draw_negatives(crop, 40, 8.0, 0.0, 40, generator).flatten(1)
     alike = (centred / centred.norm(dim=1, keepdim=True) @ same.T).amax(dim=1)
     assert alike.median() < 0.95
 

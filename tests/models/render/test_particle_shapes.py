@@ -43,7 +43,7 @@ def test_the_axis_of_an_ellipse_is_its_long_one() -> None:
 @pytest.mark.parametrize("snr", [3.0, 20.0])
 def test_counts_have_the_ratio_asked_for(snr: float) -> None:
     rng = np.random.default_rng(0)
-    drawn = [particle_shapes.draw("annulus", snr, rng) for _ in range(60)]
+    drawn = [particle_shapes.draw_particle("annulus", snr, rng) for _ in range(60)]
     corner = np.array([one.counts[:12, :12] for one in drawn], np.float64)
     assert corner.mean() == pytest.approx(0.1 * (snr / 1.1) ** 2, rel=0.03)
     assert corner.var() == pytest.approx(corner.mean(), rel=0.05)
@@ -56,6 +56,6 @@ def test_counts_have_the_ratio_asked_for(snr: float) -> None:
 
 def test_unknown_shapes_are_refused() -> None:
     with pytest.raises(SettingError, match="unknown shape 'cube'"):
-        particle_shapes.draw("cube", 5, np.random.default_rng(0))
+        particle_shapes.draw_particle("cube", 5, np.random.default_rng(0))
     with pytest.raises(SettingError, match="above 0"):
-        particle_shapes.draw("point", 0, np.random.default_rng(0))
+        particle_shapes.draw_particle("point", 0, np.random.default_rng(0))

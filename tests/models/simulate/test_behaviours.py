@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from livespt.models.simulate.behaviours import Behaviour, draw, fractional_noise, move
+from livespt.models.simulate.behaviours import Behaviour, draw_behaviour, fractional_noise, move
 from livespt.models.simulate.steps import CONFINED, DIRECTED, NORMAL, SUBDIFFUSIVE
 
 
@@ -99,8 +99,8 @@ def test_draws_are_in_units_of_the_diffusive_step() -> None:
     rng = np.random.default_rng(9)
     step = math.sqrt(2 * 0.02 * 0.1)
     for _ in range(50):
-        confined = draw(rng, CONFINED, 0.02, 2, 0.1, room=(1.0, 5.0))
+        confined = draw_behaviour(rng, CONFINED, 0.02, 2, 0.1, room=(1.0, 5.0))
         assert all(step <= half <= 5 * step for half in confined.half_axes)
-        directed = draw(rng, DIRECTED, 0.02, 3, 0.1, pull=(0.4, 3.0))
+        directed = draw_behaviour(rng, DIRECTED, 0.02, 3, 0.1, pull=(0.4, 3.0))
         assert 0.4 * step <= np.linalg.norm(directed.velocity) * 0.1 <= 3 * step
-        assert 0.2 <= draw(rng, SUBDIFFUSIVE, 0.02, 2, 0.1).alpha <= 0.75
+        assert 0.2 <= draw_behaviour(rng, SUBDIFFUSIVE, 0.02, 2, 0.1).alpha <= 0.75

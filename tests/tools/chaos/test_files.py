@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from livespt.tools.chaos.damage import harm
+from livespt.tools.chaos.damage import damaged
 from livespt.tools.chaos.files import run
 from livespt.tools.chaos.good_files import SIGN, SampleFile, prepare
 
@@ -28,7 +28,7 @@ def test_harm_is_refused_or_harmless(kind: str, tmp_path: Path) -> None:
     outcomes: Counter[str] = Counter()
     for number in range(TRIALS[kind]):
         good = goods[number % len(goods)]
-        with harm(good.path, number, SIGN[kind]) as done:
+        with damaged(good.path, number, SIGN[kind]) as done:
             outcome, text = good.open(done.forged)
             assert outcome in ("read", "refused"), (number, done.what, text)
             assert good.noticed() or not done.visible, (number, done.what)

@@ -16,7 +16,7 @@ def test_a_power_cut_takes_no_more_than_is_said(tmp_path: Path) -> None:
     reason = power.impossible(tmp_path)
     if reason:
         pytest.skip(reason)
-    loss = power.cut(tmp_path, "frame", 0.7)
+    loss = power.cut_power(tmp_path, "frame", 0.7)
     assert loss == power.Loss(0, 0.0, 0, 0.0, []), "what was acknowledged is there"
 
 

@@ -100,7 +100,7 @@ def test_a_small_evaluation_judges_against_the_bound(
     timing = {"milliseconds_512": 3.0, "larger_frame_ratio": 15.0, "trackpy_over_ours": 9.5}
     crowd = [row | {"n": 100, "snr": 5.0} for row in rows]
     metrics = {
-        "targets": targets.check("fast", crowd, timing), "crowd": crowd, "robust": rows,
+        "targets": targets.check_targets("fast", crowd, timing), "crowd": crowd, "robust": rows,
         "cases": cases, "speed": timing, "command": "livespt evaluate localizer",
     }  # fmt: skip
     write_report(tmp_path / "report", spots_model, metrics, tallies, scenes)
@@ -117,7 +117,7 @@ def test_targets_say_what_is_met() -> None:
     }  # fmt: skip
     judge = row | {"localizer": "trackpy 7", "jaccard": 0.99, "common": 1.01}
     speed = {"milliseconds_512": 7.0, "larger_frame_ratio": 18.0}
-    lines = {line["what"]: line for line in targets.check("crowd", [row, judge], speed)}
+    lines = {line["what"]: line for line in targets.check_targets("crowd", [row, judge], speed)}
     met = {name.removeprefix("500 spots, SNR 10: "): line["met"] for name, line in lines.items()}
     assert met == {
         "Jaccard": True, "isolated error / bound": True, "error of all, px": False,
@@ -125,7 +125,7 @@ def test_targets_say_what_is_met() -> None:
         "beside trackpy 7: Jaccard": False, "beside trackpy 7: error / its, same spots": True,
         "CPU ms, 512 x 512, 100 spots": True, "2048 x 2048 / 512 x 512, as dense": False,
     }  # fmt: skip
-    fast = targets.check("fast", [row], speed | {"trackpy_over_ours": 9.1})
+    fast = targets.check_targets("fast", [row], speed | {"trackpy_over_ours": 9.1})
     assert len(fast) == 2 and fast[0]["met"]  # slower than 2 ms, but 9 x faster than trackpy
     assert table([{"jaccard": 1.0, "met": True, "claimed": None}])[2] == "| 1 | yes | - |"
 

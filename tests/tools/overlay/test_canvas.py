@@ -74,7 +74,7 @@ def drawn(overlay: Overlay, scene: Scene) -> NDArray[np.uint8]:
 
 def at(image: NDArray[np.uint8], scene: Scene, y: float, x: float, reach: int = 2) -> NDArray:
     """The brightest colour (3,) around an image position."""
-    place = sheet.fit(scene, SIZE)
+    place = sheet.image_place(scene, SIZE)
     row = round(place.y + (y + 0.5) * place.zoom)
     column = round(place.x + (x + 0.5) * place.zoom)
     near = image[row - reach : row + reach + 1, column - reach : column + reach + 1].reshape(-1, 3)
@@ -105,7 +105,7 @@ def test_nothing_is_drawn_where_nothing_is(overlay: Overlay) -> None:
     """Half-expired segments would leave faint diagonals."""
     scene = build(150)  # the ring went round: tails of ended tracks expired
     image = drawn(overlay, scene).astype(int)
-    place = sheet.fit(scene, SIZE)
+    place = sheet.image_place(scene, SIZE)
     top, bottom = round(place.y + 26 * place.zoom), round(place.y + 35 * place.zoom)
     left, right = round(place.x + 30 * place.zoom), round(place.x + 80 * place.zoom)
     assert image[top:bottom, left:right].max() <= 2
@@ -172,7 +172,7 @@ def test_an_empty_scene_and_images_of_any_kind_draw(overlay: Overlay) -> None:
         scene.heads, scene.levels = scene.heads[:0], None
         scene.add(scene_update(1), ramp.astype(dtype))
         image = drawn(overlay, scene)
-        x, y, zoom = sheet.fit(scene, SIZE)
+        x, y, zoom = sheet.image_place(scene, SIZE)
         assert abs(overlay.place(scene).zoom - zoom) < 0.01 * zoom
         inside = image[round(y) + 60 : round(y + 90 * zoom) - 80, round(x) : round(x + 40 * zoom)]
         means.append(inside.mean())
@@ -188,7 +188,7 @@ def test_a_pixel_is_drawn_around_its_integer_place(renderer: str, overlay: Overl
     scene.levels = (0.0, 255.0)
     image = drawn(overlay, scene) if renderer == "vispy" else picture(scene, SIZE)
     part = image[: SIZE[1] - STATUS, : sheet.view(scene, SIZE)[2]].min(axis=2) > 250
-    x, y, zoom = sheet.fit(scene, SIZE)
+    x, y, zoom = sheet.image_place(scene, SIZE)
     part[: round(y + 10 * zoom)] = part[round(y + 45 * zoom) :] = False  # time stamp, scale bar
     rows, columns = np.nonzero(part)
     assert len(rows) == pytest.approx(zoom**2, rel=0.25)

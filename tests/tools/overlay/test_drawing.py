@@ -11,7 +11,7 @@ import livespt.tools.overlay.drawing as drawing
 from livespt.stream.types import Start
 from livespt.tools.overlay.drawing import LAYERS, Visibility, make_drawing
 from livespt.tools.overlay.scene import Scene
-from livespt.tools.overlay.sheet import fit
+from livespt.tools.overlay.sheet import image_place
 
 SIZE = (900, 600)
 RENDERERS = ("canvas", "picture")
@@ -25,7 +25,7 @@ def scene() -> Scene:
 
 
 def test_what_is_hidden_is_not_in_the_drawing(scene: Scene) -> None:
-    place = fit(scene, SIZE)
+    place = image_place(scene, SIZE)
     full = make_drawing(scene, SIZE, place)
     assert full.tails is scene and full.sheet.boxes and full.image is scene.image
     bare = make_drawing(scene, SIZE, place, Visibility(panel=False, hidden=frozenset(LAYERS)))

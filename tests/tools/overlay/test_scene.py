@@ -273,7 +273,7 @@ def test_the_scale_bar_is_as_long_as_it_says() -> None:
     walk(scene, 1)
     for pixel, unit in ((0.1, "µm"), (None, "px")):
         scene.start = Start("r", "live", "s", "yx", (100, 120), "<u2", pixel, 0.05)
-        place = sheet.fit(scene, SIZE)
+        place = sheet.image_place(scene, SIZE)
         drawn = sheet.make_sheet(scene, SIZE, place)
         text = next(t for t in drawn.texts if t.text.endswith(unit) and t.align == "center")
         bar = next(b for b in drawn.boxes if b.height == 4)
@@ -295,7 +295,7 @@ def test_texts_stay_on_the_canvas_and_apart(size: tuple[int, int], shape: tuple[
         known = states(t, ids, NORMAL, 0.5)
         scene.add(update(t, spots(t, ids, [(10, 10), (20, 20)]), known, happened))
     scene.selected = 1
-    place = sheet.fit(scene, size)
+    place = sheet.image_place(scene, size)
     drawn = sheet.make_sheet(scene, size, place)
     shift = {"left": 0.0, "center": 0.5, "right": 1.0}
     lines: list[tuple[float, float, float]] = []
@@ -314,7 +314,7 @@ def test_the_panel_names_every_state_and_the_status_counts() -> None:
     scene = Scene(START)
     walk(scene, 21, tracks=3)
     scene.add(update(21, happened=events(21, "uncoating", 1), lost=2))
-    words = [t.text for t in sheet.make_sheet(scene, SIZE, sheet.fit(scene, SIZE)).texts]
+    words = [t.text for t in sheet.make_sheet(scene, SIZE, sheet.image_place(scene, SIZE)).texts]
     assert set(layers.NAMES) <= set(words)
     assert "1.05 s" in words and "track 1" in words
     line = status(scene, "paused")
@@ -326,7 +326,10 @@ def test_the_panel_names_every_state_and_the_status_counts() -> None:
 def test_a_hidden_panel_gives_its_place_to_the_image() -> None:
     scene = Scene(START)
     assert sheet.view(scene, SIZE, panel=False)[2] == SIZE[0] > sheet.view(scene, SIZE)[2]
-    words = [t.text for t in sheet.make_sheet(scene, SIZE, sheet.fit(scene, SIZE), keys=True).texts]
+    words = [
+        t.text
+        for t in sheet.make_sheet(scene, SIZE, sheet.image_place(scene, SIZE), keys=True).texts
+    ]
     assert all(key in words for key, _ in KEYS)
 
 

@@ -97,8 +97,8 @@ def test_surer_answers_are_better_and_fewer() -> None:
 def test_what_cannot_be_learned_is_refused() -> None:
     some = samples(40, 1)
     with pytest.raises(InputError, match=r"all tracks are labelled 'a': .* two classes"):
-        classifier_fit.check(some._replace(label=some.label * 0, classes=("a",)), 5)
+        classifier_fit.check_samples(some._replace(label=some.label * 0, classes=("a",)), 5)
     few = some._replace(label=(np.arange(40) < 3).astype(np.int64))
     with pytest.raises(InputError, match=r"class 'b' has 3 groups .* fewer than 5: .*--folds 3"):
-        classifier_fit.check(few, 5)
-    classifier_fit.check(few, 3)
+        classifier_fit.check_samples(few, 5)
+    classifier_fit.check_samples(few, 3)

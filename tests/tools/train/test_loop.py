@@ -15,7 +15,7 @@ from livespt.models.motion import features
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import SettingError
 from livespt.tools.train import loop
-from livespt.tools.train.loop import fit, plan
+from livespt.tools.train.loop import plan, train_network
 from livespt.tools.train.track_batches import BATCHES, TrackBatches, ages, side_by_side
 
 POOL = 150  # tracks
@@ -124,7 +124,9 @@ def learn(
         return loss
 
     look = None if judge is None else lambda: judge(net)
-    history = fit(net, loss_of, 120, 0.05, folder / "net.checkpoint", resume, held_out_loss=look)
+    history = train_network(
+        net, loss_of, 120, 0.05, folder / "net.checkpoint", resume, held_out_loss=look
+    )
     return {"history": history, "weight": net.weight.detach().numpy().copy(), "steps": steps}
 
 

@@ -21,7 +21,7 @@ from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools.evaluate_localizer import holograms as evaluate_hologram
 from livespt.tools.train_localizer import hologram_measure
-from livespt.tools.train_localizer.hologram import cut, train
+from livespt.tools.train_localizer.hologram import cut_field, train
 
 M = HolographicMicroscope()
 
@@ -84,9 +84,9 @@ def test_the_noise_is_told_beside_particles(level: float) -> None:
 
 
 def test_copies_are_as_far_and_as_strong_as_they_say() -> None:
-    crop, _ = cut(field(Sphere(63.5, 63.5, 0, 0.228, 1.58), level=0), (64, 64), 64, 0.0, M)
+    crop, _ = cut_field(field(Sphere(63.5, 63.5, 0, 0.228, 1.58), level=0), (64, 64), 64, 0.0, M)
     study = nets.Study(size=128, blur_um2=0.0)
-    copies = nets.Copier(crop, 0.0, study, M).draw(6, torch.Generator().manual_seed(2))
+    copies = nets.Copier(crop, 0.0, study, M).draw_copies(6, torch.Generator().manual_seed(2))
     energy = float((crop**2).sum())
     for k in range(6):
         part = copies.field[k].numpy()

@@ -19,7 +19,7 @@ from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, LiveSptError, ModelError, SettingError
 from livespt.tools.evaluate_localizer import bulk_water
 from livespt.tools.train_localizer import measure
-from livespt.tools.train_localizer.fit import LocalizerRecipe, fit
+from livespt.tools.train_localizer.fit import LocalizerRecipe, train_network
 from livespt.tools.train_localizer.localizer import train
 
 
@@ -154,7 +154,7 @@ def test_crops_of_several_channels_are_learned_from() -> None:
     crops = torch.stack([spot, -spot])[None] + torch.randn(2, 2, 21, 21, generator=generator)
     particle = measure.Particle(4.0, 25.0)
     recipe = LocalizerRecipe("wide", 60, (0.5, 2.0), 1.1, 0.5, "cpu")
-    net, history = fit(crops, particle, recipe, 1)
+    net, history = train_network(crops, particle, recipe, 1)
     assert net[0].in_channels == 2 and history[-1]["within_px"] < 0.7 * history[0]["within_px"]
 
 

@@ -35,7 +35,7 @@ def test_training_comes_again(tmp_path: Path) -> None:
     place, nets = tmp_path / "s.checkpoint", []
     shape = student.Shape(16, 1, 2)
     for _ in range(2):
-        net, _ = train_student.fit(shape, training_frames.simulated, 10, 5, "cpu", place)
+        net, _ = train_student.train_network(shape, training_frames.simulated, 10, 5, "cpu", place)
         nets.append(student_graph.serialize(net))
     assert nets[0] == nets[1]
 

@@ -57,7 +57,7 @@ def status(scene: Scene, note: str = "") -> str:
         parts.append(f"{fps:.3g} frames/s")
     parts += [f"{len(scene.heads)} tracks", f"{scene.lost} lost"]
     if scene.degraded:
-        parts.append(f"{scene.degraded} spots linked in a crowd")
+        parts.append(f"{scene.degraded} spots linked in dense regions")
     known = np.array([ms for ms in scene.latency if not math.isnan(ms)])
     if len(known):
         parts.append("latency {:.0f} / {:.0f} ms".format(*np.percentile(known, (50, 99))))
