@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import graphlib
 import shutil
 import subprocess
@@ -16,9 +15,22 @@ from pathlib import Path
 import pytest
 
 import livespt.stream
+from livespt.tools.architecture import (
+    FREE,
+    ORDER,
+    ROOT,
+    imported,
+    imports,
+    module,
+    modules,
+    name_of,
+    picture,
+    room_of,
+    rooms,
+    sources,
+    tree,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-ORDER = ("stream", "models", "acquisition", "tools")  # each may import what stands before it
 # all that stream may import beside Python and itself; numcodecs and google_crc32c are codecs that
 # zarr itself uses
 ENGINE = {"numpy", "numba", "zarr", "zmq", "numcodecs", "google_crc32c", "platformdirs"}
@@ -85,12 +97,12 @@ ARROWS: dict[str, set[str]] = {
     },
     "tools/demo": {"acquisition", "models", "stream", "tools/overlay", "tools/runs", "tools/score"},
     "tools/doctor": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
+    "tools/architecture": set(),
     "tools/warm_up": {"stream", "tools/runs", "tools/tables"},
     "tools/bench": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
     "tools/conformance": {"acquisition/recordings", "stream"},
     "tools/cli": {"acquisition", "models", "stream", "tools"},
 }  # fmt: skip
-FREE = {"stream/types", "stream/errors", "stream/compiled"}
 # what the engine does between a frame and its update is pure: the same frames, the same bytes
 PURE = {
     "stream/types", "stream/errors", "stream/windows", "stream/frame_quality",
@@ -103,42 +115,13 @@ EFFECTS = {
 }  # fmt: skip
 # libraries that one room alone imports
 OWNERS = {"click": "tools/cli", "vispy": "tools/overlay", "PySide6": "tools/overlay"}
-SOURCES = sorted(p for folder in ORDER for p in (ROOT / folder).rglob("*.py"))
-
-
-def name_of(path: Path) -> str:
-    """Return the path of a file below the root, as in "stream/types.py"."""
-    return path.relative_to(ROOT).as_posix()
+SOURCES = sources()
+MODULES = modules()
 
 
 def floor(path: Path) -> str:
     """Return the top folder of a file."""
     return path.relative_to(ROOT).parts[0]
-
-
-@functools.cache
-def tree(path: Path) -> ast.Module:
-    """Return the syntax tree of a file."""
-    return ast.parse(path.read_text())
-
-
-def module(path: Path) -> str:
-    """Return the dotted name of a file below livespt, as in "stream.types"."""
-    return name_of(path.with_suffix("")).replace("/", ".").removesuffix(".__init__")
-
-
-def room(name: str) -> str:
-    """Return the room of a module, or the file if it stands beside the rooms: "stream/link"."""
-    return "/".join(name.split(".")[:2])
-
-
-MODULES = {module(path): path for path in SOURCES}
-
-
-def imported(path: Path) -> set[str]:
-    """Modules of livespt that a file imports anywhere, as `module` names them."""
-    names = {name.removeprefix("livespt.") for name in imports(path) if name[:8] == "livespt."}
-    return {name if name in MODULES else name.rpartition(".")[0] for name in names}
 
 
 def at_module_level(path: Path) -> set[str]:
@@ -156,18 +139,6 @@ def classes(path: Path) -> list[str]:
     """Public classes that a file defines."""
     body = tree(path).body
     return [n.name for n in body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
-
-
-def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports anywhere."""
-    names: set[str] = set()
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
@@ -191,19 +162,19 @@ def test_a_file_says_what_it_owns(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_rooms_import_along_the_arrows(path: Path) -> None:
-    here = room(module(path))
+    here = room_of(module(path))
     if here in ORDER:  # the door of a top folder
         assert not imported(path)
         return
     assert here in ARROWS, f"{here} is new: add what it may import to ARROWS"
     for name in imported(path):
-        there = room(name)
+        there = room_of(name)
         allowed = {here} | FREE | ARROWS[here]
         assert allowed & {there, there.split("/")[0]}, f"{here} imports {there}: see ARROWS"
 
 
 def test_the_arrows_are_of_rooms_that_exist_and_turn_no_circle() -> None:
-    rooms = {room(name) for name in MODULES} - set(ORDER)
+    rooms = {room_of(name) for name in MODULES} - set(ORDER)
     assert set(ARROWS) == rooms
     graph = {
         here: {there for there in rooms if allowed & {there, there.split("/")[0]}} - {here}
@@ -213,6 +184,21 @@ def test_the_arrows_are_of_rooms_that_exist_and_turn_no_circle() -> None:
     list(graphlib.TopologicalSorter(graph).static_order())
 
 
+def test_the_picture_in_the_docs_is_that_of_the_code() -> None:
+    found = rooms()
+    assert {one.name for one in found} == set(ARROWS)
+    for index, one in enumerate(found):
+        assert one.imports <= {below.name for below in found[index + 1 :]}, f"{one.name} climbs"
+    shown = picture()
+    assert (
+        len(shown.splitlines()) <= 60 and "  pipeline                1  analyzer, timing " in shown
+    )
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    block = text.split("<!-- rooms -->\n")[1].split("<!-- /rooms -->")[0]
+    command = "python -m livespt.tools.architecture"
+    assert block == f"```\n{shown}\n```\n", f"put in the block what `{command}` prints"
+
+
 def test_files_import_each_other_in_no_circle() -> None:
     graph = {name: imported(path) - {name} for name, path in MODULES.items()}
     list(graphlib.TopologicalSorter(graph).static_order())
@@ -220,7 +206,7 @@ def test_files_import_each_other_in_no_circle() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_effects_and_heavy_libraries_stand_where_they_belong(path: Path) -> None:
-    here = room(module(path))
+    here = room_of(module(path))
     packages = {name.split(".")[0] for name in imports(path)}
     if here in PURE:
         assert not packages & EFFECTS, f"{name_of(path)} is pure: {packages & EFFECTS}"
