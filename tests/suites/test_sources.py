@@ -20,7 +20,7 @@ from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.ring.writer import RingWriter
 from livespt.stream.settings import Settings
-from livespt.stream.sources import graded, handed_over, paced, recalled
+from livespt.stream.sources import after_reanalysis, graded, handed_over, paced
 from livespt.stream.store.run import RunWriter
 from livespt.stream.timing import Stages, Timed, TimedInfer
 from livespt.stream.types import CLOCKS, Frame, Source, Stop
@@ -134,7 +134,7 @@ class TestContinued(TestRun):
         stages = Stages(Timed(nothing), TimedInfer(nothing))
         analyzer = Analyzer(stages.localize, stages.infer, Settings())
         recall = Reanalysis(folder / "a.zarr", analyzer, writer.tables)
-        yield recalled(stages, recall, writer.tables.taking(iter(frames)))
+        yield after_reanalysis(stages, recall, writer.tables.taking(iter(frames)))
         writer.leave()
 
 

@@ -122,7 +122,8 @@ def test_targets_say_what_is_met() -> None:
     assert met == {
         "Jaccard": True, "isolated error / bound": True, "error of all, px": False,
         "stated precision / error, isolated": False, "stated precision / error, all": True,
-        "beside trackpy 7: Jaccard": False, "beside trackpy 7: error / its, same spots": True,
+        "compared with trackpy 7: Jaccard": False,
+        "compared with trackpy 7: error / its, same spots": True,
         "CPU ms, 512 x 512, 100 spots": True, "2048 x 2048 / 512 x 512, as dense": False,
     }  # fmt: skip
     fast = targets.check_targets("fast", [row], speed | {"trackpy_over_ours": 9.1})

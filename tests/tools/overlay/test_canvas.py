@@ -67,7 +67,7 @@ def drawn(overlay: Overlay, scene: Scene) -> NDArray[np.uint8]:
     """What the shared canvas shows of a scene it has not seen before."""
     scene.changed = [(0, scene.capacity)]
     overlay.draw(scene)
-    overlay.fit(scene)
+    overlay.set_view(scene)
     overlay.draw(scene)
     return overlay.picture()
 
