@@ -24,7 +24,7 @@ START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
 def publisher() -> Iterator[Publisher]:
     publisher = Publisher("tcp://127.0.0.1:0", START)
     yield publisher
-    publisher.close(Stop("run-1", "complete"), linger_s=GIVE_UP_S)
+    publisher.close(Stop("run-1", "complete"), linger_s=1.0)
 
 
 def publish(publisher: Publisher, first: int, n: int) -> None:

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def publisher(folder: Path) -> Iterator[Publisher]:
     publisher = Publisher(FREE, START, folder=folder)
     yield publisher
-    publisher.close(Stop("r", "complete"), linger_s=GIVE_UP_S)
+    publisher.close(Stop("r", "complete"), linger_s=0.5)
 
 
 def event(seq: int) -> Update:

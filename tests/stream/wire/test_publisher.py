@@ -30,6 +30,7 @@ from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.chaos.trial_publisher import free_endpoint
 
 GIVE_UP_S, GIVE_UP_MS = 300.0, 300_000  # for a machine that is very busy
+LINGER_S = 60.0  # for those who have not said goodbye
 FREE = "tcp://127.0.0.1:0"
 START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
 STOP = Stop("run-1", "complete")
@@ -66,13 +67,13 @@ def publishing(endpoint: str = FREE, **options: Any) -> Iterator[Publisher]:
     try:
         yield publisher
     finally:
-        publisher.close(STOP, GIVE_UP_S)
+        publisher.close(STOP, LINGER_S)
 
 
 @contextlib.contextmanager
 def closing(publisher: Publisher) -> Iterator[None]:
     """Close in another thread, as another process would, while the block reads on."""
-    thread = threading.Thread(target=publisher.close, args=(STOP, GIVE_UP_S))
+    thread = threading.Thread(target=publisher.close, args=(STOP, LINGER_S))
     thread.start()
     try:
         yield

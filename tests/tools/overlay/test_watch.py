@@ -250,7 +250,7 @@ def published() -> Iterator[str]:
     yield publisher.endpoint
     over.set()
     thread.join()
-    publisher.close(Stop("run1", "complete"), linger_s=GIVE_UP_S)
+    publisher.close(Stop("run1", "complete"), linger_s=1.0)
 
 
 def test_a_published_run_is_followed(published: str) -> None:
