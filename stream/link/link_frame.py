@@ -223,7 +223,7 @@ def moving(
     return linked, degraded, filters
 
 
-@njit(nogil=True, forceinline=True)
+@njit(nogil=True)
 def _continue(
     row_of: Ints, at: Floats, frame: int, kept: int, next_id: int, slots: Slots, living: Living
 ) -> Followed:
