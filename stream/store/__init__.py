@@ -5,13 +5,6 @@ movie are stored; `frame_ledger`, which exposures were stored and which were ana
 rows of the table `frames`; `started_frames`, which ones an analyzer has started on.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from livespt.stream.store.run import open_run
-
 __all__ = [
     "attributes",
     "checksums",
@@ -26,7 +19,6 @@ __all__ = [
     "movie",
     "movie_reader",
     "ome_image",
-    "open_run",
     "run",
     "run_columns",
     "shards",
@@ -34,12 +26,3 @@ __all__ = [
     "table_writer",
     "verify",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """`open_run` from the room's door, loaded when it is wanted."""
-    if name != "open_run":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from livespt.stream.store.run import open_run
-
-    return open_run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import livespt.stream
+from livespt import tools
 from livespt.tools.architecture import (
     FREE,
     ORDER,
@@ -135,6 +137,18 @@ def at_module_level(path: Path) -> set[str]:
     }  # fmt: skip
 
 
+def for_types_only(path: Path) -> set[tuple[str, str]]:
+    """Modules, and names of them, that a file imports for the type checker alone."""
+    return {
+        (node.module or "", alias.name)
+        for block in tree(path).body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
 def classes(path: Path) -> list[str]:
     """Public classes that a file defines."""
     body = tree(path).body
@@ -163,8 +177,10 @@ def test_a_file_says_what_it_owns(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_rooms_import_along_the_arrows(path: Path) -> None:
     here = room_of(module(path))
-    if here in ORDER:  # the door of a top folder
-        assert not imported(path)
+    if here in ORDER:  # the door of a folder; that of tools shows the type checker what it loads
+        shown = {name for name, _ in for_types_only(path)} if here == "tools" else set()
+        assert imported(path) == {name.removeprefix("livespt.") for name in shown}
+        assert at_module_level(path) <= {"__future__", "importlib", "typing"}
         return
     assert here in ARROWS, f"{here} is new: add what it may import to ARROWS"
     for name in imported(path):
@@ -281,6 +297,20 @@ def test_importing_a_folder_imports_nothing_heavy() -> None:
     code += f"print([h for h in {HEAVY!r} if h in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_door_for_notebooks_loads_a_name_when_it_is_used() -> None:
+    shown = for_types_only(ROOT / "tools" / "__init__.py")
+    assert tools.__all__ == sorted(name for _, name in shown) == dir(tools)
+    for place, name in shown:
+        assert getattr(tools, name) is getattr(importlib.import_module(place), name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        tools.nothing  # noqa: B018
+    code = "import sys; from livespt import tools; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert [name for name in loaded if name.startswith("livespt.")] == ["livespt.tools"]
+    assert not {"numpy", "numba", "zarr", "zmq", "click", *HEAVY} & set(loaded)
 
 
 def test_the_tests_run_on_this_checkout() -> None:

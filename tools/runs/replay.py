@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def replay(
-    movie_path: Path,
-    out: Path,
+    movie_path: Path | str,
+    out: Path | str,
     options: Options,
     *,
     pixel_size_um: float | None = None,
@@ -50,9 +50,9 @@ def replay(
 
     Parameters
     ----------
-    movie_path : Path
+    movie_path : Path or str
         Run store, OME-Zarr, TIFF or NDTiff.
-    out : Path
+    out : Path or str
         The run to write; must not exist.
     options : Options
     pixel_size_um, frame_interval_s : float, optional
@@ -89,6 +89,7 @@ def replay(
     """
     from livespt.acquisition.recordings.open_movie import open_movie
 
+    movie_path, out = Path(movie_path), Path(out)
     check_options(options)
     for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_s", frame_interval_s)):
         if value is not None and not 0 < value < 1e6:

@@ -28,8 +28,8 @@ ADDED = (*(f"p_{name}" for name in MOTIONS), "state", "p_uncoated", "lag")
 
 
 def analyze_table(
-    src: Path,
-    out: Path,
+    src: Path | str,
+    out: Path | str,
     *,
     pixel_size_um: float,
     frame_interval_s: float,
@@ -46,7 +46,7 @@ def analyze_table(
 
     Parameters
     ----------
-    src, out : Path
+    src, out : Path or str
         Input rows may have any order; the output has the same rows in this order, with the state
         columns added at the end.
     pixel_size_um, frame_interval_s : float
@@ -70,6 +70,7 @@ def analyze_table(
     SettingError
         A value is out of range, or both `lag` and `offline` are given.
     """
+    src, out = Path(src), Path(out)
     for name, value in (
         ("pixel_size_um", pixel_size_um),
         ("frame_interval_s", frame_interval_s),

@@ -18,8 +18,8 @@ NEEDED = ("frame", "particle", "y", "x", *PROBABILITIES)
 
 
 def segment_table(
-    src: Path,
-    out: Path,
+    src: Path | str,
+    out: Path | str,
     *,
     min_points: int = 5,
     pixel_size_um: float | None = None,
@@ -30,9 +30,9 @@ def segment_table(
 
     Parameters
     ----------
-    src : Path
+    src : Path or str
         A run, or a table from `analyze` or `export` (.csv: frame, particle, y, x[, z], p_...).
-    out : Path
+    out : Path or str
         `.csv` with the columns of `segments`.
     min_points : int
         A shorter stretch is merged with the neighbour whose motion is more probable in it.
@@ -48,6 +48,7 @@ def segment_table(
     """
     import pandas as pd
 
+    src, out = Path(src), Path(out)
     if min_points < 1:
         raise SettingError(f"min_points must be 1 or more, not {min_points}")
     check_out(out, overwrite=overwrite)
