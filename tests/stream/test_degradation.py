@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from build import TablesAlone, make_frame, make_start
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.stream import pipeline, timing
 from livespt.stream.analyzer import Analyzer
@@ -26,11 +27,11 @@ from livespt.stream.sources import graded
 from livespt.stream.store.movie import MovieWriter
 from livespt.stream.store.run import RunReader, RunWriter, create_run, open_run
 from livespt.stream.store.table_writer import TableWriter
-from livespt.stream.types import SPOT, Frame, Start, Update
+from livespt.stream.types import SPOT, Frame, Update
 from livespt.tools.runs.replay import chosen
 from livespt.tools.runs.workers import MAX_BEHIND
 
-START = Start("r", "live", "camera", "yx", (8, 8), "<u2", 0.1, 0.05)
+START = make_start((8, 8), mode="live")
 TABLES = ("spots", "states", "events")
 CLIMBS = {
     "at once": ([0, 7, 8, 16, 32, 200], [0, 0, 1, 2, 3, 3]),
@@ -82,23 +83,6 @@ def localize(image: NDArray[Any]) -> NDArray[np.void]:
     return spots
 
 
-class Tables:
-    """The sink of the analyzer's process: tables only, the recorder stores the frames."""
-
-    def __init__(self, writer: TableWriter) -> None:
-        self._writer, self._notices = writer, Notices()
-        self.finish, self.close = writer.finish, writer.close
-
-    def __call__(self, frame: Frame, update: Update) -> None:
-        for kind, text in self._notices(update):
-            self._writer.status(kind, update.t, text)
-        self._writer.commit(frame, update)
-
-    def leave_out(self, frame: Frame, why: str) -> None:
-        for kind, text in self._notices.left_out(frame, why):
-            self._writer.status(kind, frame.t, text)
-
-
 def chain() -> tuple[Analyzer, timing.Stages]:
     stages = timing.Stages(timing.Timed(localize), timing.TimedInfer(Read))
     return Analyzer(stages.localize, stages.infer, Settings(lag=3)), stages
@@ -107,7 +91,7 @@ def chain() -> tuple[Analyzer, timing.Stages]:
 def frame(number: int, level: int = 0) -> Frame:
     image = np.full((8, 8), number, np.uint16)
     image[4:] = 9999
-    return Frame(number, number, 0, 0, 0.05 * number, image, level=level)
+    return make_frame(number, image=image, level=level)
 
 
 def updates(levels: list[int]) -> list[Update]:
@@ -192,7 +176,7 @@ def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Pat
         while ring.count < at_once:
             time.sleep(0.001)
         source = graded(reader, Degradation())
-        stop = pipeline.run(source, analyzer, [Tables(tables)], START, stages)
+        stop = pipeline.run(source, analyzer, [TablesAlone(tables)], START, stages)
         filming.join()
         reader.close()
     run = open_run(tmp_path / "run.zarr")

@@ -21,6 +21,7 @@ import zarr
 import zmq
 from numpy.typing import NDArray
 
+from build import FREE, environment, make_start, make_update
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.stream import descriptions, pipeline
@@ -30,7 +31,7 @@ from livespt.stream.store import columns
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.run import RunReader, RunWriter, create_run, open_run
 from livespt.stream.store.verify import verify
-from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import SPOT, Frame, Start, Stop, Update
 from livespt.stream.wire import codec, payloads
 from livespt.stream.wire.publisher import Publisher
 from livespt.stream.wire.subscriber import Subscriber
@@ -48,7 +49,7 @@ TABLES = [(table, name) for table, dtype in columns.TABLES.items() for name in d
 OURS = dict(columns.TABLES)
 MADE = ("spots", "states", "events")
 N, CUT = 30, 17
-START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
+START = make_start((32, 32))
 
 
 # what is said of our own columns
@@ -177,10 +178,6 @@ class Scene(NamedTuple):
     start: Start
 
 
-def nothing(frame: Frame) -> Update:
-    return Update(*frame[:5], 0, np.empty(0, SPOT), np.empty(0, STATE), np.empty(0, EVENT))
-
-
 class Stored:
     """Sink that stores as a version does."""
 
@@ -208,7 +205,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     writer = RunWriter(folder / "source.zarr", chain.start)
     for frame in frames:
         writer.add_frame(frame)
-        writer.commit(frame, nothing(frame))
+        writer.commit(frame, make_update(frame))
     writer.close(Stop("r", "complete"))
     made = Scene(folder, list(open_movie(folder / "source.zarr")), chain.start)
     store(made, folder / "whole.zarr", Version())
@@ -382,7 +379,7 @@ def publish_as(name: str, run: Path) -> None:
     """Publish what a run holds as a version does, a frame for each line that is read."""
     version, updates = VERSIONS[name], updates_of(open_run(run))
     with running(version):
-        publisher = Publisher("tcp://127.0.0.1:0", START)
+        publisher = Publisher(FREE, START)
         print(publisher.endpoint, flush=True)
         for update in updates:
             sys.stdin.readline()
@@ -395,8 +392,8 @@ def publish_as(name: str, run: Path) -> None:
 def test_what_another_version_publishes_is_received(scene: Scene, name: str) -> None:
     version, path = VERSIONS[name], scene.folder / "whole.zarr"
     updates = updates_of(open_run(path))
-    words = [sys.executable, __file__, name, str(path)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    words, pipe = [sys.executable, __file__, name, str(path)], subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, env=environment()) as child:
         assert child.stdin is not None and child.stdout is not None
         endpoint = child.stdout.readline().strip()
 
@@ -443,7 +440,7 @@ def received(
 
 
 def test_the_snapshot_and_every_start_describe_the_tables() -> None:
-    publisher = Publisher("tcp://127.0.0.1:0", START)
+    publisher = Publisher(FREE, START)
     context = zmq.Context()
     sub, ask = context.socket(zmq.SUB), context.socket(zmq.DEALER)
     try:

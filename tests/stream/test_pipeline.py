@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from build import Unsure, make_start
 from livespt.stream import pipeline, timing
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import StoreError
 from livespt.stream.notices import Notices
 from livespt.stream.settings import Settings
-from livespt.stream.types import KINDS, SPOT, Frame, Start, Stop, Update
+from livespt.stream.types import KINDS, SPOT, Frame, Stop, Update
 
-START = Start("r", "replay", "test", "yx", (8, 8), "<u2", None, None)
+START = make_start((8, 8))
 
 
 def localize(image: NDArray[np.generic]) -> NDArray[np.void]:
@@ -26,16 +27,11 @@ def localize(image: NDArray[np.generic]) -> NDArray[np.void]:
     return spots
 
 
-class Unsure:
-    """A follower that never knows."""
+class Cleared(Unsure):
+    """Knows which slots were cleared."""
 
     def __init__(self) -> None:
         self.cleared: list[int] = []
-
-    def push(self, slots: NDArray[np.int32], *_: NDArray[np.generic]) -> NDArray[np.float32]:
-        return np.full((len(slots), 5), 0.25, np.float32)
-
-    read = push
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         self.cleared += slots.tolist()
@@ -158,8 +154,8 @@ def test_the_time_of_all_followers_is_added_up() -> None:
     """Each call of a follower takes one tick of this clock, and clearing takes none."""
     ticks, made = iter(range(0, 10**9, 1_000_000)), []
 
-    def infer() -> Unsure:
-        made.append(Unsure())
+    def infer() -> Cleared:
+        made.append(Cleared())
         return made[-1]
 
     timed = timing.TimedInfer(infer, clock=lambda: next(ticks))

@@ -11,9 +11,10 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from build import make_start, make_update
 from livespt.acquisition.recordings.movie import MovieUnits
 from livespt.stream.store.run import RunWriter
-from livespt.stream.types import CLOCKS, EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import CLOCKS, Frame, Stop
 from livespt.tools.conformance.recording import RecordingTests
 
 UNITS = MovieUnits(0.107, 0.05, 0.3)
@@ -202,13 +203,13 @@ class TestRun(RecordingTests):
     units = FLAT
 
     def write(self, folder: Path, pixels: NDArray[Any]) -> Path:
-        start = Start("r", "live", "x", "yx", pixels.shape[1:], pixels.dtype.str, 0.107, 0.05)
+        facts = {"dtype": pixels.dtype.str, "pixel_size_um": 0.107}
+        start = make_start(pixels.shape[1:], mode="live", **facts)
         writer = RunWriter(folder / "a.zarr", start)
         for t, number in enumerate(self.numbers(len(pixels))):
             frame = Frame(number, t, 0, 0, 0.05 * t, pixels[t], CLOCKS.index("camera"))
             writer.add_frame(frame)
-            empty = (np.zeros(0, SPOT), np.zeros(0, STATE), np.zeros(0, EVENT))
-            writer.commit(frame, Update(*frame[:5], 0, *empty))
+            writer.commit(frame, make_update(frame))
         writer.close(Stop("r", "complete"))
         return folder / "a.zarr"
 

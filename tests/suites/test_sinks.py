@@ -13,6 +13,7 @@ import zarr
 import zmq
 from numpy.typing import NDArray
 
+from build import FREE
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.recovery.checkpoints import Checkpoints
 from livespt.stream.recovery.reanalysis import Reanalysis
@@ -26,7 +27,6 @@ from livespt.stream.wire.publisher import Publisher
 from livespt.tools.conformance.sink import TABLES, SinkTests
 from livespt.tools.runs.resume import UnfinishedRun
 
-FREE = "tcp://127.0.0.1:0"
 GIVE_UP_MS = 300_000  # for a machine that is very busy
 
 

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from build import FREE, GIVE_UP_S, make_frame, make_start, make_update
 from livespt.stream.errors import InputError, SettingError, WireError
 from livespt.stream.store.run import RunWriter
-from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import EVENT, KINDS, Frame, Stop, Update
 from livespt.stream.wire.publisher import Publisher
 from livespt.tools.cli.main import run as command
 from livespt.tools.listen import listen
 
-GIVE_UP_S = 300.0  # for a machine that is very busy
-FREE = "tcp://127.0.0.1:0"
-START = Start("run-1", "replay", "a movie", "yx", (8, 8), "<u2", 0.1, 0.05)
+START = make_start(run="run-1")
 STOP = Stop("run-1", "complete", events=24)
 
 
@@ -36,9 +35,8 @@ def steps() -> list[tuple[Frame, Update]]:
         events["frame"], events["track"], events["other"] = t, 2**40 + events["seq"], -1
         events["y"], events["x"] = 0.1 * events["seq"], 1 / 3
         events["probability"] = np.where(events["seq"] % 2, np.nan, 0.9)
-        empty = np.zeros(0, SPOT), np.zeros(0, STATE)
-        frame = Frame(t, t, 0, 0, 0.05 * t, np.zeros((8, 8), "<u2"))
-        made.append((frame, Update(t, t, 0, 0, 0.05 * t, 0, *empty, events)))
+        frame = make_frame(t)
+        made.append((frame, make_update(frame, events=events)))
     return made
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from build import FREE, GIVE_UP_S
 from livespt.acquisition.microscope.connect import simulated_microscope
 from livespt.acquisition.microscope.hook import Put
 from livespt.acquisition.microscope.microscope import Acquired
@@ -33,8 +34,6 @@ from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.replay import replay
 from livespt.tools.runs.resume import resume
 
-FREE = "tcp://127.0.0.1:0"  # any free port
-GIVE_UP_S = 300.0  # for a machine that is very busy
 AHEAD = 5  # frames; the analysis gives up something when 8 wait (stream/degradation.py)
 INTERVAL_S = 0.02
 TABLES = ("spots", "states", "events")

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import zarr
 
+from build import FREE
 from livespt.models.runtime.session import shipped
 from livespt.models.runtime.superseded import SUPERSEDED
 from livespt.stream.errors import InputError, SettingError
@@ -41,7 +42,7 @@ NEWER = {  # columns that came after a format
 }
 RENAMED = {"odd": "quality"}
 TABLES = ("spots", "states", "events", "frames", "status")
-silent_replay = partial(replay, endpoint="tcp://127.0.0.1:0", say=lambda text: None)
+silent_replay = partial(replay, endpoint=FREE, say=lambda text: None)
 
 
 def small_run() -> Any:

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from build import TablesAlone, Unsure, make_start
 from livespt.acquisition.microscope.hook import Hook
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.models.localize.localizer import Localizer
 from livespt.stream import frame_quality, pipeline, timing
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError
-from livespt.stream.notices import Notices
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.ring.writer import RingWriter
 from livespt.stream.settings import Settings
@@ -30,25 +30,13 @@ from livespt.stream.sinks import StoredReplay
 from livespt.stream.store.movie import MovieWriter
 from livespt.stream.store.run import RunReader, RunWriter, create_run, open_run
 from livespt.stream.store.table_writer import TableWriter
-from livespt.stream.types import CLOCKS, SPOT, Frame, Start, Update
+from livespt.stream.types import CLOCKS, SPOT, Frame, Start
 from livespt.tools.runs.replay import chosen
 
 SHAPE = (32, 48)
 RING = f"odd-{os.getpid()}"
 CAMERA = CLOCKS.index("camera")
 NOISE = np.random.default_rng(3).normal(0, 2, (12, *SHAPE))
-
-
-class Unsure:
-    """A follower that never knows."""
-
-    def push(self, slots: NDArray[np.int32], *_: Any) -> NDArray[np.float32]:
-        return np.full((len(slots), 5), 0.25, np.float32)
-
-    read = push
-
-    def clear(self, slots: NDArray[np.int32]) -> None:
-        pass
 
 
 def scene(i: int, dtype: str = "<u2") -> NDArray[Any]:
@@ -194,23 +182,6 @@ def localizer() -> Localizer:
     return Localizer("fast", provider="cpu")
 
 
-class Tables:
-    """The sink of the analyzer's process: tables only, the recorder stores the frames."""
-
-    def __init__(self, writer: TableWriter) -> None:
-        self._writer, self._notices = writer, Notices()
-        self.finish, self.close = writer.finish, writer.close
-
-    def __call__(self, frame: Frame, update: Update) -> None:
-        for kind, text in self._notices(update):
-            self._writer.status(kind, update.t, text)
-        self._writer.commit(frame, update)
-
-    def leave_out(self, frame: Frame, why: str) -> None:
-        for kind, text in self._notices.left_out(frame, why):
-            self._writer.status(kind, frame.t, text)
-
-
 def chain(localizer: Callable[..., Any]) -> tuple[Analyzer, timing.Stages]:
     stages = timing.Stages(timing.Timed(localizer), timing.TimedInfer(Unsure))
     settings = Settings(search_range=4, memory=2, lag=3, motion="auto")
@@ -219,7 +190,7 @@ def chain(localizer: Callable[..., Any]) -> tuple[Analyzer, timing.Stages]:
 
 def start_of(frames: list[Frame], mode: str = "live") -> Start:
     image = frames[0].image
-    return Start("r", mode, "camera", "yx", image.shape, image.dtype.str, 0.1, 0.05)
+    return make_start(image.shape, mode=mode, dtype=image.dtype.str)
 
 
 def live(frames: list[Frame], path: Path, localizer: Callable[..., Any]) -> RunReader:
@@ -235,7 +206,7 @@ def live(frames: list[Frame], path: Path, localizer: Callable[..., Any]) -> RunR
         movie.close()
 
     analyzer, stages = chain(localizer)
-    pipeline.run(recorded(), analyzer, [Tables(tables)], start, stages)
+    pipeline.run(recorded(), analyzer, [TablesAlone(tables)], start, stages)
     return open_run(path)
 
 
@@ -316,7 +287,7 @@ def test_a_run_without_a_frame_is_whole(tmp_path: Path, localizer: Localizer) ->
     movie, tables = MovieWriter(tmp_path / "run.zarr", start), TableWriter(tmp_path / "run.zarr")
     movie.close()
     analyzer, stages = chain(localizer)
-    pipeline.run(iter(()), analyzer, [Tables(tables)], start, stages)
+    pipeline.run(iter(()), analyzer, [TablesAlone(tables)], start, stages)
     run = open_run(tmp_path / "run.zarr")
     assert run.stop is not None and run.stop.status == "complete" and run.stop.frames == 0
     with pytest.raises(InputError, match="no frames"):

@@ -17,12 +17,12 @@ from typing import IO
 import pytest
 import zmq
 
+from build import GIVE_UP_S
 from livespt.stream.types import EVENT, KINDS
 from livespt.stream.wire import codec
 from livespt.tools.chaos.trial_publisher import Child, Plan, free_endpoint, made_up, publishing
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
-GIVE_UP_S = 300.0  # for a machine that is very busy
 # what <zmq.h> says of what the client needs, for pyzmq brings libzmq without it
 HEADER = """
 #include <stddef.h>

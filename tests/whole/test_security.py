@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from build import make_frame, make_start
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.models.runtime import onnx_file, session
 from livespt.models.runtime.card import MAX_BYTES, read_card
@@ -26,7 +27,7 @@ from livespt.stream.settings import Settings
 from livespt.stream.store import checksums
 from livespt.stream.store.run import RunWriter, open_run
 from livespt.stream.store.verify import verify
-from livespt.stream.types import Frame, Start, Stop
+from livespt.stream.types import Stop
 from livespt.tools.runs.compose import stored_settings
 from livespt.tools.runs.provenance import original
 
@@ -210,7 +211,7 @@ def test_a_model_that_came_with_a_run_is_not_taken_from_it(run: Path, tmp_path: 
         shutil.copy(session.shipped("fast").with_suffix(".json"), folder / "own.json")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         used = {"localizer": {"name": "../fast", "sha256": digest, "file": str(path)}}
-        origin = start(models=used)
+        origin = make_start(models=used)
         if taken:
             assert original("localizer", origin) == path
             continue
@@ -221,16 +222,12 @@ def test_a_model_that_came_with_a_run_is_not_taken_from_it(run: Path, tmp_path: 
 # runs
 
 
-def start(**facts: Any) -> Start:
-    return Start("r", "live", "camera", "yx", (8, 8), "<u2", 0.1, 0.05, **facts)
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A closed run of three frames."""
-    writer = RunWriter(tmp_path / "run.zarr", start())
+    writer = RunWriter(tmp_path / "run.zarr", make_start(mode="live"))
     for i in range(3):
-        writer.add_frame(Frame(i, i, 0, 0, 0.05 * i, np.full((8, 8), i, np.uint16)))
+        writer.add_frame(make_frame(i))
     writer.close(Stop("r", "complete"))
     return tmp_path / "run.zarr"
 
@@ -294,9 +291,9 @@ HOSTILE_SETTINGS = {
 
 @pytest.mark.parametrize("case", HOSTILE_SETTINGS)
 def test_a_replay_takes_no_settings_that_no_run_has(case: str) -> None:
-    assert stored_settings(start(settings=settings()), 30) == Settings()
+    assert stored_settings(make_start(settings=settings()), 30) == Settings()
     with pytest.raises(InputError, match="has invalid settings"):
-        stored_settings(start(settings=settings(**HOSTILE_SETTINGS[case])), 30)
+        stored_settings(make_start(settings=settings(**HOSTILE_SETTINGS[case])), 30)
 
 
 def test_xml_that_declares_entities_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from build import GIVE_UP_S
 from livespt.acquisition.microscope import movie_camera
 from livespt.acquisition.microscope.connect import (
     attach,
@@ -35,7 +36,6 @@ from livespt.stream.types import CLOCKS
 from livespt.stream.wire import codec
 from livespt.tools.chaos.trial_publisher import free_endpoint
 
-GIVE_UP_S = 300.0  # for a machine that is very busy
 SHAPE = (48, 64)
 RNG = np.random.default_rng(5)
 MOVIE = RNG.integers(0, 4000, (200, *SHAPE)).astype(np.uint16)

@@ -15,12 +15,13 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from build import make_start, make_update
 from livespt.acquisition.recordings.movie import Movie
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
 from livespt.stream.store.run import RunWriter, open_run
-from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import Frame, Stop
 
 T, C, Z, Y, X = 5, 2, 3, 16, 20  # tifffile takes four images for colours
 
@@ -378,15 +379,14 @@ def test_a_movie_larger_than_memory_opens(tmp_path: Path) -> None:
 
 def store(path: Path, *, movie: bool = True, close: bool = True) -> list[Frame]:
     """A run that lost frame 2 and skipped 3; its frames."""
-    start = Start("r", "live", "microscope", "yx", (Y, X), "uint16", 0.1, None, z_step_um=None)
+    start = make_start((Y, X), source="microscope", frame_interval_s=None)
     writer, frames = RunWriter(path, start, movie=movie), []
     for number in (0, 1, 3, 4):
         frame = Frame(number, number // 2, number % 2, 1, 0.1 + number, TYX[number], 2)
         frames.append(frame)
         writer.add_frame(frame)
         if number != 3:
-            empty = (np.zeros(0, SPOT), np.zeros(0, STATE), np.zeros(0, EVENT))
-            writer.commit(frame, Update(*frame[:5], 0, *empty))
+            writer.commit(frame, make_update(frame))
     if close:
         writer.close(Stop("r", "complete"))
     return frames
@@ -407,7 +407,7 @@ def test_a_run_replays_as_recorded(inside: str, close: bool, tmp_path: Path) -> 
 
 
 def test_frames_of_a_cut_run_without_a_row_count_as_to_be_analyzed(tmp_path: Path) -> None:
-    start = Start("r", "live", "microscope", "yx", (Y, X), "uint16", None, None)
+    start = make_start((Y, X))
     writer = RunWriter(tmp_path / "a.zarr", start)
     for number in range(3):
         writer.add_frame(Frame(number, number, 0, 0, 0.0, TYX[number]))
@@ -419,7 +419,7 @@ def test_runs_without_frames_are_refused(tmp_path: Path) -> None:
     store(tmp_path / "a.zarr", movie=False)
     with pytest.raises(InputError, match=r"without its movie \(--no-movie\): replay microscope"):
         open_movie(tmp_path / "a.zarr")
-    start = Start("r", "live", "", "yx", (Y, X), "uint16", None, None)
+    start = make_start((Y, X), source="")
     RunWriter(tmp_path / "b.zarr", start).close(Stop("r", "complete"))
     with pytest.raises(InputError, match="holds no frames"):
         open_movie(tmp_path / "b.zarr")

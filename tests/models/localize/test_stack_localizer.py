@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from build import FREE
 from livespt.acquisition.microscope.hook import Put
 from livespt.acquisition.microscope.microscope import Acquired
 from livespt.models.localize.stack_localizer import StackLocalizer
@@ -25,7 +26,6 @@ from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.replay import replay
 from livespt.tools.tables.export import spot_table
 
-FREE = "tcp://127.0.0.1:0"
 SHAPE = (9, 64, 64)
 ONE = (4.3, 30.2, 20.7)
 PHOTONS = float(optics.photons_for_snr(10, 100, 1.3))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from build import Unsure
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.link.lineage import Kin, Lineage
 from livespt.stream.link.linker import Linker
@@ -96,18 +97,6 @@ def test_unknown_intensities_tell_nothing() -> None:
     told = follow(movie, 1)
     assert not told["merged"]
     assert not told["split"]
-
-
-class Unsure:
-    """A follower that never knows."""
-
-    def push(self, slots: NDArray[np.int32], *_: NDArray[np.generic]) -> NDArray[np.float32]:
-        return np.full((len(slots), 5), 0.2, np.float32)
-
-    read = push
-
-    def clear(self, slots: NDArray[np.int32]) -> None:
-        pass
 
 
 @pytest.mark.parametrize(("kind", "pair"), [("merged", merge), ("split", split)])

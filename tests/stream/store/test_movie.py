@@ -14,6 +14,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from build import make_frame, make_start
 from livespt.acquisition.recordings.ome_zarr import open_zarr
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.host.atomic_files import DURABILITIES, Durability
@@ -25,15 +26,9 @@ from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.ome_image import create_movie
 from livespt.stream.store.shards import FRAMES, MAX_BYTES, decode, encode, frames_a_shard
 from livespt.stream.store.verify import _movie as check
-from livespt.stream.types import Frame, Start
 
-START = Start("r", "replay", "m.tif", "yx", (8, 12), "<u2", 0.1, 0.05)
+START = make_start()
 SHARD = 4
-
-
-def make_frame(number: int) -> Frame:
-    image = ((np.arange(96) * 7 + number * 13) % 251).reshape(8, 12).astype("<u2")
-    return Frame(number, number, 0, 0, number * 0.05, image, clock=1)
 
 
 def made(path: Path, frames: int = 0, *, close: bool = False) -> Path:

@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from build import make_frame, make_start, make_update
 from livespt.stream.errors import InputError
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.movie import MovieWriter
 from livespt.stream.store.run import create_run, open_run
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.store.verify import verify
-from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import EVENT, SPOT, STATE, Stop
 from livespt.tools.cli.main import run as command
 
 FRAMES = 12
-START = Start("r", "live", "test", "yx", (6, 5), "<u2", 0.1, 0.05)
+START = make_start((6, 5), mode="live")
 
 
 def json_of(data: bytes) -> object:
@@ -41,7 +42,7 @@ def write(path: Path, frames: int = FRAMES, *, close: bool = True) -> Path:
     movie = MovieWriter(path, START)
     for number in range(frames):
         image = rng.integers(0, 4000, START.shape).astype("<u2")
-        frame = Frame(number, number, 0, 0, 0.05 * number, image)
+        frame = make_frame(number, image=image)
         rows = []
         for dtype in (SPOT, STATE, EVENT):
             some = np.zeros(5, dtype)
@@ -49,7 +50,7 @@ def write(path: Path, frames: int = FRAMES, *, close: bool = True) -> Path:
                 some[name] = rng.integers(0, 100, 5)
             rows.append(some)
         movie.add_frame(frame)
-        tables.commit(frame, Update(number, number, 0, 0, 0.05 * number, 0, *rows))
+        tables.commit(frame, make_update(frame, *rows))
     if close:
         tables.status("note", 3, "something to say")
         movie.close()

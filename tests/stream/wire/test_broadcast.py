@@ -6,34 +6,30 @@ import json
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import zmq
 
-from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from build import FREE, GIVE_UP_S, make_events, make_frame, make_start, make_update, until
+from livespt.stream.types import Stop
 from livespt.stream.wire import codec
 from livespt.stream.wire.broadcast import MESSAGE_BYTES, UNKNOWN
 from livespt.stream.wire.publisher import ANSWERS, Publisher
 from livespt.stream.wire.subscriber import Subscriber
 
-GIVE_UP_S = 300.0  # for a machine that is very busy
-START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
+START = make_start((32, 32))
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    publisher = Publisher("tcp://127.0.0.1:0", START)
+    publisher = Publisher(FREE, START)
     yield publisher
-    publisher.close(Stop("run-1", "complete"), linger_s=1.0)
+    publisher.close(Stop("r", "complete"), linger_s=1.0)
 
 
 def publish(publisher: Publisher, first: int, n: int) -> None:
     for seq in range(first, first + n):
-        events = np.zeros(1, EVENT)
-        events["seq"] = seq
-        tables = np.zeros(0, SPOT), np.zeros(0, STATE), events
-        frame = Frame(seq, seq, 0, 0, 0.0, np.zeros((32, 32), "<u2"))
-        publisher(frame, Update(seq, seq, 0, 0, 0.0, 0, *tables))
+        frame = make_frame(seq, (32, 32))
+        publisher(frame, make_update(frame, events=make_events(seq, 1)))
 
 
 def numbers(subscriber: Subscriber, n: int) -> list[int]:
@@ -41,10 +37,7 @@ def numbers(subscriber: Subscriber, n: int) -> list[int]:
 
 
 def await_count(publisher: Publisher, name: str, at_least: int) -> None:
-    deadline = time.monotonic() + GIVE_UP_S
-    while getattr(publisher, name) < at_least:
-        assert time.monotonic() < deadline, f"{name} is {getattr(publisher, name)}"
-        time.sleep(0.01)
+    until(lambda: getattr(publisher, name) >= at_least, f"{name} is too small")
 
 
 @pytest.mark.parametrize("kind", ["subscriptions", "messages"])

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from build import make_start
 from livespt.stream.errors import WireError
-from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Timings, Update
+from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Stop, Timings, Update
 from livespt.stream.wire import codec, payloads
 
 COMMON: dict[str, Any] = {"run": "r", "epoch": 0, "seq": 3, "head": 7}
-START = Start("r", "live", "micromanager", "yx", (4, 6), "<u2", 0.1, None)
+START = make_start((4, 6), mode="live", frame_interval_s=None)
 STOP = Stop("r", "failed", "the disk is full", 10, 9, 1, 50, 60, 7)
 
 

@@ -8,24 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from build import GIVE_UP_S, make_events, make_frame, make_start, make_update
 from livespt.stream.errors import WireError
 from livespt.stream.store.run import create_run
 from livespt.stream.store.table_writer import TableWriter
-from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import EVENT, Stop
 from livespt.stream.wire import event_history
 from livespt.stream.wire.event_history import ANSWER_EVENTS, EventLog, StoredEvents
 
-START = Start("run-1", "replay", "a movie", "yx", (8, 8), "<u2", 0.1, 0.05)
-GIVE_UP_S = 300.0  # for a machine that is very busy
+START = make_start()
 CHUNK, AT_A_TIME = 300, 50
-
-
-def some_events(first: int, n: int) -> np.ndarray:
-    """Events `first` to `first + n - 1`, the same ones whoever makes them."""
-    events = np.zeros(n, EVENT)
-    events["seq"] = events["frame"] = np.arange(first, first + n)
-    events["track"] = 7 * events["seq"]
-    return events
 
 
 class Writing:
@@ -38,11 +30,10 @@ class Writing:
         self.path = path
 
     def step(self) -> np.ndarray:
-        t, events = self.t, some_events(self.t * AT_A_TIME, AT_A_TIME)
+        t, events = self.t, make_events(self.t * AT_A_TIME, AT_A_TIME)
         self.t += 1
-        tables = np.zeros(0, SPOT), np.zeros(0, STATE), events
-        frame = Frame(t, t, 0, 0, 0.0, np.zeros((8, 8), "<u2"))
-        self.tables.commit(frame, Update(t, t, 0, 0, 0.0, 0, *tables))
+        frame = make_frame(t)
+        self.tables.commit(frame, make_update(frame, events=events))
         return events
 
     def step_until(self, stored: int) -> None:
@@ -78,10 +69,10 @@ def test_memory_stays_bounded_and_the_store_has_the_rest(
         held.append(log.head - log.first)
     n = log.head
     assert log.first >= 2 * CHUNK and min(held[-50:]) < max(held)
-    whole = some_events(0, n)
+    whole = make_events(0, n)
     for seq, to in ((0, n), (299, 301), (log.first - 1, log.first + 1), (n - 10, n)):
         assert everything(log, seq, to).tobytes() == whole[seq:to].tobytes()
-    run.tables.close(Stop("run-1", "complete"), wait_s=0)
+    run.tables.close(Stop("r", "complete"), wait_s=0)
 
 
 @pytest.mark.parametrize("stored", [0, 3, 2 * CHUNK], ids=["nothing", "journal", "columns too"])
@@ -93,12 +84,12 @@ def test_a_new_publisher_goes_on_where_the_store_ends(tmp_path: Path, stored: in
     log = EventLog(StoredEvents(tmp_path / "run.zarr"))  # as after a kill: nothing was closed
     head = run.t * AT_A_TIME
     assert log.head == head
-    log.append(some_events(max(head - 20, log.first), 30))  # some are made again
+    log.append(make_events(max(head - 20, log.first), 30))  # some are made again
     if head:
-        assert everything(log, 0, log.head).tobytes() == some_events(0, log.head).tobytes()
+        assert everything(log, 0, log.head).tobytes() == make_events(0, log.head).tobytes()
     with pytest.raises(WireError, match="is missing before"):
-        log.append(some_events(log.head + 1, 1))
-    run.tables.close(Stop("run-1", "complete"), wait_s=0)
+        log.append(make_events(log.head + 1, 1))
+    run.tables.close(Stop("r", "complete"), wait_s=0)
 
 
 def test_a_damaged_column_is_not_passed_on(tmp_path: Path) -> None:
@@ -111,4 +102,4 @@ def test_a_damaged_column_is_not_passed_on(tmp_path: Path) -> None:
     chunk.write_bytes(raw)
     assert len(log.stored(0, 10)) == 0
     assert len(log.stored(CHUNK, CHUNK + 10)) == 10
-    run.tables.close(Stop("run-1", "complete"), wait_s=0)
+    run.tables.close(Stop("r", "complete"), wait_s=0)

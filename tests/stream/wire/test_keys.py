@@ -9,20 +9,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import zmq
 
+from build import FREE, GIVE_UP_S, make_events, make_frame, make_start, make_update
 from livespt.stream.errors import SettingError, WireError
-from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import Frame, Stop, Update
 from livespt.stream.wire import keys
 from livespt.stream.wire.publisher import Publisher
 from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.cli.main import run as command
 
-GIVE_UP_S = 300.0  # for a machine that is very busy
-FREE = "tcp://127.0.0.1:0"
-START = Start("r", "live", "test", "yx", (4, 4), "<u2", 0.1, 0.05)
+START = make_start((4, 4), mode="live")
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +39,11 @@ def publisher(folder: Path) -> Iterator[Publisher]:
 
 
 def event(seq: int) -> Update:
-    events = np.zeros(1, EVENT)
-    events["seq"] = seq
-    return Update(seq, seq, 0, 0, 0.0, 0, np.zeros(0, SPOT), np.zeros(0, STATE), events)
+    return make_update(frame(seq), events=make_events(seq, 1))
 
 
 def frame(number: int) -> Frame:
-    return Frame(number, number, 0, 0, 0.0, np.zeros((4, 4), "<u2"))
+    return make_frame(number, (4, 4))
 
 
 def test_who_has_a_key_gets_everything(publisher: Publisher, folder: Path) -> None:

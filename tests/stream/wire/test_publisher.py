@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,18 @@ import pytest
 import zmq
 from hypothesis import given, settings, strategies as st
 
+from build import (
+    FREE,
+    GIVE_UP_S,
+    environment,
+    make_events,
+    make_frame,
+    make_start,
+    make_update,
+    until,
+)
 from livespt.stream.errors import SettingError, WireError
-from livespt.stream.types import EVENT, FORMAT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import EVENT, FORMAT, KINDS, SPOT, STATE, Frame, Stop, Update
 from livespt.stream.wire import codec
 from livespt.stream.wire.event_history import ANSWER_EVENTS, EventLog, living
 from livespt.stream.wire.event_order import PENDING
@@ -29,10 +40,9 @@ from livespt.stream.wire.publisher import Publisher
 from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.chaos.trial_publisher import free_endpoint
 
-GIVE_UP_S, GIVE_UP_MS = 300.0, 300_000  # for a machine that is very busy
+GIVE_UP_MS = 1000 * int(GIVE_UP_S)
 LINGER_S = 60.0  # for those who have not said goodbye
-FREE = "tcp://127.0.0.1:0"
-START = Start("run-1", "replay", "a movie", "yx", (32, 32), "<u2", 0.1, 0.05)
+START = make_start((32, 32), run="run-1")
 STOP = Stop("run-1", "complete")
 
 
@@ -42,23 +52,14 @@ def in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("livespt.stream.wire.publisher.GREET_S", 0.0)
 
 
-def some_events(first: int, n: int) -> np.ndarray:
-    """Events `first` to `first + n - 1`, the same ones whoever makes them."""
-    events = np.zeros(n, EVENT)
-    events["seq"] = events["frame"] = np.arange(first, first + n)
-    events["track"] = 7 * events["seq"]
-    events["kind"] = events["seq"] % len(KINDS)
-    return events
-
-
 def step(t: int, events: np.ndarray | None = None, tracks: int = 3) -> tuple[Frame, Update]:
     """An analyzed frame: `tracks` spots with a state each."""
     spots, states = np.zeros(tracks, SPOT), np.zeros(tracks, STATE)
     spots["frame"] = states["frame"] = states["made"] = t
     spots["track"] = states["track"] = np.arange(tracks)
-    events = some_events(0, 0) if events is None else events
-    frame = Frame(t, t, 0, 0, 0.05 * t, np.full((32, 32), t, "<u2"))
-    return frame, Update(t, t, 0, 0, 0.05 * t, 0, spots, states, events)
+    events = make_events(0, 0) if events is None else events
+    frame = make_frame(t, image=np.full((32, 32), t, "<u2"))
+    return frame, make_update(frame, spots, states, events)
 
 
 @contextlib.contextmanager
@@ -81,13 +82,6 @@ def closing(publisher: Publisher) -> Iterator[None]:
         thread.join()
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + GIVE_UP_S
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)
-
-
 def await_live(subscriber: Subscriber) -> None:
     """Wait until what is published reaches it: from now on it misses none but in full queues."""
 
@@ -102,7 +96,7 @@ def assert_whole(events: list[Any], first: int, n: int) -> None:
     """Every event from `first` on, once, in order, unchanged."""
     got = np.array(events, EVENT)
     np.testing.assert_array_equal(got["seq"], np.arange(first, first + n))
-    assert got.tobytes() == some_events(first, n).tobytes()
+    assert got.tobytes() == make_events(first, n).tobytes()
 
 
 # Who listens, and what they get.
@@ -111,10 +105,10 @@ def assert_whole(events: list[Any], first: int, n: int) -> None:
 @pytest.mark.parametrize("since", [0, 3, ANSWER_EVENTS + 7])
 def test_who_joins_late_gets_every_event_from_there_on(since: int) -> None:
     n = 2 * ANSWER_EVENTS + 11
-    publisher = Publisher(FREE, START, events=some_events(0, n))
-    publisher(*step(0, some_events(n, 5)))
+    publisher = Publisher(FREE, START, events=make_events(0, n))
+    publisher(*step(0, make_events(n, 5)))
     with Subscriber(publisher.endpoint, since=since) as subscriber:
-        publisher(*step(1, some_events(n + 5, 5)))
+        publisher(*step(1, make_events(n + 5, 5)))
         with closing(publisher):
             assert_whole(list(subscriber.events()), since, n + 10 - since)
         assert subscriber.ended and subscriber.stop == STOP
@@ -124,9 +118,9 @@ def test_who_joins_late_gets_every_event_from_there_on(since: int) -> None:
 
 def test_from_now_means_no_event_of_before() -> None:
     with publishing() as publisher:
-        publisher(*step(0, some_events(0, 9)))
+        publisher(*step(0, make_events(0, 9)))
         with Subscriber(publisher.endpoint) as subscriber:
-            publisher(*step(1, some_events(9, 2)))
+            publisher(*step(1, make_events(9, 2)))
             events = subscriber.events(GIVE_UP_S)
             assert_whole([next(events), next(events)], 9, 2)
 
@@ -136,7 +130,7 @@ def test_who_joins_late_sees_what_is_known() -> None:
         with Subscriber(publisher.endpoint, topics=()) as early:
             assert early.joined is None and early.start == START
         publisher(*step(0, tracks=5))
-        gone = some_events(0, 1)
+        gone = make_events(0, 1)
         gone["kind"], gone["track"] = KINDS.index("lost"), 1
         publisher(*step(1, gone, tracks=3))
         with Subscriber(publisher.endpoint, topics=()) as late:
@@ -148,10 +142,10 @@ def test_who_joins_late_sees_what_is_known() -> None:
 
 def test_a_snapshot_has_the_head_of_its_update(monkeypatch: pytest.MonkeyPatch) -> None:
     with publishing() as publisher, zmq.Context() as context:
-        publisher(*step(0, some_events(0, 4)))
+        publisher(*step(0, make_events(0, 4)))
 
         def meanwhile(updates: Any) -> np.ndarray:
-            other = threading.Thread(target=publisher, args=step(1, some_events(4, 3)))
+            other = threading.Thread(target=publisher, args=step(1, make_events(4, 3)))
             other.start()
             other.join(0.5)
             return living(updates)
@@ -168,7 +162,7 @@ def test_a_snapshot_has_the_head_of_its_update(monkeypatch: pytest.MonkeyPatch) 
 
 def test_only_the_kinds_that_are_wanted() -> None:
     with publishing() as publisher:
-        publisher(*step(0, some_events(0, 40)))
+        publisher(*step(0, make_events(0, 40)))
         with Subscriber(publisher.endpoint, since=0, kinds=["uncoating", "rule"]) as subscriber:
             with closing(publisher):
                 kinds = [KINDS[event["kind"]] for event in subscriber.events()]
@@ -177,7 +171,7 @@ def test_only_the_kinds_that_are_wanted() -> None:
 
 def test_a_subscriber_goes_on_where_another_stopped() -> None:
     with publishing() as publisher:
-        publisher(*step(0, some_events(0, 40)))
+        publisher(*step(0, make_events(0, 40)))
         with Subscriber(publisher.endpoint, since=0) as first:
             events = first.events(GIVE_UP_S)
             head = [next(events) for _ in range(15)]
@@ -187,7 +181,7 @@ def test_a_subscriber_goes_on_where_another_stopped() -> None:
 
 
 def test_updates_come_whole_and_in_order() -> None:
-    sent = [step(t, some_events(t, 1), tracks=t) for t in range(50)]
+    sent = [step(t, make_events(t, 1), tracks=t) for t in range(50)]
     with publishing() as publisher:
         with Subscriber(publisher.endpoint, topics=("update", "status")) as subscriber:
             await_live(subscriber)
@@ -206,7 +200,7 @@ def test_updates_come_whole_and_in_order() -> None:
 
 
 def test_heartbeats_come_without_frames_and_say_the_head() -> None:
-    with publishing(events=some_events(0, 12)) as publisher:
+    with publishing(events=make_events(0, 12)) as publisher:
         with zmq.Context() as context, context.socket(zmq.SUB) as sub:
             sub.connect(publisher.endpoint)
             sub.subscribe(b"heartbeat")
@@ -265,7 +259,7 @@ def test_a_burst_beyond_every_queue_reaches_a_subscriber_that_slept() -> None:
     with Subscriber(publisher.endpoint, since=0) as subscriber:
         await_live(subscriber)
         for first in range(0, n, at_a_time):
-            publisher(*step(first // at_a_time, some_events(first, at_a_time)))
+            publisher(*step(first // at_a_time, make_events(first, at_a_time)))
         with closing(publisher):
             assert_whole(list(subscriber.events()), 0, n)
     assert subscriber.refetched > 0, "the burst fitted into the queues: nothing was tested"
@@ -275,7 +269,7 @@ def test_a_burst_beyond_every_queue_reaches_a_subscriber_that_slept() -> None:
 
 def test_what_is_not_read_is_not_held_but_fetched_again() -> None:
     n = 3 * PENDING
-    with publishing(events=some_events(0, n)) as publisher:
+    with publishing(events=make_events(0, n)) as publisher:
         with Subscriber(publisher.endpoint, topics=("event", "update"), since=0) as subscriber:
             publisher(*step(0))
             while subscriber.next_seq == 0 and len(subscriber.sequence.queue) < PENDING:
@@ -327,27 +321,18 @@ def test_updates_are_counted_though_nothing_came_live_any_more(
 # A publisher in a process of its own, which says how far it is and can be killed.
 PUBLISHER = """
 import sys, time
-import numpy as np
+from build import make_events, make_frame, make_start, make_update
+from livespt.stream.types import Stop
 from livespt.stream.wire.publisher import Publisher
-from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Update
 
 endpoint, run, epoch, held, first, last = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
-
-def some_events(first, n):
-    events = np.zeros(n, EVENT)
-    events["seq"] = events["frame"] = np.arange(first, first + n)
-    events["track"] = 7 * events["seq"]
-    events["kind"] = events["seq"] % len(KINDS)
-    return events
-
-start = Start(run, "live", "x", "yx", (32, 32), "<u2", 0.1, 0.05)
-publisher = Publisher(endpoint, start, epoch=epoch, events=some_events(0, held) if held else None)
+start = make_start((32, 32), run=run, mode="live")
+publisher = Publisher(endpoint, start, epoch=epoch, events=make_events(0, held) if held else None)
 print(publisher.endpoint, flush=True)
-frame = Frame(0, 0, 0, 0, 0.0, np.zeros((32, 32), "<u2"))
 for seq in range(first, last):
     time.sleep(0.0005)
-    empty = np.zeros(0, SPOT), np.zeros(0, STATE)
-    publisher(frame, Update(seq, seq, 0, 0, 0.0, 0, *empty, some_events(seq, 1)))
+    frame = make_frame(seq, (32, 32))
+    publisher(frame, make_update(frame, events=make_events(seq, 1)))
 publisher.close(Stop(run, "complete"))
 """
 
@@ -355,9 +340,8 @@ publisher.close(Stop(run, "complete"))
 @contextlib.contextmanager
 def process(endpoint: str, run: str, *numbers: int) -> Iterator[Any]:
     arguments = [endpoint, run, *map(str, numbers)]
-    child = subprocess.Popen(
-        [sys.executable, "-c", PUBLISHER, *arguments], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", PUBLISHER, *arguments]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
     assert child.stdout is not None
     try:
         taken = child.stdout.readline().strip()
@@ -400,7 +384,7 @@ def test_another_run_at_the_same_place_is_not_taken_for_the_same() -> None:
 
 def test_events_that_no_publisher_holds_are_reported_not_skipped() -> None:
     with publishing() as publisher:
-        publisher(*step(0, some_events(100, 5)))  # a restarted run, without what came before
+        publisher(*step(0, make_events(100, 5)))  # a restarted run, without what came before
         with Subscriber(publisher.endpoint, since=98) as subscriber:
             with pytest.raises(WireError, match=r"no events before 100: read those from 98 on"):
                 list(subscriber.events(GIVE_UP_S))
@@ -423,7 +407,7 @@ def test_a_subscriber_that_stalls_longer_does_not_blame_the_publisher() -> None:
         with Subscriber(publisher.endpoint, since=0, silence_s=GIVE_UP_S) as subscriber:
             await_live(subscriber)
             subscriber._silence._read_at -= 10 * GIVE_UP_S  # it did not read for so long
-            publisher(*step(0, some_events(0, 1)))
+            publisher(*step(0, make_events(0, 1)))
             assert_whole([next(subscriber.events(GIVE_UP_S))], 0, 1)
 
 
@@ -436,7 +420,7 @@ def test_the_end_waits_for_who_joined_and_for_no_one_else() -> None:
     publisher.close(STOP, GIVE_UP_S)
     assert time.monotonic() - begin < GIVE_UP_S
 
-    publisher = Publisher(FREE, START, events=some_events(0, 5000))
+    publisher = Publisher(FREE, START, events=make_events(0, 5000))
     with Subscriber(publisher.endpoint, since=0) as subscriber:
         with closing(publisher):
             time.sleep(0.2)
@@ -480,7 +464,7 @@ def test_a_run_that_is_over_at_once_reaches_who_waits_for_it(
     waiting.start()
     time.sleep(0.2)
     with publishing(endpoint) as publisher:
-        publisher(*step(0, some_events(0, 30)))
+        publisher(*step(0, make_events(0, 30)))
         with closing(publisher):
             until(lambda: bool(got))
             monkeypatch.setattr("livespt.stream.wire.publisher.GREET_S", 0.0)
@@ -511,7 +495,7 @@ def test_nothing_is_published_to_other_machines_without_keys(endpoint: str) -> N
 
 def test_a_first_word_that_does_not_fit_is_refused_before_the_run() -> None:
     with pytest.raises(WireError, match="header of start"):
-        Publisher(FREE, Start(*list(vars(START).values())[:11], settings={"x": "x" * (1 << 20)}))
+        Publisher(FREE, replace(START, settings={"x": "x" * (1 << 20)}))
 
 
 def test_who_finds_nothing_is_told_so() -> None:
@@ -529,7 +513,7 @@ def test_who_finds_nothing_is_told_so() -> None:
 
 def test_garbage_harms_no_one() -> None:
     chance = random.Random(5)
-    publisher = Publisher(FREE, START, events=some_events(0, 50))
+    publisher = Publisher(FREE, START, events=make_events(0, 50))
     host, port = codec.address(publisher.endpoint)
     with Subscriber(publisher.endpoint, since=0) as subscriber:
         for at in (port, port + 1):
@@ -553,7 +537,7 @@ def test_garbage_harms_no_one() -> None:
             large.connect(publisher.router_endpoint)
             large.send(bytes(1 << 20))  # above the limit: the connection is cut
         until(lambda: publisher.malformed >= 302)
-        publisher(*step(0, some_events(50, 5)))
+        publisher(*step(0, make_events(50, 5)))
         with closing(publisher):
             assert_whole(list(subscriber.events()), 0, 55)
     assert subscriber.malformed == 0
@@ -566,14 +550,14 @@ def test_a_subscriber_counts_what_makes_no_sense_and_goes_on() -> None:
             publisher._pub.send([b"event", b"{}"])
             publisher._pub.send([b"event"])
             publisher._send("event", {"seq": 0}, {"events": np.zeros(2, SPOT)})
-        publisher(*step(0, some_events(0, 2)))
+        publisher(*step(0, make_events(0, 2)))
         events = subscriber.events(GIVE_UP_S)
         assert_whole([next(events), next(events)], 0, 2)
         assert subscriber.malformed == 3
 
 
 def test_a_plain_request_socket_is_answered_too() -> None:
-    with publishing(events=some_events(0, 9)) as publisher:
+    with publishing(events=make_events(0, 9)) as publisher:
         with zmq.Context() as context, context.socket(zmq.REQ) as req:
             req.linger = 0
             req.connect(publisher.router_endpoint)
@@ -601,11 +585,11 @@ def test_a_stopped_subscriber_holds_no_one_up_and_misses_nothing() -> None:
         )
         assert child.stdout is not None
         try:
-            publisher(*step(0, some_events(0, at_a_time)))
+            publisher(*step(0, make_events(0, at_a_time)))
             first = child.stdout.readline()
             os.kill(child.pid, signal.SIGSTOP)
             for begin in range(at_a_time, n, at_a_time):
-                publisher(*step(begin, some_events(begin, at_a_time)))
+                publisher(*step(begin, make_events(begin, at_a_time)))
             os.kill(child.pid, signal.SIGCONT)
             with closing(publisher):
                 lines = [first, *child.stdout]
@@ -626,10 +610,10 @@ def test_the_log_holds_every_event_once(first: int, appends: list[tuple[int, int
     log, head = EventLog(), first
     for back, n in appends:  # a restarted analyzer repeats up to `back` events
         begin = max(first, head - back)
-        log.append(some_events(begin, n))
+        log.append(make_events(begin, n))
         head = max(head, begin + n) if n else head
     rows = log.since(0, 10**9)
-    assert rows.tobytes() == some_events(first, head - first).tobytes()
+    assert rows.tobytes() == make_events(first, head - first).tobytes()
     if len(rows):
         assert (log.first, log.head) == (first, head)
         assert log.since(first + 1, first + 3)["seq"].tolist() == [
@@ -639,8 +623,8 @@ def test_the_log_holds_every_event_once(first: int, appends: list[tuple[int, int
 
 @pytest.mark.parametrize("seqs", [[7], [5, 7], [5, 5], [2], [6, 5]], ids=str)
 def test_the_log_refuses_gaps(seqs: list[int]) -> None:
-    log = EventLog(some_events(3, 2))
-    events = some_events(0, len(seqs))
+    log = EventLog(make_events(3, 2))
+    events = make_events(0, len(seqs))
     events["seq"] = seqs
     with pytest.raises(WireError, match="event 5 is missing"):
         log.append(events)
@@ -655,7 +639,7 @@ ROW = st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 3), st.inte
 def test_living_tracks_have_their_newest_state(made: list[Any]) -> None:
     updates, newest, gone = [], {}, set()
     for t, (rows, lost) in enumerate(made):
-        states, events = np.zeros(len(rows), STATE), some_events(0, len(lost))
+        states, events = np.zeros(len(rows), STATE), make_events(0, len(lost))
         for at, (channel, position, track, frame) in enumerate(rows):
             states[at]["channel"], states[at]["position"] = channel, position
             states[at]["track"], states[at]["frame"], states[at]["made"] = track, frame, t

@@ -9,13 +9,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from build import make_frame, make_start, make_update
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.store.run import RunWriter, create_run
-from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Timings, Update
+from livespt.stream.types import SPOT, Stop, Timings
 from livespt.tools.bench.latency import latency
 from livespt.tools.cli import main
 
-START = Start("run", "live", "bench", "yx", (16, 16), "<u2", 0.1, 0.05)
+START = make_start(mode="live")
 N = 101
 SLOW = 40  # the frame that took longest
 
@@ -25,17 +26,15 @@ def run(tmp_path: Path) -> Path:
     """A run whose frame k took 1 ms to localize and k / 10 ms to infer; one more was skipped."""
     path = tmp_path / "a.zarr"
     writer = RunWriter(path, START)
-    nothing = np.zeros(0, STATE), np.zeros(0, EVENT)
     for k in range(N + 1):
-        frame = Frame(k, 2 * k, 0, 0, 0.05 * k, np.zeros((16, 16), np.uint16))
+        frame = make_frame(k, t=2 * k)
         writer.add_frame(frame)
         if k == N:
             break
         infer = 50.0 if k == SLOW else k / 10
         timings = Timings(1.0, infer, infer + 3.0, 20.0 if k % 2 else float("nan"))
-        spots = np.zeros(k % 3, SPOT)
-        writer.commit(frame, Update(k, 2 * k, 0, 0, 0.05 * k, 0, spots, *nothing, timings))
-    writer.close(Stop("run", "complete"))
+        writer.commit(frame, make_update(frame, np.zeros(k % 3, SPOT), timings=timings))
+    writer.close(Stop("r", "complete"))
     return path
 
 
@@ -88,11 +87,10 @@ def test_what_cannot_be_timed_is_refused(run: Path, tmp_path: Path) -> None:
 
 def test_a_replay_has_no_latency(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "a.zarr", START)
-    frame = Frame(0, 0, 0, 0, 0.0, np.zeros((16, 16), np.uint16))
+    frame = make_frame(0)
     writer.add_frame(frame)
-    tables = np.zeros(0, SPOT), np.zeros(0, STATE), np.zeros(0, EVENT)
-    writer.commit(frame, Update(0, 0, 0, 0, 0.0, 0, *tables, Timings(1.0, 1.0, 3.0)))
-    writer.close(Stop("run", "complete"))
+    writer.commit(frame, make_update(frame, timings=Timings(1.0, 1.0, 3.0)))
+    writer.close(Stop("r", "complete"))
     found = latency(tmp_path / "a.zarr")
     assert found["stages"][-1] == {
         "stage": "latency", "median_ms": None, "p90_ms": None, "p99_ms": None, "worst_ms": None,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.stream.types import EVENT, KINDS, MOTIONS, SPOT, STATE, Start, Update
+from build import make_frame, make_start, make_update
+from livespt.stream.types import EVENT, KINDS, MOTIONS, SPOT, STATE
 from livespt.tools.overlay import layers, sheet
 from livespt.tools.overlay.canvas import Overlay, render_scene
 from livespt.tools.overlay.drawing import Visibility
@@ -27,7 +28,7 @@ from livespt.tools.overlay.primitives import STATUS
 from livespt.tools.overlay.scene import Scene
 
 SIZE = (1000, 600)
-START = Start("run1", "live", "simulated", "yx", (100, 120), "<u2", 0.1, 0.05)
+START = make_start((100, 120), run="run1", mode="live")
 TAIL, CAPACITY = 20, 512
 
 
@@ -46,9 +47,8 @@ def build(
         states["p_uncoated"] = p
         events = np.zeros(int(flash and t == frames - 3), EVENT)
         events["kind"], events["track"] = KINDS.index("uncoating"), spots["track"][1]
-        scene.add(
-            Update(t, t, 0, 0, t * 0.05, 0, spots, states, events), np.zeros(shape, np.uint16)
-        )
+        frame = make_frame(t, image=np.zeros(shape, np.uint16))
+        scene.add(make_update(frame, spots, states, events), frame.image)
     return scene
 
 
@@ -170,7 +170,7 @@ def test_an_empty_scene_and_images_of_any_kind_draw(overlay: Overlay) -> None:
     for dtype in ("u1", "<u2", "<f4"):
         scene = build(1)
         scene.heads, scene.levels = scene.heads[:0], None
-        scene.add(scene_update(1), ramp.astype(dtype))
+        scene.add(make_update(make_frame(1)), ramp.astype(dtype))
         image = drawn(overlay, scene)
         x, y, zoom = sheet.image_place(scene, SIZE)
         assert abs(overlay.place(scene).zoom - zoom) < 0.01 * zoom
@@ -184,7 +184,7 @@ def test_an_empty_scene_and_images_of_any_kind_draw(overlay: Overlay) -> None:
 def test_a_pixel_is_drawn_around_its_integer_place(renderer: str, overlay: Overlay) -> None:
     scene, black = Scene(START, tail=TAIL, capacity=CAPACITY), np.zeros((60, 60), np.uint8)
     black[40, 33] = 255
-    scene.add(scene_update(0), black)
+    scene.add(make_update(make_frame(0)), black)
     scene.levels = (0.0, 255.0)
     image = drawn(overlay, scene) if renderer == "vispy" else picture(scene, SIZE)
     part = image[: SIZE[1] - STATUS, : sheet.view(scene, SIZE)[2]].min(axis=2) > 250
@@ -194,13 +194,6 @@ def test_a_pixel_is_drawn_around_its_integer_place(renderer: str, overlay: Overl
     assert len(rows) == pytest.approx(zoom**2, rel=0.25)
     assert rows.mean() + 0.5 == pytest.approx(y + 40.5 * zoom, abs=0.6)
     assert columns.mean() + 0.5 == pytest.approx(x + 33.5 * zoom, abs=0.6)
-
-
-def scene_update(t: int) -> Update:
-    """A frame in which nothing was found."""
-    return Update(
-        t, t, 0, 0, t * 0.05, 0, np.zeros(0, SPOT), np.zeros(0, STATE), np.zeros(0, EVENT)
-    )
 
 
 def test_zoom_changes_the_place_and_not_the_panel(overlay: Overlay) -> None:

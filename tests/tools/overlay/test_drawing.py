@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import livespt.tools.overlay.drawing as drawing
-from livespt.stream.types import Start
+from build import make_start
 from livespt.tools.overlay.drawing import LAYERS, Visibility, make_drawing
 from livespt.tools.overlay.scene import Scene
 from livespt.tools.overlay.sheet import image_place
@@ -21,7 +21,7 @@ DECIDING = {"make_sheet", "overlay", "labels", "heads", "rings", "flashes", "sel
 
 @pytest.fixture
 def scene() -> Scene:
-    return Scene(Start("r", "replay", "movie", "yx", (64, 96), "<u2", 0.1, 0.05))
+    return Scene(make_start((64, 96)))
 
 
 def test_what_is_hidden_is_not_in_the_drawing(scene: Scene) -> None:

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livespt.stream.types import ABSTAIN, EVENT, KINDS, MOTIONS, SPOT, STATE, Start, Timings, Update
+from build import make_frame, make_start, make_update
+from livespt.stream.types import ABSTAIN, EVENT, KINDS, MOTIONS, SPOT, STATE, Timings, Update
 from livespt.tools.overlay import layers, sheet
 from livespt.tools.overlay.panels.status import KEYS, clock, round_length, status
 from livespt.tools.overlay.primitives import clip
 from livespt.tools.overlay.scene import OTHER_FLASH_FRAMES, UNCOATING, UNSURE, Scene
 
 SIZE = (1280, 760)
-START = Start("run1", "live", "simulated", "yx", (100, 120), "<u2", 0.1, 0.05)
+START = make_start((100, 120), run="run1", mode="live")
 NORMAL, DIRECTED = MOTIONS.index("normal"), MOTIONS.index("directed")
 
 
@@ -50,9 +51,9 @@ def update(
     channel: int = 0,
     lost: int = 0,
 ) -> Update:
-    none = (np.zeros(0, SPOT), np.zeros(0, STATE), np.zeros(0, EVENT))
-    tables = (a if a is not None else b for a, b in zip((seen, known, happened), none, strict=True))
-    return Update(t, t, channel, 0, t * 0.05, lost, *tables, Timings(latency_ms=10.0 + t))
+    frame = make_frame(t, channel=channel)
+    timings = Timings(latency_ms=10.0 + t)
+    return make_update(frame, seen, known, happened, lost=lost, timings=timings)
 
 
 def walk(scene: Scene, frames: int, tracks: int = 1, state: int = NORMAL, p: float = 0.0) -> None:
@@ -272,7 +273,7 @@ def test_the_scale_bar_is_as_long_as_it_says() -> None:
     scene = Scene(START)
     walk(scene, 1)
     for pixel, unit in ((0.1, "µm"), (None, "px")):
-        scene.start = Start("r", "live", "s", "yx", (100, 120), "<u2", pixel, 0.05)
+        scene.start = make_start((100, 120), pixel_size_um=pixel)
         place = sheet.image_place(scene, SIZE)
         drawn = sheet.make_sheet(scene, SIZE, place)
         text = next(t for t in drawn.texts if t.text.endswith(unit) and t.align == "center")
@@ -285,9 +286,7 @@ def test_the_scale_bar_is_as_long_as_it_says() -> None:
 @pytest.mark.parametrize("size", [(1280, 760), (640, 420), (2560, 900), (700, 1200)])
 @pytest.mark.parametrize("shape", [(100, 120), (60, 512), (512, 60)])
 def test_texts_stay_on_the_canvas_and_apart(size: tuple[int, int], shape: tuple[int, int]) -> None:
-    start = Start(
-        "run-with-a-long-name" * 3, "live", "a/very/long/name" * 9, "yx", shape, "<u2", 0.1, 0.05
-    )
+    start = make_start(shape, run="run-with-a-long-name" * 3, source="a/very/long/name" * 9)
     scene = Scene(start)
     for t in range(40):
         ids = [0, 1]

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from build import FREE, GIVE_UP_S, make_frame, make_start, make_update
 from livespt.stream.errors import InputError, LiveSptError, SettingError, StoreError, WireError
 from livespt.stream.store.run import RunWriter, open_run
-from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Start, Stop, Timings, Update
+from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Stop, Timings, Update
 from livespt.stream.wire.publisher import Publisher
 from livespt.tools.overlay import layers
 from livespt.tools.overlay.canvas import render_run
@@ -28,9 +29,8 @@ from livespt.tools.overlay.scene import UNCOATING, Scene
 from livespt.tools.overlay.watch import watch
 
 FRAMES, LAG, TAIL = 60, 10, 20
-GIVE_UP_S = 300.0  # for a machine that is very busy
 UNCOATS = 30  # frame in which track 1 uncoats
-START = Start("run1", "live", "simulated", "yx", (64, 64), "<u2", 0.1, 0.05)
+START = make_start((64, 64), run="run1", mode="live")
 
 
 def frames() -> Iterator[tuple[Frame, Update]]:
@@ -56,10 +56,8 @@ def frames() -> Iterator[tuple[Frame, Update]]:
         seq += len(events)
         image = rng.poisson(50, START.shape).astype("<u2")
         image[15:48:16, 2 + t] = 900
-        yield (
-            Frame(t, t, 0, 0, t * 0.05, image, 1),
-            Update(t, t, 0, 0, t * 0.05, 0, spots, states, events, Timings(1, 1, 3, 9)),
-        )
+        frame = make_frame(t, image=image)
+        yield frame, make_update(frame, spots, states, events, timings=Timings(1, 1, 3, 9))
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +231,7 @@ def test_a_window_needs_a_screen_and_says_what_does_not(
 @pytest.fixture
 def published() -> Iterator[str]:
     """The endpoint of a run that is being published."""
-    publisher = Publisher("tcp://127.0.0.1:0", START, image_rate_hz=1000)
+    publisher = Publisher(FREE, START, image_rate_hz=1000)
     over = Event()
 
     def publish() -> None:

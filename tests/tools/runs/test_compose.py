@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from build import make_frame
 from livespt.stream.link import link_frame
 from livespt.stream.settings import MOTION_MODELS
 from livespt.stream.types import Frame
@@ -22,7 +23,7 @@ def frame(number: int) -> Frame:
     y, x = np.mgrid[:64, :64]
     light = 100 + 900 * np.exp(-((y - 30) ** 2 + (x - 20 - number) ** 2) / 3)
     image = rng.poisson(light).astype("<u2")
-    return Frame(number, number, 0, 0, 0.05 * number, image, clock=1)
+    return make_frame(number, image=image)
 
 
 def test_a_replay_links_as_the_run_did() -> None:

@@ -14,6 +14,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from build import FREE, make_events, make_frame, make_start, make_update
 from livespt.stream.errors import StoreError
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.ring.writer import RingWriter
@@ -23,24 +24,25 @@ from livespt.stream.store.movie import MovieWriter
 from livespt.stream.store.run import create_run, open_run
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.store.verify import verify
-from livespt.stream.types import EVENT, SPOT, STATE, Frame, Start, Stop, Update
+from livespt.stream.types import SPOT, Frame, Stop, Update
 from livespt.stream.wire.publisher import Publisher
 from livespt.tools.chaos import disk
 from livespt.tools.runs.recorder import store_frames
 
-START = Start("r", "live", "test", "yx", (32, 32), "<u2", 0.1, 0.05)
+START = make_start((32, 32), mode="live")
 STOP = Stop("r", "complete")
 
 
-def make_frame(number: int) -> Frame:
+def noisy(number: int) -> Frame:
+    """A frame that is hardly smaller when it is compressed."""
     image = np.random.default_rng(number).integers(0, 60000, START.shape).astype("<u2")
-    return Frame(number, number, 0, 0, number * 0.05, image)
+    return make_frame(number, image=image)
 
 
-def make_update(number: int) -> Update:
-    spots, events = np.zeros(20, SPOT), np.zeros(1, EVENT)
-    spots["frame"], spots["x"], events["seq"] = number, number / 3, number
-    return Update(number, number, 0, 0, 0.0, 0, spots, np.zeros(0, STATE), events)
+def found(number: int) -> Update:
+    spots = np.zeros(20, SPOT)
+    spots["frame"], spots["x"] = number, number / 3
+    return make_update(noisy(number), spots, events=make_events(number, 1))
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def room(size: int) -> None:
 def test_storage_stops_and_goes_on_and_says_so_once_each(limit: None, tmp_path: Path) -> None:
     path = tmp_path / "run.zarr"
     create_run(path, START)
-    publisher = Publisher("tcp://127.0.0.1:0", START)
+    publisher = Publisher(FREE, START)
     failed: list[str] = []
     name = f"storage-{os.getpid()}"
 
@@ -80,12 +82,12 @@ def test_storage_stops_and_goes_on_and_says_so_once_each(limit: None, tmp_path: 
         for number in range(60):
             if number in (20, 40):
                 room(30_000 if number == 20 else 1 << 30)
-            frame = make_frame(number)
+            frame = noisy(number)
             ring.put(frame.image, number=number, t=number, time_s=frame.time_s)
-            sink(frame, make_update(number))
+            sink(frame, found(number))
         ring.end()
         recorder.join()
-        sink.finish(make_update(60))
+        sink.finish(found(60))
         reader.close()
     stop = sink.close(STOP)
     publisher.close(stop, 0.0)
@@ -97,7 +99,7 @@ def test_storage_stops_and_goes_on_and_says_so_once_each(limit: None, tmp_path: 
     assert np.array_equal(run.events["seq"], np.arange(61)), "what waited is stored"
     assert 25 <= run.n_frames < 50 and f"{60 - run.n_frames} frames could not" in failed[0]
     for i, number in enumerate(run.log["number"]):
-        assert np.array_equal(run.frame(i).image, make_frame(int(number)).image)
+        assert np.array_equal(run.frame(i).image, noisy(int(number)).image)
     assert list(verify(path)) == []
 
 
@@ -107,11 +109,11 @@ def test_what_waits_is_bounded_and_what_is_lost_is_told(
     monkeypatch.setattr(table_store, "MAX_WAITING", 30_000)
     path = tmp_path / "run.zarr"
     create_run(path, START, movie=False)
-    publisher = Publisher("tcp://127.0.0.1:0", START)
+    publisher = Publisher(FREE, START)
     sink = StoredTables(TableWriter(path), publisher, lambda: 0)
     room(100)
     for number in range(40):
-        sink(make_frame(number), make_update(number))
+        sink(noisy(number), found(number))
     room(1 << 30)
     with pytest.raises(StoreError, match=r"\d+ analyzed frames could not be stored"):
         sink.close(STOP)

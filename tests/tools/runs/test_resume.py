@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from build import FREE, make_update
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.stream import pipeline
@@ -27,7 +28,6 @@ from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.replay import chosen, replay
 from livespt.tools.runs.resume import resume
 
-FREE = "tcp://127.0.0.1:0"  # any free port
 N = 60
 SKIPPED = (20, 21, 40, N - 1)  # by the live run that is replayed
 CUTS = (0, 19, 41)
@@ -36,12 +36,6 @@ CUTS = (0, 19, 41)
 def facts_of(frames: list[Frame]) -> Facts:
     image = frames[0].image
     return Facts("source.zarr", "yx", image.shape, image.dtype.str, 0.1, 0.05)
-
-
-def nothing(frame: Frame) -> Update:
-    """What an analyzer finds in a frame where nothing is."""
-    empty = [np.empty(0, TABLES[name]) for name in ("spots", "states", "events")]
-    return Update(*frame[:5], 0, *empty, level=frame.level)
 
 
 class Copies:
@@ -83,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.add_frame(frame)
         level = 2 if 22 <= frame.number < 34 else 0  # as if it had fallen behind there
         if frame.number not in SKIPPED:
-            writer.commit(frame, nothing(frame._replace(level=level)))
+            writer.commit(frame, make_update(frame._replace(level=level)))
     writer.close(Stop("r", "complete"))
 
     path = folder / "whole.zarr"

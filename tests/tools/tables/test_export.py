@@ -15,13 +15,14 @@ from geff.convert import from_trackmate_xml_to_geff
 from geff.validate.data import ValidationConfig, validate_data
 from numpy.typing import NDArray
 
+from build import make_start
 from livespt.stream.errors import InputError, SettingError, StoreError
 from livespt.stream.link.linker import Linker
 from livespt.stream.store.run import RunWriter
 from livespt.stream.types import ABSTAIN, EVENT, MOTIONS, SPOT, STATE, Frame, Start, Stop, Update
 from livespt.tools.tables.export import consecutive, export_run, spot_table
 
-START = Start("run7", "replay", 'a "movie" & more.tif', "yx", (64, 80), "<u2", 0.1, 0.05)
+START = make_start((64, 80), source='a "movie" & more.tif')
 VOLUME = replace(START, axes="zyx", shape=(9, 64, 80), z_step_um=0.3)
 UNKNOWN = replace(START, pixel_size_um=None, frame_interval_s=None)
 EXTENSIONS = (".csv", ".parquet", ".xml", ".geff")
