@@ -41,8 +41,8 @@ UNCOATING = np.dtype([("frame", "<i8"), ("particle", "<i8"), ("y", "<f8"), ("x",
 
 NOISE, PLACES = 101, 102  # last numbers of seeds, which give independent random streams
 TRACKS = 1 << 40  # added to the seed of tracks: no model was trained on these
-EDGE = 8.0  # least distance of a virus from the border, pixels
-CLOSE = 6.0  # two particles nearer than this meet, pixels
+MARGIN_PX = 8.0  # least distance of a virus from the border
+CONTACT_PX = 6.0  # two particles nearer than this meet
 
 
 def _entry() -> Entry:
@@ -97,7 +97,7 @@ class Scenario:
             )
         if self.n_frames < 20:
             raise SettingError(f"{self.n_frames} frames are too few: simulate 20 or more")
-        if min(self.shape) < 4 * EDGE:
+        if min(self.shape) < 4 * MARGIN_PX:
             raise SettingError(f"a field of {self.shape} pixels is too small: give 32 or more")
         if self.seed < 0:
             raise SettingError(f"seed {self.seed} is negative: give 0 or more")
@@ -242,7 +242,7 @@ class _Field:
         life = slice(particle.begin, particle.begin + len(particle.point))
         apart = np.linalg.norm(self.points[:, life] - particle.point, axis=2)
         nearest = np.min(apart[:, 0], initial=np.inf, where=~np.isnan(apart[:, 0]))
-        return int(np.sum(apart < CLOSE)), float(nearest)
+        return int(np.sum(apart < CONTACT_PX)), float(nearest)
 
     def add(self, particle: _Particle, starts: Floats, spacing: float) -> bool:
         """Add it at the one of `starts` (n, 2) with the fewest meetings; False if none has room."""
@@ -262,8 +262,8 @@ class _Field:
 
     def inside(self, particle: _Particle, count: int) -> Floats:
         """Draw `count` starts from which the path stays inside; none if the path is too long."""
-        low = EDGE - particle.point.min(0)
-        high = self.shape - 1 - EDGE - particle.point.max(0)
+        low = MARGIN_PX - particle.point.min(0)
+        high = self.shape - 1 - MARGIN_PX - particle.point.max(0)
         if np.any(low > high):
             return np.empty((0, 2))
         return self.rng.uniform(low, high, (count, 2))
@@ -274,7 +274,7 @@ class _Field:
         point = particle.point.copy()
         if (point[-1, axis] < 0) != far:
             point[:, axis] *= -1
-        starts = self.rng.uniform(EDGE, self.shape - 1 - EDGE, (10, 2))
+        starts = self.rng.uniform(MARGIN_PX, self.shape - 1 - MARGIN_PX, (10, 2))
         starts[:, axis] = self.shape[axis] + 1.5 if far else -2.5
         return particle._replace(point=point), starts
 

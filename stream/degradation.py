@@ -16,8 +16,8 @@ takes it from there: the same bytes again.
 from __future__ import annotations
 
 IMAGE_EVERY, STATE_EVERY, DETECT_EVERY = 4, 4, 2  # frames, by their numbers
-BEHIND = (8, 16, 32)  # frames waiting from which level 1, 2, 3 is taken
-CALM = 32  # frames in a row with less than half of that waiting, after which a level is left
+LEVEL_BACKLOGS = (8, 16, 32)  # waiting frames from which the level is 1, 2, 3
+RECOVER_AFTER = 32  # frames in a row with less than half of that waiting, until a level is left
 MESSAGES = (
     "everything again",
     f"images are published every {IMAGE_EVERY}th frame",
@@ -39,17 +39,17 @@ class Degradation:
 
     def __init__(self) -> None:
         self.level = 0
-        self._calm = 0  # frames in a row with few waiting
+        self._few_waiting = 0  # frames in a row with few waiting
 
     def __call__(self, behind: int) -> int:
         """The level of the next frame."""
-        wanted = sum(behind >= limit for limit in BEHIND)
+        wanted = sum(behind >= limit for limit in LEVEL_BACKLOGS)
         if wanted >= self.level:
-            self.level, self._calm = wanted, 0
-        elif 2 * behind >= BEHIND[self.level - 1]:
-            self._calm = 0
+            self.level, self._few_waiting = wanted, 0
+        elif 2 * behind >= LEVEL_BACKLOGS[self.level - 1]:
+            self._few_waiting = 0
         else:
-            self._calm += 1
-            if self._calm >= CALM:
-                self.level, self._calm = self.level - 1, 0
+            self._few_waiting += 1
+            if self._few_waiting >= RECOVER_AFTER:
+                self.level, self._few_waiting = self.level - 1, 0
         return self.level

@@ -15,13 +15,19 @@ from numpy.typing import NDArray
 
 from livespt.stream.types import Frame
 
-NUMBERS, SATURATED, FLAT, STUCK, BACK = 1, 2, 4, 8, 16  # bits of FRAME["quality"]
-NAMES = {NUMBERS: "pixels", SATURATED: "saturated", FLAT: "flat", STUCK: "stuck", BACK: "clock"}
-TOP = (255, 1023, 4095, 16383, 65535)  # full scale of cameras of 8 to 16 bits
-FEW = 16  # pixels at full scale that say nothing: hot ones
+NOT_FINITE, SATURATED, FLAT, STUCK, CLOCK_BACKWARDS = 1, 2, 4, 8, 16  # bits of FRAME["quality"]
+NAMES = {
+    NOT_FINITE: "pixels",
+    SATURATED: "saturated",
+    FLAT: "flat",
+    STUCK: "stuck",
+    CLOCK_BACKWARDS: "clock",
+}
+FULL_SCALES = (255, 1023, 4095, 16383, 65535)  # of cameras of 8 to 16 bits
+MIN_SATURATED_PIXELS = 16  # fewer may be hot pixels
 STUCK_EVERY = 500  # frames between two checks for stuck pixels, which stay: 6 ms at 512 x 512
-FAR = 12.0  # times the noise that such a pixel is off, and this often what its neighbours are off
-SHARP = 4.0
+# deviation of a stuck pixel, in units of the noise and of the greatest one of its neighbours
+STUCK_OVER_NOISE, STUCK_OVER_NEIGHBOURS = 12.0, 4.0
 
 
 def inspect_frame(frame: Frame, last_s: float) -> int:
@@ -33,17 +39,17 @@ def inspect_frame(frame: Frame, last_s: float) -> int:
     low, high = image.min(), image.max()  # NaN where one pixel is
     if image.dtype.kind == "f":
         if not (np.isfinite(low) and np.isfinite(high)):
-            found |= NUMBERS
+            found |= NOT_FINITE
             numbers = image[np.isfinite(image)]
             low, high = (numbers.min(), numbers.max()) if numbers.size else (0, 0)
-    elif int(high) in TOP and np.count_nonzero(image == high) >= FEW:
+    elif int(high) in FULL_SCALES and np.count_nonzero(image == high) >= MIN_SATURATED_PIXELS:
         found |= SATURATED
     if low == high:
         found = (found | FLAT) & ~SATURATED if high == 0 else found | FLAT
     elif frame.number % STUCK_EVERY == 0 and _stuck(image):
         found |= STUCK
     if frame.clock and (not math.isfinite(frame.time_s) or frame.time_s < last_s):
-        found |= BACK
+        found |= CLOCK_BACKWARDS
     return found
 
 
@@ -55,11 +61,12 @@ def _stuck(image: NDArray[Any]) -> bool:
     plane[~np.isfinite(plane)] = 0
     level = np.float32(np.median(plane[::3, ::3]))
     noise = np.float32(1.4826 * np.median(np.abs(plane[::3, ::3] - level)) + 1e-6)
-    off = np.abs(plane - level)
-    around = np.zeros_like(off[1:-1, 1:-1])
+    deviation = np.abs(plane - level)
+    around = np.zeros_like(deviation[1:-1, 1:-1])
     for y in (0, 1, 2):
         for x in (0, 1, 2):
             if (y, x) != (1, 1):
-                part = off[y : y + around.shape[0], x : x + around.shape[1]]
+                part = deviation[y : y + around.shape[0], x : x + around.shape[1]]
                 np.maximum(around, part, out=around)
-    return bool((off[1:-1, 1:-1] > np.maximum(FAR * noise, SHARP * around)).any())
+    limit = np.maximum(STUCK_OVER_NOISE * noise, STUCK_OVER_NEIGHBOURS * around)
+    return bool((deviation[1:-1, 1:-1] > limit).any())

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 
 from livespt.stream import degradation
-from livespt.stream.frame_quality import BACK, FLAT, NAMES, NUMBERS, SATURATED, STUCK
+from livespt.stream.frame_quality import CLOCK_BACKWARDS, FLAT, NAMES, NOT_FINITE, SATURATED, STUCK
 from livespt.stream.types import Frame, Update
 
 MESSAGES = {
-    NUMBERS: "has pixels that are no numbers: they count as background",
+    NOT_FINITE: "has pixels that are NaN or infinite: they count as background",
     SATURATED: "is saturated: intensities and positions of bright spots are off",
     FLAT: "has the same value everywhere: shutter closed, or no camera",
     STUCK: "has pixels that stick out of their neighbours: hot or dead ones",
-    BACK: "is earlier than the one before by its clock: frames are counted instead",
+    CLOCK_BACKWARDS: "is earlier than the one before by its clock: frames are counted instead",
 }
-QUIET = 1000  # frames without, after which a notice is repeated
+REPEAT_AFTER_FRAMES = 1000  # frames without its cause, after which a notice is given again
 PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
 
 
@@ -49,7 +49,7 @@ class QualityNotices:
     def _is_new(self, kind: str, number: int) -> bool:
         before = self._seen.get(kind)
         self._seen[kind] = number
-        return before is None or abs(number - before) > QUIET
+        return before is None or abs(number - before) > REPEAT_AFTER_FRAMES
 
 
 class Notices:

@@ -28,10 +28,10 @@ class Waiting(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def graded(waiting: Waiting, ladder: Degradation) -> Iterator[Frame]:
+def graded(waiting: Waiting, degradation: Degradation) -> Iterator[Frame]:
     """Yield the frames to analyze, each with its level."""
     for frame in waiting:
-        level = ladder(waiting.behind)
+        level = degradation(waiting.behind)
         if level < 3 or frame.number % DETECT_EVERY == 0:
             yield frame._replace(level=level)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import InputError
 from livespt.stream.types import CLOCKS
 
-LATE = 16  # images whose order a driver may mix up; a restarted camera goes back further
+MAX_REORDERED = 16  # images that a driver may mix up; a restarted camera goes back further
 MOST_EXPOSURES = 1 << 48
 CAMERA_MS = "livespt-camera-ms"  # ElapsedTime-ms of the camera, which the engine overwrites
 
@@ -132,7 +132,7 @@ class Hook:
         n = int(image_number)
         if not 0 <= n < MOST_EXPOSURES:
             raise InputError(f"image number {n} is not valid: check the camera and its driver")
-        if 0 < n <= self._in_burst < n + LATE:
+        if 0 < n <= self._in_burst < n + MAX_REORDERED:
             self.late += 1
             self._base, self._number = self._base + 1, self._number + 1
             return self._number

@@ -21,7 +21,7 @@ from livespt.models.runtime.session import Session, open_session
 from livespt.stream.errors import InputError, ModelError, SettingError
 
 UNSURE = -1  # result of `decide` below `abstain_below`
-SAME = 0.01  # relative tolerance of the frame interval, which cameras round
+INTERVAL_TOLERANCE = 0.01  # relative, because cameras round it
 
 
 class TrackClassifier:
@@ -90,7 +90,7 @@ class TrackClassifier:
                 f"{self.path} was trained on tracks in {mine.ndim} dimensions, these have {ndim}: "
                 "train it on such tracks"
             )
-        if not math.isclose(frame_interval_s, mine.frame_interval_s, rel_tol=SAME):
+        if not math.isclose(frame_interval_s, mine.frame_interval_s, rel_tol=INTERVAL_TOLERANCE):
             raise ModelError(
                 f"{self.path} was trained at {mine.frame_interval_s:g} s per frame, these tracks "
                 f"have {frame_interval_s:g} s: train it on tracks with this interval"

@@ -21,7 +21,7 @@ from livespt.models.runtime.onnx_graph import IR, OPSET, Graph
 Floats = NDArray[np.float64]
 Layer = tuple[Floats, Floats]  # weight (in, out), bias (out,)
 
-LIMIT = 6.0  # standard deviations at which features are clipped, also in training
+CLIP_SDS = 6.0  # standard deviations; in training as well
 LENGTHS = np.array(["um" in feature.unit for feature in FEATURES])
 
 
@@ -55,7 +55,7 @@ def fit_scaling(features: NDArray[np.float32]) -> Scaling:
 def scaled(features: NDArray[np.float32], by: Scaling) -> Floats:
     """Input of the first layer (n, COUNT), from features (n, COUNT)."""
     even = (_even(features, by.scale) - by.mean) / by.deviation
-    return np.asarray(np.clip(even, -LIMIT, LIMIT))
+    return np.asarray(np.clip(even, -CLIP_SDS, CLIP_SDS))
 
 
 def _even(features: NDArray[np.float32], scale: Floats) -> Floats:
@@ -92,7 +92,7 @@ def graph(by: Scaling, layers: Sequence[Layer], temperature: float) -> bytes:
     g.add("Where", [g.constant("lengths", LENGTHS), "bent", "relative"], "even")
     g.add("Sub", ["even", number("mean", by.mean)], "centred")
     g.add("Div", ["centred", number("deviation", by.deviation)], "standard")
-    seen = g.add("Clip", ["standard", number("least", -LIMIT), number("most", LIMIT)], "seen")
+    seen = g.add("Clip", ["standard", number("least", -CLIP_SDS), number("most", CLIP_SDS)], "seen")
     for i, (weight, bias) in enumerate(layers):
         if i:
             seen = g.add("Relu", [seen], f"relu_{i}")

@@ -16,8 +16,8 @@ Space = tuple[
     Floats, Floats, NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]
 ]
 
-FEW = 64  # points up to which all pairs are compared
-FLAT = 1e-12  # volume or area, in units of the largest extent, below which it counts as 0
+MAX_PAIRED_POINTS = 64  # with more, not all pairs are compared
+FLAT_EXTENT = 1e-12  # of volume or area, in units of the largest extent: less counts as 0
 
 
 @njit()
@@ -36,7 +36,7 @@ def _outermost(x: Floats, y: Floats, z: Floats) -> NDArray[np.int64]:
     """Indices of the points by their distance from 0, largest first."""
     n = len(x)
     size = x * x + y * y + z * z
-    if n > FEW:
+    if n > MAX_PAIRED_POINTS:
         return np.argsort(-size)
     order = np.empty(n, np.int64)
     for i in range(n):  # rank by counting the larger ones, which needs no branches
@@ -56,7 +56,7 @@ def diameter(x: Floats, y: Floats, z: Floats, near: int, largest: float) -> floa
     can be farther apart. The result is exact, in close to N log N steps for tracks.
     """
     n = len(x)
-    if n <= FEW:
+    if n <= MAX_PAIRED_POINTS:
         return math.sqrt(max(largest, _apart(x, y, z, near + 1)))
     far = 0.0
     out = np.sqrt((x - x.mean()) ** 2 + (y - y.mean()) ** 2 + (z - z.mean()) ** 2)
@@ -81,7 +81,7 @@ def diameter(x: Floats, y: Floats, z: Floats, near: int, largest: float) -> floa
 def _leftmost(x: Floats, y: Floats) -> NDArray[np.int64]:
     """Indices of the points in the order of x, then y."""
     n = len(x)
-    if n > FEW:
+    if n > MAX_PAIRED_POINTS:
         order = np.argsort(x)
         for i in range(1, n):
             j, c = i, order[i]
@@ -200,9 +200,9 @@ def hull_volume(x: Floats, y: Floats, z: Floats, extent: float, memory: Space) -
     """
     n = len(x)
     start = np.zeros(4, np.int64)
-    if n < 4 or _simplex(x, y, z, start) <= FLAT * extent**3:
+    if n < 4 or _simplex(x, y, z, start) <= FLAT_EXTENT * extent**3:
         return 0.0
-    slack = FLAT * extent**3
+    slack = FLAT_EXTENT * extent**3
     p, plane, corner, seen, border, edge = memory
     for c in range(4):
         p[0, c], p[1, c], p[2, c] = x[start[c]], y[start[c]], z[start[c]]

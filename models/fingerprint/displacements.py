@@ -16,7 +16,7 @@ from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 
-NEAR = 64  # lags summed pair by pair in long tracks, where Fourier sums would cancel worst
+PAIRED_LAGS = 64  # summed pair by pair in long tracks: there, Fourier sums would cancel worst
 # exponents from which the search starts, densest in the range of real tracks
 START = np.array([1e-4, 0.1, 0.25, 0.45, 0.7, 1.0, 1.4, 1.9, 2.5, 3.5, 5.0, 7.0, 10.0])
 
@@ -115,7 +115,7 @@ def fourier(point: Floats, most: int) -> tuple[Floats, Floats]:
     second = (ends(size) - 2 * dot) / (n - k)
     fourth = (ends(size**2) + cross) / (n - k)
     columns = np.ascontiguousarray(r.T)
-    pairs(columns[0], columns[1], columns[2], min(NEAR, most), second, fourth)
+    pairs(columns[0], columns[1], columns[2], min(PAIRED_LAGS, most), second, fourth)
     return np.maximum(second, 0.0), np.maximum(fourth, 0.0)
 
 

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 WINDOW = 30  # points of a rolling window
-LONG = 400  # points from which moments are computed faster by Fourier transforms
+MIN_FOURIER_POINTS = 400  # with more, Fourier transforms compute moments faster
 
 
 class Units(NamedTuple):
@@ -159,7 +159,7 @@ def _features(
     size = end - begin
     span = np.zeros_like(size)
     span[size > 0] = frames[end[size > 0] - 1] - frames[begin[size > 0]] + 1
-    by_fourier = (size >= LONG) & (span == size)
+    by_fourier = (size >= MIN_FOURIER_POINTS) & (span == size)
     nothing = np.empty((2, 0))
     short = np.flatnonzero(~by_fourier)
     short_features = np.empty((len(short), COUNT), np.float32)

@@ -61,8 +61,8 @@ from livespt.stream.compiled import njit
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FLOOR = 1e-6  # efficiency of a track that ends where it began, so that its logarithm is finite
-LARGEST = 1e30  # float32 holds it; only D in um2/s^alpha of absurd exponents reaches it
+MIN_EFFICIENCY = 1e-6  # of a track that ends where it began: its logarithm is finite
+MAX_FEATURE = 1e30  # float32 holds it; only D in um2/s^alpha of absurd exponents reaches it
 # a particle set free in the middle of an absorbing disc (2-D) or ball (3-D) of radius R is still
 # inside after t with probability a exp(-b D t / R^2): first term of the series in Bessel functions
 DISC = (1.602, 5.783)
@@ -167,7 +167,7 @@ def _steps(
     ends = (x[n] - x[0]) ** 2 + (y[n] - y[0]) ** 2 + (z[n] - z[0]) ** 2
     if square > 0:
         out[EFFICIENCY] = ends / ((frame[n] - frame[0]) * square)
-    out[LOG_EFFICIENCY] = math.log(max(out[EFFICIENCY], FLOOR))
+    out[LOG_EFFICIENCY] = math.log(max(out[EFFICIENCY], MIN_EFFICIENCY))
     out[MEAN_STEP] = mean
     out[MIN_STEP], out[MAX_STEP], out[STEP_RANGE] = least, most, most - least
     out[SLOW_SHARE], out[FAST_SHARE] = slower / n, faster / n
@@ -325,7 +325,7 @@ def describe_all(
         if len(share):
             behaviour_shares(share[a : a + n], work[6], work[7], feature)
         for j in range(len(feature)):
-            out[i, j] = min(max(feature[j], -LARGEST), LARGEST)
+            out[i, j] = min(max(feature[j], -MAX_FEATURE), MAX_FEATURE)
 
 
 @njit()

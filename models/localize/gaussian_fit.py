@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
 
-HALF = 4  # the box is 9 x 9 pixels
-SIDE = 2 * HALF + 1
+HALF_BOX = 4  # the box is 9 x 9 pixels
+SIDE = 2 * HALF_BOX + 1
 ROW = np.repeat(np.arange(SIDE, dtype=np.float32), SIDE)
 COLUMN = np.tile(np.arange(SIDE, dtype=np.float32), SIDE)
-NARROW, WIDE = math.log(0.04), math.log(36.0)  # limits of t
-SETTLED = 0.05  # squared step divided by its variance, below which a fit has converged
+MIN_T, MAX_T = math.log(0.04), math.log(36.0)
+CONVERGED = 0.05  # squared step divided by its variance
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -50,7 +50,7 @@ def cut_boxes(frame: NDArray[Any], points: Floats) -> Boxes:
     )
     height, width = frame.shape
     for p in range(n):
-        top, left = round(points[p, 0]) - HALF, round(points[p, 1]) - HALF
+        top, left = round(points[p, 0]) - HALF_BOX, round(points[p, 1]) - HALF_BOX
         total, count = np.float32(0.0), np.float32(0.0)
         for y in range(max(top, 0), min(top + SIDE, height)):
             for x in range(max(left, 0), min(left + SIDE, width)):
@@ -73,8 +73,8 @@ def exclude_neighbours(boxes: Boxes, points: Floats, reach: float) -> None:
     for p in range(n):
         for step in (-1, 1):
             other = p + step
-            while 0 <= other < n and abs(points[other, 0] - points[p, 0]) < HALF + 1 + reach:
-                if abs(points[other, 1] - points[p, 1]) < HALF + 1 + reach:
+            while 0 <= other < n and abs(points[other, 0] - points[p, 0]) < HALF_BOX + 1 + reach:
+                if abs(points[other, 1] - points[p, 1]) < HALF_BOX + 1 + reach:
                     y = points[other, 0] - boxes.corner[p, 0]
                     x = points[other, 1] - boxes.corner[p, 1]
                     for i in range(SIDE):
@@ -221,8 +221,8 @@ def fit_boxes(
                 break
             for a in range(4):
                 theta[a] += min(max(right[a], -1.0), 1.0) if a < 2 else right[a]
-            theta[4] = min(max(theta[4] + min(max(right[4], -0.7), 0.7), NARROW), WIDE)
-            if moved < SETTLED:
+            theta[4] = min(max(theta[4] + min(max(right[4], -0.7), 0.7), MIN_T), MAX_T)
+            if moved < CONVERGED:
                 break
         if moved >= 0.0:
             _invert(inverse)

@@ -23,7 +23,7 @@ from livespt.stream.compiled import njit
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
 
-CLEAR = 4.5  # least intensity of a particle, in standard deviations of the noise
+MIN_SIGNAL_TO_NOISE = 4.5  # of the intensity of a particle
 MIN_SIZE = 16  # least side of a frame in pixels, needed to measure the background
 DTYPES = ("uint8", "uint16", "float32")
 COMMON = ("cutoff", "merge_px", "radius_px")
@@ -33,7 +33,7 @@ KEYS = {
 }
 REFINE = ("auto", "gauss", "radial", "none")
 EXTRAS = {"z": "z", "polarizability": "polarizability_um3"} | {n: n for n in ("dz", "dy", "dx")}
-STEPS, ROOM = 50.0, 10_000  # of uint16 made from float32: counts per unit of noise; its median
+COUNTS_PER_NOISE, MEDIAN_COUNT = 50.0, 10_000  # of uint16 frames made from float32
 
 Floats = NDArray[np.float32]
 
@@ -225,7 +225,7 @@ class Localizer:
             # intensity of a spot, in units of the noise of a matched filter
             clear = fits.intensity / (2 * math.sqrt(math.pi) * fits.width * max(noise, 1e-9))
             good, rest = fits.good, ~fits.good
-            speck = fits.speck | (good & (np.abs(clear) < CLEAR))
+            speck = fits.speck | (good & (np.abs(clear) < MIN_SIGNAL_TO_NOISE))
             spots["y"][good], spots["x"][good] = fits.points[good].T
             spots["dy"][good], spots["dx"][good] = fits.spread[good].T
             for name in ("sigma", "intensity", "background"):
@@ -234,7 +234,7 @@ class Localizer:
         spots["intensity"][rest], spots["background"][rest] = total, background
         spots["dy"][rest] = spots["dx"][rest] = self._precision(total, pixels, noise)
         if self.refine == "gauss":  # without a fit and with little intensity: hot pixels, streaks
-            speck[rest] = np.abs(total) < CLEAR * noise * np.sqrt(pixels)
+            speck[rest] = np.abs(total) < MIN_SIGNAL_TO_NOISE * noise * np.sqrt(pixels)
         self._put_extras(spots, found.extras)
         spots = spots[~speck]
         return spots[np.lexsort((spots["x"], spots["y"]))]
@@ -281,8 +281,8 @@ def _quantized(frame: Floats) -> tuple[NDArray[np.uint16], float]:
     span = float(np.abs(some - middle).max())
     if noise <= 0:
         noise = span / 500
-    scale = STEPS / noise if noise > 0 else 1.0
-    counts = (frame.astype(np.float64) - middle) * scale + ROOM
+    scale = COUNTS_PER_NOISE / noise if noise > 0 else 1.0
+    counts = (frame.astype(np.float64) - middle) * scale + MEDIAN_COUNT
     return np.clip(counts, 0, 65535).astype(np.uint16), scale
 
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
 
-MOST = 6  # most spots that are fitted together; larger clusters keep the network's positions
-HALF = 4  # half side of the box of pixels around each spot
-POSITION_SD_PX = 0.5  # standard deviation of the prior of a position, pixels
+MAX_CLUSTER = 6  # spots; larger clusters keep the positions of the network
+HALF_BOX = 4  # pixels around each spot
+POSITION_SD_PX = 0.5  # of the prior of a position
 STEPS = 6
-STEP = 0.5  # greatest movement of a spot in one step, pixels
+MAX_STEP_PX = 0.5  # of a spot
 
 Floats = NDArray[np.float64]
 
@@ -79,9 +79,9 @@ def fit_together(
     size = np.zeros(n, np.int64)
     for i in range(n):
         size[root[i]] += 1
-    member = np.empty(MOST, np.int64)
+    member = np.empty(MAX_CLUSTER, np.int64)
     for first in range(n):
-        if root[first] != first or not 2 <= size[first] <= MOST:
+        if root[first] != first or not 2 <= size[first] <= MAX_CLUSTER:
             continue
         count, i = 0, first
         while count < size[first]:
@@ -105,9 +105,9 @@ def _pixels(
         for axis in range(2):
             low[axis] = min(low[axis], points[p, axis])
             high[axis] = max(high[axis], points[p, axis])
-    top, left = max(round(low[0]) - HALF, 0), max(round(low[1]) - HALF, 0)
-    bottom = min(round(high[0]) + HALF + 1, frame.shape[0])
-    right = min(round(high[1]) + HALF + 1, frame.shape[1])
+    top, left = max(round(low[0]) - HALF_BOX, 0), max(round(low[1]) - HALF_BOX, 0)
+    bottom = min(round(high[0]) + HALF_BOX + 1, frame.shape[0])
+    right = min(round(high[1]) + HALF_BOX + 1, frame.shape[1])
     near = np.flatnonzero(
         (points[:, 0] > top - reach)
         & (points[:, 0] < bottom + reach)
@@ -123,7 +123,7 @@ def _pixels(
             for p in near:
                 down, across = i - points[p, 0], j - points[p, 1]
                 if (member == p).any():
-                    own |= abs(down) <= HALF + 0.5 and abs(across) <= HALF + 0.5
+                    own |= abs(down) <= HALF_BOX + 0.5 and abs(across) <= HALF_BOX + 0.5
                 else:
                     foreign |= down * down + across * across < reach * reach
             if own and not foreign:
@@ -186,7 +186,7 @@ def _fit_cluster(
             for b in range(size):
                 moved += matrix[a, b] * right[b]
             is_position = a % 3 < 2 and a < size - 1
-            theta[a] += min(max(moved, -STEP), STEP) if is_position else moved
+            theta[a] += min(max(moved, -MAX_STEP_PX), MAX_STEP_PX) if is_position else moved
     for k in range(count):
         row = table[member[k]]
         row[0], row[1], row[4], row[5] = theta[3 * k], theta[3 * k + 1], theta[3 * k + 2], theta[-1]

@@ -35,16 +35,16 @@ from livespt.models.localize.gaussian_fit import (
 from livespt.models.localize.overlap_fit import clusters, fit_together
 from livespt.stream.compiled import njit
 
-APART = 3.75  # least distance, in widths, of a spot that is fitted alone (5 px at sigma 1.3)
-FAR = 12.0  # pixels beyond which neighbours are ignored
+ISOLATION_WIDTHS = 3.75  # least distance of a spot that is fitted alone (5 px at sigma 1.3)
+MAX_NEIGHBOUR_PX = 12.0  # neighbours beyond it are ignored
 MAX_PROBES = 64  # most spots from which gain and width are estimated
-FIRST, SECOND = 6, 6  # most steps before and after width and gain of the frame are known
-AWAY = 2.0  # pixels; a fit that moves further has lost its spot
-SHARPEST = 0.6  # least width in pixels of a spot that a camera samples properly
-CLEAR = 2.6  # radius, in widths, around a neighbour that is excluded from a fit
-WIDER = 3.0  # standard deviations of the widths; a wider spot is not a single one
-MEDIAN = 0.455  # median of the square of a normal deviate
-PIXEL = 1 / 12  # variance of a pixel, pixels^2
+FIRST_STEPS, FINAL_STEPS = 6, 6  # at most, before and after width and gain of the frame are known
+MAX_SHIFT_PX = 2.0  # a fit that moves further has lost its spot
+MIN_SIGMA_PX = 0.6  # of a spot that a camera samples properly
+EXCLUDED_WIDTHS = 2.6  # radius around a neighbour that is excluded from a fit
+MAX_WIDTH_SDS = 3.0  # a spot wider than this is not a single one
+MEDIAN_OF_SQUARE = 0.455  # of a normal deviate
+PIXEL_VARIANCE = 1 / 12  # pixels^2
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -83,29 +83,30 @@ def fit_gaussian(
     sigma_px : expected range of widths; a spot may be outside of it.
     gain : counts per photo-electron; by default estimated from the fits.
     """
-    low, high = (math.log(s * s + PIXEL) for s in sigma_px)
+    low, high = (math.log(s * s + PIXEL_VARIANCE) for s in sigma_px)
     prior = np.array([(low + high) / 2, max(high - low, 0.2) / 2])
     order = np.argsort(points[:, 0], kind="stable")
     ordered = np.ascontiguousarray(points[order])
     boxes = cut_boxes(frame, ordered)
-    gap = nearest(ordered, FAR)
+    gap = nearest(ordered, MAX_NEIGHBOUR_PX)
     camera, common, height = _fit_isolated(
         boxes, ordered, gap, noise, prior, -1.0 if gain is None else gain
     )
     width = math.exp(0.5 * common[0])
-    root = clusters(ordered, APART * width)
-    overlap = fit_together(frame, ordered, root, camera, width, height, CLEAR * width)
+    root = clusters(ordered, ISOLATION_WIDTHS * width)
+    overlap = fit_together(frame, ordered, root, camera, width, height, EXCLUDED_WIDTHS * width)
     theta, corner = boxes.theta, boxes.corner
     width2 = np.exp(theta[:, 4])
-    sigma = np.sqrt(np.maximum(width2 - PIXEL, 0.0))
+    sigma = np.sqrt(np.maximum(width2 - PIXEL_VARIANCE, 0.0))
     together = np.isfinite(overlap[:, 0])[:, None]
     fitted = np.where(together, overlap[:, :2], theta[:, :2] + corner[:, :2])
     with np.errstate(invalid="ignore"):
         variance = np.diagonal(boxes.inverse, axis1=1, axis2=2)[:, :2]
         # much wider than the others: two spots d apart, d^2 / 8 wider, each d^2 / 8 away
-        excess = np.where(theta[:, 4] > common[0] + WIDER * common[1], width2 - width**2, 0.0)
+        is_wide = theta[:, 4] > common[0] + MAX_WIDTH_SDS * common[1]
+        excess = np.where(is_wide, width2 - width**2, 0.0)
         spread = np.sqrt(np.where(together, overlap[:, 2:4], variance + excess[:, None]))
-        near = np.abs(fitted - ordered).max(axis=1, initial=0.0) <= AWAY
+        near = np.abs(fitted - ordered).max(axis=1, initial=0.0) <= MAX_SHIFT_PX
     total = np.where(together[:, 0], overlap[:, 4] * width**2, theta[:, 2] * width2)
     level = np.where(together[:, 0], overlap[:, 5], theta[:, 3] + corner[:, 2])
     good = near & np.isfinite(spread).all(axis=1) & (total * height > 0)
@@ -117,7 +118,7 @@ def fit_gaussian(
         sigma=sigma[back],
         intensity=2 * np.pi * total[back],
         background=level[back],
-        speck=(good & (sigma < SHARPEST))[back],
+        speck=(good & (sigma < MIN_SIGMA_PX))[back],
         misfit=(boxes.square / np.maximum(boxes.inside.sum(axis=1) - 5, 1))[back],
         gain=float(camera[1]),
         width=width,
@@ -154,12 +155,12 @@ def _fit_isolated(
     """
     lonely = np.argsort(-gap, kind="mergesort")[:MAX_PROBES]  # the most isolated ones
     whole = boxes.inside.copy()
-    exclude_neighbours(boxes, points, CLEAR * math.exp(0.5 * prior[0]))
+    exclude_neighbours(boxes, points, EXCLUDED_WIDTHS * math.exp(0.5 * prior[0]))
     start_fits(boxes, lonely, points, prior[0])
     level = _middle(boxes.corner[:, 2] + boxes.theta[:, 3], lonely)
     likely = noise * noise / max(abs(level), 4.0 * noise, 1e-30)
     camera = np.array([noise * noise, likely if gain < 0 else gain, level])
-    fit_boxes(boxes, lonely, camera, prior, FIRST)
+    fit_boxes(boxes, lonely, camera, prior, FIRST_STEPS)
     camera[2] = _middle(boxes.corner[:, 2] + boxes.theta[:, 3], lonely)
     if gain < 0:
         camera[1] = _gain(boxes, lonely, camera, likely)
@@ -169,14 +170,14 @@ def _fit_isolated(
     for p in range(len(points)):  # assigned slices would take seconds to compile
         for k in range(boxes.inside.shape[1]):
             boxes.inside[p, k] = whole[p, k]
-    exclude_neighbours(boxes, points, CLEAR * width)
-    alone = gap >= APART * width
+    exclude_neighbours(boxes, points, EXCLUDED_WIDTHS * width)
+    alone = gap >= ISOLATION_WIDTHS * width
     for p in range(len(points)):
         for a in range(boxes.theta.shape[1]):
             boxes.theta[p, a] = boxes.theta[p, a] if alone[p] else np.nan
     which = np.flatnonzero(alone)
     start_fits(boxes, which, points, common[0])
-    fit_boxes(boxes, which, camera, common, SECOND)
+    fit_boxes(boxes, which, camera, common, FINAL_STEPS)
     return camera, common, height
 
 
@@ -253,7 +254,7 @@ def _pool(boxes: Boxes, which: NDArray[np.int64], prior: Floats) -> Floats:
     middle = np.median(t)
     # the scatter that the errors of the fits do not explain (a median, so that a few unresolved
     # pairs have no effect), combined with 0.4 of that of the prior, with the weight of one spot
-    scatter = max(np.median((t - middle) ** 2) / MEDIAN - np.median(v), 0.0)
+    scatter = max(np.median((t - middle) ** 2) / MEDIAN_OF_SQUARE - np.median(v), 0.0)
     informative = (1.0 / (1.0 + v / 0.02) ** 2).sum()
     known = (0.4 * prior[1]) ** 2
     spread = math.sqrt(max((informative * scatter + known) / (informative + 1.0), 0.03**2))

@@ -17,9 +17,9 @@ import math
 import numpy as np
 
 from livespt.models.localize.stack_model import (
+    HALF_BOX_WIDTHS,
     INTENSITY,
     LEVEL,
-    REACH,
     SIGMA,
     SIGMA_Z,
     SLOPE_X,
@@ -41,10 +41,10 @@ from livespt.models.localize.stack_model import (
 from livespt.models.optics.spots import Floats
 from livespt.stream.compiled import njit
 
-NEAR = 5.0  # distance below which particles are neighbours, in widths
-MOST = 16  # most neighbours of a particle that are considered
-TOGETHER = 6  # most neighbours fitted jointly with a particle for its precision
-STILL = 2e-3  # movement in one iteration below which a fit has converged, in widths
+NEIGHBOUR_WIDTHS = 5.0  # particles closer than this are neighbours
+MAX_NEIGHBOURS = 16  # of a particle that are considered
+MAX_JOINT = 6  # neighbours that are fitted jointly with a particle for its precision
+CONVERGED_WIDTHS = 2e-3  # movement in one iteration
 
 
 @njit()
@@ -79,7 +79,7 @@ def _score(
     stack: Stack, others: Stack, spot: Floats, free: int, model: Model
 ) -> tuple[Floats, Floats]:
     """Fisher information (free, free), lower half, and score (free, 1) of one particle."""
-    box = box_of(spot, stack.shape, REACH)
+    box = box_of(spot, stack.shape, HALF_BOX_WIDTHS)
     axial, down, across = lines_of(spot, box, model.wide)
     information, right = np.zeros((free, free)), np.zeros((free, 1))
     own, slope = np.empty(6), np.ones(WIDTHS)
@@ -136,8 +136,8 @@ def _step(stack: Stack, others: Stack, spot: Floats, free: int, model: Model) ->
 def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
     """Neighbours within `near` widths, by distance; also the index (n + 1,) of each first entry."""
     n = len(spots)
-    first, entries = np.zeros(n + 1, np.int64), np.empty(MOST * n, np.int64)
-    apart = np.empty(MOST)
+    first, entries = np.zeros(n + 1, np.int64), np.empty(MAX_NEIGHBOURS * n, np.int64)
+    apart = np.empty(MAX_NEIGHBOURS)
     for a in range(n):
         begin = end = first[a]
         for b in range(n):
@@ -148,9 +148,10 @@ def neighbors(spots: Floats, near: float) -> tuple[Indices, Indices]:
             dx = (spots[a, X] - spots[b, X]) / wide
             tall = near * 0.5 * (spots[a, SIGMA_Z] + spots[b, SIGMA_Z])
             square = dy * dy + dx * dx + ((spots[a, Z] - spots[b, Z]) / tall) ** 2
-            if not square < 1.0 or (end - begin == MOST and square >= apart[MOST - 1]):
+            is_full = end - begin == MAX_NEIGHBOURS
+            if not square < 1.0 or (is_full and square >= apart[-1]):
                 continue
-            at = min(end, begin + MOST - 1)  # if the list is full, it replaces the farthest
+            at = end - 1 if is_full else end  # in a full list, it replaces the farthest
             end = at + 1
             while at > begin and apart[at - begin - 1] > square:
                 entries[at], apart[at - begin] = entries[at - 1], apart[at - begin - 1]
@@ -174,29 +175,29 @@ def fit_particles(
     free : POSITION or WIDTHS
     turns : most iterations
     """
-    first, entries = neighbors(spots, 2 * REACH)
+    first, entries = neighbors(spots, 2 * HALF_BOX_WIDTHS)
     moved = np.full(len(spots), np.inf)
     for _ in range(turns):
         for s in range(len(spots)):
-            rests = moved[s] < STILL
+            rests = moved[s] < CONVERGED_WIDTHS
             for other in entries[first[s] : first[s + 1]]:
-                rests = rests and moved[other] < STILL
+                rests = rests and moved[other] < CONVERGED_WIDTHS
             if rests:
                 continue
             add_expected(expected, spots[s], -1.0, model.wide)
             moved[s] = _step(stack, expected, spots[s], free, model)
             add_expected(expected, spots[s], 1.0, model.wide)
-        if moved.size == 0 or moved.max() < STILL:
+        if moved.size == 0 or moved.max() < CONVERGED_WIDTHS:
             break
 
 
 @njit()
 def variances(stack: Stack, expected: Stack, spots: Floats, model: Model) -> Floats:
     """Variances (n, 5) of z, y, x, intensity, level of each particle, fitted with neighbours."""
-    first, entries = neighbors(spots, NEAR)
+    first, entries = neighbors(spots, NEIGHBOUR_WIDTHS)
     out = np.empty((len(spots), 5))
     for s in range(len(spots)):
-        others = entries[first[s] : first[s + 1]][:TOGETHER]
+        others = entries[first[s] : first[s + 1]][:MAX_JOINT]
         group = np.empty((1 + len(others), WIDTHS))
         for column in range(WIDTHS):
             group[0, column] = spots[s, column]
@@ -213,7 +214,7 @@ def _joint_variances(stack: Stack, expected: Stack, group: Floats, model: Model)
     """Variances (5,) of the first of a group with a common background; infinite if unknown."""
     members = len(group)
     n = 4 * members + 3
-    box = box_of(group[0], stack.shape, REACH if members == 1 else 1.5 * REACH)
+    box = box_of(group[0], stack.shape, HALF_BOX_WIDTHS if members == 1 else 1.5 * HALF_BOX_WIDTHS)
     parts = [lines_of(group[m], box, model.wide) for m in range(members)]
     information, slope, own = np.zeros((n, n)), np.ones(n), np.empty(6)
     for k in range(box[0, 1] - box[0, 0]):
@@ -264,7 +265,7 @@ def gains(stack: Stack, expected: Stack, spots: Floats, model: Model) -> Floats:
     """Gain estimated from the squared residuals of each particle, and its weight: (n, 2)."""
     out = np.zeros((len(spots), 2))
     for s in range(len(spots)):
-        box = box_of(spots[s], stack.shape, REACH)
+        box = box_of(spots[s], stack.shape, HALF_BOX_WIDTHS)
         top, bottom = 0.0, 0.0
         for k in range(box[0, 0], box[0, 1]):
             for j in range(box[1, 0], box[1, 1]):
@@ -287,7 +288,7 @@ def misfits(stack: Stack, expected: Stack, spots: Floats, boxed: Floats, model: 
     """Sum (n,) of squared normalized residuals of each particle over the box around `boxed`."""
     out = np.zeros(len(spots))
     for s in range(len(spots)):
-        box = box_of(boxed[s], stack.shape, REACH)
+        box = box_of(boxed[s], stack.shape, HALF_BOX_WIDTHS)
         for k in range(box[0, 0], box[0, 1]):
             for j in range(box[1, 0], box[1, 1]):
                 for i in range(box[2, 0], box[2, 1]):

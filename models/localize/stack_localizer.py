@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from livespt.models.localize import stack_search as search
 from livespt.models.localize.localizer import Localizer
 from livespt.models.localize.stack_fit import (
-    NEAR,
+    NEIGHBOUR_WIDTHS,
     fit_particles,
     gains,
     misfits,
@@ -44,11 +44,11 @@ from livespt.models.runtime.session import Session
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.types import SPOT
 
-LEAST_PLANES = 3  # with two, the same ratio belongs to many positions and widths
-TURNS, FREE_TURNS = 30, 8  # most iterations of the fit, with common and with free widths
-POOL = 64  # brightest particles, from which the widths are estimated
-NARROW, TALL = 0.6, 1.15  # width, in units of the common one, of no particle, and of two
-SURE = 3.0  # standard deviations
+MIN_PLANES = 3  # with two, the same ratio belongs to many positions and widths
+MAX_ROUNDS, MAX_FREE_ROUNDS = 30, 8  # of the fit, with common and with free widths
+MAX_WIDTH_PROBES = 64  # the brightest particles, from which the widths are estimated
+MIN_WIDTH_RATIO, MAX_HEIGHT_RATIO = 0.6, 1.15  # of one particle, to the common widths
+WIDTH_SDS = 3.0  # by which a width must differ
 
 
 class _Found(NamedTuple):
@@ -115,8 +115,8 @@ class StackLocalizer:
         """Why frames of this kind cannot be analyzed; None if they can."""
         if axes != "zyx" or len(shape) != 3:
             return f"a stack is (z, y, x), not {axes} {list(shape)}"
-        if 1 < shape[0] < LEAST_PLANES or shape[0] == 0:
-            return f"{shape[0]} planes do not determine z: give one, or {LEAST_PLANES} or more"
+        if 1 < shape[0] < MIN_PLANES or shape[0] == 0:
+            return f"{shape[0]} planes do not determine z: give one, or {MIN_PLANES} or more"
         return self.localizer.refuses("yx", shape[1:], dtype)
 
     def warm_up(self, shape: tuple[int, ...], dtype: str = "uint16") -> None:
@@ -155,7 +155,7 @@ class StackLocalizer:
             return np.zeros(0, SPOT)
         found, model = _start(stack, seeds, sigma, model)
         for _ in range(2):
-            fit_particles(stack, found.expected, found.spots, POSITION, model, TURNS)
+            fit_particles(stack, found.expected, found.spots, POSITION, model, MAX_ROUNDS)
             estimates = gains(stack, found.expected, found.spots, model)
             model = model._replace(gain=search.usual_gain(estimates))
         found, variance = self._certain(stack, found, model)
@@ -169,14 +169,14 @@ class StackLocalizer:
     def _certain(self, stack: Stack, found: _Found, model: Model) -> tuple[_Found, Floats]:
         """Fit, and remove particles of insignificant intensity, of neighbours the weakest first."""
         while True:
-            fit_particles(stack, found.expected, found.spots, POSITION, model, TURNS)
+            fit_particles(stack, found.expected, found.spots, POSITION, model, MAX_ROUNDS)
             variance = variances(stack, found.expected, found.spots, model)
             sure = found.spots[:, INTENSITY] / np.sqrt(variance[:, INTENSITY])
             sure[~np.isfinite(sure)] = 0.0
             weak = np.flatnonzero(sure < self.significance)
             if not len(weak):
                 return found, variance
-            first, entries = neighbors(found.spots, NEAR)
+            first, entries = neighbors(found.spots, NEIGHBOUR_WIDTHS)
             rank = np.empty(len(sure), np.int64)
             rank[np.argsort(sure, kind="stable")] = np.arange(len(sure))
             near = [entries[first[w] : first[w + 1]] for w in weak]
@@ -217,12 +217,12 @@ def _start(stack: Stack, seeds: Floats, sigma: float, model: Model) -> tuple[_Fo
     spots[:, SIGMA:] = guess
     own, deviation = _own(stack, spots, model)
     whole = (np.abs(np.log(own[:, SIGMA] / sigma)) < math.log(2)) & np.isfinite(deviation).all(1)
-    usual = np.median(own[whole, SIGMA:][:POOL], axis=0) if whole.any() else guess
+    usual = np.median(own[whole, SIGMA:][:MAX_WIDTH_PROBES], axis=0) if whole.any() else guess
     kept = ~_narrow(own, deviation, usual)
     spots[whole] = own[whole]
     spots[:, SIGMA:] = usual
     if (kept & whole).any():
-        model, spots[:, SIGMA:] = _kind(stack, spots[kept & whole][:POOL], model)
+        model, spots[:, SIGMA:] = _kind(stack, spots[kept & whole][:MAX_WIDTH_PROBES], model)
     found = _Found(spots, seeds[:, 3], np.full(len(seeds), np.nan), np.empty_like(stack))
     return found.select(kept, model.wide), model
 
@@ -243,20 +243,20 @@ def _fit_widths(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Stac
     """Fit each particle with individual widths; also return the expected counts of all."""
     own = spots.copy()
     expected = expected_of(own, stack.shape, model.wide)
-    fit_particles(stack, expected, own, WIDTHS, model, FREE_TURNS)
+    fit_particles(stack, expected, own, WIDTHS, model, MAX_FREE_ROUNDS)
     return own, expected
 
 
 def _own(stack: Stack, spots: Floats, model: Model) -> tuple[Floats, Floats]:
     """Particles with individual widths, and SURE standard deviations of these widths (n, 2)."""
     own, expected = _fit_widths(stack, spots, model)
-    return own, SURE * np.sqrt(width_variances(stack, expected, own, model))
+    return own, WIDTH_SDS * np.sqrt(width_variances(stack, expected, own, model))
 
 
 def _narrow(own: Floats, deviation: Floats, usual: Floats) -> NDArray[np.bool_]:
     """Which of them are narrower than the optics allow."""
     margin = np.where(np.isfinite(deviation), deviation, 0.0)  # unknown for a single voxel
-    return np.asarray((own[:, SIGMA:] + margin < NARROW * usual).any(axis=1))
+    return np.asarray((own[:, SIGMA:] + margin < MIN_WIDTH_RATIO * usual).any(axis=1))
 
 
 def _checked(stack: Stack, found: _Found, model: Model) -> _Found:
@@ -264,7 +264,7 @@ def _checked(stack: Stack, found: _Found, model: Model) -> _Found:
     usual = found.spots[0, SIGMA:]
     own, deviation = _own(stack, found.spots, model)
     narrow = _narrow(own, deviation, usual)
-    over = np.asarray(own[:, SIGMA:] - deviation > (1.0, TALL) * usual)
+    over = np.asarray(own[:, SIGMA:] - deviation > (1.0, MAX_HEIGHT_RATIO) * usual)
     tall = over[:, 1] & ~over[:, 0] & ~narrow
     found = found._replace(sigma=own[:, SIGMA])
     if not narrow.any() and not tall.any():

@@ -18,8 +18,8 @@ Indices = NDArray[np.int64]
 # pixel, counts per pixel, pixels, planes (of a wide field the depth of `optics.stacks`)
 Z, Y, X, INTENSITY, LEVEL, SLOPE_Y, SLOPE_X, SIGMA, SIGMA_Z = range(9)
 POSITION, WIDTHS = 7, 9  # how many columns are fitted: up to the slopes, or the widths too
-REACH = 3.0  # widths: half the side of the box that a particle is fitted in
-FAR = 4.0  # widths: beyond this distance its intensity counts as 0
+HALF_BOX_WIDTHS = 3.0  # of the box in which a particle is fitted
+EXTENT_WIDTHS = 4.0  # beyond, the intensity of a particle counts as 0
 
 
 class Model(NamedTuple):
@@ -83,7 +83,7 @@ def _fill(out: Floats, plane: int, centre: float, width: float, first: int, is_n
 @njit()
 def add_expected(expected: Stack, spot: Floats, times: float, wide: bool) -> None:
     """Add the expected counts of a particle, multiplied by `times`, to `expected`."""
-    box = box_of(spot, expected.shape, FAR)
+    box = box_of(spot, expected.shape, EXTENT_WIDTHS)
     axial, down, across = lines_of(spot, box, wide)
     for k in range(down.shape[0]):
         for j in range(down.shape[2]):

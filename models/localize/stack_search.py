@@ -13,10 +13,10 @@ from livespt.models.optics.spots import Floats
 from livespt.stream.compiled import njit
 
 KERNEL = (0.375, 0.25, 0.0625)  # binomial, over five planes
-APART = 2  # planes within which only the brightest of several detections counts
-SPECK = 0.4  # of the share that the pixels next to the brightest have of a spot
-TALL = 2.0  # axial width in planes if it cannot be estimated
-PROBES = 64  # most particles from which it is estimated
+MERGE_PLANES = 2  # within which only the brightest of several detections counts
+MIN_NEIGHBOUR_SHARE = 0.4  # of what pixels next to the brightest have in a spot
+DEFAULT_SIGMA_Z = 2.0  # planes, if it cannot be estimated
+MAX_PROBES = 64  # particles from which it is estimated
 
 
 @njit()
@@ -60,7 +60,7 @@ def seeds(points: Floats, smooth: Stack, sigma: float, merge: float, noise: floa
     array (m, 5)
         z, y, x, score, peak counts, with the brightest first.
     """
-    least = SPECK * math.exp(-0.5 / sigma**2)
+    least = MIN_NEIGHBOUR_SHARE * math.exp(-0.5 / sigma**2)
     specks = [_is_speck(smooth[int(z)], y, x, least, noise) for z, y, x in points[:, :3]]
     points = points[~np.array(specks, np.bool_)]
     bright = np.array([amplitude(smooth[int(z)], y, x, sigma) for z, y, x in points[:, :3]])
@@ -125,10 +125,10 @@ def _outshine(points: Floats, bright: Floats, merge: float) -> NDArray[np.bool_]
     kept = np.ones(len(points), np.bool_)
     begin = 0
     for a in range(len(points)):
-        while points[begin, 0] < points[a, 0] - APART:
+        while points[begin, 0] < points[a, 0] - MERGE_PLANES:
             begin += 1
         for b in range(begin, len(points)):
-            if points[b, 0] > points[a, 0] + APART:
+            if points[b, 0] > points[a, 0] + MERGE_PLANES:
                 break
             apart = math.hypot(points[a, 1] - points[b, 1], points[a, 2] - points[b, 2])
             if points[a, 0] == points[b, 0] or apart >= merge:
@@ -142,7 +142,7 @@ def _outshine(points: Floats, bright: Floats, merge: float) -> NDArray[np.bool_]
 def axial_width(stack: Stack, found: Floats, sigma: float) -> float:
     """Approximate axial width of particles (planes), from the decay of the brightest seeds."""
     widths = []
-    for z, y, x in found[:PROBES, :3]:
+    for z, y, x in found[:MAX_PROBES, :3]:
         here = amplitude(stack[int(z)], y, x, sigma)
         for off in (-3, -2, -1, 1, 2, 3):
             plane = int(z) + off
@@ -150,7 +150,7 @@ def axial_width(stack: Stack, found: Floats, sigma: float) -> float:
                 left = amplitude(stack[plane], y, x, sigma) / here
                 if 0.15 < left < 0.9:
                     widths.append(abs(off) / math.sqrt(-2 * math.log(left)))
-    return float(np.median(widths)) if widths else TALL
+    return float(np.median(widths)) if widths else DEFAULT_SIGMA_Z
 
 
 def background(stack: Stack) -> Model:

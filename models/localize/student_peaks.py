@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float32]
-LEAST = 0.15  # least probability of a cell that is considered
+MIN_PROBABILITY = 0.15  # of a cell that is considered
 
 
 @njit(error_model="numpy")
@@ -36,7 +36,7 @@ def decode(field: Floats, cutoff: float, stride: float, merge: float) -> NDArray
         Cells whose predicted positions differ by less than this (pixels) belong to one particle.
     """
     width = field.shape[2]
-    floor = min(LEAST, cutoff / 2)
+    floor = min(MIN_PROBABILITY, cutoff / 2)
     least = math.log(floor / (1.0 - floor))
     half = 0.5 * (stride - 1.0)
     sure = np.flatnonzero(field[2] > np.float32(least))

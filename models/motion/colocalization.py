@@ -21,9 +21,9 @@ from livespt.stream.compiled import njit
 # Outcome of a particle, from its best stretch of contact. Only the last two become labels.
 OUTCOMES = ("short track", "no contact", "short contact", "far", "uncorrelated", "partner taken",
             "handed over", "control", "changes")  # fmt: skip
-(SHORT_TRACK, NO_CONTACT, SHORT_CONTACT, FAR, UNCORRELATED, TAKEN,
+(SHORT_TRACK, NO_CONTACT, SHORT_CONTACT, FAR, UNCORRELATED, PARTNER_TAKEN,
  HANDED_OVER, CONTROL, CHANGES) = range(9)  # fmt: skip
-NEAREST_UM = 1e-3  # change of the offset below which its iteration ends
+CONVERGED_UM = 1e-3  # change of the offset
 MAX_OFFSET_ROUNDS = 10
 
 
@@ -186,7 +186,7 @@ def _grade(found: Stretches, a: Paths, limits: Limits) -> Ints:
     short = (found.contacts < limits.contact_frames) | (frames < limits.stretch_frames)
     loose = (found.correlation < limits.correlation).any(1)
     faults = [short, found.median_um > limits.median_um, loose]
-    grade: Ints = np.select(faults, [SHORT_CONTACT, FAR, UNCORRELATED], TAKEN)
+    grade: Ints = np.select(faults, [SHORT_CONTACT, FAR, UNCORRELATED], PARTNER_TAKEN)
     return grade
 
 
@@ -199,13 +199,13 @@ def chromatic_offset(a: Paths, b: Paths, limits: Limits = COARSE_LIMITS) -> tupl
     offset, pairs = np.zeros(3), 0
     for _ in range(MAX_OFFSET_ROUNDS):
         found = stretches(a, b._replace(point=b.point + offset), limits)
-        good = _grade(found, a, limits) == TAKEN
+        good = _grade(found, a, limits) == PARTNER_TAKEN
         pairs = int(good.sum())
         if not pairs:
             break
         more = np.median(found.apart_um[good], axis=0)
         offset = offset + more
-        if np.abs(more).max() < NEAREST_UM:
+        if np.abs(more).max() < CONVERGED_UM:
             break
     return offset, pairs
 
@@ -270,7 +270,7 @@ def label(
     able = outcome[found.a] != SHORT_TRACK
     np.maximum.at(outcome, found.a[able], grade[able])
 
-    good = np.flatnonzero((grade == TAKEN) & able)
+    good = np.flatnonzero((grade == PARTNER_TAKEN) & able)
     begin, end = a.frame[found.first[good]], a.frame[found.last[good]]
     flat = _flat(a, b)
     score = (found.correlation[good].sum(1) - flat) * (end - begin + 1)

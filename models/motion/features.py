@@ -28,11 +28,11 @@ LAGS = np.array([1, 2, 4, 8, 16, 32, 64, 128])  # points; displacements back ove
 STRETCHES = np.array([4, 16, 48])  # points; means over neighbouring stretches: less noise
 CENTRES = np.array([4.0, 16.0, 64.0])  # points; memory of the running centres of the track
 SPREADS = np.array([8, 32, 128])  # points; radius of gyration over each
-BACK = 3  # earlier steps whose dot products with the newest are features
-LASTING = 600.0  # points over which the typical step is a mean
-RECENT = 16.0  # points over which the recent typical step is a mean
-STUCK = 1e-4  # pixels: typical step of a particle that does not move at all
-QUIET = 0.01  # squared typical steps: below this a length counts as nothing
+EARLIER_STEPS = 3  # whose dot products with the newest are features
+STEP_POINTS = 600.0  # over which the typical step is a mean
+RECENT_POINTS = 16.0  # over which the recent typical step is a mean
+STUCK_STEP_PX = 1e-4  # typical step of a particle that does not move at all
+MIN_SQUARE = 0.01  # squared typical steps: a shorter length counts as this
 UNKNOWN = -1.0  # log10 of a step in um that is not known; a flag next to it says so
 
 # columns of the features: where each kind begins
@@ -44,14 +44,14 @@ CENTRE_LENGTHS = STRETCH_ANGLES + len(STRETCHES)  # distances from the running c
 CENTRE_STEPS = CENTRE_LENGTHS + len(CENTRES)  # whether the newest step leads back there
 GYRATION = CENTRE_STEPS + len(CENTRES)
 PRODUCTS = GYRATION + len(SPREADS)  # of the newest step and those before it
-OTHERS = PRODUCTS + BACK  # eight features of the track as a whole, see `_others`
+OTHERS = PRODUCTS + EARLIER_STEPS  # eight features of the track as a whole, see `_others`
 COUNT = OTHERS + 8
 
 # columns of a point in the ring: position, sums of positions and of squares since the first, frame
 AT, SUM, SQUARES, FRAME = 0, 3, 6, 7
 # columns of what is kept of a track: number of points, first point, typical step and recent typical
 # step (square roots), whether z changed; 3 numbers for each running centre
-POINTS, FIRST, SCALE, NEAR, SOLID = 0, 1, 4, 5, 6
+POINTS, FIRST, SCALE, RECENT_SCALE, HAS_DEPTH = 0, 1, 4, 5, 6
 CENTRE = 8
 WIDTH = CENTRE + 3 * len(CENTRES)
 
@@ -173,7 +173,7 @@ def _features(
     n = int(past[POINTS])  # index of this point
     here, last = n % RING, (n - 1) % RING
     square, dt = _add(ring, here, last, past, n, frame, point)
-    scale = max(past[SCALE] ** 2, STUCK) ** 2  # squared typical step
+    scale = max(past[SCALE] ** 2, STUCK_STEP_PX) ** 2  # squared typical step
     out[:] = 0.0
     _lags(ring, n, frame, scale, out)
     _stretches(ring, here, n, frame, scale, out)
@@ -211,10 +211,10 @@ def _add(
         for axis in range(3):
             step += (ring[here, AT + axis] - ring[last, AT + axis]) ** 2
         root = math.sqrt(math.sqrt(step / dt))
-        past[SCALE] += (root - past[SCALE]) / min(float(n), LASTING)
-        past[NEAR] += (root - past[NEAR]) / min(float(n), RECENT)
+        past[SCALE] += (root - past[SCALE]) / min(float(n), STEP_POINTS)
+        past[RECENT_SCALE] += (root - past[RECENT_SCALE]) / min(float(n), RECENT_POINTS)
         if ring[here, AT] != ring[last, AT]:
-            past[SOLID] = 1.0
+            past[HAS_DEPTH] = 1.0
     return square, dt
 
 
@@ -228,14 +228,14 @@ def _lags(ring: Floats, n: int, frame: int, scale: float, out: Features) -> None
             for axis in range(3):
                 length += _between(ring, n, n - k, axis) ** 2
             took = max(frame - ring[(n - k) % RING, FRAME], 1.0)
-            out[LENGTHS + j] = 0.5 * math.log(length / (scale * took) + QUIET)
+            out[LENGTHS + j] = 0.5 * math.log(length / (scale * took) + MIN_SQUARE)
             if j < len(LAGS) - 1 and n >= 2 * k:
                 before, dot = 0.0, 0.0
                 for axis in range(3):
                     d = _between(ring, n - k, n - 2 * k, axis)
                     before += d**2
                     dot += d * _between(ring, n, n - k, axis)
-                bound = QUIET * scale
+                bound = MIN_SQUARE * scale
                 out[ANGLES + j] = dot / math.sqrt((length + bound) * (before + bound))
 
 
@@ -257,8 +257,8 @@ def _stretches(ring: Floats, here: int, n: int, frame: int, scale: float, out: F
                     before += e**2
                     dot += d * e
             took = max(frame - ring[(n - k) % RING, FRAME], 1.0)
-            out[STRETCH_LENGTHS + j] = 0.5 * math.log(length / (scale * took) + QUIET)
-            bound = QUIET * scale
+            out[STRETCH_LENGTHS + j] = 0.5 * math.log(length / (scale * took) + MIN_SQUARE)
+            bound = MIN_SQUARE * scale
             out[STRETCH_ANGLES + j] = dot / math.sqrt((length + bound) * (before + bound))
 
 
@@ -282,8 +282,8 @@ def _centres(
             else:
                 past[place] = ring[here, AT + axis]
         if n:
-            out[CENTRE_LENGTHS + j] = 0.5 * math.log(far / (scale * CENTRES[j]) + QUIET)
-            out[CENTRE_STEPS + j] = back / math.sqrt((far + QUIET * scale) * scale * dt)
+            out[CENTRE_LENGTHS + j] = 0.5 * math.log(far / (scale * CENTRES[j]) + MIN_SQUARE)
+            out[CENTRE_STEPS + j] = back / math.sqrt((far + MIN_SQUARE * scale) * scale * dt)
 
 
 @njit(forceinline=True, error_model="numpy")
@@ -297,13 +297,14 @@ def _gyration(ring: Floats, here: int, n: int, scale: float, out: Features) -> N
             for axis in range(3):
                 old = ring[(n - k) % RING, SUM + axis] if n >= k else 0.0
                 mean += ((ring[here, SUM + axis] - old) / k) ** 2
-            out[GYRATION + j] = 0.5 * math.log(max(total / k - mean, 0.0) / (scale * k) + QUIET / k)
+            gyration = max(total / k - mean, 0.0)
+            out[GYRATION + j] = 0.5 * math.log(gyration / (scale * k) + MIN_SQUARE / k)
 
 
 @njit(forceinline=True, error_model="numpy")
 def _products(ring: Floats, n: int, scale: float, out: Features) -> None:
     """Dot products of the newest step with those before it, squeezed to between -2 and 2."""
-    for j in range(BACK):
+    for j in range(EARLIER_STEPS):
         if n >= 2 + j:
             dot = 0.0
             for axis in range(3):
@@ -331,11 +332,11 @@ def _others(
     out[OTHERS] = math.log(dt)
     out[OTHERS + 1] = 0.25 * math.log(n + 1.0)
     out[OTHERS + 2] = 1.0 / (n + 1.0)
-    out[OTHERS + 3] = past[SOLID]
-    out[OTHERS + 4] = 0.5 * math.log(square / (scale * max(n, 1)) + QUIET)
-    out[OTHERS + 5] = 2 * math.log((past[NEAR] + 1e-3) / (past[SCALE] + 1e-3))
+    out[OTHERS + 3] = past[HAS_DEPTH]
+    out[OTHERS + 4] = 0.5 * math.log(square / (scale * max(n, 1)) + MIN_SQUARE)
+    out[OTHERS + 5] = 2 * math.log((past[RECENT_SCALE] + 1e-3) / (past[SCALE] + 1e-3))
     if pixel_size_um > 0:
         # before the first step all tracks are alike, whatever the size of a pixel
-        length = math.sqrt(scale) * pixel_size_um if n else STUCK
+        length = math.sqrt(scale) * pixel_size_um if n else STUCK_STEP_PX
         out[OTHERS + 6] = math.log10(length) - UNKNOWN
         out[OTHERS + 7] = 1.0

@@ -20,7 +20,7 @@ from livespt.stream.errors import ModelError
 from livespt.stream.windows import grown
 
 ROWS, BATCH = 16, 256  # rows come in multiples of ROWS: then none depends on how many others
-FARTHEST = 1e9  # pixels; a position beyond is not used
+MAX_POSITION_PX = 1e9  # a position beyond is not used
 TAPS = 5  # as models/networks/motion.py has it
 
 
@@ -208,7 +208,7 @@ def usable(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     out = np.empty(len(points), np.bool_)
     for i in range(len(points)):
         y, x = abs(points[i, 1]), abs(points[i, 2])
-        out[i] = abs(points[i, 0]) < FARTHEST and y < FARTHEST and x < FARTHEST
+        out[i] = abs(points[i, 0]) < MAX_POSITION_PX and y < MAX_POSITION_PX and x < MAX_POSITION_PX
     return out
 
 

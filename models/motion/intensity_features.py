@@ -18,9 +18,9 @@ from livespt.stream.windows import grown
 Floats = NDArray[np.float64]
 
 MEMORIES = np.array([4.0, 16.0, 64.0])  # points; time constants of running means of ln(intensity)
-LASTING = 600.0  # time constant of the level of the track, points
-LEAST = 0.05  # share of the level to which lower intensities are raised
-SHARE = 3.0  # scale of the logarithms: a feature is -1 if the intensity falls to exp(-1/3) = 72 %
+LEVEL_POINTS = 600.0  # time constant of the level of the track
+MIN_SHARE = 0.05  # of the level, to which lower intensities are raised
+LOG_SCALE = 3.0  # a feature is -1 if the intensity falls to exp(-1/3) = 72 %
 # features: 1 if the intensity is known; the newest value minus the shortest mean; each mean minus
 # the next longer one, the last minus the level; the noise
 COUNT = len(MEMORIES) + 3
@@ -96,16 +96,17 @@ def _write_features(past: Floats, intensity: float, out: NDArray[np.float32]) ->
         for j in range(MEAN, WIDTH):
             past[j] = x
     else:
-        x = max(math.log(max(intensity, 1e-300)), past[LEVEL] + math.log(LEAST))
+        x = max(math.log(max(intensity, 1e-300)), past[LEVEL] + math.log(MIN_SHARE))
     error = x - past[MEAN]
     past[NOISE] += (error**2 - past[NOISE]) / min(n + 1.0, MEMORIES[1])
     for j in range(len(MEMORIES)):
         past[MEAN + j] += (x - past[MEAN + j]) / min(n + 1.0, MEMORIES[j])
-    past[LEVEL] += (x - past[LEVEL]) / min(n + 1.0, LASTING)
+    past[LEVEL] += (x - past[LEVEL]) / min(n + 1.0, LEVEL_POINTS)
     out[0] = 1.0
-    out[1] = SHARE * error
+    out[1] = LOG_SCALE * error
     for j in range(len(MEMORIES)):
-        out[2 + j] = SHARE * (past[MEAN + j] - past[MEAN + j + 1])  # behind the means is the level
+        # after the last mean comes the level
+        out[2 + j] = LOG_SCALE * (past[MEAN + j] - past[MEAN + j + 1])
     out[2 + len(MEMORIES)] = 0.5 * math.log(past[NOISE] + 1e-4) + 2.0
     for j in range(1, COUNT):
         out[j] = min(max(out[j], -10.0), 10.0)

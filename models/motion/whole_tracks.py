@@ -15,8 +15,8 @@ from livespt.models.motion.reader import check_intensity
 from livespt.models.runtime.session import open_session
 from livespt.stream.errors import ModelError
 
-TOGETHER = 16  # tracks a run of the network that reads whole tracks
-STRIDE = 32  # points: their lengths are rounded up to it, so that similar ones run together
+BATCH_TRACKS = 16  # in one run of the network
+LENGTH_STEP = 32  # points, to which lengths are rounded up: similar tracks run together
 
 
 class WholeReader:
@@ -75,7 +75,7 @@ class WholeReader:
         rows = np.flatnonzero(seen)
         kept = np.concatenate([[0], np.cumsum(seen)])[offset]
         count = np.diff(kept)
-        pixel_sizes_um = np.full(TOGETHER, pixel_size_um or 0.0)
+        pixel_sizes_um = np.full(BATCH_TRACKS, pixel_size_um or 0.0)
         for which in _alike(count):
             mine = rows[np.concatenate([np.arange(kept[i], kept[i + 1]) for i in which])]
             own = np.concatenate([[0], np.cumsum(count[which])])
@@ -104,9 +104,9 @@ class _Rows:
 
 
 def _rows(offset: NDArray[np.int64]) -> _Rows:
-    n, first = np.zeros(TOGETHER, np.int64), np.zeros(TOGETHER, np.int64)
+    n, first = np.zeros(BATCH_TRACKS, np.int64), np.zeros(BATCH_TRACKS, np.int64)
     n[: len(offset) - 1], first[: len(offset) - 1] = np.diff(offset), offset[:-1]
-    k = np.arange(int(-(-n.max() // STRIDE) * STRIDE))[:, None]
+    k = np.arange(int(-(-n.max() // LENGTH_STEP) * LENGTH_STEP))[:, None]
     there = k < n
     turn = np.where(there, n - 1 - k, 0)
     return _Rows(np.where(there, first + k, -1), np.where(there, first + turn, -1), turn)
@@ -119,7 +119,7 @@ def _laid(features: NDArray[np.float32], row: NDArray[np.int64]) -> NDArray[np.f
 
 def _alike(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Batches of up to TOGETHER tracks of equal padded length, without empty tracks."""
-    length = -(-count // STRIDE)
+    length = -(-count // LENGTH_STEP)
     for one in np.unique(length[count > 0]):
         group = np.flatnonzero(length == one)
-        yield from (group[k : k + TOGETHER] for k in range(0, len(group), TOGETHER))
+        yield from (group[k : k + BATCH_TRACKS] for k in range(0, len(group), BATCH_TRACKS))

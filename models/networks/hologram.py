@@ -26,15 +26,16 @@ from livespt.models.optics.propagation import Transfer, transfer
 
 STRIDE = lodestar.STRIDE  # pixels per cell; the pupil must not alias at this pitch
 SPACING_UM = 1.0  # distance of the planes
-BOX = 9  # side of the neighbourhood whose amplitude the input is divided by, cells
-SCALE = 0.5  # scale of the input of the network, in which a particle in focus stands out
-MARGIN = 64  # pixels without field around a frame, which keep light from entering on the other side
-LEAST = 1e-12
-ROUNDS, CLIP = 4, 2.5  # iterations of the clipped mean energy; clipping level in mean energies
+AMPLITUDE_BOX = 9  # cells; side of the square whose amplitude the input is divided by
+INPUT_SCALE = 0.5  # with it, a particle in focus stands out
+MARGIN_PX = 64  # without field, so that no light enters from the other side
+MIN_ENERGY = 1e-12
+ROUNDS, ENERGY_CLIP = 4, 2.5  # iterations of the clipped mean energy; in mean energies
 # clipped mean of an exponentially distributed energy, divided by its mean: ROUNDS iterations of
-# t = 1 - exp(-CLIP t), from 1
+# t = 1 - exp(-ENERGY_CLIP t), from 1
 CLIPPED_MEAN = 0.8931
-PEAK, CLEAR = 7, 12.0  # cells; energy / noise that noise alone reaches in one of exp(CLEAR) cells
+PEAK_CELLS = 7
+CLEAR_ENERGY = 12.0  # over that of noise, which exceeds it in one of exp(12) cells
 OUTPUTS = 5  # dy, dx (pixels), rho, z (micrometres), ln s
 EPSILON = 1e-4  # added to the weights; less than in lodestar.py, because there are more cells
 Z_WEIGHT, S_WEIGHT = 4.0, 4.0  # pixels that equal a micrometre, or a factor of e, in the losses
@@ -56,7 +57,7 @@ class Planes(nn.Module):
     """
 
     def __init__(
-        self, planes_um: Tensor, microscope: HolographicMicroscope, margin: int = MARGIN
+        self, planes_um: Tensor, microscope: HolographicMicroscope, margin: int = MARGIN_PX
     ) -> None:
         super().__init__()
         self.planes_um, self.microscope, self.margin = planes_um, microscope, margin
@@ -94,7 +95,7 @@ class HologramNet(nn.Module):
     def __init__(self, net: nn.Sequential, microscope: HolographicMicroscope) -> None:
         super().__init__()
         self.net, self.microscope = net, microscope
-        self.set_planes(2, MARGIN)
+        self.set_planes(2, MARGIN_PX)
 
     def set_planes(self, half: int, margin: int) -> None:
         """Use 2 `half` + 1 planes around the focal plane, and a margin of `margin` pixels."""
@@ -106,15 +107,16 @@ class HologramNet(nn.Module):
         waves = self.planes(field)
         energy = waves.real**2 + waves.imag**2
         options: dict[str, Any] = {"stride": 1, "count_include_pad": False}
-        local = functional.avg_pool2d(energy, (BOX, 1), padding=(BOX // 2, 0), **options)
-        local = functional.avg_pool2d(local, (1, BOX), padding=(0, BOX // 2), **options)
+        side, half = AMPLITUDE_BOX, AMPLITUDE_BOX // 2
+        local = functional.avg_pool2d(energy, (side, 1), padding=(half, 0), **options)
+        local = functional.avg_pool2d(local, (1, side), padding=(0, half), **options)
         if cells is not None:
             first = (waves.shape[-1] - cells) // 2
             part = (..., slice(first, first + cells), slice(first, first + cells))
             waves, energy, local = waves[part], energy[part], local[part]
-        amplitude = torch.sqrt(local + LEAST)
+        amplitude = torch.sqrt(local + MIN_ENERGY)
         seen = [waves.real, waves.imag, torch.sqrt(energy)]
-        u = torch.stack([part / amplitude for part in seen], dim=2) * SCALE
+        u = torch.stack([part / amplitude for part in seen], dim=2) * INPUT_SCALE
         flat = self.net(u.flatten(0, 1))
         out = flat.reshape(*u.shape[:2], *flat.shape[1:])
         z = out[:, :, 3] * SPACING_UM + self.planes.planes_um[:, None, None]
@@ -133,10 +135,10 @@ class HologramNet(nn.Module):
         energy = waves.real**2 + waves.imag**2
         whole = level = energy.mean(dim=(2, 3), keepdim=True)
         for _ in range(ROUNDS):
-            level = torch.minimum(energy, CLIP * level).mean(dim=(2, 3), keepdim=True)
-        share = (level / (whole + LEAST)).amin(dim=1)[:, 0, 0]
+            level = torch.minimum(energy, ENERGY_CLIP * level).mean(dim=(2, 3), keepdim=True)
+        share = (level / (whole + MIN_ENERGY)).amin(dim=1)[:, 0, 0]
         here = whole[:, whole.shape[1] // 2, 0, 0]
-        return torch.sqrt(share * here / (2 * CLIPPED_MEAN) + LEAST)
+        return torch.sqrt(share * here / (2 * CLIPPED_MEAN) + MIN_ENERGY)
 
     def pooled(self, field: Tensor, cells: int | None = None) -> Tensor:
         """Pooled outputs (n, 5, h', w'), with lower weights where light does not exceed the noise.
@@ -148,12 +150,12 @@ class HologramNet(nn.Module):
         out = self(field, cells)
         waves = self.planes(field)
         energy = waves.real**2 + waves.imag**2
-        strongest = functional.max_pool2d(energy, PEAK, 1, PEAK // 2)
+        strongest = functional.max_pool2d(energy, PEAK_CELLS, 1, PEAK_CELLS // 2)
         if cells is not None:
             first = (waves.shape[-1] - cells) // 2
             strongest = strongest[..., first : first + cells, first : first + cells]
         ratio = strongest / (2 * self.noise(field)[:, None, None, None] ** 2)
-        out[:, :, 2] -= (CLEAR - ratio).clamp(min=0)
+        out[:, :, 2] -= (CLEAR_ENERGY - ratio).clamp(min=0)
         return pool(out)
 
 

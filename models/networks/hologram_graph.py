@@ -72,10 +72,10 @@ def _constants(g: Graph, model: nets.HologramNet, planes_um: NDArray[np.float32]
     m = model.microscope
     numbers = {
         "zero": 0.0, "one": 1.0, "stride": nets.STRIDE, "middle": (nets.STRIDE - 1) / 2,
-        "around": 2 * np.pi, "margin": nets.MARGIN, "pixel_um": m.pixel_um,
+        "around": 2 * np.pi, "margin": nets.MARGIN_PX, "pixel_um": m.pixel_um,
         "k": m.k, "k_square": m.k**2, "k_pupil": m.k_pupil, "k_pupil_square": m.k_pupil**2,
-        "clip": nets.CLIP, "parts": 2 * nets.CLIPPED_MEAN, "least": nets.LEAST,
-        "scale": nets.SCALE, "spacing": nets.SPACING_UM,
+        "clip": nets.ENERGY_CLIP, "parts": 2 * nets.CLIPPED_MEAN, "least": nets.MIN_ENERGY,
+        "scale": nets.INPUT_SCALE, "spacing": nets.SPACING_UM,
     }  # fmt: skip
     for name, value in numbers.items():
         g.constant(name, np.float32(value))
@@ -203,7 +203,7 @@ def _noise(g: Graph, half: int) -> None:
 
 def _see(g: Graph) -> None:
     """Input of the network, "seen" (p, 3, h', w'), and its "amplitude" (p, 1, h', w')."""
-    box, half, source = nets.BOX, nets.BOX // 2, "energy"
+    box, half, source = nets.AMPLITUDE_BOX, nets.AMPLITUDE_BOX // 2, "energy"
     for name, kernel, pads in (
         ("tall_mean", [box, 1], [half, 0, half, 0]),
         ("local", [1, box], [0, half, 0, half]),
@@ -226,14 +226,14 @@ def _pool(g: Graph, scale: HologramScale) -> None:
     g.add("Add", ["apart_z", "planes_z"], "true_z")
     g.add("Log", ["amplitude"], "amplitude_log")
     g.add("Add", ["said_s", "amplitude_log"], "true_s")
-    half = nets.PEAK // 2
-    g.add("MaxPool", ["energy"], "strongest", kernel_shape=[nets.PEAK] * 2, pads=[half] * 4)
+    half = nets.PEAK_CELLS // 2
+    g.add("MaxPool", ["energy"], "strongest", kernel_shape=[nets.PEAK_CELLS] * 2, pads=[half] * 4)
     g.add("Mul", ["noise", "noise"], "noise_square")
     g.add(
         "Mul", ["noise_square", g.constant("both", np.float32(2))], "noise_energy"
     )  # of both parts
     g.add("Div", ["strongest", "noise_energy"], "stands_out")
-    g.add("Sub", [g.constant("clear", np.float32(nets.CLEAR)), "stands_out"], "unclear")
+    g.add("Sub", [g.constant("clear", np.float32(nets.CLEAR_ENERGY)), "stands_out"], "unclear")
     g.add("Relu", ["unclear"], "lacks")
     g.add("Sub", ["said_rho", "lacks"], "clear_rho")
     g.add("ArgMax", ["clear_rho"], "best", axis=0)

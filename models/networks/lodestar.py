@@ -26,13 +26,13 @@ NETS = ("light", "wide", "paper")
 DILATIONS = {"light": (1, 2, 1), "wide": (1, 2, 3, 1)}  # of the 3x3 layers
 COARSE = 4  # pixels per cell of the background grid
 EPSILON = 1e-3  # with 1e-6, as in the paper, the weight of a particle may have any value below 1
-KNEE = 3.0  # contrast in units of noise at which `squash` changes from linear to a square root
-CLIP = 2.5  # mean deviations at which the noise estimate is clipped, to exclude particles
+SQUASH_KNEE = 3.0  # noise units at which `squash` changes from linear to a square root
+NOISE_CLIP = 2.5  # mean deviations, so that particles do not count as noise
 ROUNDS = 3
-APART = 100.0  # wanted ratio of the variances of predictions on background and on the particle
+VARIANCE_RATIO = 100.0  # wanted, of predictions on background and on the particle
 NOISELESS, ROUNDING, LEAST = 2e-2, 1e-6, 1e-9  # floors of the noise; see `Normalize`
 # clipped mean of |l| divided by its standard deviation, for Gaussian noise: ROUNDS iterations of
-# a = sqrt(2/pi) (1 - exp(-c^2/2)) + c erfc(c/sqrt(2)), c = CLIP a, from sqrt(2/pi)
+# a = sqrt(2/pi) (1 - exp(-c^2/2)) + c erfc(c/sqrt(2)), c = NOISE_CLIP a, from sqrt(2/pi)
 CLIPPED_MEAN = 0.7779
 LAPLACE = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))  # gain 6 on white noise
 
@@ -63,7 +63,7 @@ class Normalize(nn.Module):
         level = functional.conv2d(x, self.laplace, stride=COARSE - 1).abs()
         first = noise = level.mean()
         for _ in range(ROUNDS):
-            noise = torch.minimum(level, CLIP * noise).mean()
+            noise = torch.minimum(level, NOISE_CLIP * noise).mean()
         # floors for a frame without noise, and for rounding errors where all pixels are equal
         floor = NOISELESS * first + ROUNDING * coarse.abs().mean() + LEAST
         return flat / torch.maximum(noise / CLIPPED_MEAN, floor)
@@ -81,7 +81,7 @@ def squash(z: Tensor) -> Tensor:
 
     Like the transform of Anscombe, it equalizes shot noise; unlike a logarithm, it is fast.
     """
-    u = z / KNEE
+    u = z / SQUASH_KNEE
     return u / torch.sqrt(1 + u.abs())
 
 
@@ -299,12 +299,13 @@ def scatter(out: Tensor, own: Tensor | None = None) -> Tensor:
 def confusion(out: Tensor, own: Tensor, strange: Tensor) -> Tensor:
     """Loss for predictions on images without the particle, `strange`, compared with copies, `out`.
 
-    It is 0 if the variance of the positions is APART times as large as on copies. A ratio is used
-    because a network that always predicts far positions with some weight has a large variance on
-    all images, and distinguishes nothing.
+    It is 0 if the variance of the positions is VARIANCE_RATIO times as large as on copies. A ratio
+    is used because a network that always predicts far positions with some weight has a large
+    variance on all images, and distinguishes nothing.
     """
     mine = torch.log(scatter(out, own) + 1e-3).mean()
-    return functional.relu(math.log(APART) + mine - torch.log(scatter(strange) + 1e-3)).mean()
+    theirs = torch.log(scatter(strange) + 1e-3)
+    return functional.relu(math.log(VARIANCE_RATIO) + mine - theirs).mean()
 
 
 def normalized(normalize: Normalize, frame: NDArray[Any]) -> Tensor:

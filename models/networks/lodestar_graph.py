@@ -66,7 +66,7 @@ def _normalize(g: Graph, normalize: lodestar.Normalize) -> None:
     g.add("Conv", ["x", "laplace"], "response", kernel_shape=[3, 3],
           strides=[coarse - 1] * 2)  # fmt: skip
     g.add("Abs", ["response"], "level")
-    clip = g.constant("clip", np.float32(lodestar.CLIP))
+    clip = g.constant("clip", np.float32(lodestar.NOISE_CLIP))
     mean = g.add("ReduceMean", ["level"], "mean_0", keepdims=0)
     for k in range(lodestar.ROUNDS):
         limit = g.add("Mul", [mean, clip], f"limit_{k}")
@@ -83,7 +83,7 @@ def _normalize(g: Graph, normalize: lodestar.Normalize) -> None:
 
 def _squash(g: Graph) -> str:
     """`lodestar.squash` of "flat" in units of "noise"."""
-    g.add("Mul", ["noise", g.constant("knee", np.float32(lodestar.KNEE))], "unit")
+    g.add("Mul", ["noise", g.constant("knee", np.float32(lodestar.SQUASH_KNEE))], "unit")
     g.add("Div", ["flat", "unit"], "u")
     g.add("Abs", ["u"], "u_abs")
     g.add("Add", ["u_abs", g.constant("one", np.float32(1))], "u_more")

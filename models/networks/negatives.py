@@ -17,7 +17,7 @@ from livespt.models.networks.lodestar import Copies, draw_copies, smooth, transf
 
 STRETCH = (1.5, 2.5)  # ratio of the scalings along two axes
 SCALE = (1.5, 3.0)  # scaling, or its inverse
-ROUND = 1.25  # ratio of long and short axis up to which a particle counts as round
+MAX_ROUND_RATIO = 1.25  # of long and short axis of a round particle
 BLURS = (0.25, 0.4, 0.6)  # width of the blur, in diameters
 KINDS = ("stretched", "stretched", "scaled", "smeared", "halved", "piled")
 
@@ -53,7 +53,9 @@ def draw_negatives(
         Diameter of the particle; greatest distance of other particles from the middle.
     """
     long, short_way = axes(crop.reshape(-1, *crop.shape[-2:])[0])
-    kinds = KINDS if long > ROUND else KINDS[:-1]  # superposing a round particle does not change it
+    kinds = (
+        KINDS if long > MAX_ROUND_RATIO else KINDS[:-1]
+    )  # superposing a round particle does not change it
     which = torch.randint(0, len(kinds), (n,), generator=generator).tolist()
     is_kind = {kind: torch.tensor([kinds[k] == kind for k in which]) for kind in kinds}
     copies = draw_copies(n, shift_px, 1.0, generator)
@@ -86,7 +88,7 @@ def _distortions(
     """Draw stretches and scalings (n, 2, 2); the other kinds keep their size."""
     ratio = torch.exp(_uniform(math.log(STRETCH[0]), math.log(STRETCH[1]), n, generator))
     angle = _uniform(0, 2 * math.pi, n, generator)
-    if long > ROUND:  # often stretched so that the particle becomes round
+    if long > MAX_ROUND_RATIO:  # often stretched so that the particle becomes round
         aimed = _uniform(0, 1, n, generator) < 0.6
         angle = torch.where(aimed, short_way, angle)
         ratio = torch.where(aimed, long ** _uniform(0.7, 1.2, n, generator), ratio)

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from livespt.models.networks.lodestar import (
-    CLIP,
     CLIPPED_MEAN,
     LAPLACE,
     LEAST,
+    NOISE_CLIP,
     NOISELESS,
     ROUNDING,
     ROUNDS,
@@ -30,11 +30,11 @@ from livespt.models.networks.lodestar import (
 
 STRIDE = 4  # pixels per cell of the layers
 KERNEL, PADDING = 8, 2  # of the first layer: a cell and two pixels around it
-APART = 4  # distance of the pixels at which the noise is measured
-UNIT = 5.0  # noise units that correspond to an input of 1
-TOP = 12.0  # upper limit of the output of the first layer, so that bright spots stay in range
-POSITIVE = 2.0  # weight of cells that contain a particle
-PROBABILITY = 4.0  # weight of the loss on logits
+NOISE_STEP_PX = 4  # distance of the pixels at which the noise is measured
+INPUT_UNIT = 5.0  # noise units
+MAX_ACTIVATION = 12.0  # of the first layer, so that bright spots stay in range
+POSITIVE_WEIGHT = 2.0  # of cells that contain a particle
+LOGIT_WEIGHT = 4.0  # of the loss on logits
 
 
 class Shape(NamedTuple):
@@ -72,7 +72,7 @@ def build(shape: Shape) -> nn.Sequential:
     whose 3 split^2 outputs are distributed over the cell.
     """
     width = shape.channels
-    layers: list[nn.Module] = [Contrast(width), nn.Hardtanh(0.0, TOP)]
+    layers: list[nn.Module] = [Contrast(width), nn.Hardtanh(0.0, MAX_ACTIVATION)]
     for _ in range(shape.depth):
         layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
     layers.append(nn.Conv2d(width, 3 * shape.split**2, 1))
@@ -87,13 +87,13 @@ def normalize(frames: Tensor) -> tuple[Tensor, Tensor]:
     The noise, in counts, is measured as in LodeSTAR's normalization, every APART pixels.
     """
     laplace = torch.tensor(LAPLACE, device=frames.device)[None, None] / 6.0
-    level = functional.conv2d(frames, laplace, stride=APART).abs()
+    level = functional.conv2d(frames, laplace, stride=NOISE_STEP_PX).abs()
     first = noise = level.mean(dim=(1, 2, 3), keepdim=True)
     for _ in range(ROUNDS):
-        noise = torch.minimum(level, CLIP * noise).mean(dim=(1, 2, 3), keepdim=True)
+        noise = torch.minimum(level, NOISE_CLIP * noise).mean(dim=(1, 2, 3), keepdim=True)
     mean = torch.floor(frames.mean(dim=(1, 2, 3), keepdim=True))
     noise = torch.maximum(noise / CLIPPED_MEAN, NOISELESS * first + ROUNDING * mean + LEAST)
-    return (frames - mean) / (UNIT * noise), noise[:, 0, 0, 0]
+    return (frames - mean) / (INPUT_UNIT * noise), noise[:, 0, 0, 0]
 
 
 def loss(out: Tensor, truth: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def loss(out: Tensor, truth: Tensor) -> Tensor:
         and the weight of this.
     """
     offset, trust, holds, counts = truth[:, :2], truth[:, 2], truth[:, 3], truth[:, 4]
-    weight = counts * (1 + (POSITIVE - 1) * holds)
+    weight = counts * (1 + (POSITIVE_WEIGHT - 1) * holds)
     wrong = functional.binary_cross_entropy_with_logits(out[:, 2], holds, weight)
     miss = functional.smooth_l1_loss(out[:, :2], offset, beta=0.5, reduction="none").sum(1)
-    return PROBABILITY * wrong + (miss * trust).sum() / trust.sum().clamp(min=1.0)
+    return LOGIT_WEIGHT * wrong + (miss * trust).sum() / trust.sum().clamp(min=1.0)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from livespt.models.networks import student
 from livespt.models.networks.lodestar import (
-    CLIP,
     CLIPPED_MEAN,
     LAPLACE,
     LEAST,
+    NOISE_CLIP,
     NOISELESS,
     ROUNDING,
     ROUNDS,
@@ -69,9 +69,15 @@ def _normalize(g: Graph) -> None:
     g.add("Cast", ["counts"], "x", to=FLOAT)
     g.add("ReduceMean", ["x"], "mean", keepdims=0)
     g.constant("laplace", np.array(LAPLACE, np.float32)[None, None] / 6)
-    g.add("Conv", ["x", "laplace"], "response", kernel_shape=[3, 3], strides=[student.APART] * 2)
+    g.add(
+        "Conv",
+        ["x", "laplace"],
+        "response",
+        kernel_shape=[3, 3],
+        strides=[student.NOISE_STEP_PX] * 2,
+    )
     g.add("Abs", ["response"], "level")
-    clip = g.constant("clip", np.float32(CLIP))
+    clip = g.constant("clip", np.float32(NOISE_CLIP))
     level = g.add("ReduceMean", ["level"], "level_0", keepdims=0)
     for k in range(ROUNDS):
         limit = g.add("Mul", [level, clip], f"limit_{k}")
@@ -82,7 +88,7 @@ def _normalize(g: Graph) -> None:
     g.add("Mul", ["mean", g.constant("rounding", np.float32(ROUNDING))], "rounded")
     g.add("Sum", ["sharp", "rounded", g.constant("least", np.float32(LEAST))], "floor")
     g.add("Max", ["gauss", "floor"], "noise")
-    g.add("Mul", ["noise", g.constant("unit", np.float32(student.UNIT))], "whole")
+    g.add("Mul", ["noise", g.constant("unit", np.float32(student.INPUT_UNIT))], "whole")
     g.add("Reciprocal", ["whole"], "step")
     g.add("Cast", ["mean"], "zero", to=UINT16)
     g.add("DequantizeLinear", ["counts", "step", "zero"], "contrast")
@@ -101,7 +107,10 @@ def _layers(g: Graph, net: nn.Sequential) -> None:
              g.constant("bias_0", _array(first.bias))]  # fmt: skip
     g.add("Conv", ["scaled", *names], "seen", kernel_shape=[student.KERNEL] * 2,
           strides=[student.STRIDE] * 2)  # fmt: skip
-    bounds = [g.constant("none", np.float32(0)), g.constant("top", np.float32(student.TOP))]
+    bounds = [
+        g.constant("none", np.float32(0)),
+        g.constant("top", np.float32(student.MAX_ACTIVATION)),
+    ]
     source = g.add("Clip", ["seen", *bounds], "bounded")
     for k, layer in enumerate(trunk[:-1], 1):
         names = [g.constant(f"weight_{k}", _array(layer.weight)),

@@ -18,7 +18,7 @@ from livespt.stream.compiled import njit
 from livespt.stream.errors import SettingError
 
 Floats = NDArray[np.float64]
-REACH = 4.0  # radius in sigma within which a spot is drawn; at most 1.3e-4 of it is lost
+REACH_SIGMAS = 4.0  # radius within which a spot is drawn; at most 1.3e-4 of it is lost
 
 
 @njit()
@@ -39,7 +39,7 @@ def _add_spots(
 ) -> None:
     height, width = image.shape
     for i in range(len(y)):
-        reach = REACH * sigma[i]
+        reach = REACH_SIGMAS * sigma[i]
         top = max(0, math.ceil(y[i] - reach - 0.5))
         left = max(0, math.ceil(x[i] - reach - 0.5))
         rows = min(height - 1, math.floor(y[i] + reach + 0.5)) - top + 1

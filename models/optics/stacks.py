@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from livespt.models.optics.spots import REACH, Floats, as_columns, shares
+from livespt.models.optics.spots import REACH_SIGMAS, Floats, as_columns, shares
 from livespt.stream.compiled import njit
 from livespt.stream.errors import SettingError
 
@@ -40,10 +40,10 @@ def _add_spots(
             if in_plane < 1e-4 * photons[i]:
                 continue
             wide = sigma[i] * math.sqrt(1.0 + (off / depth[i]) ** 2)
-            top = max(0, math.ceil(at[i, 1] - REACH * wide - 0.5))
-            left = max(0, math.ceil(at[i, 2] - REACH * wide - 0.5))
-            rows = min(height - 1, math.floor(at[i, 1] + REACH * wide + 0.5)) - top + 1
-            columns = min(width - 1, math.floor(at[i, 2] + REACH * wide + 0.5)) - left + 1
+            top = max(0, math.ceil(at[i, 1] - REACH_SIGMAS * wide - 0.5))
+            left = max(0, math.ceil(at[i, 2] - REACH_SIGMAS * wide - 0.5))
+            rows = min(height - 1, math.floor(at[i, 1] + REACH_SIGMAS * wide + 0.5)) - top + 1
+            columns = min(width - 1, math.floor(at[i, 2] + REACH_SIGMAS * wide + 0.5)) - left + 1
             if rows < 1 or columns < 1:
                 continue
             down = shares(at[i, 1], wide, top, rows)[0]

@@ -16,13 +16,19 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from livespt.models.render.training_frames import EMPTY, OUTSIDE, FrameBatch, Specks, intrude
+from livespt.models.render.training_frames import (
+    EMPTY_SHARE,
+    MARGIN_PX,
+    FrameBatch,
+    Specks,
+    intrude,
+)
 from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
-FINE = 4  # points of a pattern per pixel
+POINTS_PER_PIXEL = 4  # of a pattern
 FOLDS = (32, 2)  # rotational symmetries that are tried: any angle (32 angles), or half a turn
-ALIKE = 0.04  # share of the energy of the signal that a rotation may change, in addition to noise
+MAX_ASYMMETRY = 0.04  # share of the energy that a rotation may change, besides noise
 SNR = (2.5, 20.0)  # peak of the copies over noise, including shot noise
 
 
@@ -53,11 +59,11 @@ def pattern(crop: NDArray[Any], centre: tuple[float, float], fwhm_px: float) -> 
         elif not _is_like(crop, image, centre, fwhm_px):
             continue
         half = len(image) // 2
-        line = (np.arange(len(image)) - half) / FINE
+        line = (np.arange(len(image)) - half) / POINTS_PER_PIXEL
         r = np.hypot(line[:, None], line)
-        reach = min(max(2.2 * fwhm_px, 5.0), half / FINE)
+        reach = min(max(2.2 * fwhm_px, 5.0), half / POINTS_PER_PIXEL)
         image *= 0.5 + 0.5 * np.cos(np.pi * np.clip((r - 0.7 * reach) / (0.3 * reach), 0, 1))
-        keep = min(half, math.ceil(reach) * FINE)
+        keep = min(half, math.ceil(reach) * POINTS_PER_PIXEL)
         image = image[half - keep : half + keep + 1, half - keep : half + keep + 1]
         near = image[r[half - keep : half + keep + 1, half - keep : half + keep + 1] <= fwhm_px]
         peak = float(near[np.abs(near).argmax()])
@@ -71,8 +77,8 @@ def _average(crop: NDArray[Any], centre: tuple[float, float], fold: int) -> NDAr
     from torch.nn import functional
 
     half = (len(crop) - 1) / 2
-    reach = math.floor(half - max(abs(v) for v in centre)) * FINE
-    line = torch.arange(-reach, reach + 1, dtype=torch.float32) / FINE
+    reach = math.floor(half - max(abs(v) for v in centre)) * POINTS_PER_PIXEL
+    line = torch.arange(-reach, reach + 1, dtype=torch.float32) / POINTS_PER_PIXEL
     y, x = torch.meshgrid(line, line, indexing="ij")
     angles = 2 * torch.pi * torch.arange(fold) / fold
     cos, sin = (v[:, None, None] for v in (torch.cos(angles), torch.sin(angles)))
@@ -100,12 +106,12 @@ def _is_like(
     """Whether the averaged `image` differs from the particle only by noise."""
     own = _average(crop, centre, 1)
     middle = len(own) // 2
-    grid = np.arange(middle % FINE, len(own), FINE)  # one point per pixel
-    line = (grid - middle) / FINE
+    grid = np.arange(middle % POINTS_PER_PIXEL, len(own), POINTS_PER_PIXEL)  # one point per pixel
+    line = (grid - middle) / POINTS_PER_PIXEL
     core = np.hypot(line[:, None], line) <= fwhm_px
     one, mean = own[np.ix_(grid, grid)][core], image[np.ix_(grid, grid)][core]
     noise = 1 + 0.1 * np.abs(mean)  # some shot noise
-    return bool(np.mean((one - mean) ** 2 - noise) <= ALIKE * np.mean(mean**2))
+    return bool(np.mean((one - mean) ** 2 - noise) <= MAX_ASYMMETRY * np.mean(mean**2))
 
 
 @njit()
@@ -122,14 +128,14 @@ def _paste(
     """Add copies: the point p of a frame shows the pattern at matrix (p - position) / zoom."""
     side, half = frames.shape[1], image.shape[0] // 2
     for k in range(len(which)):
-        reach = half / FINE * zoom[k]
+        reach = half / POINTS_PER_PIXEL * zoom[k]
         for i in range(max(0, math.ceil(y[k] - reach)), min(side, math.floor(y[k] + reach) + 1)):
             for j in range(
                 max(0, math.ceil(x[k] - reach)), min(side, math.floor(x[k] + reach) + 1)
             ):
                 dy, dx = (i - y[k]) / zoom[k], (j - x[k]) / zoom[k]
-                u = FINE * (matrix[k, 0] * dy + matrix[k, 1] * dx) + half
-                v = FINE * (matrix[k, 2] * dy + matrix[k, 3] * dx) + half
+                u = POINTS_PER_PIXEL * (matrix[k, 0] * dy + matrix[k, 1] * dx) + half
+                v = POINTS_PER_PIXEL * (matrix[k, 2] * dy + matrix[k, 3] * dx) + half
                 a, b = math.floor(u), math.floor(v)
                 if a < 0 or b < 0 or a >= 2 * half or b >= 2 * half:
                     continue
@@ -164,16 +170,16 @@ def composed(
     shot = np.exp(rng.uniform(math.log(0.01), math.log(0.3), n))  # variance per unit of signal
     low, high = snr or (SNR[0], max(SNR[1], 2 * abs(one.peak)))
     level = np.exp(rng.uniform(math.log(low), math.log(high), n))
-    area = ((side + 2 * OUTSIDE) / 64) ** 2 * min(1.0, (6 / one.fwhm_px) ** 2)
+    area = ((side + 2 * MARGIN_PX) / 64) ** 2 * min(1.0, (6 / one.fwhm_px) ** 2)
     count = np.floor(rng.uniform(0, most * area + 1, n)).astype(np.int64)
-    count[rng.random(n) < EMPTY] = 0
+    count[rng.random(n) < EMPTY_SHARE] = 0
     which = np.repeat(np.arange(n), count)
     m = len(which)
     own = level[which] * np.exp(rng.uniform(0, 0.3, n)[which] * rng.standard_normal(m))
     # SNR = s / sqrt(1 + shot s) of a peak of s noise units
     own_shot = shot[which]
     signal = (own**2 * own_shot + np.sqrt(own**4 * own_shot**2 + 4 * own**2)) / 2
-    position = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
+    position = rng.uniform(-0.5 - MARGIN_PX, side - 0.5 + MARGIN_PX, (2, m))
     angle, mirror = rng.uniform(0, 2 * math.pi, m), np.where(rng.random(m) < 0.5, -1.0, 1.0)
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = np.stack([cos, sin, -mirror * sin, mirror * cos], axis=1)

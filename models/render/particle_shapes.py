@@ -23,15 +23,15 @@ from livespt.stream.errors import SettingError
 Floats = NDArray[np.float64]
 KINDS = ("point", "sphere", "annulus", "ellipse", "crescent")
 SIDE = 64  # pixels
-PLACE = (27.0, 37.0)  # range of the position of the particle, in y and in x
+POSITION_RANGE_PX = (27.0, 37.0)  # in y and in x
 BLUR_PX = 1.5  # standard deviation of the point spread function
 SPHERE_PX = 6.0  # radius
 ANNULUS_PX = (5.0, 8.0)  # inner and outer radius
 ELLIPSE_PX = (9.0, 4.5)  # half axes: of the ellipsoid, and of its two short ones
 CRESCENT_PX = (8.0, 6.5, 4.0)  # radius, radius of the disc cut out of it, its distance
 FLOOR, TOP = 0.1, 1.1  # of the scaled image
-FINE = 8  # samples per pixel of the master images
-REACH = 20  # pixels from the middle of a master to its edges
+OVERSAMPLING = 8  # of the master images
+HALF_MASTER_PX = 20  # from the middle of a master to its edges
 
 
 class Image(NamedTuple):
@@ -50,7 +50,9 @@ def master(kind: str) -> Floats:
     ------
     SettingError : the shape is unknown.
     """
-    line = np.arange(-REACH * FINE, REACH * FINE + 1) / FINE
+    line = (
+        np.arange(-HALF_MASTER_PX * OVERSAMPLING, HALF_MASTER_PX * OVERSAMPLING + 1) / OVERSAMPLING
+    )
     y, x = line[:, None], line[None, :]
     r2 = y * y + x * x
     if kind == "point":
@@ -67,7 +69,7 @@ def master(kind: str) -> Floats:
     else:
         raise SettingError(f"unknown shape '{kind}': one of {', '.join(KINDS)}")
     # blur and pixel area, both separable, by their transfer functions
-    frequency = np.fft.fftfreq(len(line), 1 / FINE)
+    frequency = np.fft.fftfreq(len(line), 1 / OVERSAMPLING)
     transfer = np.exp(-2 * (math.pi * BLUR_PX * frequency) ** 2) * np.sinc(frequency)
     spectrum = np.fft.fft2(emitted) * transfer[:, None] * transfer[None, :]
     blurred = np.fft.ifft2(spectrum).real
@@ -80,8 +82,8 @@ def expected(kind: str, centre: Any, angle: float, side: int = SIDE) -> Floats:
     cos, sin = math.cos(angle), math.sin(angle)
     y = np.arange(side)[:, None] - float(centre[0])
     x = np.arange(side)[None, :] - float(centre[1])
-    v = (cos * y - sin * x + REACH) * FINE
-    u = (sin * y + cos * x + REACH) * FINE
+    v = (cos * y - sin * x + HALF_MASTER_PX) * OVERSAMPLING
+    u = (sin * y + cos * x + HALF_MASTER_PX) * OVERSAMPLING
     last = len(image) - 1.001
     inside = (u >= 0) & (u <= last) & (v >= 0) & (v <= last)
     v, u = np.clip(v, 0, last), np.clip(u, 0, last)
@@ -102,7 +104,7 @@ def draw_particle(kind: str, snr: float, rng: Generator) -> Image:
     """
     if not snr > 0:
         raise SettingError(f"a signal-to-noise ratio must be above 0, not {snr:g}")
-    centre = rng.uniform(*PLACE, 2)
+    centre = rng.uniform(*POSITION_RANGE_PX, 2)
     angle = rng.uniform(0, 2 * math.pi)
     rate = (expected(kind, centre, angle) + FLOOR) * (snr / TOP) ** 2
     axis = np.array([math.sin(angle), math.cos(angle)])

@@ -16,7 +16,7 @@ Image = NDArray[np.uint16]
 
 SHAPE = (256, 256)
 PUPIL_PER_SIGMA = 0.21  # sigma of the Gaussian closest to an Airy disc, in wavelength / NA
-FIELD = 96  # side of the square on which a defocused spot is drawn, pixels
+DEFOCUSED_SIDE_PX = 96  # of the square on which a defocused spot is drawn
 
 
 class SpotCase(NamedTuple):
@@ -145,7 +145,7 @@ def _reflect(points: Floats, shape: tuple[int, int]) -> Floats:
 @functools.cache
 def _pupil(sigma_px: float) -> tuple[Floats, Floats]:
     """Frequencies of a line, cycles per pixel, and the square of the radius in the pupil."""
-    f = np.fft.fftfreq(FIELD).astype(np.float64)
+    f = np.fft.fftfreq(DEFOCUSED_SIDE_PX).astype(np.float64)
     edge = PUPIL_PER_SIGMA / sigma_px
     return f, (f[:, None] ** 2 + f**2) / edge**2
 
@@ -158,7 +158,11 @@ def _defocused(sigma_px: float, waves: float, dy: float, dx: float) -> Floats:
     beyond there are rings. In focus it is the Airy pattern closest to the Gaussian of `sigma_px`.
     """
     f, square = _pupil(sigma_px)
-    phase = waves * square - f[:, None] * (FIELD // 2 + dy) - f * (FIELD // 2 + dx)
+    phase = (
+        waves * square
+        - f[:, None] * (DEFOCUSED_SIDE_PX // 2 + dy)
+        - f * (DEFOCUSED_SIDE_PX // 2 + dx)
+    )
     field = np.fft.ifft2(np.where(square <= 1, np.exp(2j * math.pi * phase), 0))
     share = np.abs(field) ** 2
     return np.asarray(share / share.sum())
@@ -166,9 +170,9 @@ def _defocused(sigma_px: float, waves: float, dy: float, dx: float) -> Floats:
 
 def _add(image: NDArray[np.float32], patch: Floats, at: Floats, photons: float) -> None:
     """Add the part of a patch, with its middle at `at`, that lies within the image."""
-    corner = np.floor(at).astype(int) - FIELD // 2
+    corner = np.floor(at).astype(int) - DEFOCUSED_SIDE_PX // 2
     low = np.maximum(corner, 0)
-    high = np.minimum(corner + FIELD, image.shape)
+    high = np.minimum(corner + DEFOCUSED_SIDE_PX, image.shape)
     there = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     here = tuple(slice(a, b) for a, b in zip(low - corner, high - corner, strict=True))
     image[there] += (photons * patch[here]).astype(np.float32)

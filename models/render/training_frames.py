@@ -20,11 +20,11 @@ from livespt.models.optics.spots import photons_for_snr, shares
 from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
-OUTSIDE = 4.0  # width of the margin outside the frame in which there are spots, pixels
-EMPTY = 0.1  # share of frames without particles, in addition to those that have none by chance
-MIN_SNR = 2.5  # SNR below which a spot is ignored: neither finding nor missing it is an error
-TRUSTED = 8.0  # SNR at which the offset of a spot has weight 1
-BESIDE, NEAR = 1.2, 0.2  # distance of cells next to a spot, in strides; weight of their offsets
+MARGIN_PX = 4.0  # outside the frame, in which there are spots as well
+EMPTY_SHARE = 0.1  # of frames, in addition to those without particles by chance
+MIN_SNR = 2.5  # a dimmer spot is ignored: neither finding nor missing it is an error
+FULL_WEIGHT_SNR = 8.0  # at which the offset of a spot has weight 1
+NEXT_CELL_STRIDES, NEXT_CELL_WEIGHT = 1.2, 0.2  # greatest distance from a spot; its weight
 
 
 class Specks(NamedTuple):
@@ -62,10 +62,10 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatc
     sigma = pick(1.3 * np.exp(rng.normal(0, 0.03, n)), rng.uniform(0.95, 2.1, n))
     spread = pick(0.15, rng.uniform(0, 0.6, n))
     ring = ~like & (rng.random(n) < 0.15)
-    area = ((side + 2 * OUTSIDE) / 64) ** 2
+    area = ((side + 2 * MARGIN_PX) / 64) ** 2
     most = np.where(like, 14.0, np.where(ring, 4.0, 10.0)) * area
     count = np.floor(rng.uniform(0, most + 1, n)).astype(np.int64)
-    count[rng.random(n) < EMPTY] = 0
+    count[rng.random(n) < EMPTY_SHARE] = 0
     which = np.repeat(np.arange(n), count)
     own_snr = snr[which] * np.exp(spread[which] * rng.standard_normal(len(which)))
     m = len(which)
@@ -74,7 +74,7 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatc
     width = np.where(ring[which], 0.7 * width, width)
     photons = photons_for_snr(own_snr, level[which] + read[which] ** 2, sigma[which])
     photons = photons * np.where(ring[which], rng.uniform(2, 5, m), 1.0)
-    position = rng.uniform(-0.5 - OUTSIDE, side - 0.5 + OUTSIDE, (2, m))
+    position = rng.uniform(-0.5 - MARGIN_PX, side - 0.5 + MARGIN_PX, (2, m))
     specks = Specks(which, position[0], position[1], width, radius, photons, own_snr)
     expected = _background(rng, level, ~like & (rng.random(n) < 0.4), side)
     add(expected, specks)
@@ -213,7 +213,7 @@ def _truth(
         row = math.floor((y[k] + 0.5) / stride)
         column = math.floor((x[k] + 0.5) / stride)
         is_visible = snr[k] >= MIN_SNR
-        trust = min(max(snr[k] / TRUSTED, 0.4), 2.0)
+        trust = min(max(snr[k] / FULL_WEIGHT_SNR, 0.4), 2.0)
         for i in range(max(row - 2, 0), min(row + 3, cells)):
             for j in range(max(column - 2, 0), min(column + 3, cells)):
                 dy = y[k] - (stride * i + 0.5 * (stride - 1))
@@ -221,16 +221,16 @@ def _truth(
                 inside = i == row and j == column
                 distance = math.hypot(dy, dx)
                 if not is_visible:
-                    if distance <= BESIDE * stride and here[3, i, j] == 0.0:
+                    if distance <= NEXT_CELL_STRIDES * stride and here[3, i, j] == 0.0:
                         here[4, i, j] = 0.0
                     continue
                 if inside:
                     here[3, i, j] = here[4, i, j] = 1.0
                 rank = distance - 2.0 * stride if inside else distance  # those inside come first
-                if rank < nearest[image[k], i, j] and rank <= BESIDE * stride:
+                if rank < nearest[image[k], i, j] and rank <= NEXT_CELL_STRIDES * stride:
                     nearest[image[k], i, j] = rank
                     here[0, i, j], here[1, i, j] = dy, dx
-                    here[2, i, j] = trust * (1.0 if inside else NEAR)
+                    here[2, i, j] = trust * (1.0 if inside else NEXT_CELL_WEIGHT)
     return out
 
 

@@ -8,8 +8,8 @@ They differ from the DeepSPT set as follows:
   influence the motion.
 - The first motion began before the track.
 
-If frames are exposed for some time, or come at uneven intervals, the path is simulated in `FINE`
-steps per frame and averaged over the exposure.
+If frames are exposed for some time, or come at uneven intervals, the path is simulated in
+`STEPS_PER_FRAME` steps and averaged over the exposure.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ from livespt.models.simulate.steps import (
 )
 from livespt.stream.compiled import njit
 
-FINE = (
-    8  # steps per frame: the motion blur of a full exposure is 1.6 % below that of infinitely many
-)
+STEPS_PER_FRAME = 8  # the blur of a full exposure is 1.6 % below that of infinitely many
 SUBSTEPS = 25  # per frame, confined
 PULL = (0.4, 3.0)  # directed step, in diffusive steps
 PERSISTENCE = (20.0, 500.0)  # frames for which the direction persists
@@ -99,7 +97,7 @@ def simulate_track(
     root: Complex,
 ) -> Track:
     """Simulate one track; a behaviour ends where the shutter closes for its last point."""
-    fine = FINE if exposure > 0 or jitter > 0 else 1
+    fine = STEPS_PER_FRAME if exposure > 0 or jitter > 0 else 1
     exposed = max(round(exposure * fine), 1)
     n = min(max(round(log_uniform(rng, lengths[0], lengths[1] + 1)), lengths[0]), lengths[1])
     base = log_uniform(rng, 1e-4, 0.5)

@@ -29,7 +29,7 @@ FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 S30, S27, S31, S11, S8 = (np.uint64(k) for k in (30, 27, 31, 11, 8))
 LAYERS, TAIL, AREA = 256, 3.6541528853610088, 4.92867323399e-3  # Marsaglia and Tsang, table
 MASK = np.uint64(LAYERS - 1)
-FINE = 2.0**-53
+RANDOM_UNIT = 2.0**-53
 
 
 def _layers() -> NDArray[np.float64]:
@@ -71,7 +71,7 @@ def _next(word: Word) -> np.uint64:
 
 @njit()
 def _random(word: Word) -> float:
-    return float((_next(word) >> S11) * FINE)
+    return float((_next(word) >> S11) * RANDOM_UNIT)
 
 
 @njit()

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from livespt.stream.errors import InputError, StoreError
 from livespt.stream.host.locks import READ_WRITE, held, lock_soon
 
-PAGE = 4096
-_SPARE = 32 << 20  # bytes left free in the folder that is picked
+PAGE_BYTES = 4096
+_SPARE_BYTES = 32 << 20  # left free in the folder that is picked
 _SWEEP_AGE_S = 10.0  # younger files may be in the making
 _barrier = threading.Lock()
 
@@ -54,7 +54,7 @@ def free_bytes() -> dict[Path, int]:
 def pick_folder(size: int, free: Mapping[Path, int]) -> Path:
     """The first folder with room for `size` bytes and some to spare; StoreError if none has."""
     for folder, room in free.items():
-        if room >= size + _SPARE:
+        if room >= size + _SPARE_BYTES:
             return folder
     seen = ", ".join(f"{folder} has {room >> 20} MB" for folder, room in free.items())
     raise StoreError(f"shared memory of {size >> 20} MB does not fit ({seen}): use fewer slots")
@@ -105,7 +105,7 @@ def create(name: str, size: int) -> Block:
         A living process owns a block of this name, or there is no room.
     """
     _sweep()
-    size = -(-size // PAGE) * PAGE
+    size = -(-size // PAGE_BYTES) * PAGE_BYTES
     for folder in free_bytes():
         _replace_dead(_path(folder, name))
     path = _path(pick_folder(size, free_bytes()), name)
@@ -123,7 +123,7 @@ def create(name: str, size: int) -> Block:
         raise StoreError(
             f"no shared memory of {size >> 20} MB in {path.parent}: {error.strerror or error}"
         ) from error
-    block.words[:: PAGE // 8] = 0  # first copies into untouched pages cost many times a copy
+    block.words[:: PAGE_BYTES // 8] = 0  # first copies into untouched pages cost many times a copy
     return block
 
 

@@ -26,7 +26,7 @@ from livespt.stream.store.frame_ledger import TablePosition
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Update
 
-EVERY_S = 5.0
+CHECKPOINT_S = 5.0
 MAGIC = b"livechk1"
 _HEAD = struct.Struct("<8sII")
 
@@ -55,7 +55,7 @@ class Checkpoints:
         run: Path,
         analyzer: Analyzer,
         tables: TableWriter,
-        every_s: float = EVERY_S,
+        every_s: float = CHECKPOINT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = run / "journal" / "snapshot.bin"

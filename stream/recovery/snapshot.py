@@ -30,7 +30,7 @@ from livespt.stream.recovery.object_state import NUMBERS, StateEntry, constants,
 from livespt.stream.types import SPOT, Frame
 
 MAGIC = b"livesnp1"  # counts up when what is remembered comes to mean something else
-LARGEST = 1 << 32  # bytes
+MAX_BYTES = 1 << 32
 _START = struct.Struct("<8sI")
 _HEAD: dict[str, Any] = {
     "last": (list, types.NoneType),  # number, t, channel, position, time_s of the last frame
@@ -39,8 +39,8 @@ _HEAD: dict[str, Any] = {
     "numbers": dict,  # value by path
     "tables": list,  # path, dtype and shape of each, in the order of the body
 }
-_LANE = 1024  # bytes; none takes less
-_FAR = 1 << 62  # beyond any whole number here
+_MIN_LANE_BYTES = 1024
+_MAX_INT = 1 << 62  # no integer of a state is as large
 
 
 class Copy(NamedTuple):
@@ -165,7 +165,7 @@ def _refused(why: str) -> InputError:
 
 def _parsed(data: bytes) -> tuple[dict[str, Any], memoryview]:
     """Head and body of bytes that are a whole snapshot; whether it fits is left to see."""
-    if not _START.size + 4 <= len(data) <= LARGEST or data[:8] != MAGIC:
+    if not _START.size + 4 <= len(data) <= MAX_BYTES or data[:8] != MAGIC:
         raise _refused("is none, or of another version of livespt")
     view = memoryview(data)
     if struct.pack("<I", zlib.crc32(view[:-4])) != view[-4:]:
@@ -176,7 +176,8 @@ def _parsed(data: bytes) -> tuple[dict[str, Any], memoryview]:
         head = json.loads(bytes(view[_START.size : end]))
     except (ValueError, RecursionError) as error:
         raise _refused("is damaged: its head cannot be read") from error
-    if type(head) is not dict or not _sound(head) or len(body) < _LANE * len(head["lanes"]):
+    is_sound = type(head) is dict and _sound(head)
+    if not is_sound or len(body) < _MIN_LANE_BYTES * len(head["lanes"]):
         raise _refused("is damaged: its head makes no sense")
     return head, body
 
@@ -187,7 +188,7 @@ def _sound(head: dict[str, Any]) -> bool:
         return False
     most = np.iinfo(SPOT["channel"]).max
     last = head["last"] or [0, 0, 0, 0, 0.0]
-    if not _kinds(last, [int] * 4 + [float]) or not all(abs(n) < _FAR for n in last[:4]):
+    if not _kinds(last, [int] * 4 + [float]) or not all(abs(n) < _MAX_INT for n in last[:4]):
         return False
     lanes, tables = head["lanes"], head["tables"]
     if not all(_kinds(lane, [int] * 3) and lane[2] in (2, 3) for lane in lanes):
@@ -198,7 +199,7 @@ def _sound(head: dict[str, Any]) -> bool:
         return False
     if not all(_kinds(table, [str, str, list]) for table in tables):
         return False
-    return all(type(n) is int and 0 <= n <= LARGEST for _, _, shape in tables for n in shape)
+    return all(type(n) is int and 0 <= n <= MAX_BYTES for _, _, shape in tables for n in shape)
 
 
 def _kinds(row: Any, kinds: list[type]) -> bool:
@@ -224,7 +225,7 @@ def _values(head: dict[str, Any], body: memoryview, found: list[StateEntry]) -> 
         raise _refused(f"is of another version of livespt: {other[0]} is not in both")
     values = dict(head["numbers"])
     for path, value in values.items():
-        whole = type(value) is not int or abs(value) < _FAR
+        whole = type(value) is not int or abs(value) < _MAX_INT
         if type(value) is not type(plain(numbers[path])) or not whole:
             raise _refused(f"is damaged: it has {value!r} for {path}")
     rows: dict[tuple[object, ...], list[int]] = {}

@@ -51,7 +51,7 @@ class RingLayout:
         self.count, stride = int(words[_COUNT]), int(words[_STRIDE])
         self.dtype = np.dtype(DTYPES[int(words[_DTYPE])])
         self.shape = tuple(int(n) for n in words[_SHAPE : _SHAPE + int(words[_NDIM])])
-        first, size = shared_memory.PAGE, (self.count, _HEADER // 8)
+        first, size = shared_memory.PAGE_BYTES, (self.count, _HEADER // 8)
         self.head: NDArray[np.int64] = np.ndarray(size, "<i8", block.map, first, (stride, 8))
         self.times: NDArray[np.float64] = np.ndarray(size, "<f8", block.map, first, (stride, 8))
         self.images: list[NDArray[Any]] = [
@@ -70,7 +70,7 @@ class RingLayout:
             raise InputError(f"no ring of {count} slots with frames of shape {shape}")
         n_bytes = math.prod(shape) * np.dtype(code).itemsize
         stride = -(-(_HEADER + n_bytes) // 64) * 64
-        block = shared_memory.create(name, shared_memory.PAGE + count * stride)
+        block = shared_memory.create(name, shared_memory.PAGE_BYTES + count * stride)
         facts = [count, stride, DTYPES.index(code), len(shape), *shape]
         block.words[_COUNT : _COUNT + len(facts)] = facts
         shared_memory.fence()

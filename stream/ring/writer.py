@@ -35,7 +35,7 @@ from livespt.stream.ring.layout import (
     RingLayout,
 )
 
-MOST = 1 << 53  # frames that anybody can count, also in JSON
+MAX_NUMBER = 1 << 53  # beyond it, numbers in JSON are not exact
 
 
 class RingWriter:
@@ -116,7 +116,7 @@ class RingWriter:
                 f"frame is {pixels.shape} {pixels.dtype}, the ring was made for "
                 f"{self._slots.shape} {self._slots.dtype}: start a new run"
             )
-        if not self._last < number < MOST:
+        if not self._last < number < MAX_NUMBER:
             raise InputError(
                 f"frame number {number} does not follow {self._last}: count exposures on"
             )

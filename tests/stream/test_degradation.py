@@ -17,7 +17,13 @@ from build import TablesAlone, make_frame, make_start
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.stream import pipeline, timing
 from livespt.stream.analyzer import Analyzer
-from livespt.stream.degradation import BEHIND, CALM, DETECT_EVERY, STATE_EVERY, Degradation
+from livespt.stream.degradation import (
+    DETECT_EVERY,
+    LEVEL_BACKLOGS,
+    RECOVER_AFTER,
+    STATE_EVERY,
+    Degradation,
+)
 from livespt.stream.notices import Notices
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.ring.writer import RingWriter
@@ -36,12 +42,20 @@ TABLES = ("spots", "states", "events")
 CLIMBS = {
     "at once": ([0, 7, 8, 16, 32, 200], [0, 0, 1, 2, 3, 3]),
     "straight to the top": ([0, 40], [0, 3]),
-    "and down, step by step": ([40, *[0] * (3 * CALM)], [3, *[3] * (CALM - 1), *[2] * CALM,
-                                                        *[1] * CALM, 0]),
-    "not while it is half as much": ([9, *[BEHIND[0] // 2] * 100], [1] * 101),
-    "nor for a moment": ([9, *([0] * (CALM - 1) + [5]) * 3], [1] * (1 + 3 * CALM)),
-    "up again in between": ([20, *[0] * (CALM + 3), 17], [2, *[2] * (CALM - 1), *[1] * 4, 2]),
-}  # fmt: skip
+    "and down, step by step": (
+        [40, *[0] * (3 * RECOVER_AFTER)],
+        [3, *[3] * (RECOVER_AFTER - 1), *[2] * RECOVER_AFTER, *[1] * RECOVER_AFTER, 0],
+    ),
+    "not while it is half as much": ([9, *[LEVEL_BACKLOGS[0] // 2] * 100], [1] * 101),
+    "nor for a moment": (
+        [9, *([0] * (RECOVER_AFTER - 1) + [5]) * 3],
+        [1] * (1 + 3 * RECOVER_AFTER),
+    ),
+    "up again in between": (
+        [20, *[0] * (RECOVER_AFTER + 3), 17],
+        [2, *[2] * (RECOVER_AFTER - 1), *[1] * 4, 2],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CLIMBS)
@@ -52,7 +66,7 @@ def test_levels_follow_what_waits(name: str) -> None:
 
 
 def test_the_ladder_ends_before_frames_are_skipped() -> None:
-    assert list(BEHIND) == sorted(BEHIND) and BEHIND[-1] < MAX_BEHIND
+    assert list(LEVEL_BACKLOGS) == sorted(LEVEL_BACKLOGS) and LEVEL_BACKLOGS[-1] < MAX_BEHIND
 
 
 class Read:
@@ -116,7 +130,7 @@ def test_levels_leave_out_provisional_states_and_nothing_else() -> None:
 
 def test_every_second_frame_is_looked_at_on_the_last_step() -> None:
     class Waiting:
-        behind = BEHIND[-1]
+        behind = LEVEL_BACKLOGS[-1]
 
         def __iter__(self) -> Iterator[Frame]:
             return map(frame, range(10))

@@ -56,11 +56,11 @@ def frame(number: int, image: NDArray[Any] | None = None, **facts: Any) -> Frame
 
 Change = Callable[[NDArray[Any]], object]
 N, S, F, K, B = (
-    frame_quality.NUMBERS,
+    frame_quality.NOT_FINITE,
     frame_quality.SATURATED,
     frame_quality.FLAT,
     frame_quality.STUCK,
-    frame_quality.BACK,
+    frame_quality.CLOCK_BACKWARDS,
 )
 
 

@@ -25,7 +25,7 @@ from livespt.tools.chaos.trial_publisher import Child, Plan, free_endpoint
 from livespt.tools.chaos.trial_subscriber import PATIENCE_S, Seen, TrialSubscriber
 
 HARDSHIPS = ("late", "stalled 10 s", "stalled 60 s", "killed", "cut off")
-TOGETHER = 50  # followers of one run
+MAX_FOLLOWERS = 50  # of one run
 RUN_S = 75.0  # a run
 KILLS_S = (22.0, 47.0)  # of the publisher
 PLAN = Plan(frame_hz=25.0, tracks=600)  # 92 kB an update: 23 MB in ten seconds
@@ -157,7 +157,7 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
     Parameters
     ----------
     times : int
-        Followers, up to `TOGETHER` of one run.
+        Followers, up to `MAX_FOLLOWERS` of one run.
     folder : Path
         For what they write.
     say : callable
@@ -174,8 +174,8 @@ def run(times: int, folder: Path, say: Callable[[str], None], pace: float = 1.0)
     chance = random.Random(1)
     seen: list[tuple[str, Seen]] = []
     failed: list[str] = []
-    for begin in range(0, times, TOGETHER):
-        n = min(TOGETHER, times - begin)
+    for begin in range(0, times, MAX_FOLLOWERS):
+        n = min(MAX_FOLLOWERS, times - begin)
         place = folder / f"run {begin}"
         place.mkdir()
         try:

@@ -38,11 +38,11 @@ Ints = NDArray[np.int64]
 
 MSD_POINTS = 10  # of the rolling window
 SLOW, FAST = 0.7, 1.3  # exponents below which motion is subdiffusive, and above which directed
-NOTHING = 1e-12  # least MSD, so that particles that do not move have a logarithm, um2
+MIN_MSD_UM2 = 1e-12  # least MSD, so that particles that do not move have a logarithm, um2
 WINDOW, STRIDE = 30, 10  # points of a window of the LSTM; points in its middle that it labels
 POOL = 1000  # tracks made at a time
-SORTED = 1.5  # factor between the lengths in a batch: little padding, but batches still vary
-READ = 60_000  # points in a batch for prediction
+BATCH_LENGTH_RATIO = 1.5  # little padding, but batches still vary
+PREDICTION_POINTS = 60_000  # in a batch
 
 
 class BaselinePlan(NamedTuple):
@@ -121,7 +121,7 @@ def exponents(offset: Ints, point: Floats, window: int) -> Floats:
                 for k in range(low, low + n - lag):
                     for axis in range(3):
                         total += (point[k + lag, axis] - point[k, axis]) ** 2
-                slope += x[lag - 1] * np.log(max(total / (n - lag), NOTHING))
+                slope += x[lag - 1] * np.log(max(total / (n - lag), MIN_MSD_UM2))
             alpha[row] = slope / (x * x).sum()
     return alpha
 
@@ -193,7 +193,8 @@ def read(net: WindowLSTM | UNet, kind: str, known: Tracks) -> NDArray[np.float32
     probability = np.empty((len(inputs), len(MOTIONS)), np.float32)
     count = runs.high - runs.low
     order = np.argsort(count, kind="stable")
-    cuts = np.searchsorted(np.cumsum(count[order]), np.arange(READ, count.sum(), READ))
+    limits = np.arange(PREDICTION_POINTS, count.sum(), PREDICTION_POINTS)
+    cuts = np.searchsorted(np.cumsum(count[order]), limits)
     for which in np.split(order, cuts):
         rows, there = side_by_side(runs.low[which], runs.high[which])
         with torch.no_grad():
@@ -230,7 +231,7 @@ class Feed:
         self._runs = runs_of(self._kind, known.offset)
         rng = np.random.default_rng((self._seed, number))
         count = self._runs.high - self._runs.low
-        order = np.argsort(count * rng.uniform(1, SORTED, len(count)), kind="stable")
+        order = np.argsort(count * rng.uniform(1, BATCH_LENGTH_RATIO, len(count)), kind="stable")
         batches = PLANS[self._kind].batches
         cuts = np.cumsum(count[order]) * batches / count.sum()
         groups = np.split(order, np.searchsorted(cuts, np.arange(1, batches)))

@@ -40,7 +40,7 @@ from livespt.tools.train.classifier_fit import Samples
 Floats = NDArray[np.float64]
 
 OVERLAPS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.48, 0.57)
-APART = 8.0  # distance of the classes for overlap 0 (in fact 6e-5), in spreads
+FULL_DISTANCE_SPREADS = 8.0  # distance of the classes for overlap 0 (in fact 6e-5)
 SPREAD = 0.5  # standard deviation of ln D in a class
 DIFFUSION, DT_S = 0.05, 0.1  # median D of the slower class, um2/s; frame interval
 ERROR_UM = 0.01  # localization error; the step of the median D is 0.1 um
@@ -153,7 +153,7 @@ def two_classes(n: int, overlap: float, seed: int, *, mixed: bool) -> Two:
 def distance(overlap: float) -> float:
     """Distance of the means of two normal densities of ln D with this overlap coefficient."""
     if overlap <= 0:
-        return APART * SPREAD
+        return FULL_DISTANCE_SPREADS * SPREAD
     return -2 * NormalDist().inv_cdf(overlap / 2) * SPREAD
 
 

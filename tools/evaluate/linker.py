@@ -28,7 +28,7 @@ UNSEEN = 20_000  # seeds of evaluation scenes start at 100 times this
 # missed frames that are bridged; with 3, trackpy and btrack are worse
 MEMORY = {"livespt": 3, "trackpy": 2, "laptrack": 2, "btrack": 2, "btrack_brownian": 2}
 ERRORS = (0.05, 0.10)  # shares of missed localizations, and equally of false ones
-TRIED = (1.0, 1.25, 1.5, 2.0, 2.5)
+TRIED_FACTORS = (1.0, 1.25, 1.5, 2.0, 2.5)
 LEVELS = ("low", "medium", "high")
 MOVIES = (4, 1, 1)  # movies at each density; with few particles, one exchange weighs much
 FRAMES = (100, 60, 40)  # frames of a movie at each density, fewer because laptrack becomes slow
@@ -259,10 +259,14 @@ def tune(seed: int = 1) -> dict[str, Any]:
             for name, linker in linkers().items():
                 if name == REFINED:  # it has the same range as our linker
                     continue
-                found = [scores_of(name, linker, movie, f * reach)["jsc_theta"] for f in TRIED]
+                found = [
+                    scores_of(name, linker, movie, f * reach)["jsc_theta"] for f in TRIED_FACTORS
+                ]
                 line = {"scenario": scenario, "density": LEVELS[level], "linker": name}
-                line |= {f"{f}": round(value, 3) for f, value in zip(TRIED, found, strict=True)}
-                table.append(line | {"best": TRIED[int(np.argmax(found))]})
+                line |= {
+                    f"{f}": round(value, 3) for f, value in zip(TRIED_FACTORS, found, strict=True)
+                }
+                table.append(line | {"best": TRIED_FACTORS[int(np.argmax(found))]})
     return {"tune": table}
 
 

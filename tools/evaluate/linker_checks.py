@@ -24,8 +24,8 @@ from livespt.stream.link.offline import link_points
 from livespt.tools.evaluate.other_linkers import by_trackpy
 
 Floats = NDArray[np.float64]
-REACH = 4.0  # search range in random scenes, px; with much more, trackpy raises an exception
-TURN = 8  # frames timed at once, so that the caches are warm in most of them
+SEARCH_RANGE_PX = 4.0  # in random scenes; with much more, trackpy raises an exception
+FRAMES_PER_TURN = 8  # timed at once, so that the caches are warm in most of them
 REFINE = 4  # frames after which links are reconsidered
 TIMED = ((100, 512.0), (1000, 512.0), (10_000, 2048.0))  # particles; side of the field, px
 
@@ -46,11 +46,11 @@ def walk(
 def movies() -> dict[str, tuple[list[Floats], float]]:
     """Scenes by name, with the search range for each."""
     found = {
-        f"{n} particles": (list(walk(n, size, n, frames=frames)), REACH)
+        f"{n} particles": (list(walk(n, size, n, frames=frames)), SEARCH_RANGE_PX)
         for n, size, frames in ((10, 60, 60), (100, 200, 40), (500, 400, 20), (2000, 900, 8))
     }
-    found["500 particles, volume"] = list(walk(500, 80, 3, frames=10, ndim=3)), REACH
-    found["crowded"] = list(walk(300, 150, 5, frames=12)), REACH
+    found["500 particles, volume"] = list(walk(500, 80, 3, frames=10, ndim=3)), SEARCH_RANGE_PX
+    found["crowded"] = list(walk(300, 150, 5, frames=12)), SEARCH_RANGE_PX
     line = np.linspace(-10, 10, 41)
     found["crossing"] = [np.array([[s, s + 0.3], [s + 0.1, -s]]) for s in line], 2.0
     grid = np.stack(np.meshgrid(np.arange(9.0), np.arange(9.0)), -1).reshape(-1, 2) * 10 - 40
@@ -128,15 +128,18 @@ def speed(frames: int = 60, with_trackpy: bool = True, **settings: Any) -> list[
     """
     rows = []
     for n, size in TIMED:
-        count = max(frames // 4, 2 * TURN) if n > 5000 else frames
+        count = max(frames // 4, 2 * FRAMES_PER_TURN) if n > 5000 else frames
         movie = list(walk(n, size, 1, frames=count))
-        linkers = {"plain": Linker(REACH), "motion": Linker(REACH, 2, **settings)}
+        linkers = {
+            "plain": Linker(SEARCH_RANGE_PX),
+            "motion": Linker(SEARCH_RANGE_PX, 2, **settings),
+        }
         if settings:
-            linkers["refined"] = Linker(REACH, 2, refine=REFINE, **settings)
+            linkers["refined"] = Linker(SEARCH_RANGE_PX, 2, refine=REFINE, **settings)
         theirs = _trackpy(movie) if with_trackpy else None
         spent: dict[str, list[float]] = {name: [] for name in (*linkers, "trackpy")}
-        for start in range(0, count, TURN):
-            turn = range(start, min(start + TURN, count))
+        for start in range(0, count, FRAMES_PER_TURN):
+            turn = range(start, min(start + FRAMES_PER_TURN, count))
             for name, linker in linkers.items():
                 spent[name] += [_timed(linker.link, number, movie[number]) for number in turn]
             if theirs is not None:
@@ -156,7 +159,7 @@ def _trackpy(movie: list[Floats]) -> Iterator[Any]:
     import trackpy
 
     trackpy.quiet()
-    linked: Iterator[Any] = trackpy.link_iter(iter(movie), REACH)
+    linked: Iterator[Any] = trackpy.link_iter(iter(movie), SEARCH_RANGE_PX)
     return linked
 
 
@@ -169,14 +172,14 @@ def _timed(action: Callable[..., object], *arguments: Any) -> float:
 def subnets(**settings: Any) -> dict[str, Any]:
     """CPU ms of frames whose 200 particles all compete for the same links."""
     rng = np.random.default_rng(2)
-    linker = Linker(REACH, **settings)
+    linker = Linker(SEARCH_RANGE_PX, **settings)
     times = [_timed(linker.link, number, rng.uniform(0, 24, (200, 2))) for number in range(30)]
     return {"particles": 200, "median_ms": float(np.median(times[3:])), "most_ms": max(times[3:])}
 
 
 def slope(frames: int = 100_000, **settings: Any) -> dict[str, Any]:
     """CPU ms per frame of 100 particles at frame 100 and at the end of a long run."""
-    linker = Linker(REACH, 2, **settings)
+    linker = Linker(SEARCH_RANGE_PX, 2, **settings)
     spent = np.empty(frames)
     for number, points in enumerate(walk(100, 200, 4, frames=frames)):
         spent[number] = _timed(linker.link, number, points)
@@ -247,7 +250,7 @@ def bad_input(**settings: Any) -> list[dict[str, Any]]:
     }
     rows = []
     for name, (number, points) in cases.items():
-        linker = Linker(REACH, 1, **settings)
+        linker = Linker(SEARCH_RANGE_PX, 1, **settings)
         linker.link(0, points if name.endswith("twice") else some)
         result: dict[str, Any] = {}
         ms = _timed(_outcome, linker, number, points, result)

@@ -21,7 +21,7 @@ from livespt.tools.evaluate_localizer.other_localizers import find_trackpy, skip
 from livespt.tools.score.spots import Floats, pair
 
 STEP_PX = 3.0  # greatest apparent step of a stuck bead in a frame, including drift
-LEAST = 5  # least number of beads, needed to distinguish drift and error
+MIN_BEADS = 5  # needed to distinguish drift and error
 QUARTERS = 4  # groups of beads, by their reported precision
 
 
@@ -93,8 +93,10 @@ def same_beads(found: dict[str, list[Floats]]) -> dict[str, Beads]:
         both[mine] = theirs
         kept = kept[both[kept] >= 0]
         partner.append(both)
-    if len(kept) < LEAST:
-        raise InputError(f"{len(kept)} beads are found in all frames: at least {LEAST} are needed")
+    if len(kept) < MIN_BEADS:
+        raise InputError(
+            f"{len(kept)} beads are found in all frames: at least {MIN_BEADS} are needed"
+        )
     orders = [kept, *(both[kept] for both in partner)]
     beads = {}
     for (name, frames), order in zip(found.items(), orders, strict=True):

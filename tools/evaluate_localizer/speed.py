@@ -19,7 +19,7 @@ from livespt.tools.evaluate_localizer.other_localizers import (
 )
 
 ROUNDS = 3  # repetitions over all frames; the localizers alternate on each frame
-MASS = 800.0  # threshold of trackpy: about half the mass of a spot at SNR 10
+TRACKPY_MASS = 800.0  # threshold: about half the mass of a spot at SNR 10
 SEED = 30_009
 
 
@@ -59,7 +59,7 @@ def speed(
 
 def _trackpy() -> TunedLocalizer:
     found: list[OtherLocalizer] = available(SpotCase(n=100, apart_px=0.0, shape=(512, 512)))
-    return TunedLocalizer(next(other for other in found if other.name == "trackpy 7"), MASS)
+    return TunedLocalizer(next(other for other in found if other.name == "trackpy 7"), TRACKPY_MASS)
 
 
 def _in_turn(

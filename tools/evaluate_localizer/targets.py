@@ -6,13 +6,13 @@ from typing import Any
 
 JACCARD = {(100, 3): 0.96, (100, 5): 0.99, (100, 10): 0.99,
            (500, 3): 0.95, (500, 5): 0.97, (500, 10): 0.98}  # fmt: skip
-RATIO = 1.10  # error of isolated spots divided by the bound
+MAX_BOUND_RATIO = 1.10  # of the error of isolated spots to the bound
 DENSE_PX = 0.11  # error of all of 500 spots at SNR 10
-CLAIMED = 0.15  # relative deviation of the reported precision from the error
+MAX_PRECISION_DEVIATION = 0.15  # of the reported precision from the error, relative
 MILLISECONDS = {"fast": 2.0, "crowd": 8.0}
-FASTER = 9.0  # speed relative to trackpy, in place of the milliseconds of "fast"
-LARGER = 17.0  # cost of 2048 x 2048 pixels divided by that of 512 x 512
-WORSE = 1.02  # error divided by that of another localizer up to which both count as equal
+TRACKPY_RATIO = 9.0  # speed relative to trackpy, in place of the milliseconds of "fast"
+MAX_AREA_COST_RATIO = 17.0  # of the cost of 2048 x 2048 pixels to that of 512 x 512
+MAX_ERROR_RATIO = 1.02  # to another localizer; up to it, both count as equal
 
 
 def check_targets(
@@ -43,10 +43,10 @@ def _line(
 
 def _accuracy(row: dict[str, Any]) -> list[dict[str, Any]]:
     name, key = row["scene"], (row["n"], round(row["snr"]))
-    low, high = 1 - CLAIMED, 1 + CLAIMED
+    low, high = 1 - MAX_PRECISION_DEVIATION, 1 + MAX_PRECISION_DEVIATION
     lines = [
         _line(f"{name}: Jaccard", row["jaccard"], JACCARD[key], None),
-        _line(f"{name}: isolated error / bound", row["ratio"], None, RATIO),
+        _line(f"{name}: isolated error / bound", row["ratio"], None, MAX_BOUND_RATIO),
         _line(f"{name}: stated precision / error, isolated", row["claimed"], low, high),
         _line(f"{name}: stated precision / error, all", row["claimed_all"], low, high),
     ]
@@ -60,7 +60,9 @@ def _compared(row: dict[str, Any], others: list[dict[str, Any]]) -> list[dict[st
     for other in others:
         name = f"{row['scene']}: compared with {other['localizer']}"
         lines.append(_line(f"{name}: Jaccard", row["jaccard"], other["jaccard"], None))
-        lines.append(_line(f"{name}: error / its, same spots", other["common"], None, WORSE))
+        lines.append(
+            _line(f"{name}: error / its, same spots", other["common"], None, MAX_ERROR_RATIO)
+        )
     return lines
 
 
@@ -69,7 +71,7 @@ def _speed(model: str, speed: dict[str, Any]) -> list[dict[str, Any]]:
     line = _line("CPU ms, 512 x 512, 100 spots", speed["milliseconds_512"], None, limit)
     faster = speed.get("trackpy_over_ours")
     if model == "fast" and faster is not None:
-        line["target"] += f" or {FASTER:g} x faster than trackpy ({faster} x)"
-        line["met"] = line["met"] or faster >= FASTER
+        line["target"] += f" or {TRACKPY_RATIO:g} x faster than trackpy ({faster} x)"
+        line["met"] = line["met"] or faster >= TRACKPY_RATIO
     larger = speed.get("larger_frame_ratio")
-    return [line, _line("2048 x 2048 / 512 x 512, as dense", larger, None, LARGER)]
+    return [line, _line("2048 x 2048 / 512 x 512, as dense", larger, None, MAX_AREA_COST_RATIO)]

@@ -30,7 +30,7 @@ MANY_HEADS = 300  # heads above which markers shrink
 MOST_LABELS = 12
 LABEL_PX = 13.0
 TAIL_PX = (1.5, 2.6)  # width, by zoom
-CLEAR = (0.0, 0.0, 0.0, 0.0)
+TRANSPARENT = (0.0, 0.0, 0.0, 0.0)
 
 
 class Marks(NamedTuple):
@@ -62,7 +62,7 @@ def rgba(colour: str, alpha: float = 1.0) -> tuple[float, float, float, float]:
 COLOURS = np.array([rgba(c) for c in PALETTE], np.float32)  # (5, 4)
 
 
-def marks(xy: Any, size: Any, width: Any, symbol: Any, edge: Any, face: Any = CLEAR) -> Marks:
+def marks(xy: Any, size: Any, width: Any, symbol: Any, edge: Any, face: Any = TRANSPARENT) -> Marks:
     """Return `Marks` from arrays, or from one value for all."""
     xy = np.asarray(xy, np.float32).reshape(-1, 2)
     n = len(xy)

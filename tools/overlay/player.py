@@ -17,8 +17,8 @@ from livespt.stream.types import Frame, Timings, Update
 from livespt.stream.wire.subscriber import Subscriber
 from livespt.tools.overlay.scene import FLASH_FRAMES, TAIL, UNCOATING, Scene
 
-PATIENCE = 64  # updates that wait for an image
-PEAK = 8  # frames after its beginning a flash looks best
+MAX_WAITING = 64  # updates that wait for an image
+FLASH_PEAK_FRAMES = 8  # after its beginning, when a flash is clearest
 
 
 class Player:
@@ -107,7 +107,7 @@ class Player:
         """Return the position in this player of the frame with most uncoatings."""
         score = np.zeros(len(self) + 2 * FLASH_FRAMES[UNCOATING])
         age = np.arange(FLASH_FRAMES[UNCOATING])
-        shape = 1 - np.abs(age - PEAK) / FLASH_FRAMES[UNCOATING]
+        shape = 1 - np.abs(age - FLASH_PEAK_FRAMES) / FLASH_FRAMES[UNCOATING]
         for frame in self._events["frame"][self._events["kind"] == UNCOATING]:
             at = int(np.searchsorted(self._frames["frame"], frame))
             score[at : at + len(age)] += shape
@@ -172,7 +172,7 @@ class LivePlayer:
         self._subscriber = Subscriber(endpoint, topics=topics, connect_s=connect_s, key=key)
         self.scene = Scene(self._subscriber.start, tail=tail)
         self.playing, self.live = True, True
-        self._waiting: deque[Update] = deque(maxlen=4 * PATIENCE)
+        self._waiting: deque[Update] = deque(maxlen=4 * MAX_WAITING)
         self._image: Frame | None = None
 
     @property
@@ -190,7 +190,7 @@ class LivePlayer:
             return False
         before = self.scene.frame
         until = self._image.t if self._image is not None else -1
-        while self._waiting and (self._waiting[0].t <= until or len(self._waiting) > PATIENCE):
+        while self._waiting and (self._waiting[0].t <= until or len(self._waiting) > MAX_WAITING):
             update = self._waiting.popleft()
             mine = self._image is not None and update.t == until
             self.scene.add(update, self._image.image if self._image and mine else None)

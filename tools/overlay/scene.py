@@ -19,7 +19,7 @@ UNSURE = len(MOTIONS)  # palette index of a state that is undecided or not known
 UNCOATING = KINDS.index("uncoating")
 FLASH_FRAMES = {UNCOATING: 24}  # duration of a flash, frames; those of other events are below
 OTHER_FLASH_FRAMES = 8
-QUIET = tuple(KINDS.index(k) for k in ("born", "lost"))  # too common to flash
+UNFLASHED_KINDS = tuple(KINDS.index(k) for k in ("born", "lost"))  # too common to flash
 TAIL = 80  # length of a tail, frames
 MEMORY = 1 << 18  # rows of past states kept for the inspector
 LEVELS_EVERY = 15  # frames between two updates of the contrast
@@ -161,9 +161,9 @@ class Scene:
             self.levels = contrast(self.image)
 
     def _count(self, events: NDArray[np.void]) -> None:
-        loud = events[~np.isin(events["kind"], QUIET)]
-        self.announced += len(loud)
-        self.recent.extend(loud)
+        flashed = events[~np.isin(events["kind"], UNFLASHED_KINDS)]
+        self.announced += len(flashed)
+        self.recent.extend(flashed)
 
     def _move(self, spots: NDArray[np.void], states: NDArray[np.void]) -> None:
         """Set the heads, and add a segment from the previous point of each track."""
@@ -232,7 +232,7 @@ class Scene:
 
     def _flash(self, events: NDArray[np.void]) -> None:
         """Start a flash for each event, let flashes follow their tracks, and end old ones."""
-        events = events[~np.isin(events["kind"], QUIET)]
+        events = events[~np.isin(events["kind"], UNFLASHED_KINDS)]
         new = np.zeros(len(events), FLASH)
         for name in ("kind", "track", "y", "x", "seq"):
             new[name] = events[name]

@@ -17,7 +17,7 @@ from livespt.tools.overlay.canvas import Overlay
 from livespt.tools.overlay.player import LivePlayer, Player, select
 
 RATE_HZ = 30.0
-REST = 1.5  # pause after a draw, in units of its duration
+PAUSE_RATIO = 1.5  # of the pause after a draw to its duration
 CLICK_PX = 4  # greatest distance of press and release of a click, pixels; more is a drag
 REACH_PX = 16  # greatest distance from a track for a click to select it, pixels
 
@@ -72,7 +72,7 @@ class Window:
         native = self.canvas.native
         if self.canvas.size[0] < 1 or not native.isVisible() or native.isMinimized():
             return
-        if time.monotonic() - self._ended < REST * (self._ended - self._began):
+        if time.monotonic() - self._ended < PAUSE_RATIO * (self._ended - self._began):
             return
         if self._moved or self._drawn != self._view():
             self._moved = False

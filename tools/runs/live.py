@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import LiveSptError, SettingError, StoreError, WireError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.host.crash_log import crash_log
-from livespt.stream.recovery.checkpoints import EVERY_S
+from livespt.stream.recovery.checkpoints import CHECKPOINT_S
 from livespt.stream.ring.writer import RingWriter
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.frame_log import LogReader
@@ -57,7 +57,7 @@ def record(
     endpoint: str = ENDPOINT,
     keys: Path | None = None,
     durability: Durability = "second",
-    checkpoint_s: float = EVERY_S,
+    checkpoint_s: float = CHECKPOINT_S,
     say: Callable[[str], None] = print,
 ) -> tuple[Stop, Acquired]:
     """Acquire frames into a new run, which is analyzed at the same time.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from livespt.stream import pipeline
 from livespt.stream.errors import WireError
 from livespt.stream.host.atomic_files import Durability
-from livespt.stream.recovery.checkpoints import EVERY_S, Checkpoints
+from livespt.stream.recovery.checkpoints import CHECKPOINT_S, Checkpoints
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.sinks import Published
 from livespt.stream.sources import after_reanalysis
@@ -58,7 +58,7 @@ def open_outputs(
     publisher: Publisher | None = None,
     reanalysis: Reanalysis | None = None,
     durability: Durability = "second",
-    checkpoint_s: float = EVERY_S,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> Outputs:
     """Put the sinks of a run in the order in which they take an update.
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.host.crash_log import crash_log
-from livespt.stream.recovery.checkpoints import EVERY_S
+from livespt.stream.recovery.checkpoints import CHECKPOINT_S
 from livespt.stream.sinks import StoredReplay
 from livespt.stream.sources import paced
 from livespt.stream.store.run import RunWriter
@@ -43,7 +43,7 @@ def replay(
     keep_movie: bool = True,
     all_frames: bool = False,
     durability: Durability = "second",
-    checkpoint_s: float = EVERY_S,
+    checkpoint_s: float = CHECKPOINT_S,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Analyze a recorded movie into a new run.

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from livespt.stream.errors import InputError
 from livespt.stream.host.crash_log import crash_log, remove_empty_logs
-from livespt.stream.recovery.checkpoints import EVERY_S
+from livespt.stream.recovery.checkpoints import CHECKPOINT_S
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.store.attributes import Attributes, read_attributes
 from livespt.stream.store.frame_log import LogReader
@@ -33,7 +33,7 @@ def resume(
     *,
     movie: Path | None = None,
     close: bool = False,
-    checkpoint_s: float = EVERY_S,
+    checkpoint_s: float = CHECKPOINT_S,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Finish an interrupted run.

@@ -27,7 +27,7 @@ from livespt.tools.runs.outputs import Outputs, open_outputs, open_publisher
 from livespt.tools.runs.resume import chain_of_run
 
 MAX_BEHIND = 64  # waiting frames from which the analyzer skips to the newest
-GAINED = 0.9  # a backlog that does not shrink by this factor is given up
+MIN_SHRINK = 0.9  # a backlog that shrinks less is given up
 ORDERS_S = 0.25  # interval between checks for messages
 PORT_S = 60.0  # for the system to give back the port of a process that died
 
@@ -143,7 +143,7 @@ def _follow(out: Path, start: Start, reanalysis: Reanalysis, reader: RingReader)
     while True:
         movie.poll()
         left = len(movie.log) - at
-        if not left or (behind is not None and left > GAINED * behind):
+        if not left or (behind is not None and left > MIN_SHRINK * behind):
             break
         for i in range(at, at + left):
             last = int(movie.log["number"][i])

@@ -16,7 +16,7 @@ from livespt.stream.types import KINDS, MOTIONS
 
 Rows = NDArray[np.void]
 Indices = NDArray[np.intp]
-EDGE = 6.0  # width of the margin in which neither truth nor spots count, pixels
+MARGIN_PX = 6.0  # within it, neither truth nor spots count
 
 
 class Matched(NamedTuple):
@@ -95,7 +95,7 @@ def detection(
     *,
     radius: float = 2.0,
     shape: tuple[int, ...] | None = None,
-    edge: float = EDGE,
+    edge: float = MARGIN_PX,
     frames: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Recall, precision and error of the localizations.
@@ -211,7 +211,7 @@ def uncoating(
     within: int = 20,
     radius: float = 3.0,
     shape: tuple[int, ...] | None = None,
-    edge: float = EDGE,
+    edge: float = MARGIN_PX,
 ) -> dict[str, int | float | None]:
     """Compare announced uncoatings with the true ones.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from livespt.models.motion.whole_tracks import WholeReader
 
 
-TOGETHER = 512  # tracks in one batch
+BATCH_TRACKS = 512
 
 
 def as_known(
@@ -29,8 +29,8 @@ def as_known(
     count = np.diff(offset)
     by_lag = {lag: np.empty((offset[-1], network.outputs), np.float32) for lag in lags}
     order = np.argsort(count, kind="stable")
-    for group in (order[k : k + TOGETHER] for k in range(0, len(order), TOGETHER)):
-        following = TrackFollower([network], max(lags), pixel_size_um, capacity=TOGETHER)
+    for group in (order[k : k + BATCH_TRACKS] for k in range(0, len(order), BATCH_TRACKS)):
+        following = TrackFollower([network], max(lags), pixel_size_um, capacity=BATCH_TRACKS)
         slots = np.arange(len(group), dtype=np.int32)
         for t in range(int(count[group[-1]])):
             alive = count[group] > t

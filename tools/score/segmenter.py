@@ -27,7 +27,7 @@ from livespt.tools.score.readings import as_known, both_ways
 UNSEEN = 9_000_000  # first seed of evaluation tracks
 LAGS = (0, 2, 5, 10, 20, 30)  # points
 LENGTHS = ((5, 20), (20, 50), (50, 200), (200, 601))  # points of a track
-NEAR = 10  # greatest distance of a found and a true changepoint that match, frames
+MATCH_FRAMES = 10  # greatest distance of a found and a true changepoint
 HOLD = 5  # points in a row with another motion that count as a change
 ERRORS = (
     0.02,
@@ -193,7 +193,7 @@ def motion_scores(
 def change_scores(probability: NDArray[np.float32], known: Tracks, lag: int) -> dict[str, Any]:
     """Compare changepoints, `HOLD` points in a row with another motion, with the true ones.
 
-    They are matched one to one within `NEAR` frames. The delay is the time from the true change to
+    They are matched one to one within `MATCH_FRAMES`. The delay is the time from the true change to
     the prediction of the last of these points, which is `lag` frames after this point.
     """
     guess = probability.argmax(1)
@@ -206,7 +206,7 @@ def change_scores(probability: NDArray[np.float32], known: Tracks, lag: int) -> 
         true, predicted = true + len(meant), predicted + len(found)
         free = np.ones(len(found), bool)
         for at in meant:
-            near = np.flatnonzero(free & (np.abs(found - at) <= NEAR))
+            near = np.flatnonzero(free & (np.abs(found - at) <= MATCH_FRAMES))
             if len(near):
                 best = near[np.argmin(np.abs(found[near] - at))]
                 free[best] = False

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.link.assignment import assign
-from livespt.tools.score.movie import EDGE
+from livespt.tools.score.movie import MARGIN_PX
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-RADIUS = 2.0  # greatest distance of a matched pair, pixels
-APART = 8.0  # pixels without a neighbour: an isolated spot
-LONE = 1e6  # cost of a position without a partner, px^2, greater than that of any pair
+MATCH_PX = 2.0  # greatest distance of a pair
+ISOLATION_PX = 8.0  # an isolated spot has no neighbour within it
+UNMATCHED_COST = 1e6  # px^2, of a position without a partner; greater than that of any pair
 
 
 class SpotTally(NamedTuple):
@@ -34,19 +34,19 @@ class SpotTally(NamedTuple):
     false: int  # number of detections that match no true spot
 
 
-def pair(truth: Floats, found: Floats, radius: float = RADIUS) -> tuple[Indices, Indices]:
+def pair(truth: Floats, found: Floats, radius: float = MATCH_PX) -> tuple[Indices, Indices]:
     """Match `truth` (n, 2) and `found` (m, 2); return the rows of the pairs."""
     square = ((truth[:, None, :2] - found[None, :, :2]) ** 2).sum(axis=2)
     near = square <= radius**2
     first = np.concatenate([[0], np.cumsum(near.sum(axis=1))]).astype(np.int64)
     column = np.nonzero(near)[1].astype(np.int32)
-    alone, capped = np.full(len(truth), LONE), np.zeros(len(truth), np.bool_)
+    alone, capped = np.full(len(truth), UNMATCHED_COST), np.zeros(len(truth), np.bool_)
     row, _ = assign(first, column, square[near], alone, capped, len(found))
     there = np.flatnonzero(row >= 0)
     return np.asarray(row[there]), there
 
 
-def isolated(truth: Floats, apart: float = APART) -> NDArray[np.bool_]:
+def isolated(truth: Floats, apart: float = ISOLATION_PX) -> NDArray[np.bool_]:
     """Which of the positions (n, 2) have no other within `apart` pixels."""
     alone = np.ones(len(truth), np.bool_)
     for k, point in enumerate(truth):
@@ -57,7 +57,12 @@ def isolated(truth: Floats, apart: float = APART) -> NDArray[np.bool_]:
 
 
 def compare(
-    truth: Floats, found: Floats, shape: tuple[int, int], *, frame: int = 0, radius: float = RADIUS
+    truth: Floats,
+    found: Floats,
+    shape: tuple[int, int],
+    *,
+    frame: int = 0,
+    radius: float = MATCH_PX,
 ) -> SpotTally:
     """Match the spots of one frame.
 
@@ -150,7 +155,7 @@ def _claimed(error: Floats, claimed: Floats) -> float | None:
 
 def _inside(points: Floats, shape: tuple[int, int]) -> NDArray[np.bool_]:
     at, last = points[:, :2], np.array(shape) - 1
-    return np.asarray(((at >= EDGE) & (at <= last - EDGE)).all(axis=1))
+    return np.asarray(((at >= MARGIN_PX) & (at <= last - MARGIN_PX)).all(axis=1))
 
 
 def _rounded(value: float, digits: int) -> float | None:

@@ -28,7 +28,7 @@ from livespt.tools.score.readings import as_known, both_ways
 from livespt.tools.score.segmenter import UNSEEN, rounded
 
 LAGS = (0, 10, 20)  # points
-WITHIN = 20  # greatest distance of an announced and a true uncoating that match, frames
+MATCH_FRAMES = 20  # greatest distance of an announced and a true uncoating
 # D before and after uncoating are drawn independently and overlap by 0.57, as in the hardest
 # two-class case of the DeepSPT paper (figure 2e): equal widths of ln 10, shifted by 0.43 ln 10
 HARD = Entry(diffusion=(1e-3, 1e-2), carrier=(1.0, 1.0), after=(1e-3 * 10**0.43, 1e-2 * 10**0.43))
@@ -267,7 +267,7 @@ def event_scores(events: Events, tracks: Tracks) -> dict[str, Any]:
     clear = (tracks.uncoat - first >= 10) & (last - tracks.uncoat >= 10) & (tracks.uncoat >= 0)
     true = tracks.uncoat[events.track]
     apart = events.frame - true
-    hit = (true >= 0) & (np.abs(apart) <= WITHIN)
+    hit = (true >= 0) & (np.abs(apart) <= MATCH_FRAMES)
     found = int(np.sum(hit & clear[events.track]))
     return {
         "true": int(clear.sum()),

@@ -17,7 +17,7 @@ from livespt.tools.tables.user_table import UserTable, read_table
 Ints = NDArray[np.int64]
 Words = NDArray[np.str_]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-TAKEN = (*MOTIONS, "uncoated", "attm", "ctrw", "fbm", "lw", "sbm", "active", UNSURE)
+TAKEN_NAMES = (*MOTIONS, "uncoated", "attm", "ctrw", "fbm", "lw", "sbm", "active", UNSURE)
 RESERVED = ("frame", "particle", "y", "x", "z")
 
 
@@ -116,10 +116,10 @@ def _rows_of(labels: UserTable, tracks: Path, particle: Ints) -> Ints:
 
 def _check_names(path: Path, names: Words) -> None:
     for name in names.tolist():
-        if name and (not NAME.fullmatch(name) or name in TAKEN):
+        if name and (not NAME.fullmatch(name) or name in TAKEN_NAMES):
             raise InputError(
                 f"{path}: label '{name}' cannot name a column p_{name}: use letters, digits and "
-                f"_ . + -, and none of {', '.join(TAKEN)}"
+                f"_ . + -, and none of {', '.join(TAKEN_NAMES)}"
             )
     if not any(names.tolist()):
         raise InputError(f"{path} has no labels: its column of labels is empty")

@@ -29,7 +29,7 @@ STRENGTHS = {  # strengths of regularization of each kind, from weak to strong
 LEARNERS = ("auto", *STRENGTHS)
 HIDDEN = (32,)  # hidden layers of the network
 EPOCHS = 200  # most epochs of the network
-LEAST = 3  # least groups of a class: one for validation, two for the inner cross-validation
+MIN_GROUPS = 3  # of a class: one for validation, two for the inner cross-validation
 CURVE = np.round(np.arange(0.0, 0.96, 0.05), 2)  # thresholds of confidence
 
 
@@ -81,10 +81,11 @@ def check_samples(samples: Samples, folds: int) -> None:
         )
     for k, name in enumerate(samples.classes):
         groups = len(np.unique(samples.group[samples.label == k]))
-        if groups < max(folds, LEAST):
-            fewer = f", or give --folds {groups}" if groups >= LEAST else ""
+        if groups < max(folds, MIN_GROUPS):
+            fewer = f", or give --folds {groups}" if groups >= MIN_GROUPS else ""
             raise InputError(
-                f"class '{name}' has {groups} groups of tracks, fewer than {max(folds, LEAST)}: "
+                f"class '{name}' has {groups} groups of tracks, fewer than "
+                f"{max(folds, MIN_GROUPS)}: "
                 f"label more{fewer}"
             )
 

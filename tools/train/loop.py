@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
-CLIP = 1.0  # greatest norm of the gradient, so that a single batch cannot spoil the weights
+MAX_GRADIENT_NORM = 1.0  # so that a single batch cannot spoil the weights
 KEEP_EVERY = 250  # steps between checkpoints, and between evaluations on held-out tracks
 PATIENCE = 12  # evaluations without improvement after which training ends
 THREADS = 1  # with several threads, the order of sums, and so the weights, would vary
@@ -70,7 +70,7 @@ def train_network(
         optimizer.zero_grad()
         loss = loss_of(step)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         optimizer.step()
         recent.append(float(loss.detach()))
         if len(recent) == 50:

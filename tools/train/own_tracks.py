@@ -22,13 +22,13 @@ from livespt.stream.errors import InputError, SettingError
 from livespt.tools.tables.user_table import read_table
 from livespt.tools.train.track_networks import MakeTracks
 
-SHORTEST = 10  # least points of a track
-LEAST = 20  # least number of tracks, and of groups, that uncoat
+MIN_POINTS = 10  # of a track
+MIN_UNCOATING = 20  # tracks, and groups, that uncoat
 SHARES = (0.6, 0.2, 0.2)  # shares of the groups for training, calibration and evaluation
-OWN = 0.5  # share of a pool; the rest is simulated, so that the network keeps what it has learned
-CROPPED = 0.5  # share of drawn tracks of which only a part is used
-PART = 20  # least points of such a part
-LOST = 0.1  # greatest share of points that are removed, in half of the drawn tracks
+OWN_SHARE = 0.5  # of a pool; simulated tracks keep what the network has learned
+CROPPED_SHARE = 0.5  # of drawn tracks, of which only a part is used
+MIN_PART_POINTS = 20
+MAX_LOST_SHARE = 0.1  # of points that are removed, in half of the drawn tracks
 KNOWN_INTENSITY = 0.5  # share of drawn tracks whose intensities are used, if they are known
 NEEDED = ("frame", "particle", "y", "x", "uncoated")
 
@@ -74,13 +74,13 @@ def read_own(
     tracks = tracking_errors.join([some for some, _ in read])
     begin = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # a group belongs to one file
     group = np.concatenate([of for _, of in read]) + begin
-    kept = np.diff(tracks.offset) >= SHORTEST
+    kept = np.diff(tracks.offset) >= MIN_POINTS
     changes = kept & (tracks.uncoat >= 0)
     n_changes, n_groups = int(changes.sum()), len(np.unique(group[changes]))
-    if n_groups < LEAST:
+    if n_groups < MIN_UNCOATING:
         raise InputError(
             f"{n_changes} of {len(kept)} tracks uncoat, of {n_groups} different particles: give "
-            f"files with at least {LEAST}"
+            f"files with at least {MIN_UNCOATING}"
         )
     part = _split(group, changes, np.random.default_rng((seed, len(group))))
     learned, calibrating, judging = (
@@ -103,7 +103,7 @@ def read_own(
         },
         "pixel_size_um": pixel_size_um,
         "frame_interval_s": frame_interval_s,
-        "share_of_training": OWN,
+        "share_of_training": OWN_SHARE,
     }
     return Own(learned, calibrating, judging, facts)
 
@@ -111,7 +111,11 @@ def read_own(
 def _shared(one: Tracks, two: Tracks) -> bool:
     """Whether any track occurs in both, point for point."""
     seen = [
-        {some.point[a:b].tobytes() for a, b in itertools.pairwise(some.offset) if b - a >= SHORTEST}
+        {
+            some.point[a:b].tobytes()
+            for a, b in itertools.pairwise(some.offset)
+            if b - a >= MIN_POINTS
+        }
         for some in (one, two)
     ]
     return bool(seen[0] & seen[1])
@@ -197,11 +201,11 @@ def drawn(rng: np.random.Generator, tracks: Tracks, n: int) -> Tracks:
     """Draw `n` tracks with replacement; of some only a part, and of some without some points."""
     which = rng.integers(len(tracks.uncoat), size=n)
     count = np.diff(tracks.offset)[which]
-    least = np.where(rng.random(n) < CROPPED, np.minimum(count, PART), count)
+    least = np.where(rng.random(n) < CROPPED_SHARE, np.minimum(count, MIN_PART_POINTS), count)
     length = least + (rng.random(n) * (count - least + 1)).astype(np.int64)
     start = (rng.random(n) * (count - length + 1)).astype(np.int64)
     parts = select_tracks(tracks, which, start, length)
-    lost = np.where(rng.random(n) < 0.5, 0.0, rng.random(n) * LOST)
+    lost = np.where(rng.random(n) < 0.5, 0.0, rng.random(n) * MAX_LOST_SHARE)
     kept = rng.random(len(parts.frame)) >= np.repeat(lost, length)
     kept[parts.offset[:-1]] = True
     offset = np.concatenate([[0], np.cumsum(kept)])[parts.offset]
@@ -219,7 +223,7 @@ def mixed(own: Own, simulated: MakeTracks, held_out: int) -> MakeTracks:
         rng = np.random.default_rng((seed, first, n))
         if seed >= held_out:
             return drawn(rng, own.calibrating, n)
-        mine = round(n * OWN)
+        mine = round(n * OWN_SHARE)
         return tracking_errors.join(
             [simulated(seed, first, n - mine), drawn(rng, own.learned, mine)]
         )

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 POOL = 1536  # tracks made at a time; each is learned from once
 BATCHES = 24  # of a pool, tracks of similar length together, as many points in each
-KNOWN = 0.5  # share of tracks whose pixel size is known
-NOW, LATE = 0.25, 0.15  # shares of questions about the newest point and about the oldest
+KNOWN_SIZE_SHARE = 0.5  # of tracks whose pixel size is known
+NEWEST_SHARE, OLDEST_SHARE = 0.25, 0.15  # of predictions that are of these points
 INPUT = {  # as the cards say it
     "dtype": "float32",
     "axes": "track, trait",
@@ -76,7 +76,7 @@ class TrackBatches:
     def _fill(self, number: int) -> None:
         rng = np.random.default_rng((self._seed, number))
         tracks = self._make(number)
-        pixel_sizes_um = (rng.random(len(tracks.uncoat)) < KNOWN).astype(np.float64)
+        pixel_sizes_um = (rng.random(len(tracks.uncoat)) < KNOWN_SIZE_SHARE).astype(np.float64)
         self._number, self._offset = number, tracks.offset
         self._labels = self._truth(tracks)
         self._ahead = features_of(tracks, pixel_sizes_um, self._with_intensity)
@@ -143,7 +143,7 @@ def ages(seed: int, step: int, shape: tuple[int, ...], lag: int) -> NDArray[np.i
     """Ages (T, B) of the points to predict at each time of a batch, limited by the first point."""
     rng = np.random.default_rng((seed, step, lag))
     kind, age = rng.random(shape), rng.integers(0, lag + 1, shape)
-    age[kind < NOW] = 0
-    age[kind > 1 - LATE] = lag
+    age[kind < NEWEST_SHARE] = 0
+    age[kind > 1 - OLDEST_SHARE] = lag
     first: NDArray[np.int64] = np.minimum(age, np.arange(shape[0])[:, None])
     return first

@@ -54,11 +54,11 @@ INTERVALS_S, INTERVALS = (0.03, 6.0), 3
 KNOWN_INTENSITY = 0.5  # share of the tracks with known intensities
 SERIES = 20  # series of random numbers for each seed
 FRAMES = (10, 600)  # length of a track
-GAPS = 0.03  # share of points that are missing
-BROKEN = 0.25  # share of tracks that start again after a loss, uncoated or not
+GAP_SHARE = 0.03  # of points that are missing
+BROKEN_SHARE = 0.25  # of tracks that start again after a loss, uncoated or not
 HELD_OUT = 8_500_000  # first seed of the tracks for temperatures and decision
 FALSE_COSTS = 3.0  # missed uncoatings that are as bad as one false announcement
-DECIDED = 200  # least number of simulated tracks for the decision
+MIN_DECISION_TRACKS = 200  # simulated
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98)
 HOLDS = (1, 3, 5, 8, 12)
 
@@ -197,7 +197,12 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
     intervals = np.exp(rng.uniform(low, high, INTERVALS)).tolist()
     viruses = [
         simulate_entry(
-            round(n * share), seed * SERIES + kind, first=first, n_frames=FRAMES, gaps=GAPS, **how
+            round(n * share),
+            seed * SERIES + kind,
+            first=first,
+            n_frames=FRAMES,
+            gaps=GAP_SHARE,
+            **how,
         )
         for kind, (share, how) in enumerate(_at(intervals, MIX))
     ]
@@ -207,13 +212,13 @@ def tracks_of(seed: int, first: int, n: int) -> Tracks:
             seed * SERIES + SERIES // 2 + kind,
             first=first,
             variant="physical",
-            gaps=GAPS,
+            gaps=GAP_SHARE,
             **how,
         )
         for kind, (share, how) in enumerate(_at(intervals, OTHERS))
     ]
     return with_intensities(
-        tracking_errors.broken(rng, tracking_errors.join([*viruses, *others]), BROKEN),
+        tracking_errors.broken(rng, tracking_errors.join([*viruses, *others]), BROKEN_SHARE),
         rng,
         KNOWN_INTENSITY,
     )
@@ -240,7 +245,7 @@ def decide(out: Path, n: int, seed: int, own: Own | None = None) -> dict[str, An
     from livespt.tools.score.readings import as_known
     from livespt.tools.score.uncoating import ENTRIES, announcements, entries, event_scores
 
-    tracks = entries(max(n, DECIDED), HELD_OUT + seed, ENTRIES["movie"])
+    tracks = entries(max(n, MIN_DECISION_TRACKS), HELD_OUT + seed, ENTRIES["movie"])
     if own is not None:
         tracks = tracking_errors.join([tracks, own.calibrating])
     network = Network(open_session(out, task="uncoating"))

@@ -16,10 +16,10 @@ from livespt.stream.errors import SettingError
 from livespt.tools.train_localizer.measure import Particle
 
 METHODS = ("auto", "symmetry", "click", "none")
-SYMMETRIC = 0.985  # least correlation with the crop rotated by 180 degrees, minus its uncertainty
+MIN_SYMMETRY = 0.985  # correlation with the crop turned by 180 degrees, minus its uncertainty
 REPEATS = 24  # repetitions with other noise, for the uncertainty
-SURE = 4.0  # standard deviations above which a difference is corrected
-BLUR = 1.0  # pixels
+CORRECTION_SDS = 4.0  # a greater difference is corrected
+BLUR_PX = 1.0
 
 Floats = NDArray[np.float64]
 
@@ -85,8 +85,9 @@ def calibrate(
     own = float(np.sqrt(np.mean([c.uncertainty_px**2 for c in centres]) / number))
     spread = float(np.hypot(own, scatter_px / 10))
     method = centres[0].method
-    correction = gap if method != "none" and (np.abs(gap) > SURE * spread).any() else np.zeros(2)
     known = method != "none"
+    is_significant = (np.abs(gap) > CORRECTION_SDS * spread).any()
+    correction = gap if known and is_significant else np.zeros(2)
     return keys | {
         "offset_px": [round(float(v), 4) for v in np.asarray(keys["offset_px"]) + correction],
         "centre": {
@@ -107,19 +108,19 @@ def _turned(crop: Floats, particle: Particle) -> tuple[Floats, float, float, flo
     at, peak = _peak(smooth)
     variance = 1 + particle.shot * np.abs(smooth)
     variance *= np.abs(crop) > 1e-6  # `isolate` has removed the noise elsewhere
-    energy = float((smooth**2).sum()) - float(variance.sum()) / (4 * np.pi * BLUR**2)
+    energy = float((smooth**2).sum()) - float(variance.sum()) / (4 * np.pi * BLUR_PX**2)
     sigma = np.sqrt(variance)
     noise = (sigma * rng.standard_normal(crop.shape) for _ in range(REPEATS))
     repeats = [_peak(_blurred(crop + grain)) for grain in noise]
     spread = float(np.sqrt(np.mean([(peak - at) ** 2 for peak, _ in repeats])))
     doubt = float(np.std([value for _, value in repeats])) / max(energy, 1e-9)
-    least = max(SYMMETRIC - doubt, 0.9)
+    least = max(MIN_SYMMETRY - doubt, 0.9)
     return at, float(np.clip(peak / max(energy, 1e-9), 0, 1)), least, spread
 
 
 def _blurred(crop: Floats) -> Floats:
     frequency = np.fft.fftfreq(2 * len(crop))
-    transfer = np.exp(-2 * (np.pi * BLUR * frequency) ** 2)
+    transfer = np.exp(-2 * (np.pi * BLUR_PX * frequency) ** 2)
     size = len(transfer)
     spectrum = np.fft.fft2(crop, (size, size)) * transfer[:, None] * transfer
     return np.asarray(np.fft.ifft2(spectrum).real[: len(crop), : len(crop)])

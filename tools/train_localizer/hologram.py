@@ -38,7 +38,7 @@ STEPS, BATCH, RATE = 12_000, 8, 2.5e-3
 LEAST_STEPS = 40
 CELLS = 24  # side of the region of a copy that is used in training, cells
 SEARCH_UM = (-6.0, 6.0)  # range of z in which the particle of the crop is searched
-SMALLEST = 32  # least side of a crop, pixels
+MIN_CROP_PX = 32
 KNEE = 0.3  # contrast, relative to the crop, at which the weight of a copy is one half
 SIMULATED_SHAPE, SIMULATED_NOISE = (129, 129), 0.02
 LOSSES = ("between_px", "within_px", "between_z_um", "within_z_um", "between_ln_s", "within_ln_s")
@@ -224,8 +224,10 @@ def train_network(
 
 
 def _check_options(size: int, steps: int, microscope: HolographicMicroscope) -> None:
-    if size < SMALLEST or size % 2:
-        raise SettingError(f"the crop must be even and at least {SMALLEST} pixels wide, not {size}")
+    if size < MIN_CROP_PX or size % 2:
+        raise SettingError(
+            f"the crop must be even and at least {MIN_CROP_PX} pixels wide, not {size}"
+        )
     if steps < LEAST_STEPS:
         raise SettingError(f"{steps} steps are too few: give at least {LEAST_STEPS}")
     if 2 * microscope.pixel_um * microscope.k_pupil > 2 * np.pi:

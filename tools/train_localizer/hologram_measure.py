@@ -103,7 +103,7 @@ def detect_in_copies(
     study = nets.Study(size=128, z_um=5.0, gain=(0.25, 2.0), blur_um2=0.0, turn=0.0)
     copier = nets.Copier(crop, level, study, model.microscope)
     generator = torch.Generator().manual_seed(seed)
-    model.set_planes(PLANES, nets.MARGIN)
+    model.set_planes(PLANES, nets.MARGIN_PX)
     point, other = np.full((COPIES, 2), np.nan), np.full((2, COPIES), np.nan)
     score, ratio, matrix = np.zeros(COPIES), np.zeros(COPIES), np.zeros((COPIES, 2, 2))
     for first in range(0, COPIES, BATCH):

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 STEPS = {"light": 5000, "wide": 5000, "paper": 3000}
-SMALLEST = 9  # least side of a crop, which must include background, pixels
-LARGEST = 64  # greatest side of a crop that is copied to the card, pixels
-MAX_MEASURED_CROPS = 4  # most crops on which the performance for the card is measured
+MIN_CROP_PX = 9  # a crop must include background
+MAX_CARD_CROP_PX = 64  # a greater crop is not copied to the card
+MAX_MEASURED_CROPS = 4  # on which the performance for the card is measured
 
 At = tuple[float, float] | Sequence[tuple[float, float]]
 
@@ -92,8 +92,8 @@ def train(
     out = Path(out)
     model_files.check_out(out, overwrite)
     size += 1 - size % 2  # a crop has a middle pixel
-    if size < SMALLEST:
-        raise SettingError(f"the crop must be at least {SMALLEST} pixels wide, not {size}")
+    if size < MIN_CROP_PX:
+        raise SettingError(f"the crop must be at least {MIN_CROP_PX} pixels wide, not {size}")
     if centre not in localizer_centre.METHODS:
         raise SettingError(f"unknown centre '{centre}': {', '.join(localizer_centre.METHODS)}")
     source = localizer_crops.read(movie, _clicks(frame, at, clicks), seed)
@@ -211,7 +211,7 @@ def _refinement(source: Source, normalize: Any, particle: measure.Particle) -> s
 
 def _raw(source: Source, size: int) -> list[list[float]] | None:
     """Pixels of the first crop as recorded, for the card."""
-    if size > LARGEST:
+    if size > MAX_CARD_CROP_PX:
         return None
     crop = localizer_crops.cut_crop(source.image, source.centres[0], size)
     rounded: list[list[float]] = (crop if crop.dtype.kind in "ui" else crop.round(4)).tolist()

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 ALPHA, VARIANCE_PX2 = 0.5, 0.5  # of the score; see lodestar_peaks.py
-BORDER = 2  # cells at the edge of a frame whose field of view is incomplete
+BORDER_CELLS = 2  # at the edge of a frame, whose field of view is incomplete
 COPIES = 128
 SHIFT_PX = 2.5  # least shift of copies, pixels
-SEES = 36  # approximate receptive field of a cell, pixels
+RECEPTIVE_FIELD_PX = 36  # approximate
 FRAME_PX = 72  # side of the views for measurements, in which no cell that counts sees an edge
 Floats = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ def view_size(crop: torch.Tensor) -> int:
 
     In smaller views, every cell would see an edge, which is rare in a frame.
     """
-    return max(crop.shape[-1] // 2 * 2, SEES)
+    return max(crop.shape[-1] // 2 * 2, RECEPTIVE_FIELD_PX)
 
 
 def views(
@@ -138,7 +138,7 @@ def geometry(particle: Particle, alpha: float = ALPHA) -> dict[str, Any]:
         "fwhm_px": round(particle.fwhm_px, 3),
         "merge_px": round(max(1.2, 0.4 * particle.fwhm_px), 3),
         "radius_px": round(max(2.0, particle.fwhm_px), 3),
-        "border_px": BORDER,
+        "border_px": BORDER_CELLS,
         "alpha": alpha,
         "variance_px2": VARIANCE_PX2,
     }
@@ -262,7 +262,9 @@ def noise_score(
         z = torch.randn(1, 1, 256, 256, generator=generator)
         with torch.no_grad():
             field = net(lodestar.squash(z))[0].numpy()
-        found = detect(field, 1e-3, geometric["alpha"], VARIANCE_PX2, geometric["merge_px"], BORDER)
+        found = detect(
+            field, 1e-3, geometric["alpha"], VARIANCE_PX2, geometric["merge_px"], BORDER_CELLS
+        )
         best = max(best, float(found[:, 2].max(initial=0.0)))
     return max(best, 0.02)
 

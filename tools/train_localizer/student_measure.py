@@ -26,7 +26,7 @@ SIGMA_PX = (0.95, 2.1)  # sigma of simulated spots
 FWHM_PX, RADIUS_PX = 3.06, 3.5  # diameter of simulated spots; radius of the disc for intensities
 BACKGROUNDS = (5.0, 100.0, 2000.0)  # backgrounds of frames without particles, photons
 CUTOFFS = np.arange(0.3, 0.91, 0.02)
-FLAT = 0.001  # difference in the Jaccard index up to which cutoffs are equally good
+JACCARD_TOLERANCE = 0.001  # cutoffs within it are equally good
 SIDE = 256
 
 Floats = NDArray[np.float64]
@@ -57,7 +57,7 @@ def facts(
             **shape._asdict(),
             "steps": steps,
             "device": device,
-            "unit": student.UNIT,
+            "unit": student.INPUT_UNIT,
             "losses": [round(v, 4) for v in history[:: max(1, len(history) // 20)]],
             "size_px": 0,
         },
@@ -129,7 +129,7 @@ def calibrate(
         found = decode(field(image), float(CUTOFFS[0]), stride, MERGE_PX)
         each.append([jaccard(points, found[found[:, 2] >= cut, :2]) for cut in CUTOFFS])
     mean = np.mean(each, axis=0)
-    best = float(np.mean(CUTOFFS[mean >= mean.max() - FLAT]))
+    best = float(np.mean(CUTOFFS[mean >= mean.max() - JACCARD_TOLERANCE]))
     noise = noise_score(field, stride, seed)
     keys = {"cutoff": round(best, 3)}
     return keys, {"noise_score": round(noise, 3), "jaccard": round(float(mean.max()), 4)}

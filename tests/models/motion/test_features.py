@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from livespt.models.motion import features
-from livespt.models.motion.features import COUNT, QUIET, STUCK, FeatureState, of_tracks
+from livespt.models.motion.features import COUNT, MIN_SQUARE, STUCK_STEP_PX, FeatureState, of_tracks
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def told(
 
 
 def log_length(square: Any) -> float:
-    return 0.5 * math.log(square + QUIET)
+    return 0.5 * math.log(square + MIN_SQUARE)
 
 
 def running(values: Floats, memory: float) -> float:
@@ -59,11 +59,11 @@ def plainly(frame: NDArray[np.int64], point: Floats, um: float) -> list[float]:
     x = point - point[0]
     steps, took = np.diff(x, axis=0), np.diff(frame)
     roots = np.sqrt(np.linalg.norm(steps, axis=1) / np.sqrt(took))
-    scale = max(running(roots, 600) ** 2, STUCK)
+    scale = max(running(roots, 600) ** 2, STUCK_STEP_PX)
     x, steps = x / scale, steps / scale  # lengths in typical steps from here on
 
     def cosine(a: Floats, b: Floats) -> float:
-        return float(a @ b / math.sqrt((a @ a + QUIET) * (b @ b + QUIET)))
+        return float(a @ b / math.sqrt((a @ a + MIN_SQUARE) * (b @ b + MIN_SQUARE)))
 
     lengths, angles = [], []
     for k in (1, 2, 4, 8, 16, 32, 64, 128):
@@ -81,12 +81,12 @@ def plainly(frame: NDArray[np.int64], point: Floats, um: float) -> list[float]:
         centre = np.array([running(column, memory) for column in x[:n].T])
         d = x[n - 1] - centre if n else np.zeros(3)
         away.append(log_length(d @ d / memory) if n else 0.0)
-        back.append(d @ steps[-1] / math.sqrt((d @ d + QUIET) * took[-1]) if n else 0.0)
+        back.append(d @ steps[-1] / math.sqrt((d @ d + MIN_SQUARE) * took[-1]) if n else 0.0)
     spread = []
     for k in (8, 32, 128):
         last = x[n + 1 - k : n + 1]
         gyration = last.var(0).sum() if n + 1 >= k else 0.0
-        spread.append(0.5 * math.log(gyration / k + QUIET / k) if n + 1 >= k else 0.0)
+        spread.append(0.5 * math.log(gyration / k + MIN_SQUARE / k) if n + 1 >= k else 0.0)
     dots = [steps[-1] @ steps[-2 - j] if n >= 2 + j else 0.0 for j in range(3)]
     near = running(roots, 16)
     return [
@@ -98,7 +98,7 @@ def plainly(frame: NDArray[np.int64], point: Floats, um: float) -> list[float]:
         float((point[:, 0] != point[0, 0]).any()),
         log_length(x[n] @ x[n] / max(n, 1)),
         2 * math.log((near + 1e-3) / (running(roots, 600) + 1e-3)),
-        math.log10(scale * um if n else STUCK) + 1 if um else 0.0,
+        math.log10(scale * um if n else STUCK_STEP_PX) + 1 if um else 0.0,
         float(um > 0),
     ]  # fmt: skip
 
@@ -224,7 +224,7 @@ def test_odd_tracks_have_traits_of_a_usual_size(name: str) -> None:
 
 def test_a_particle_that_never_moves_has_no_direction() -> None:
     some = told(np.arange(200), STILL["never moves"])
-    quiet = 0.5 * math.log(QUIET)
+    quiet = 0.5 * math.log(MIN_SQUARE)
     np.testing.assert_allclose(some[128:, :8], quiet, atol=1e-6)
     assert not some[:, 8:15].any()
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from livespt.models.motion import intensity_features
 from livespt.models.motion.intensity_features import (
     COUNT,
-    LASTING,
-    LEAST,
+    LEVEL_POINTS,
+    LOG_SCALE,
     MEMORIES,
-    SHARE,
+    MIN_SHARE,
     IntensityState,
     of_tracks,
 )
@@ -43,12 +43,14 @@ def plainly(intensity: Floats) -> list[float]:
     level = 0.0
     for k, value in enumerate(intensity):
         now = (
-            math.log(value) if not x else max(math.log(max(value, 1e-300)), level + math.log(LEAST))
+            math.log(value)
+            if not x
+            else max(math.log(max(value, 1e-300)), level + math.log(MIN_SHARE))
         )
-        level += (now - level) / min(k + 1, LASTING)
+        level += (now - level) / min(k + 1, LEVEL_POINTS)
         x.append(now)
     means = []
-    for memory in (*MEMORIES, LASTING):
+    for memory in (*MEMORIES, LEVEL_POINTS):
         mean, before = 0.0, []
         for k, now in enumerate(x, 1):
             before.append(mean if k > 1 else now)
@@ -59,7 +61,7 @@ def plainly(intensity: Floats) -> list[float]:
         noise += ((now - expected) ** 2 - noise) / min(k, MEMORIES[1])
     falls = [a[0] - b[0] for a, b in itertools.pairwise(means)]
     last = x[-1] - means[0][1][-1]
-    return [1.0, *(SHARE * d for d in (last, *falls)), 0.5 * math.log(noise + 1e-4) + 2.0]
+    return [1.0, *(LOG_SCALE * d for d in (last, *falls)), 0.5 * math.log(noise + 1e-4) + 2.0]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 17, 200, 900])
@@ -74,7 +76,7 @@ def test_each_number_is_its_formula(n: int) -> None:
 def test_gain_does_not_matter_and_a_third_less_light_is_about_minus_one() -> None:
     intensity = glow(100, 1)
     np.testing.assert_allclose(told(intensity), told(intensity * 31.0), atol=2e-5)
-    dimmed = np.where(np.arange(100) < 90, 100.0, 100 * math.exp(-1 / SHARE))
+    dimmed = np.where(np.arange(100) < 90, 100.0, 100 * math.exp(-1 / LOG_SCALE))
     assert told(dimmed)[90, 1] == pytest.approx(-1)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from livespt.models.motion.follower import TrackFollower
 from livespt.models.motion.segmenter import Segmenter
-from livespt.models.motion.whole_tracks import STRIDE, TOGETHER, WholeReader
+from livespt.models.motion.whole_tracks import BATCH_TRACKS, LENGTH_STEP, WholeReader
 from livespt.models.runtime.session import shipped
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
 from livespt.stream.errors import ModelError
@@ -21,7 +21,7 @@ from livespt.stream.types import MOTIONS
 from livespt.tools.score.readings import as_known, both_ways
 
 UNSEEN = 9_500_000  # a seed of its own: neither training nor the card came here
-LENGTHS = (1, 2, STRIDE - 1, STRIDE, STRIDE + 1, 3 * STRIDE + 5, 7, 200)
+LENGTHS = (1, 2, LENGTH_STEP - 1, LENGTH_STEP, LENGTH_STEP + 1, 3 * LENGTH_STEP + 5, 7, 200)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_network_that_follows_does_not_read_whole_tracks(networks: Path) -> No
 
 def test_not_one_bit_depends_on_the_other_tracks(reader: WholeReader) -> None:
     """Whatever their number, lengths and order; and so the padding does not matter either."""
-    tracks = [walk(n, seed) for seed, n in enumerate([*LENGTHS * 3, *[40] * (TOGETHER + 3)])]
+    tracks = [walk(n, seed) for seed, n in enumerate([*LENGTHS * 3, *[40] * (BATCH_TRACKS + 3)])]
     offset, frame, point = joined(tracks)
     together = reader(offset, frame, point, 0.1)
     assert together.shape == (len(frame), 4) and together.dtype == np.float32

@@ -34,7 +34,7 @@ def test_a_spot_loses_its_noise(peak: float) -> None:
     one = composed_frames.pattern(spot(peak, 0.3, -0.2), (0.3, -0.2), 3.3)
     assert one.fold == composed_frames.FOLDS[0]
     half = len(one.image) // 2
-    line = (np.arange(len(one.image)) - half) / composed_frames.FINE
+    line = (np.arange(len(one.image)) - half) / composed_frames.POINTS_PER_PIXEL
     ideal = peak * np.exp(-(np.hypot(line[:, None], line) ** 2) / (2 * 1.4**2))
     error = np.sqrt(np.mean((one.image - ideal) ** 2) / np.mean(ideal**2))
     assert error < max(0.03, 1.5 / abs(peak))

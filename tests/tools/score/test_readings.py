@@ -48,7 +48,7 @@ def alone(network: Network, tracks: Tracks, which: int, lag: int) -> NDArray[np.
 def test_readings_come_from_the_moment_they_were_known(
     network: Network, tracks: Tracks, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readings, "TOGETHER", together)
+    monkeypatch.setattr(readings, "BATCH_TRACKS", together)
     told = as_known(network, tracks, LAGS, 0.5)
     assert tuple(told) == LAGS
     for lag, answer in told.items():

@@ -16,7 +16,7 @@ from livespt.stream.errors import InputError, SettingError
 from livespt.tools.cli import main
 from livespt.tools.score import uncoating as evaluate_uncoating
 from livespt.tools.train import loop, track_networks, uncoating as train_uncoating
-from livespt.tools.train.own_tracks import LEAST, Own, drawn, mixed, read_own, select_tracks
+from livespt.tools.train.own_tracks import MIN_UNCOATING, Own, drawn, mixed, read_own, select_tracks
 
 PIXEL_UM = 0.1
 
@@ -86,7 +86,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         "cannot be reversed",
     ),
     "no change": (lambda t: t.assign(uncoated=0), "0 of 60 tracks uncoat"),
-    "too few": (lambda t: t[t["particle"] < 30], f"at least {LEAST}"),
+    "too few": (lambda t: t[t["particle"] < 30], f"at least {MIN_UNCOATING}"),
     "no points": (lambda t: t.iloc[:0], "holds no points"),
 }
 

@@ -44,7 +44,7 @@ def test_the_graph_says_what_the_network_says(shape: tuple[int, int]) -> None:
     assert content == serialize(model, 4, scale)
     session = onnxruntime.InferenceSession(content)
     parts = hologram_measure.as_parts(field(Sphere(25, 30, 1.5, 0.228, 1.58), shape=shape))
-    model.set_planes(4, nets.MARGIN)
+    model.set_planes(4, nets.MARGIN_PX)
     with torch.no_grad():
         wanted = model.pooled(parts[None])[0].numpy()
         level = float(model.noise(parts[None]))
@@ -78,7 +78,7 @@ def test_planes_are_the_field_elsewhere() -> None:
 def test_the_noise_is_told_beside_particles(level: float) -> None:
     spheres = [Sphere(40, 40, 1.0, 0.228, 1.58), Sphere(90, 100, -2.0, 0.2, 1.58)]
     model = network()
-    model.set_planes(6, nets.MARGIN)
+    model.set_planes(6, nets.MARGIN_PX)
     found = model.noise(hologram_measure.as_parts(field(*spheres, level=level))[None])
     assert 0.95 * level <= float(found) <= 1.25 * level
 

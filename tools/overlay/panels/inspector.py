@@ -58,7 +58,7 @@ def _curve(out: Sheet, rows: NDArray[np.void], box: Box) -> None:
     if len(rows) > 1:
         points = np.stack([x, y], axis=1).astype(np.float32)
         out.paths.append(Path(points, 1.8, rgba(UNCOATED)))
-    tip = layers.marks([[x[-1], y[-1]]], 7, 0, layers.DISC, layers.CLEAR, rgba(UNCOATED))
+    tip = layers.marks([[x[-1], y[-1]]], 7, 0, layers.DISC, layers.TRANSPARENT, rgba(UNCOATED))
     out.marks.append(tip)
 
 

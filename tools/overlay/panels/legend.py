@@ -32,7 +32,9 @@ def draw_motions(out: Sheet, scene: Scene, x: float, y: float, span: float, _: f
         row = y + 23 + 21 * i
         line = np.array([[x, row - 4.5], [x + 30, row - 4.5]], np.float32)
         out.paths.append(Path(line, 2.0, rgba(PALETTE[i], 0.75)))
-        plate = layers.marks([[x + 30, row - 4.5]], 15, 0, layers.DISC, layers.CLEAR, rgba(PLATE))
+        plate = layers.marks(
+            [[x + 30, row - 4.5]], 15, 0, layers.DISC, layers.TRANSPARENT, rgba(PLATE)
+        )
         mark = layers.marks([[x + 30, row - 4.5]], 12, 1.6, i, rgba(PALETTE[i]))
         out.marks.extend([plate, mark])
         out.texts.append(Text(x + 48, row, name, 13, INK if i < UNSURE else DIM))
