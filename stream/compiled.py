@@ -35,6 +35,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ROOT = Path(__file__).resolve().parents[1]  # the folder of stream, models, acquisition and tools
 KEPT_BUILDS = 4  # folders kept of one module: builds that are used in turns do not recompile
 UNUSED_DAYS = 90.0  # a folder that nobody has used for so long is removed
+IN_USE_DAYS = 2.0  # a folder that was used within that time may belong to a process that still runs
 IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+livespt\.([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)"
     r"|import[ \t]+livespt\.([\w.]+))",
@@ -108,16 +109,17 @@ def digest(path: Path, root: Path = ROOT) -> str:
 
 def clear_old(folder: Path, module: str) -> None:
     """Remove folders of earlier builds of `module`, and whatever nobody used for a long time."""
-    own, unused_since = [], time.time() - UNUSED_DAYS * 86400
+    now, own = time.time(), []
     for other in folder.iterdir():
         with suppress(OSError):  # another process removes it at the same time
             used = other.stat().st_mtime
-            if used < unused_since:
+            if used < now - UNUSED_DAYS * 86400:
                 shutil.rmtree(other, ignore_errors=True)
             elif other.name.rpartition("-")[0] == module:
                 own.append((used, other))
-    for _, other in sorted(own)[:-KEPT_BUILDS]:
-        shutil.rmtree(other, ignore_errors=True)
+    for used, other in sorted(own)[:-KEPT_BUILDS]:
+        if used < now - IN_USE_DAYS * 86400:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 @functools.cache
@@ -127,7 +129,7 @@ def _folder_of(module: str, path: Path) -> Path | None:
     folder = cache_folder() / f"{short}-{digest(path.resolve())}"
     try:
         if not folder.is_dir():
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)  # another process may just have made it
             clear_old(folder.parent, short)
         os.utime(folder)
     except OSError as error:

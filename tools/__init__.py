@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from livespt.tools.tables.export import export_run, spot_table
     from livespt.tools.tables.link import link_table
     from livespt.tools.tables.segments import segment_table
-    from livespt.tools.train_localizer.recipes import train_localizer
+    from livespt.tools.train_localizer.recipes import make_localizer
 else:
     _PLACES = {
         "Localizer": "models.localize.localizer",
@@ -38,13 +38,13 @@ else:
         "export_run": "tools.tables.export",
         "link_points": "stream.link.offline",
         "link_table": "tools.tables.link",
+        "make_localizer": "tools.train_localizer.recipes",
         "open_movie": "acquisition.recordings.open_movie",
         "open_run": "stream.store.run",
         "render_run": "tools.overlay.canvas",
         "replay": "tools.runs.replay",
         "segment_table": "tools.tables.segments",
         "spot_table": "tools.tables.export",
-        "train_localizer": "tools.train_localizer.recipes",
     }
 
     def __getattr__(name):
@@ -63,13 +63,13 @@ __all__ = [
     "export_run",
     "link_points",
     "link_table",
+    "make_localizer",
     "open_movie",
     "open_run",
     "render_run",
     "replay",
     "segment_table",
     "spot_table",
-    "train_localizer",
 ]
 
 

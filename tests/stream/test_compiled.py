@@ -107,12 +107,35 @@ def test_folders_of_old_builds_are_removed(tmp_path: Path) -> None:
     names = [f"stream.link-{i:016x}" for i in range(6)] + ["stream.link2-0", "models.gauss-0"]
     for age, name in enumerate(names):
         (tmp_path / name).mkdir()
-        os.utime(tmp_path / name, (time.time() - age,) * 2)
+        os.utime(tmp_path / name, (time.time() - 3 * age * 86400,) * 2)
     (tmp_path / "models.gone-0").mkdir()
     os.utime(tmp_path / "models.gone-0", (0, 0))
     compiled.clear_old(tmp_path, "stream.link")
     left = [*names[: compiled.KEPT_BUILDS], "stream.link2-0", "models.gauss-0"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(left)
+
+
+def test_folders_that_a_running_process_may_use_stay(tmp_path: Path) -> None:
+    names = {f"stream.link-{i:016x}" for i in range(compiled.KEPT_BUILDS + 3)}
+    for name in names:
+        (tmp_path / name).mkdir()
+    compiled.clear_old(tmp_path, "stream.link")
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_a_folder_that_another_process_makes_at_the_same_time_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    make = Path.mkdir
+
+    def later(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        make(path, parents=True, exist_ok=True)  # the other one is first
+        make(path, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", later)
+    folder = compiled._folder_of.__wrapped__("stream.here", Path(compiled.__file__))
+    assert folder is not None and folder.is_dir()
 
 
 def test_a_folder_that_cannot_be_written_is_told_once(

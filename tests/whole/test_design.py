@@ -302,6 +302,7 @@ def test_importing_a_folder_imports_nothing_heavy() -> None:
 def test_the_door_for_notebooks_loads_a_name_when_it_is_used() -> None:
     shown = for_types_only(ROOT / "tools" / "__init__.py")
     assert tools.__all__ == sorted(name for _, name in shown) == dir(tools)
+    assert not {path.parent.name for path in SOURCES} & set(tools.__all__), "a room has the name"
     for place, name in shown:
         assert getattr(tools, name) is getattr(importlib.import_module(place), name)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

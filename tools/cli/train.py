@@ -119,9 +119,9 @@ def train_localizer(movie: Path, **values: Any) -> None:
     The particles are marked in MOVIE by --frame and --at, or by --clicks. A MOVIE named `simulated`
     is a simulated frame of bright spots.
     """
-    from livespt.tools.train_localizer.recipes import train_localizer
+    from livespt.tools.train_localizer.recipes import make_localizer
 
-    report(train_localizer(movie, **values))
+    report(make_localizer(movie, **values))
 
 
 _network_options = together(

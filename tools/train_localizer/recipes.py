@@ -12,7 +12,7 @@ OF_STUDENT = ("out", "steps", "seed", "device", "overwrite")  # settings that bo
 MARKS = ("frame", "at", "clicks")  # settings that mark particles
 
 
-def train_localizer(
+def make_localizer(
     movie: str | Path,
     *,
     size: int | None = None,
