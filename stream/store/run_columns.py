@@ -67,6 +67,8 @@ class RunColumns:
         """A copy of `rows` (n,) as they are stored; None means no rows."""
         if rows is None:
             return np.empty(0, self.stored[table])
+        if rows.dtype == self.stored[table]:
+            return rows.copy()
         return fitted(rows, self.stored[table], self._fills[table]).copy()
 
     def shared(self, table: str) -> np.dtype[np.void]:

@@ -85,14 +85,18 @@ ARROWS: dict[str, set[str]] = {
     "acquisition/microscope": {"stream"},
     "acquisition/recordings": {"stream/store"},
     "acquisition/simulated": {"models/optics", "models/simulate"},
-    "tools/overlay": {"stream"},
+    "tools/overlay": {"stream", "tools/progress"},
     "tools/listen": {"stream"},
     "tools/score": {"acquisition/simulated", "models", "stream/link"},
-    "tools/runs": {"acquisition", "models", "stream"},
+    "tools/runs": {"acquisition", "models", "stream", "tools/progress"},
     "tools/chaos": {"acquisition", "models", "stream", "tools/runs"},
     "tools/tables": {"models", "stream", "tools/runs"},
-    "tools/train": {"models", "stream", "tools/runs", "tools/score", "tools/tables"},
-    "tools/train_localizer": {"acquisition/recordings", "models", "tools/score", "tools/train"},
+    "tools/train": {
+        "models", "stream", "tools/progress", "tools/runs", "tools/score", "tools/tables",
+    },
+    "tools/train_localizer": {
+        "acquisition/recordings", "models", "tools/progress", "tools/score", "tools/train",
+    },
     "tools/evaluate": {"models", "stream", "tools/score", "tools/tables", "tools/train"},
     "tools/evaluate_localizer": {
         "acquisition/recordings", "models", "stream", "tools/score", "tools/train_localizer",
@@ -100,8 +104,11 @@ ARROWS: dict[str, set[str]] = {
     "tools/demo": {"acquisition", "models", "stream", "tools/overlay", "tools/runs", "tools/score"},
     "tools/doctor": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
     "tools/architecture": set(),
+    "tools/progress": set(),
     "tools/warm_up": {"stream", "tools/runs", "tools/tables"},
-    "tools/bench": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
+    "tools/bench": {
+        "acquisition", "models", "stream", "tools/overlay", "tools/progress", "tools/runs",
+    },
     "tools/conformance": {"acquisition/recordings", "stream"},
     "tools/cli": {"acquisition", "models", "stream", "tools"},
 }  # fmt: skip

@@ -18,6 +18,7 @@ from livespt.stream.errors import SettingError, StoreError
 from livespt.tools.bench import floor, holding, inputs, load, others, table, turns, worker
 from livespt.tools.bench.rows import Row, chosen
 from livespt.tools.bench.turns import Series, Side, TurnPlan, Unable
+from livespt.tools.progress import Progress
 
 PAIRS, FRAMES, LAUNCHES = 10, 200, 5
 QUICK_PAIRS, QUICK_FRAMES, QUICK_LAUNCHES = 4, 40, 2
@@ -123,16 +124,14 @@ def _row(
     row: Row, sides: Sequence[Side], choices: Choices, folder: Path, found: dict[str, Any]
 ) -> dict[str, Any]:
     """Measure one row: the builds, then other programs, then the rate that is held."""
-    from tqdm import tqdm
-
     path = folder / "inputs.npy"
     inputs.make(row, path)
     job = {"job": row.job, "inputs": str(path), "side": row.side, "n": row.n}
     plan = choices.plan(row)
     busy = load.OtherLoad() if load.STAT.exists() else None
     try:
-        with tqdm(total=plan.pairs, desc=row.name, unit="pair", disable=None, leave=False) as bar:
-            series = turns.take_turns(sides, job, folder, plan, bar.update)
+        with Progress(row.name, plan.pairs, "pair") as passed:
+            series = turns.take_turns(sides, job, folder, plan, passed)
     except Unable as reason:
         return {"row": row.name, "skipped": str(reason)}
     measured = table.row_result(row.name, plan, series)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol, Self
@@ -70,7 +71,7 @@ def same_tracks(one: Sequence[Ids], other: Sequence[Ids]) -> bool:
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-class LinkerTests:
+class LinkerTests(ABC):
     """Tests of a linker; inherit them, and override `made`.
 
     Examples
@@ -80,6 +81,7 @@ class LinkerTests:
     ...         return MyLinker(search_range, memory, ndim)
     """
 
+    @abstractmethod
     def made(self, search_range: float, memory: int, ndim: int = 2) -> AnyLinker:
         """Hook: make a linker that has seen nothing.
 
@@ -92,7 +94,6 @@ class LinkerTests:
         ndim : int
             2 (y, x) or 3 (z, y, x).
         """
-        raise NotImplementedError
 
     def test_every_point_has_an_id_of_its_own(self) -> None:
         """Integers, one a point, none twice in a frame; those not seen before are `born`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache, partial
 from typing import Any, ClassVar, Protocol
 
@@ -31,7 +32,7 @@ class AnyLocalizer(Protocol):
         """Return why images of this kind cannot be analyzed; None if they can."""
 
 
-class LocalizerTests:
+class LocalizerTests(ABC):
     """Tests of a localizer; inherit them, and override `made`, and the rest where it differs.
 
     Attributes
@@ -76,9 +77,9 @@ class LocalizerTests:
         ("yx", (0, 64), "uint8"),
     )
 
+    @abstractmethod
     def made(self) -> AnyLocalizer:
         """Hook: make a localizer."""
-        raise NotImplementedError
 
     def image(self, places: Points) -> NDArray[np.float64]:
         """Hook: draw particles at `places`: spots of light on noise, in counts below 255."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from livespt.stream.types import CLOCKS
 from livespt.tools.conformance.refusal import refusal
 
 
-class RecordingTests:
+class RecordingTests(ABC):
     """Tests of a format that `open_movie` reads; inherit them, and override the hooks.
 
     Whatever `write` makes must come from a program that knows nothing of this package.
@@ -44,9 +45,9 @@ class RecordingTests:
     dtypes: ClassVar[tuple[str, ...]] = ("uint8", "uint16", "float32")
     units: ClassVar[MovieUnits] = MovieUnits()
 
+    @abstractmethod
     def write(self, folder: Path, pixels: NDArray[Any]) -> Path:
         """Hook: write a movie of `pixels`, with `axes`, into an empty folder; return its path."""
-        raise NotImplementedError
 
     def opened(self, path: Path) -> Movie:
         """Hook: open it; by default with `open_movie`."""
@@ -67,9 +68,9 @@ class RecordingTests:
         last = max(files, key=lambda file: file.stat().st_size)
         last.write_bytes(last.read_bytes()[: -last.stat().st_size // 3])
 
+    @abstractmethod
     def damage(self, path: Path, pixels: NDArray[Any], i: int) -> None:
         """Hook: take away or destroy what holds the pixels of frame i."""
-        raise NotImplementedError
 
     def _pixels(self, dtype: str = "uint16") -> NDArray[Any]:
         """A movie in which no two frames are alike, and no row is like a column."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from livespt.tools.conformance.samples import (
 TABLES = ("spots", "states", "events")
 
 
-class SinkTests:
+class SinkTests(ABC):
     """Tests of a sink; inherit them, and override `made` and, if it keeps anything, `held`.
 
     Examples
@@ -34,6 +35,7 @@ class SinkTests:
     ...         return MySink(folder / "out")
     """
 
+    @abstractmethod
     def made(self, folder: Path, start: Start, frames: list[Frame]) -> Sink:
         """Hook: make a sink that is ready for the first frame.
 
@@ -46,7 +48,6 @@ class SinkTests:
         frames : list of Frame
             The frames to come, for a sink that expects others to have stored them.
         """
-        raise NotImplementedError
 
     def held(self, folder: Path) -> Mapping[str, NDArray[np.void]] | None:
         """Hook: the rows of spots, states and events that it wrote or sent, after `close`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from livespt.stream.types import CLOCKS, Frame, Source
 PIXELS = ("uint8", "uint16", "float32")
 
 
-class SourceTests:
+class SourceTests(ABC):
     """Tests of a source; inherit them, and override the hooks `opened` and `truth`.
 
     Examples
@@ -26,6 +27,7 @@ class SourceTests:
     ...         return sample_frames()
     """
 
+    @abstractmethod
     def opened(self, folder: Path) -> AbstractContextManager[Source]:
         """Hook: open a source that yields the frames of `truth` and then ends.
 
@@ -34,11 +36,10 @@ class SourceTests:
         folder : Path
             Empty, for whatever it needs.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def truth(self) -> list[Frame]:
         """Hook: the frames to be yielded, known by other means than the source's own code."""
-        raise NotImplementedError
 
     def test_frames_are_those_that_were_taken(self, tmp_path: Path) -> None:
         """In order, with all their words and every pixel; none twice, none left out."""

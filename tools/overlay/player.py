@@ -81,9 +81,8 @@ class Player:
                 int(self._frames["lost"][:begin].sum()),
                 int(self._frames["degraded"][:begin].sum()),
             )
-            for i in range(begin, at):
-                self.scene.add(self._update(i))
-            self.scene.add(self._update(at), self._image(at))
+            updates = [self._update(i) for i in range(begin, at + 1)]
+            self.scene.add_all(updates, self._image(at))
         self.at = at
 
     def go_to_frame(self, frame: int) -> None:

@@ -7,12 +7,12 @@ Coordinates are image pixels, with pixel centres at integers.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.descriptions import fitted
 from livespt.stream.types import KINDS, MOTIONS, STATE, Start, Update
 
 UNSURE = len(MOTIONS)  # palette index of a state that is undecided or not known yet
@@ -111,6 +111,11 @@ class Scene:
             self._move(self._mine(update.spots), states[states["frame"] == update.t])
         self._flash(events)
 
+    def add_all(self, updates: Sequence[Update], image: NDArray[Any] | None = None) -> None:
+        """Add updates in order; `image` is that of the last."""
+        for i, update in enumerate(updates, 1):
+            self.add(update, image if i == len(updates) else None)
+
     def begin(
         self, states: NDArray[np.void], events: NDArray[np.void], lost: int, degraded: int = 0
     ) -> None:
@@ -124,7 +129,7 @@ class Scene:
         """Keep past states (STATE) for the inspector."""
         states = states[-MEMORY:]
         at = (self._remembered + np.arange(len(states))) % MEMORY
-        self._memory[at] = fitted(states, STATE, {})
+        self._memory[at] = states[list(STATE.names or ())]  # a later version may send more columns
         self._remembered += len(states)
 
     def history(self, track: int) -> NDArray[np.void]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from livespt.tools.overlay.canvas import SIZE, drawer, render_scene
 from livespt.tools.overlay.opengl import no_screen, opengl
 from livespt.tools.overlay.player import LivePlayer, Player, play, scene_at, select
 from livespt.tools.overlay.scene import Scene
+from livespt.tools.progress import steps
 
 FPS = 25.0  # frames per second of a movie whose frame interval is unknown
 LIVE_FRAMES = 20  # seen before a published run is pictured
@@ -91,8 +91,6 @@ def _render_movie(player: Player, path: Path, fps: float | None) -> dict[str, An
         from imageio_ffmpeg import write_frames
     except ImportError as error:
         raise MissingError("a movie needs imageio-ffmpeg: pip install imageio-ffmpeg") from error
-    from tqdm import tqdm
-
     interval = player.run.start.frame_interval_s
     rate = fps or min(1 / interval if interval else FPS, 60.0)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
@@ -102,7 +100,7 @@ def _render_movie(player: Player, path: Path, fps: float | None) -> dict[str, An
         movie = write_frames(str(partial), SIZE, fps=rate, quality=5, macro_block_size=8)
         movie.send(None)
         try:
-            for at in tqdm(range(len(player)), unit="frame", disable=not sys.stderr.isatty()):
+            for at in steps(range(len(player)), "drawing", len(player), "frame"):
                 player.go(at)
                 movie.send(np.ascontiguousarray(draw(player.scene)))
         except BaseException:

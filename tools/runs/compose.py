@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from livespt.stream.link import relinker
 from livespt.stream.settings import MOTION_MODELS, Rule, Settings
 from livespt.stream.timing import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
-from livespt.tools.runs.options import Facts, Options, check_options
+from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.provenance import hardware, identity, opened, original, software
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     SettingError
         A setting is out of range.
     """
-    check_options(options)
     localizer = load_localizer(options, origin, stack=facts.axes == "zyx")
     infer = load_infer(options, origin)
     infer.measure(facts.pixel_size_um, facts.frame_interval_s, len(facts.axes))
@@ -184,16 +183,15 @@ def stored_settings(origin: Start, farthest: int) -> Settings:
 
 
 def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None) -> Settings:
-    settings = Settings()
+    """Settings by rank: those of the options, of the models, of the run or movie, the defaults."""
+    values: dict[str, Any] = {}
     if origin is not None and origin.settings:
-        settings = stored_settings(origin, infer.farthest)
+        stored = stored_settings(origin, infer.farthest)
+        values = {one.name: getattr(stored, one.name) for one in fields(stored)}
     elif facts.z_step_um and facts.pixel_size_um:
-        settings = replace(settings, z_scale=facts.z_step_um / facts.pixel_size_um)
+        values["z_scale"] = facts.z_step_um / facts.pixel_size_um
     if origin is None or options.segmenter is not None or options.uncoating is not None:
-        settings = replace(
-            settings,
-            lag=infer.lag,
-            abstain_below=infer.abstain_below,
-            rule=Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"]),
-        )
-    return replace(settings, **options.settings)
+        values["lag"] = infer.lag
+        values["abstain_below"] = infer.abstain_below
+        values["rule"] = Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"])
+    return Settings(**(values | dict(options.settings)))

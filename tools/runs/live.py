@@ -33,7 +33,7 @@ from livespt.stream.store.run import create_run, open_run
 from livespt.stream.types import Start, Stop
 from livespt.stream.wire.codec import ENDPOINT, address
 from livespt.stream.wire.sockets import admitted
-from livespt.tools.runs.options import Facts, LiveOrders, Options, check_options
+from livespt.tools.runs.options import Facts, LiveOrders, Options
 from livespt.tools.runs.recorder import recording
 from livespt.tools.runs.supervisor import Worker
 from livespt.tools.runs.workers import analyzing
@@ -188,7 +188,6 @@ def live(
     """
     from livespt.acquisition.microscope import connect
 
-    check_options(options)
     if out.exists():
         raise StoreError(f"'{out}' exists already: choose another --out")
     check_free(endpoint, keys)

@@ -19,6 +19,11 @@ class Options:
     """What a user may choose for an analysis; None: as in the replayed run, or the default.
 
     Settings that are not named in `settings` are those of the replayed run, or the defaults.
+
+    Raises
+    ------
+    SettingError
+        A value is out of its range.
     """
 
     localizer: Path | None = None
@@ -32,6 +37,13 @@ class Options:
     provider: str = "cpu"  # "cpu", "cuda" or "auto"
     threads: int = 1
 
+    def __post_init__(self) -> None:
+        check(self.settings)
+        if self.models not in MODEL_CHOICES:
+            raise SettingError(f"models must be {' or '.join(MODEL_CHOICES)}, not {self.models!r}")
+        if self.threads < 1:
+            raise SettingError(f"threads must be 1 or more, not {self.threads}")
+
 
 class Facts(NamedTuple):
     """Properties of the frames of a run."""
@@ -43,15 +55,6 @@ class Facts(NamedTuple):
     pixel_size_um: float | None = None
     frame_interval_s: float | None = None
     z_step_um: float | None = None
-
-
-def check_options(options: Options) -> None:
-    """Raise SettingError for values out of range."""
-    check(options.settings)
-    if options.models not in MODEL_CHOICES:
-        raise SettingError(f"models must be {' or '.join(MODEL_CHOICES)}, not {options.models!r}")
-    if options.threads < 1:
-        raise SettingError(f"threads must be 1 or more, not {options.threads}")
 
 
 class LiveOrders(NamedTuple):

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.host.crash_log import crash_log
@@ -20,9 +18,10 @@ from livespt.stream.store.run import RunWriter
 from livespt.stream.types import Frame, Start, Stop
 from livespt.stream.wire.codec import ENDPOINT
 from livespt.stream.wire.publisher import Publisher
+from livespt.tools.progress import Progress
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.interrupt import Interrupt
-from livespt.tools.runs.options import Facts, Options, check_options
+from livespt.tools.runs.options import Facts, Options
 from livespt.tools.runs.outputs import open_outputs, open_publisher
 from livespt.tools.runs.provenance import differences
 
@@ -90,7 +89,6 @@ def replay(
     from livespt.acquisition.recordings.open_movie import open_movie
 
     movie_path, out = Path(movie_path), Path(out)
-    check_options(options)
     for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_s", frame_interval_s)):
         if value is not None and not 0 < value < 1e6:
             raise SettingError(f"{name} must be above 0, not {value}")
@@ -141,9 +139,9 @@ def replay(
     with (
         crash_log(out, "replay"),
         Interrupt() as interrupt,
-        tqdm(total=len(movie), unit="frame", disable=None) as bar,
+        Progress("replaying", len(movie), "frame") as passed,
     ):
-        stop = outputs.run(interrupt.until(frames, bar.update), interrupt.ending)
+        stop = outputs.run(interrupt.until(frames, passed), interrupt.ending)
     took = time.perf_counter() - begin
     if interrupt.seen:
         raise KeyboardInterrupt

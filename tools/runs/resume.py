@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from livespt.stream.errors import InputError
 from livespt.stream.host.crash_log import crash_log, remove_empty_logs
 from livespt.stream.recovery.checkpoints import CHECKPOINT_S
@@ -18,6 +16,7 @@ from livespt.stream.store.frame_log import LogReader
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import RunReader, RunWriter, open_run
 from livespt.stream.types import FORMAT, Frame, Start, Stop, Update
+from livespt.tools.progress import Progress
 from livespt.tools.runs.compose import Chain, compose
 from livespt.tools.runs.interrupt import Interrupt
 from livespt.tools.runs.options import Facts, Options
@@ -98,9 +97,9 @@ def resume(
     with (
         crash_log(run, "resume"),
         Interrupt() as interrupt,
-        tqdm(unit="frame", disable=None) as bar,
+        Progress("resuming", unit="frame") as passed,
     ):
-        frames = _until(unfinished.frames(), interrupt, bar.update)
+        frames = _until(unfinished.frames(), interrupt, passed)
         stop = outputs.run(frames, lambda: _ending(start, is_whole, writer.last))
     remove_empty_logs(run)  # of the processes that were interrupted
     return _report(run, open_run(run).stop or stop, reanalysis.reanalyzed)

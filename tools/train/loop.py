@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from livespt.stream.errors import MissingError, SettingError
+from livespt.tools import progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,7 +54,6 @@ def train_network(
         `resume` is given but there is no checkpoint.
     """
     import torch
-    from tqdm import tqdm
 
     weights = list(net.parameters())
     optimizer = torch.optim.Adam(weights, lr=rate)
@@ -64,7 +64,7 @@ def train_network(
     if resume:
         first, history, recent = _restore(checkpoint, net, optimizer, best)
     net.train()
-    for step in tqdm(range(first, steps), desc=title, initial=first, total=steps, disable=None):
+    for step in progress.steps(range(first, steps), title, steps, done=first):
         for group in optimizer.param_groups:
             group["lr"] = rate * _rise_and_fall(step / steps)
         optimizer.zero_grad()

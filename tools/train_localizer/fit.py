@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from livespt.tools.progress import steps
 from livespt.tools.train_localizer import measure
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def train_network(
     `crop` is (s, s), or (k, c, s, s): k crops with c channels, one of which is drawn in each step.
     """
     import torch
-    from tqdm import tqdm
 
     from livespt.models.networks import lodestar
 
@@ -55,7 +54,7 @@ def train_network(
     )
     history, sums, every = [], np.zeros(3), max(1, recipe.steps // 10)
     names = ("between_px", "within_px", "others")
-    for step in tqdm(range(1, recipe.steps + 1), "training", disable=not sys.stderr.isatty()):
+    for step in steps(range(1, recipe.steps + 1), "training", recipe.steps):
         one = crop[int(torch.randint(len(crop), (), generator=generator))] if many else crop
         found = _losses(net, one, particle, recipe, generator)
         optimizer.zero_grad()

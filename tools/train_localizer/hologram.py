@@ -9,7 +9,6 @@ the plane of z = 0, and the polarizability of the particle, which is known from 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from livespt.models.optics.holograms import HolographicMicroscope, Sphere
 from livespt.models.optics.propagation import propagate, refocus
 from livespt.models.runtime.card import write_card
 from livespt.stream.errors import InputError, MissingError, SettingError
+from livespt.tools import progress
 from livespt.tools.train import model_files
 from livespt.tools.train_localizer import hologram_measure
 
@@ -189,7 +189,6 @@ def train_network(
     noise : standard deviation of the noise of real or imaginary part.
     """
     import torch
-    from tqdm import tqdm
 
     from livespt.models.networks import hologram as nets
 
@@ -204,7 +203,7 @@ def train_network(
         optimizer, RATE, total_steps=steps, pct_start=0.05, final_div_factor=100
     )
     history, sums, every = [], np.zeros(6), max(1, steps // 10)
-    for step in tqdm(range(1, steps + 1), "training", disable=not sys.stderr.isatty()):
+    for step in progress.steps(range(1, steps + 1), "training", steps):
         copies = copier.draw_copies(BATCH, generator)
         trust = copies.contrast / (KNEE + copies.contrast)
         out = model(copies.field, CELLS)
