@@ -34,7 +34,11 @@ def check_files(run: Path, depth: int = DEPTH) -> None:
     for _ in range(depth):
         found = [entry for folder in folders for entry in _entries(folder)]
         for entry in found:
-            check_mode(Path(entry.path), entry.stat(follow_symlinks=False).st_mode)
+            try:
+                mode = entry.stat(follow_symlinks=False).st_mode
+            except FileNotFoundError:  # its writer has removed it: a part of the journal that is
+                continue  # in the columns now
+            check_mode(Path(entry.path), mode)
             if entry.is_dir() and "." in entry.name:  # arrays and groups have plain names
                 raise InputError(f"{entry.path} is a folder where a file belongs: copy it again")
         folders = [Path(entry.path) for entry in found if entry.is_dir() and entry.name != "c"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from build import make_frame, make_start, varied_update
 from livespt.stream.errors import InputError, StoreError
+from livespt.stream.store import limits
 from livespt.stream.store.run import RunWriter, open_run
 from stored_runs import STOP, with_writer, write
 
@@ -133,3 +134,23 @@ def test_what_is_not_a_run_is_refused(case: str, says: str, tmp_path: Path) -> N
     with pytest.raises(InputError, match=says) as raised:
         open_run(not_a_run(tmp_path, case))
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_its_writer_removes_meanwhile_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = with_writer(RunWriter(tmp_path / "a.zarr", make_start()), 3)
+    rolled = tmp_path / "a.zarr" / "journal" / "99999999.log"  # in the columns a moment later
+    rolled.write_bytes(b"")
+    list_folder = limits._entries
+
+    def removed_when_listed(folder: Path) -> list[os.DirEntry[str]]:
+        found = list_folder(folder)
+        if Path(folder) == rolled.parent:
+            rolled.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(limits, "_entries", removed_when_listed)
+    limits.check_files(tmp_path / "a.zarr")
+    assert not rolled.exists()
+    writer.close(STOP)
