@@ -177,6 +177,7 @@ class Start:
     pixel_size_um: float | None
     frame_interval_s: float | None
     z_step_um: float | None = None
+    exposure_s: float | None = None  # time for which the shutter is open; None: unknown
     time_zero_utc: str = ""  # ISO 8601: when the live run was opened, just before its first frame
     # offset (counts), gain_e_per_count, read_noise_e; known: "measured", "estimated" or "unknown"
     camera: dict[str, Any] = field(default_factory=dict)
@@ -186,6 +187,9 @@ class Start:
     software: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)  # provider, threads, hardware class
     source_run: str = ""  # id of the run that is replayed
+    # of a recorded movie: `stated`, what the user stated of it; `origins`, where its axes, units
+    # and times were taken from
+    recording: dict[str, Any] = field(default_factory=dict)
     all_frames: bool = False  # of that run also the frames that it had skipped
     format: int = FORMAT
 

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError
 from livespt.stream.store.run import RunReader
-from livespt.stream.types import CLOCKS, Frame
+from livespt.stream.types import Frame
 
 PIXELS = ("uint8", "uint16", "float32")
-UNKNOWN = "?"  # an axis that the file does not name
-
 # One row for each frame of a movie: its number, coordinates and time.
 MOVIE_ROW = np.dtype(
     [
@@ -41,6 +39,25 @@ class MovieUnits(NamedTuple):
     pixel_size_um: float | None = None
     frame_interval_s: float | None = None
     z_step_um: float | None = None
+    exposure_s: float | None = None
+
+
+class Stated(NamedTuple):
+    """What the user states of a movie, which rules over what its file says; None: nothing."""
+
+    axes: str | None = None  # letters from "tpczyx", one for each axis of the file longer than 1
+    pixel_size_um: float | None = None
+    frame_interval_s: float | None = None
+    z_step_um: float | None = None
+    exposure_s: float | None = None
+    channel: str | None = None  # name or number of the only one to read
+
+    def words(self) -> dict[str, str | float]:
+        """Return what is stated, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+NOTHING = Stated()
 
 
 class Movie:
@@ -55,8 +72,15 @@ class Movie:
         Shape of a frame.
     dtype : numpy dtype
         Pixel type: uint8, uint16 or float32, in native byte order.
-    pixel_size_um, frame_interval_s, z_step_um : float or None
-        None where the file does not state them.
+    pixel_size_um, frame_interval_s, z_step_um, exposure_s : float or None
+        None where neither the user nor the file states them. The interval is the median step
+        between time points.
+    origins : dict of str
+        Where each of these, and "axes", is taken from; without those that are unknown.
+    notices : tuple of str
+        What a person has to know of the file: what is missing, contradicts itself or is doubtful.
+    positions, channels : tuple of str
+        Their names; empty where the file has none.
     analyzed : ndarray of bool, (n_frames,)
         False where the live run that recorded this movie skipped the frame.
     run : RunReader or None
@@ -74,6 +98,11 @@ class Movie:
         scale: MovieUnits,
         run: RunReader | None = None,
         analyzed: NDArray[np.bool_] | None = None,
+        *,
+        origins: dict[str, str] | None = None,
+        notices: Sequence[str] = (),
+        positions: Sequence[str] = (),
+        channels: Sequence[str] = (),
     ) -> None:
         check_pixels(path, dtype)
         if len(rows) == 0 or prod(shape) == 0:
@@ -82,7 +111,9 @@ class Movie:
         self.axes = axes
         self.shape = tuple(int(n) for n in shape)
         self.dtype = np.dtype(dtype).newbyteorder("=")
-        self.pixel_size_um, self.frame_interval_s, self.z_step_um = scale
+        self.pixel_size_um, self.frame_interval_s, self.z_step_um, self.exposure_s = scale
+        self.origins, self.notices = dict(origins or {}), tuple(notices)
+        self.positions, self.channels = tuple(positions), tuple(channels)
         self.run = run
         self.analyzed = np.ones(len(rows), bool) if analyzed is None else analyzed
         self._read = read
@@ -95,6 +126,12 @@ class Movie:
     def n_frames(self) -> int:
         """Number of frames, over all time points, positions and channels."""
         return len(self._rows)
+
+    def counts(self) -> dict[str, int]:
+        """Number of time points, and of positions and channels where there are several."""
+        names = {"t": "time points", "position": "positions", "channel": "channels"}
+        numbers = {name: len(np.unique(self._rows[field])) for field, name in names.items()}
+        return {name: n for name, n in numbers.items() if n > 1 or name == "time points"}
 
     def __iter__(self) -> Iterator[Frame]:
         return (self.frame(i) for i in range(len(self)))
@@ -141,92 +178,6 @@ def check_pixels(path: Path, dtype: np.dtype[Any]) -> None:
     raise InputError(
         f"{path} has {dtype.name} pixels; livespt reads {', '.join(PIXELS)}: convert it to {to}"
     )
-
-
-def name_axes(path: Path, axes: str, shape: Sequence[int]) -> str:
-    """Name every axis by a letter of "tpczyx", or by "-" if it is dropped (its length is 1).
-
-    Parameters
-    ----------
-    axes
-        One letter for each axis, `UNKNOWN` for an axis that the file does not name; "s" is the
-        axis of colour samples.
-
-    Raises
-    ------
-    InputError
-        The movie is in colour, has an axis of another kind, has more than one unnamed axis longer
-        than 1, or lacks y or x.
-    """
-    named = axes.lower()
-    if len(shape) > 1 and set(named) == {UNKNOWN}:
-        if len(shape) > 2 and shape[-1] in (3, 4) and shape[-2] > 4:
-            named = named[:-3] + "yxs"
-        else:
-            named = "tczyx" if len(shape) == 5 else named[:-2] + "yx"
-    if any(axis == "s" and n > 1 for axis, n in zip(named, shape, strict=True)):
-        raise InputError(f"{path} is in colour: convert it to grey values, or split its channels")
-    named = "".join(
-        "-" if n == 1 and axis not in "tzyxpc" else axis
-        for axis, n in zip(named, shape, strict=True)
-    )
-    if named.count(UNKNOWN) == 1 and "t" not in named:
-        named = named.replace(UNKNOWN, "t")
-    kept = named.replace("-", "")
-    if len(set(kept)) != len(kept) or set(kept) - set("tpczyx") or not {"y", "x"} <= set(kept):
-        raise InputError(
-            f"{path} has {len(shape)} axes ({axes}) of lengths {tuple(shape)}; livespt reads "
-            "movies with axes from t, p, c, z, y, x: save it with named axes"
-        )
-    return named
-
-
-def movie_of_array(
-    path: Path,
-    array: Any,
-    axes: str,
-    scale: MovieUnits,
-    *,
-    single_z: bool = False,
-) -> Movie:
-    """Make a movie of an array-like with `shape`, `dtype` and indexing by integers and slices.
-
-    Parameters
-    ----------
-    axes
-        One letter for each axis, as for `name_axes`.
-    single_z
-        Keep a z axis that has one plane only.
-
-    Raises
-    ------
-    InputError
-        The array is empty, or its axes or pixels are not those of a movie.
-    """
-    if 0 in array.shape:
-        raise InputError(f"{path} holds no frames: record it again or choose another movie")
-    named = name_axes(path, axes, array.shape)
-    size = dict(zip(named, array.shape, strict=True))
-    if size.get("z") == 1 and not single_z:
-        named = named.replace("z", "-")
-    frame_axes = "zyx" if "z" in named else "yx"
-    outer = [size.get(axis, 1) for axis in "tpc"]
-    left = [axis for axis in named if axis in frame_axes]
-    order = [left.index(axis) for axis in frame_axes]
-
-    def read(i: int) -> NDArray[Any]:
-        at = dict(zip("tpc", (int(k) for k in np.unravel_index(i, outer)), strict=True))
-        key = tuple(slice(None) if axis in frame_axes else at.get(axis, 0) for axis in named)
-        return np.asarray(array[key]).transpose(order)
-
-    t, position, channel = (index.ravel() for index in np.indices(outer))
-    rows = np.zeros(prod(outer), MOVIE_ROW)
-    rows["number"], rows["t"] = np.arange(len(rows)), t
-    rows["position"], rows["channel"] = position, channel
-    if scale.frame_interval_s is not None:
-        rows["time_s"], rows["clock"] = t * scale.frame_interval_s, CLOCKS.index("file")
-    shape = [size[axis] for axis in frame_axes]
-    return Movie(path, frame_axes, shape, np.dtype(array.dtype), read, rows, scale)
 
 
 def one_pixel_size(y: float | None, x: float | None) -> float | None:

@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import MOVIE_ROW, Movie, MovieUnits
+from livespt.acquisition.recordings.grid import FileFacts, movie_of_array
+from livespt.acquisition.recordings.movie import NOTHING, Movie, MovieUnits, Stated
 from livespt.acquisition.recordings.units import micrometers, seconds
 from livespt.stream.errors import InputError
-from livespt.stream.types import CLOCKS
 
-Key = tuple[int, int, int]  # time, position, channel
+SPARSE = 1000  # time points without an image for each with one, which no recording has
 
 
-def open_ndtiff(path: Path) -> Movie:
+def open_ndtiff(path: Path, stated: Stated = NOTHING) -> Movie:
     """Open an NDTiff folder; pixels are read frame by frame. Times come from the image metadata.
 
     Raises
     ------
     InputError
-        The folder is damaged, stitched or of an old version, or has axes other than time,
-        position, channel and z.
+        The folder is damaged, stitched or of an old version, has axes other than time, position,
+        channel and z, or channels with different numbers of planes of which none is chosen.
     """
     from ndstorage import NDTiffDataset
 
@@ -40,7 +40,7 @@ def open_ndtiff(path: Path) -> Movie:
             data = NDTiffDataset(str(path))
     try:
         with _one_error(f"{path} is damaged"):
-            movie = _movie(path, data)
+            movie = _movie(path, data, stated)
             movie.frame(0)
     except InputError:
         data.close()
@@ -49,42 +49,120 @@ def open_ndtiff(path: Path) -> Movie:
     return movie
 
 
-def _movie(path: Path, data: Any) -> Movie:
-    channels: dict[str, int] = {}
-    stacks: dict[Key, dict[int, dict[str, Any]]] = {}
-    for at in data.get_image_coordinates_list():
-        others = set(at) - {"time", "position", "channel", "z"}
-        if any(at[name] != 0 for name in others):
-            raise InputError(f"{path} has axes {sorted(others)}: livespt reads t, p, c, z, y, x")
-        channel = channels.setdefault(str(at.get("channel", "")), len(channels))
-        key = int(at.get("time", 0)), int(at.get("position", 0)), channel
-        stacks.setdefault(key, {})[int(at.get("z", 0))] = at
-    if not stacks:
-        raise InputError(f"{path} holds no frames: record it again or choose another movie")
-    keys = sorted(stacks)
-    planes = sorted(stacks[keys[0]])
-    keys = [key for key in keys if sorted(stacks[key]) == planes]  # the last may be incomplete
-    first = stacks[keys[0]][planes[0]]
+def _movie(path: Path, data: Any, stated: Stated) -> Movie:
+    grid = _Grid(path, data, stated.channel)
+    first = grid.places[min(grid.places)]
     facts = data.read_metadata(**first)
-    image = np.asarray(data.read_image(**first))
-    if image.ndim != 2:
-        raise InputError(f"{path} is in colour: convert it to grey values, or split its channels")
+    scale = _units(data.summary_metadata or {}, facts)
+    return movie_of_array(
+        path,
+        grid,
+        "tpczyx",
+        FileFacts(
+            scale,
+            units_origin="the metadata of the images",
+            interval_origin="Interval_ms",
+            time_s=grid.times(),
+            time_origin="ElapsedTime-ms of the images",
+            present=grid.present,
+            positions=tuple(grid.positions),
+            channels=tuple(grid.channels) if any(grid.channels) else (),
+        ),
+        stated,
+    )
 
-    def read(i: int) -> NDArray[Any]:
-        images = [_image(path, data, stacks[keys[i]][z]) for z in planes]
-        with _one_error(f"stack {keys[i]} of {path} is damaged"):
-            return np.stack(images) if len(images) > 1 else images[0]
 
-    scale = _scale(data.summary_metadata or {}, facts)
-    times = [_time(data.read_metadata(**stacks[key][planes[0]])) for key in keys]
-    shape = (len(planes), *image.shape) if len(planes) > 1 else image.shape
-    axes = "zyx" if len(planes) > 1 else "yx"
-    return Movie(path, axes, shape, image.dtype, read, _rows(keys, times, scale), scale)
+class _Grid:
+    """Images of a recording by time, position, channel and plane, read when they are indexed."""
+
+    def __init__(self, path: Path, data: Any, channel: str | None) -> None:
+        self._path, self._data = path, data
+        coordinates = data.get_image_coordinates_list()
+        if not coordinates:
+            raise InputError(f"{path} holds no frames: record it again or choose another movie")
+        for at in coordinates:
+            others = set(at) - {"time", "position", "channel", "z"}
+            if any(at[name] != 0 for name in others):
+                raise InputError(
+                    f"{path} has axes {sorted(others)}: livespt reads t, p, c, z, y, x"
+                )
+        self.channels = list(dict.fromkeys(str(at.get("channel", "")) for at in coordinates))
+        if channel is not None:  # the others may have other planes
+            chosen = _chosen(path, self.channels, channel)
+            coordinates = [at for at in coordinates if str(at.get("channel", "")) == chosen]
+        else:
+            _check_planes(path, coordinates)
+        positions = list(dict.fromkeys(at.get("position", 0) for at in coordinates))
+        named = any(isinstance(position, str) for position in positions)
+        self.positions = [str(position) for position in positions] if named else []
+        if not named:
+            positions = list(range(int(max(positions)) + 1))
+        planes = sorted({int(at.get("z", 0)) for at in coordinates})
+        self.places = {
+            (
+                int(at.get("time", 0)),
+                positions.index(at.get("position", 0)),
+                self.channels.index(str(at.get("channel", ""))),
+                planes.index(int(at.get("z", 0))),
+            ): at
+            for at in coordinates
+        }
+        points = 1 + max(place[0] for place in self.places)
+        if points > SPARSE * len(self.places):
+            raise InputError(f"{path} is damaged: {len(self.places)} images to time {points}")
+        outer = (points, len(positions), len(self.channels), len(planes))
+        self.present = np.zeros(outer, bool)
+        for place in self.places:
+            self.present[place] = True
+        image = self._image(self.places[min(self.places)])
+        if image.ndim != 2:
+            raise InputError(
+                f"{path} is in colour: convert it to grey values, or split its channels"
+            )
+        self.shape, self.dtype = (*outer, *image.shape), image.dtype
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
+        t, position, channel, plane = key[:4]
+        if isinstance(plane, slice):
+            return np.stack([self[(t, position, channel, z)] for z in range(self.shape[3])])
+        at = self.places[(t, position, channel, plane)]  # type: ignore[index]
+        return self._image(at)
+
+    def times(self) -> NDArray[np.float64]:
+        """Seconds of each image; NaN: its metadata holds none, or it is no first plane."""
+        times = np.full(self.present.shape, np.nan)
+        for place, at in self.places.items():
+            if place[3] == 0:
+                value = self._data.read_metadata(**at).get("ElapsedTime-ms")
+                times[place] = np.nan if value is None else float(value) / 1000
+        return times
+
+    def _image(self, at: dict[str, Any]) -> NDArray[Any]:
+        with _one_error(f"image {at} of {self._path} cannot be read"):
+            return np.asarray(self._data.read_image(**at))
 
 
-def _image(path: Path, data: Any, at: dict[str, Any]) -> NDArray[Any]:
-    with _one_error(f"image {at} of {path} cannot be read"):
-        return np.asarray(data.read_image(**at))
+def _chosen(path: Path, channels: list[str], wanted: str) -> str:
+    """Name of the channel that is wanted by its name or number."""
+    for i, name in enumerate(channels):
+        if wanted in (name, str(i)):
+            return name
+    known = ", ".join(name or str(i) for i, name in enumerate(channels))
+    raise InputError(f"{path} has no channel {wanted!r}; it has {known}")
+
+
+def _check_planes(path: Path, coordinates: list[dict[str, Any]]) -> None:
+    """Refuse channels with different numbers of planes: a run has frames of one kind."""
+    planes: dict[str, set[int]] = {}
+    for at in coordinates:
+        planes.setdefault(str(at.get("channel", "")), set()).add(int(at.get("z", 0)))
+    counts = {name: len(found) for name, found in planes.items()}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name!r} has {n}" for name, n in counts.items())
+        raise InputError(
+            f"the channels of {path} have different numbers of planes ({said}), and frames of a "
+            "run are all alike: choose one with --channel"
+        )
 
 
 @contextmanager
@@ -98,30 +176,11 @@ def _one_error(message: str) -> Iterator[None]:
         raise InputError(f"{message}: {error or type(error).__name__}") from error
 
 
-def _time(facts: dict[str, Any]) -> float | None:
-    value = facts.get("ElapsedTime-ms")
-    return None if value is None else float(value) / 1000
-
-
-def _rows(keys: list[Key], times: list[float | None], scale: MovieUnits) -> NDArray[np.void]:
-    rows = np.zeros(len(keys), MOVIE_ROW)
-    rows["number"] = np.arange(len(keys))
-    rows["t"], rows["position"], rows["channel"] = np.array(keys).T
-    known = [time for time in times if time is not None]
-    if len(known) == len(keys):
-        rows["time_s"] = np.array(known) - known[0]
-    elif scale.frame_interval_s is not None:
-        rows["time_s"] = rows["t"] * scale.frame_interval_s
-    else:
-        return rows
-    rows["clock"] = CLOCKS.index("file")
-    return rows
-
-
-def _scale(summary: dict[str, Any], facts: dict[str, Any]) -> MovieUnits:
+def _units(summary: dict[str, Any], facts: dict[str, Any]) -> MovieUnits:
     size = facts.get("PixelSizeUm") or summary.get("PixelSize_um")
     return MovieUnits(
         micrometers(size, "um"),
         seconds(summary.get("Interval_ms"), "ms"),
         micrometers(summary.get("z-step_um"), "um"),
+        seconds(facts.get("Exposure-ms") or facts.get("Exposure"), "ms"),
     )

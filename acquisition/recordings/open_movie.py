@@ -7,26 +7,34 @@ from pathlib import Path
 
 import numpy as np
 
-from livespt.acquisition.recordings.movie import MOVIE_ROW, Movie, MovieUnits
+from livespt.acquisition.recordings.grid import FileFacts, movie_of_rows
+from livespt.acquisition.recordings.image_folder import image_files, open_image_folder
+from livespt.acquisition.recordings.movie import MOVIE_ROW, NOTHING, Movie, MovieUnits, Stated
 from livespt.acquisition.recordings.ndtiff import open_ndtiff
 from livespt.acquisition.recordings.ome_zarr import METADATA, open_zarr
 from livespt.acquisition.recordings.tiff import open_tiff
 from livespt.stream.errors import InputError
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import open_run
+from livespt.stream.types import CLOCKS
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-READ = "a livespt run, OME-Zarr, a Zarr array, TIFF, OME-TIFF, an ImageJ stack, an NDTiff folder"
+READ = (
+    "a livespt run, OME-Zarr, a Zarr array, TIFF, OME-TIFF, an ImageJ stack, an NDTiff "
+    "folder, a folder of numbered images"
+)
 
 
-def open_movie(path: Path | str) -> Movie:
+def open_movie(path: Path | str, stated: Stated = NOTHING) -> Movie:
     """Open a movie. Only the first frame is read at once; others are read when they are requested.
 
     Parameters
     ----------
     path
         A livespt run, an OME-Zarr image, a Zarr array, a TIFF file (OME, ImageJ or plain), or an
-        NDTiff folder.
+        NDTiff folder, or a folder of numbered images.
+    stated
+        What the user states of it, which rules over what the file says.
 
     Raises
     ------
@@ -37,7 +45,7 @@ def open_movie(path: Path | str) -> Movie:
     path = Path(path)
     try:
         if path.is_dir():
-            return _open_folder(path)
+            return _open_folder(path, stated)
         if not path.exists():
             raise InputError(f"{path} does not exist: check the name of the movie")
         with path.open("rb") as file:
@@ -45,21 +53,23 @@ def open_movie(path: Path | str) -> Movie:
     except PermissionError as error:
         raise InputError(f"no permission to read {path}: change its permissions") from error
     if magic in TIFF:
-        return open_tiff(path)
+        return open_tiff(path, stated)
     raise InputError(
         f"{path} is not a movie that livespt reads ({READ}): convert it, for example with Fiji"
     )
 
 
-def _open_folder(path: Path) -> Movie:
+def _open_folder(path: Path, stated: Stated) -> Movie:
     if (path / "NDTiff.index").exists():
-        return open_ndtiff(path)
+        return open_ndtiff(path, stated)
     if _is_run(path):
-        return _open_run(path)
+        return _open_run(path, stated)
     if path.name == "movie" and _is_run(path.parent):  # the run knows which frames exist
-        return _open_run(path.parent)
+        return _open_run(path.parent, stated)
     if any((path / name).exists() for name in METADATA):
-        return open_zarr(path)
+        return open_zarr(path, stated)
+    if len(files := image_files(path)) > 1:
+        return open_image_folder(path, files, stated)
     inside = sorted(p.name for p in path.iterdir() if p.suffix in (".tif", ".tiff", ".zarr"))
     hint = f"name a movie in it, such as {inside[0]}" if inside else f"livespt reads {READ}"
     raise InputError(f"{path} is a folder, not a movie: {hint}")
@@ -73,7 +83,7 @@ def _is_run(path: Path) -> bool:
         return False
 
 
-def _open_run(path: Path) -> Movie:
+def _open_run(path: Path, stated: Stated) -> Movie:
     """Open the movie of a run, with the frames that are recorded at this moment."""
     run = open_run(path)
     start = run.start
@@ -88,15 +98,28 @@ def _open_run(path: Path) -> Movie:
     rows = run.frames[: run.n_frames]
     analyzed[: len(rows)] = rows["analyzed"] != 0
     movie_rows["level"][: len(rows)] = rows["level"]
-    scale = MovieUnits(start.pixel_size_um, start.frame_interval_s, start.z_step_um)
-    return Movie(
+    kept = np.arange(run.n_frames)
+    if stated.axes is not None:
+        raise InputError(f"{path} is a run, whose axes are known: leave out --axes")
+    if stated.channel is not None:
+        kept = np.flatnonzero(movie_rows["channel"].astype(str) == stated.channel)
+    timed = movie_rows["clock"] != CLOCKS.index("none")
+    units = [getattr(start, name) for name in MovieUnits._fields]
+    return movie_of_rows(
         path,
         start.axes,
         start.shape,
         movie_dtype(start),
-        lambda i: run.frame(i).image,
-        movie_rows,
-        scale,
+        lambda i: run.frame(int(kept[i])).image,
+        movie_rows[kept],
+        FileFacts(
+            MovieUnits(*units),
+            units_origin="the run",
+            interval_origin="the first word of the run",
+            time_s=np.where(timed, movie_rows["time_s"], np.nan)[kept],
+            time_origin="the clock of the frames",
+        ),
+        stated,
         run,
-        analyzed,
+        analyzed[kept],
     )

@@ -16,14 +16,9 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import (
-    UNKNOWN,
-    Movie,
-    MovieUnits,
-    movie_of_array,
-    one_pixel_size,
-)
-from livespt.acquisition.recordings.units import micrometers, seconds
+from livespt.acquisition.recordings.grid import UNKNOWN, FileFacts, movie_of_array
+from livespt.acquisition.recordings.movie import NOTHING, Movie, Stated
+from livespt.acquisition.recordings.tiff_metadata import imagej_facts, ome_facts
 from livespt.stream.errors import InputError
 
 # what tifffile and NumPy raise on truncated or damaged files
@@ -58,12 +53,13 @@ def _opened(file: Any) -> Iterator[None]:
             file.close()
 
 
-def open_tiff(path: Path) -> Movie:
+def open_tiff(path: Path, stated: Stated = NOTHING) -> Movie:
     """Open a TIFF file of any size; pixels are read frame by frame.
 
     Axis names of OME and ImageJ are used. The first axis of a stack without names is time. The
     first axis of an ImageJ stack that is no hyperstack and has no z spacing is time as well,
-    because ImageJ calls the frames of any plain stack "slices".
+    because ImageJ calls the frames of any plain stack "slices". The images of an OME-TIFF set are
+    read from the files that hold them.
 
     Raises
     ------
@@ -79,7 +75,7 @@ def open_tiff(path: Path) -> Movie:
         except (tifffile.TiffFileError, *DAMAGE) as error:
             raise InputError(f"{path} cannot be read as TIFF: {_line(error)}") from error
         try:
-            movie = _movie(path, tiff)
+            movie = _movie(path, tiff, stated)
             movie.frame(0)
         except InputError:
             tiff.close()
@@ -105,7 +101,7 @@ def _check_chain(path: Path, tiff: Any) -> None:
         raise InputError(f"{path} is truncated after page {len(tiff.pages)}: copy it again")
 
 
-def _movie(path: Path, tiff: Any) -> Movie:
+def _movie(path: Path, tiff: Any, stated: Stated) -> Movie:
     if len(tiff.pages):
         _check_chain(path, tiff)
     if "<!" in (tiff.ome_metadata or "").replace("<!--", ""):
@@ -115,20 +111,28 @@ def _movie(path: Path, tiff: Any) -> Movie:
     if not series:
         raise InputError(f"{path} holds no frames: record it again or choose another movie")
     first = series[0]
-    kinds = {(s.axes, s.shape, s.dtype) for s in series}
+    axes = first.axes.upper().replace("Q", UNKNOWN).replace("I", UNKNOWN)
+    long = axes.find("T")  # images of different lengths are positions that stopped at other times
+    kinds = {(s.axes, s.dtype, *(n for i, n in enumerate(s.shape) if i != long)) for s in series}
     if len(kinds) > 1:
         raise InputError(
             f"{path} holds {len(series)} images of different kinds: save each as a file of its own"
         )
+    facts = FileFacts()
+    if tiff.is_ome and tiff.ome_metadata:
+        facts = ome_facts(tiff.ome_metadata, [(s.axes, s.shape) for s in series])
+    elif tiff.is_imagej and tiff.imagej_metadata:
+        facts = imagej_facts(tiff.imagej_metadata, tiff.pages[0].tags)
+        if _plain_stack(tiff.imagej_metadata):
+            axes = axes.replace("Z", "T")
     arrays = [_array(path, tiff, one) for one in series]
-    axes = first.axes.upper().replace("Q", UNKNOWN).replace("I", UNKNOWN)
-    if "IMAGEJ" in first.kind.upper() and _plain_stack(tiff.imagej_metadata or {}):
-        axes = axes.replace("Z", "T")
     array: Any = arrays[0]
     if len(series) > 1:  # single pages are time points, whole movies are stage positions
-        array = _Series(arrays)
+        array = _Series(arrays, 2 + ("S" in axes))
         axes = ("T" if first.ndim == 2 else "P") + axes
-    return movie_of_array(path, array, axes, _scale(tiff))
+    elif tiff.is_imagej and len(tiff.pages) > len(first.pages) and not first.keyframe.is_tiled:
+        array, facts = _all_pages(path, tiff, first, facts)
+    return movie_of_array(path, array, axes, facts._replace(present=array.present), stated)
 
 
 def _plain_stack(facts: dict[str, Any]) -> bool:
@@ -138,31 +142,68 @@ def _plain_stack(facts: dict[str, Any]) -> bool:
 
 def _array(path: Path, tiff: Any, series: Any) -> Any:
     """Array-like of a series: a memory map if its pixels are contiguous, otherwise its pages."""
-    if series.dataoffset is None or len(series.levels) > 1 or prod(series.shape) == 0:
-        return _Pages(path, tiff, series)
+    own = all(page is None or page.parent is tiff for page in (series.pages[0], series.pages[-1]))
+    if not own or series.dataoffset is None or len(series.levels) > 1 or prod(series.shape) == 0:
+        return _Pages(path, series)
     dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
     if series.dataoffset + prod(series.shape) * dtype.itemsize > path.stat().st_size:
         raise InputError(f"{path} is truncated: copy it again")
-    return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
+    return _Mapped(np.memmap(path, dtype, "r", series.dataoffset, series.shape))
+
+
+def _all_pages(path: Path, tiff: Any, series: Any, facts: FileFacts) -> tuple[Any, FileFacts]:
+    """All pages of a stack whose header names fewer; which axis goes on is known of one only."""
+    long = [axis for axis, n in zip(series.axes, series.shape, strict=True) if n > 1]
+    pages = [page for page in tiff.pages if page.shape == series.keyframe.shape]
+    said = f"the header names {len(series.pages)} images, the file holds {len(tiff.pages)}"
+    if len(long) != 3 or len(pages) < len(tiff.pages):
+        notice = f"{said}: only those that it names are read"
+        return _array(path, tiff, series), facts._replace(notices=(*facts.notices, notice))
+    at = series.axes.index(long[0])
+    shape = (*series.shape[:at], len(pages), *series.shape[at + 1 :])
+    array = _Pages(path, series, pages, shape)
+    return array, facts._replace(notices=(*facts.notices, f"{said}: all are read"))
+
+
+class _Mapped:
+    """Pixels of a file that lie one after the other."""
+
+    present = None
+
+    def __init__(self, pixels: NDArray[Any]) -> None:
+        self.shape, self.dtype = pixels.shape, pixels.dtype
+        self._pixels = pixels
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
+        return self._pixels[key]
 
 
 class _Pages:
-    """Pages of a series, read when they are indexed."""
+    """Pages of a series, read when they are indexed, each from the file that holds it.
 
-    def __init__(self, path: Path, tiff: Any, series: Any) -> None:
-        self.shape: tuple[int, ...] = series.shape
+    Attributes
+    ----------
+    present : bool array
+        Whether there is a page, by all axes but y, x and colour samples.
+    """
+
+    def __init__(
+        self, path: Path, series: Any, pages: Any = None, shape: tuple[int, ...] | None = None
+    ) -> None:
+        self.shape: tuple[int, ...] = shape or series.shape
         self.dtype = np.dtype(series.dtype)
-        self._path, self._tiff, self._pages = path, tiff, series.pages
+        self._path, self._pages = path, series.pages if pages is None else pages
         self._inner = 2 + ("S" in series.axes)
-        self._numbers = np.arange(prod(self.shape[: -self._inner])).reshape(
-            self.shape[: -self._inner]
-        )
-        if len(series.pages) < self._numbers.size:
-            raise InputError(
-                f"{path} has {len(series.pages)} of {self._numbers.size} pages: copy it again"
-            )
-        last = series.pages[-1]
-        if last is not None and last.dataoffsets:
+        outer = self.shape[: -self._inner]
+        self._numbers = np.arange(prod(outer)).reshape(outer)
+        self.present = self._numbers < len(self._pages)
+        if series.kind == "ome":  # other kinds name no page that is not there
+            there = np.array([page is not None for page in self._pages])
+            self.present &= there[np.minimum(self._numbers, len(there) - 1)]
+        if not self.present.any():
+            raise InputError(f"{path} is truncated: copy it again")
+        last = self._pages[int(self._numbers[self.present].max())]
+        if last.dataoffsets:
             end = max(map(sum, zip(last.dataoffsets, last.databytecounts, strict=True)))
             if end > last.parent.filehandle.size:
                 raise InputError(f"{path} is truncated: copy it again")
@@ -191,59 +232,20 @@ class _Pages:
 
 
 class _Series:
-    """Several series of one kind, stacked along a new first axis."""
+    """Several series of one kind, stacked along a new first axis; some may be shorter in time."""
 
-    def __init__(self, arrays: list[Any]) -> None:
-        self.shape = (len(arrays), *arrays[0].shape)
+    def __init__(self, arrays: list[Any], inner: int) -> None:
+        longest = tuple(map(max, zip(*(array.shape for array in arrays), strict=True)))
+        self.shape = (len(arrays), *longest)
         self.dtype = arrays[0].dtype
         self._arrays = arrays
+        self.present = np.zeros(self.shape[:-inner], bool)
+        for i, array in enumerate(arrays):
+            part: Any = (i, *(slice(0, n) for n in array.shape[:-inner]))
+            self.present[part] = True if array.present is None else array.present
 
     def __getitem__(self, key: tuple[Any, ...]) -> NDArray[Any]:
         return np.asarray(self._arrays[key[0]][key[1:]])
-
-
-def _scale(tiff: Any) -> MovieUnits:
-    if tiff.is_ome and tiff.ome_metadata:
-        return _ome_scale(tiff.ome_metadata)
-    if tiff.is_imagej and tiff.imagej_metadata:
-        return _imagej_scale(tiff.imagej_metadata, tiff.pages[0].tags)
-    return MovieUnits()
-
-
-def _ome_scale(xml: str) -> MovieUnits:
-    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
-    if pixels is None:
-        return MovieUnits()
-
-    def size_um(axis: str) -> float | None:
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
-        return micrometers(pixels.get(f"PhysicalSize{axis}"), unit)
-
-    interval = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
-    if interval is None:  # from the times of the planes
-        times = {
-            int(plane.get("TheT", 0)): seconds(plane.get("DeltaT"), plane.get("DeltaTUnit", "s"))
-            for plane in pixels.findall("{*}Plane")
-        }
-        known = sorted((t, s) for t, s in times.items() if s is not None)
-        if len(known) > 1:
-            (t0, s0), (t1, s1) = known[0], known[-1]
-            interval = seconds((s1 - s0) / (t1 - t0), "s")
-    return MovieUnits(one_pixel_size(size_um("Y"), size_um("X")), interval, size_um("Z"))
-
-
-def _imagej_scale(facts: dict[str, Any], tags: Any) -> MovieUnits:
-    unit = facts.get("unit", "")
-    sizes: list[float | None] = []
-    for name in ("YResolution", "XResolution"):
-        pixels, units = tags[name].value if name in tags else (0, 1)
-        sizes.append(micrometers(units / pixels, facts.get(f"{name[0].lower()}unit", unit))
-                     if pixels else None)  # fmt: skip
-    interval = seconds(facts.get("finterval"), facts.get("tunit", "s"))
-    if interval is None and facts.get("fps"):
-        interval = seconds(1 / float(facts["fps"]), "s")
-    z_step = micrometers(facts.get("spacing"), facts.get("zunit", unit))
-    return MovieUnits(one_pixel_size(*sizes), interval, z_step)
 
 
 def _line(error: BaseException) -> str:

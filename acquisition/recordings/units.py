@@ -33,14 +33,35 @@ def seconds(value: object, unit: object) -> float | None:
     return _convert(value, unit, _S)
 
 
+def unknown_unit(value: object, unit: object) -> str:
+    """Say that a positive number has a unit that is not known; empty: it is none, or is known."""
+    number = _positive(value)
+    name = str(unit).strip()
+    if number is None or not name or name.lower() in ("pixel", "pixels", "px", "none"):
+        return ""
+    if _factor(name, _UM | _S) is not None:
+        return ""
+    return f"the unit {name!r:.30} is not known: a size or interval in it is left out"
+
+
 def _convert(value: object, unit: object, units: dict[str, float]) -> float | None:
+    factor, number = _factor(unit, units), _positive(value)
+    return None if factor is None or number is None else number * factor
+
+
+def _factor(unit: object, units: dict[str, float]) -> float | None:
+    """Factor of a unit, in the singular or the plural."""
     # ImageJ writes the micro sign as an escape
     name = str(unit).replace("\\u00B5", "µ").strip()
-    factor = units.get(name, units.get(name.lower()))
+    for spelling in (name, name.lower(), name.lower().removesuffix("s")):
+        if spelling in units:
+            return units[spelling]
+    return None
+
+
+def _positive(value: object) -> float | None:
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    if factor is None or not math.isfinite(number) or number <= 0:
-        return None
-    return number * factor
+    return number if math.isfinite(number) and number > 0 else None

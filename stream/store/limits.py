@@ -24,8 +24,8 @@ FRAME_BYTES = 1 << 32  # of one frame
 FIELD_BYTES = 4096  # of one value of a table
 DEPTH = 3  # folders looked through when a run is opened: its arrays; chunks are looked at when read
 TEXTS = ("run", "mode", "source", "axes", "dtype", "time_zero_utc", "source_run")
-NUMBERS = ("pixel_size_um", "frame_interval_s", "z_step_um")
-OBJECTS = ("camera", "settings", "models", "software", "machine")
+NUMBERS = ("pixel_size_um", "frame_interval_s", "z_step_um", "exposure_s")
+OBJECTS = ("camera", "settings", "models", "software", "machine", "recording")
 
 
 def check_files(run: Path, depth: int = DEPTH) -> None:

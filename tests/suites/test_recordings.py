@@ -58,6 +58,22 @@ class TestTiffPages(Compressed):
         return folder / "a.tif"
 
 
+class TestImageFolder(RecordingTests):
+    dtypes = ("uint8", "uint16")
+
+    def write(self, folder: Path, pixels: NDArray[Any]) -> Path:
+        for t, image in enumerate(pixels):
+            tifffile.imwrite(folder / f"frame_{t + 7}.tif", image)
+        return folder
+
+    def truncate(self, path: Path) -> None:
+        last = max(path.iterdir(), key=lambda file: int(file.stem.rpartition("_")[2]))
+        last.write_bytes(last.read_bytes()[:-100])
+
+    def damage(self, path: Path, pixels: NDArray[Any], i: int) -> None:
+        (path / f"frame_{i + 7}.tif").unlink()
+
+
 class TestImageJ(RecordingTests):
     axes = "tzcyx"
     units = UNITS
@@ -170,7 +186,7 @@ class TestOmeZarr4(TestOmeZarr):
 class TestNdTiff(RecordingTests):
     axes = "tcyx"
     dtypes = ("uint8", "uint16")
-    units = MovieUnits(0.107, 0.04, 0.25)
+    units = MovieUnits(0.107, 0.05, 0.25)  # its `Interval_ms` is wrong
 
     def write(self, folder: Path, pixels: NDArray[Any]) -> Path:
         from ndstorage import NDTiffDataset

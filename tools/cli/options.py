@@ -10,7 +10,7 @@ import click
 from livespt.stream.host.atomic_files import DURABILITIES
 from livespt.stream.settings import user_settings
 from livespt.stream.wire.codec import ENDPOINT
-from livespt.tools.cli.parameters import COUNT, FINITE, INTEGER, PATH, option
+from livespt.tools.cli.parameters import COUNT, FINITE, INTEGER, PATH, POSITIVE, option
 
 KEY = option("--key", type=PATH, help="Your key file, if the run is published with keys.")
 OVERWRITE = option("--overwrite", is_flag=True, help="Replace an existing output file.")
@@ -75,6 +75,41 @@ analysis_options = together(
     PROVIDER,
     option("--threads", type=COUNT, default=1, help="Threads per network."),
 )
+movie_options = together(
+    option(
+        "--axes",
+        unset="as named in the movie",
+        help="Axes of the movie, slowest first, without those of length 1: tyx for a plain movie. "
+        "Letters: t time, p position, c channel, z plane, y, x.",
+    ),
+    option(
+        "--channel", unset="all", help="The only channel to analyze, by its name or its number."
+    ),
+    option(
+        "--pixel-size-um",
+        type=POSITIVE,
+        unset="as stored in the movie",
+        help="Size of a pixel, micrometres.",
+    ),
+    option(
+        "--z-step-um",
+        type=POSITIVE,
+        unset="as stored in the movie",
+        help="Distance between two planes of a stack, micrometres.",
+    ),
+    option(
+        "--frame-interval-s",
+        type=POSITIVE,
+        unset="from the times in the movie",
+        help="Time from one time point to the next, seconds; sets the times of all frames.",
+    ),
+    option(
+        "--exposure-ms",
+        type=POSITIVE,
+        unset="as stored in the movie",
+        help="Exposure time of a frame, milliseconds.",
+    ),
+)
 publish_options = together(
     option("--endpoint", default=ENDPOINT, help="Address at which the run is published."),
     option(
@@ -101,3 +136,13 @@ def options(values: dict[str, Any]) -> Any:
     chosen = {name: values.pop(name) for name, _, _ in user_settings()}
     given = {name: value for name, value in chosen.items() if value is not None}
     return Options(settings=given, **{name: values.pop(name) for name in names if name in values})
+
+
+def stated_of(values: dict[str, Any]) -> Any:
+    """Take what a command states of a movie out of its values: `Stated`."""
+    from livespt.acquisition.recordings.movie import Stated
+
+    exposure = values.pop("exposure_ms")
+    names = [name for name in Stated._fields if name != "exposure_s"]
+    given = {name: values.pop(name) for name in names}
+    return Stated(exposure_s=None if exposure is None else exposure / 1000, **given)

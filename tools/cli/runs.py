@@ -10,9 +10,17 @@ from typing import Any
 
 import click
 
+from livespt.stream.errors import SettingError
 from livespt.stream.wire.codec import ENDPOINT
 from livespt.tools.cli.command import Command
-from livespt.tools.cli.options import KEY, analysis_options, options, publish_options
+from livespt.tools.cli.options import (
+    KEY,
+    analysis_options,
+    movie_options,
+    options,
+    publish_options,
+    stated_of,
+)
 from livespt.tools.cli.parameters import COUNT, INDEX, PATH, POSITIVE, SEED, Integer, Number, option
 from livespt.tools.cli.printing import RecordedOutput, report
 from livespt.tools.runs.options import MODEL_CHOICES, RECORDED
@@ -70,19 +78,9 @@ def live(**values: Any) -> None:
 
 @click.command(cls=Command)
 @click.argument("movie", type=PATH)
-@option("--out", type=PATH, required=True, help="Run to write (RUN.zarr).")
-@option(
-    "--pixel-size-um",
-    type=POSITIVE,
-    unset="as stored in the movie",
-    help="Size of a pixel, micrometres.",
-)
-@option(
-    "--frame-interval-s",
-    type=POSITIVE,
-    unset="as stored in the movie",
-    help="Time from one frame to the next, seconds.",
-)
+@click.argument("run", type=PATH, required=False, metavar="[RUN.zarr]")
+@option("--out", type=PATH, help="Run to write (RUN.zarr), if it is not given after MOVIE.")
+@movie_options
 @option(
     "--rate",
     type=click.Choice(["max", "realtime"]),
@@ -100,7 +98,7 @@ def live(**values: Any) -> None:
 )
 @publish_options
 @analysis_options
-def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
+def replay(movie: Path, run: Path | None, out: Path | None, no_movie: bool, **values: Any) -> None:
     """Analyze a recorded MOVIE in the same way as a live run.
 
     MOVIE is a TIFF, OME-TIFF, NDTiff, OME-Zarr or a livespt run. A replayed run keeps its models
@@ -108,8 +106,13 @@ def replay(movie: Path, out: Path, no_movie: bool, **values: Any) -> None:
     """
     from livespt.tools.runs.replay import replay
 
-    chosen = options(values)
-    report(replay(movie, out, chosen, keep_movie=not no_movie, say=click.echo, **values))
+    if run is not None and out is not None and run != out:
+        raise SettingError(f"two runs to write, {run} and {out}: give one")
+    target = run or out
+    if target is None:
+        raise click.UsageError("the run to write is missing: livespt replay MOVIE RUN.zarr")
+    chosen, stated = options(values), stated_of(values)
+    report(replay(movie, target, chosen, stated, keep_movie=not no_movie, say=click.echo, **values))
 
 
 @click.command(cls=Command)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.acquisition.recordings.movie import Movie, MovieUnits
+from livespt.acquisition.recordings.movie import NOTHING, Movie, MovieUnits, Stated
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.stream.errors import InputError
 from livespt.stream.types import CLOCKS
@@ -49,9 +49,9 @@ class RecordingTests(ABC):
     def write(self, folder: Path, pixels: NDArray[Any]) -> Path:
         """Hook: write a movie of `pixels`, with `axes`, into an empty folder; return its path."""
 
-    def opened(self, path: Path) -> Movie:
+    def opened(self, path: Path, stated: Stated = NOTHING) -> Movie:
         """Hook: open it; by default with `open_movie`."""
-        return open_movie(path)
+        return open_movie(path, stated)
 
     def times(self, n: int) -> list[float] | None:
         """Hook: seconds of the n time points; None where the file does not tell them."""
@@ -114,10 +114,11 @@ class RecordingTests(ABC):
         """In micrometers and seconds; where nothing is stated there is no unit and no clock."""
         path, pixels = self._written(tmp_path)
         movie = self.opened(path)
-        told = movie.pixel_size_um, movie.frame_interval_s, movie.z_step_um
-        for value, true in zip(told, self.units, strict=True):
-            assert (value is None) == (true is None)
-            assert value is None or true is None or abs(value - true) < 1e-6 * true
+        for name, true in self.units._asdict().items():
+            value = getattr(movie, name)
+            assert (value is None) == (true is None), name
+            assert value is None or abs(value - true) < 1e-6 * true, name
+            assert (name in movie.origins) == (value is not None), f"where is {name} from?"
         times = self.times(pixels.shape[self.axes.index("t")])
         for frame in movie:
             assert abs(frame.time_s - (times[frame.t] if times else 0.0)) < 1e-6
@@ -172,15 +173,45 @@ class RecordingTests(ABC):
         assert str(path) in text
         assert capfd.readouterr() == ("", "")
 
+    def test_what_the_user_states_rules(self, tmp_path: Path) -> None:
+        """Over what the file says, and over the times of its frames."""
+        path, _ = self._written(tmp_path)
+        movie = self.opened(path, Stated(pixel_size_um=0.25, frame_interval_s=3.0, exposure_s=0.5))
+        assert (movie.pixel_size_um, movie.frame_interval_s, movie.exposure_s) == (0.25, 3.0, 0.5)
+        assert [frame.time_s for frame in movie] == [3.0 * frame.t for frame in movie]
+        assert {CLOCKS[frame.clock] for frame in movie} == {"file"}
+
     def test_a_missing_frame_is_told(self, tmp_path: Path) -> None:
-        """By an error that names the file; frames before it can be read if it opens at all."""
+        """By an error that names the file, or as a lost exposure; never other pixels instead.
+
+        A hole is a number that is left out, and a notice. Where the file is refused, frames before
+        the missing one can be read if it opens at all.
+        """
         path, pixels = self._written(tmp_path)
         frames, _ = self._frames(pixels)
         self.damage(path, pixels, 3)
+        if (holes := self._holes(path, frames)) is not None:
+            assert holes == [self.numbers(len(frames))[3]]
+            return
         read = list[int]()
         text = refusal(InputError, lambda: self._compared(path, pixels, read.append))
         assert str(path) in text
         assert len(read) in (0, 3) and len(frames) > 3
+
+    def _holes(self, path: Path, frames: NDArray[Any]) -> list[int] | None:
+        """Numbers that a movie leaves out and tells of; None: it is refused, or leaves out none."""
+        try:
+            movie = self.opened(path)
+        except InputError:
+            return None
+        there = [frame.number for frame in movie] if len(movie) < len(frames) else []
+        if not there:
+            return None
+        numbers = self.numbers(len(frames))
+        for frame in movie:
+            assert np.array_equal(frame.image, frames[numbers.index(frame.number)])
+        assert any("missing" in notice and path.name in notice for notice in movie.notices)
+        return sorted({*numbers} - {*there})
 
     def _compared(
         self, path: Path, pixels: NDArray[Any], passed: Callable[[int], None] = lambda i: None

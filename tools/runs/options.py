@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from livespt.stream.errors import SettingError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.settings import check
+from livespt.stream.types import Start
 
 RECORDED, SHIPPED = MODEL_CHOICES = ("as-recorded", "shipped")
 
@@ -55,6 +56,13 @@ class Facts(NamedTuple):
     pixel_size_um: float | None = None
     frame_interval_s: float | None = None
     z_step_um: float | None = None
+    exposure_s: float | None = None
+    recording: dict[str, Any] | None = None  # as of `Start`
+
+    @classmethod
+    def of(cls, start: Start) -> Self:
+        """Return the properties of the frames of a run, from its first word."""
+        return cls(*(getattr(start, name) for name in cls._fields))
 
 
 class LiveOrders(NamedTuple):

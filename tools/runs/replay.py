@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from livespt.acquisition.recordings.movie import NOTHING, MovieUnits, Stated
 from livespt.stream.errors import SettingError, StoreError, WireError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.host.crash_log import crash_log
@@ -33,9 +34,8 @@ def replay(
     movie_path: Path | str,
     out: Path | str,
     options: Options,
+    stated: Stated = NOTHING,
     *,
-    pixel_size_um: float | None = None,
-    frame_interval_s: float | None = None,
     rate: str = "max",
     endpoint: str = ENDPOINT,
     keys: Path | None = None,
@@ -54,8 +54,8 @@ def replay(
     out : Path or str
         The run to write; must not exist.
     options : Options
-    pixel_size_um, frame_interval_s : float, optional
-        Override those in the metadata of the movie.
+    stated : Stated
+        What the user states of the movie, which rules over what its file says.
     rate : {"max", "realtime"}
         "realtime" waits for the time of each frame; no frame is skipped for being late.
     endpoint : str
@@ -87,23 +87,29 @@ def replay(
         Movie, model, setting or output cannot be used; nothing was written.
     """
     from livespt.acquisition.recordings.open_movie import open_movie
+    from livespt.acquisition.recordings.summary import summary
 
     movie_path, out = Path(movie_path), Path(out)
-    for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_s", frame_interval_s)):
+    for name in MovieUnits._fields:
+        value = getattr(stated, name)
         if value is not None and not 0 < value < 1e6:
             raise SettingError(f"{name} must be above 0, not {value}")
     if out.exists():
         raise StoreError(f"'{out}' exists already: choose another --out")
-    movie = open_movie(movie_path)
+    movie = open_movie(movie_path, stated)
+    for line in summary(movie):
+        say(line)
     origin = movie.run.start if movie.run else None
     facts = Facts(
         source=movie_path.name,
         axes=movie.axes,
         shape=movie.shape,
         dtype=movie.dtype.str,
-        pixel_size_um=pixel_size_um or movie.pixel_size_um,
-        frame_interval_s=frame_interval_s or movie.frame_interval_s,
+        pixel_size_um=movie.pixel_size_um,
+        frame_interval_s=movie.frame_interval_s,
         z_step_um=movie.z_step_um,
+        exposure_s=movie.exposure_s,
+        recording={"stated": stated.words(), "origins": movie.origins},
     )
     interval = facts.frame_interval_s
     if rate == "realtime" and not interval:

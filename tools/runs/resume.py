@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from livespt.acquisition.recordings.movie import Stated
 from livespt.stream.errors import InputError
 from livespt.stream.host.crash_log import crash_log, remove_empty_logs
 from livespt.stream.recovery.checkpoints import CHECKPOINT_S
@@ -108,16 +109,7 @@ def resume(
 def chain_of_run(start: Start, say: Callable[[str], None]) -> Chain:
     """Build the chain of a run from its `Start`; report why its bytes may differ."""
     options = Options(provider=start.machine["provider"], threads=start.machine["threads"])
-    facts = Facts(
-        source=start.source,
-        axes=start.axes,
-        shape=start.shape,
-        dtype=start.dtype,
-        pixel_size_um=start.pixel_size_um,
-        frame_interval_s=start.frame_interval_s,
-        z_step_um=start.z_step_um,
-    )
-    chain = compose(facts, options, start.mode, start)
+    chain = compose(Facts.of(start), options, start.mode, start)
     if different := differences(chain.start, start):
         say(f"note: the bytes may differ from those so far: {'; '.join(different)}")
     return chain._replace(start=start)
@@ -138,7 +130,7 @@ def find_source(run: Path, start: Start, movie: Path | None) -> Movie | None:
     paths = [movie] if movie else [run.parent / start.source, Path(start.source)]
     for path in paths:
         if movie or (start.source and path.exists()):
-            return open_movie(path)
+            return open_movie(path, Stated(**start.recording.get("stated", {})))
     raise InputError(
         f"'{run}' replays '{start.source}', which was not found next to it or in this folder: name "
         "it with --movie"

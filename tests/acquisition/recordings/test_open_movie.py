@@ -175,7 +175,7 @@ READABLE: dict[str, tuple[Callable[[Path], Path], str, NDArray[Any], tuple[float
     ),
     "ImageJ fps": (
         tif(TYX, imagej=True, metadata={"axes": "TYX", "fps": 25}),
-        "yx", TYX[:, None], (None, 0.04, None),
+        "yx", TYX[:, None], NONE,
     ),
     "ImageJ hyperstack ZYX": (
         tif(TZYX[0], imagej=True, metadata={"axes": "ZYX"}), "zyx", TZYX[:1, None], NONE,
@@ -196,8 +196,8 @@ READABLE: dict[str, tuple[Callable[[Path], Path], str, NDArray[Any], tuple[float
     "OME-Zarr, one plane": (
         ngff(TCZYX[:, :, :1], "tczyx"), "yx", TCZYX[:, :, 0], (0.107, 0.05, 0.3),
     ),
-    "NDTiff t": (ndtiff("t"), "yx", TYX[:, None], (0.107, 0.04, 0.25)),
-    "NDTiff t c z": (ndtiff("tcz"), "zyx", TCZYX, (0.107, 0.04, 0.25)),
+    "NDTiff t": (ndtiff("t"), "yx", TYX[:, None], (0.107, 0.05, 0.25)),
+    "NDTiff t c z": (ndtiff("tcz"), "zyx", TCZYX, (0.107, 0.05, 0.25)),
 }  # fmt: skip
 
 
@@ -399,7 +399,7 @@ def test_a_run_replays_as_recorded(inside: str, close: bool, tmp_path: Path) -> 
     movie = open_movie(tmp_path / "a.zarr" / inside)
     assert len(movie) == 4 and movie.run is not None
     assert (movie.axes, movie.shape, movie.dtype) == ("yx", (Y, X), np.dtype("uint16"))
-    assert (movie.pixel_size_um, movie.frame_interval_s, movie.z_step_um) == (0.1, None, None)
+    assert (movie.pixel_size_um, movie.frame_interval_s, movie.z_step_um) == (0.1, 2.0, None)
     assert movie.analyzed.tolist() == [True, True, False, True]
     for true, frame in zip(frames, movie, strict=True):
         assert frame[:5] == true[:5] and frame.clock == true.clock

@@ -1,0 +1,86 @@
+"""A folder of single images, one file a frame, in the order of the numbers in their names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livespt.acquisition.recordings.grid import FileFacts, movie_of_array
+from livespt.acquisition.recordings.movie import NOTHING, Movie, MovieUnits, Stated
+from livespt.acquisition.recordings.tiff import open_tiff
+from livespt.stream.errors import InputError
+
+SUFFIXES = (".tif", ".tiff")
+SPARSE = 1000  # numbers without an image for each with one, which no recording has
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the images in a folder, hidden files left out."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def open_image_folder(path: Path, files: list[Path], stated: Stated = NOTHING) -> Movie:
+    """Open the images of a folder as a movie; each file is read when its frame is requested.
+
+    The last number in each name is its time point, counted from the least; a number that is missing
+    is a lost exposure. The images hold one frame each, of the same kind.
+
+    Raises
+    ------
+    InputError
+        The names differ in more than their last number, or a file is no single image.
+    """
+    numbers = _numbers(path, files)
+    first = open_tiff(files[0])
+    if len(first) != 1 or first.axes != "yx":
+        raise InputError(
+            f"{path} is a folder, not a movie: name a movie in it, such as {files[0].name}"
+        )
+    by_time = dict(zip(numbers, files, strict=True))
+    array = _Images(by_time, max(numbers) + 1, first)
+    units = MovieUnits(first.pixel_size_um, None, first.z_step_um, first.exposure_s)
+    facts = FileFacts(units, units_origin=f"{files[0].name}", present=array.present)
+    return movie_of_array(path, array, "tyx", facts, stated)
+
+
+def _numbers(path: Path, files: list[Path]) -> list[int]:
+    """Time points of files, from the last number in each name."""
+    found = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.stem) for file in files]
+    names = {(match[1], match[3], file.suffix) for match, file in zip(found, files, strict=True)
+             if match}  # fmt: skip
+    numbers = [int(match[2]) for match in found if match]
+    if len(numbers) < len(files) or len(names) > 1 or len(set(numbers)) < len(numbers):
+        raise InputError(
+            f"{path} is a folder, not a movie: its images are no series, whose names differ in "
+            f"their last number alone; name a movie in it, such as {files[0].name}"
+        )
+    if max(numbers) - min(numbers) > SPARSE * len(numbers):
+        raise InputError(
+            f"{path} has images with numbers from {min(numbers)} to {max(numbers)}, too far apart "
+            "for a movie: give them the numbers of their frames"
+        )
+    return [number - min(numbers) for number in numbers]
+
+
+class _Images:
+    """Images by time point, read when they are indexed."""
+
+    def __init__(self, files: dict[int, Path], n: int, first: Movie) -> None:
+        self.shape, self.dtype = (n, *first.shape), first.dtype
+        self.present = np.isin(np.arange(n), list(files))
+        self._files = files
+
+    def __getitem__(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        movie = open_tiff(self._files[key[0]])
+        if len(movie) != 1:
+            raise InputError(f"{self._files[key[0]]} holds {len(movie)} images in place of one")
+        image: NDArray[Any] = movie.frame(0).image[key[1:]]
+        return image
