@@ -1,8 +1,9 @@
 """Programs that a person types, and how runs are made; and the functions for use in a notebook.
 
-    from livespt.tools import Options, open_run, replay
+    from livespt.tools import Options, Stated, open_run, replay
 
-    replay("movie.tif", "run.zarr", Options(settings={"search_range": 4}))
+    options = Options(settings={"search_range": 4})
+    replay("movie.tif", "run.zarr", options, Stated(pixel_size_um=0.1, frame_interval_s=0.05))
     run = open_run("run.zarr")
 
 The names in `__all__` are those of their rooms, and are loaded when they are first used.
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from livespt.acquisition.recordings.movie import Stated
     from livespt.acquisition.recordings.open_movie import open_movie
     from livespt.models.localize.localizer import Localizer
     from livespt.stream.link.corrections import corrected
@@ -32,6 +34,7 @@ else:
     _PLACES = {
         "Localizer": "models.localize.localizer",
         "Options": "tools.runs.options",
+        "Stated": "acquisition.recordings.movie",
         "Subscriber": "stream.wire.subscriber",
         "analyze_table": "tools.tables.analyze",
         "corrected": "stream.link.corrections",
@@ -57,6 +60,7 @@ else:
 __all__ = [
     "Localizer",
     "Options",
+    "Stated",
     "Subscriber",
     "analyze_table",
     "corrected",

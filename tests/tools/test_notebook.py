@@ -10,6 +10,7 @@ import tifffile
 from livespt.acquisition.simulated import Scenario, virus_entry
 from livespt.tools import (
     Options,
+    Stated,
     analyze_table,
     export_run,
     link_points,
@@ -28,8 +29,8 @@ def test_a_notebook_goes_from_a_movie_to_tables(tmp_path: Path) -> None:
     tifffile.imwrite(movie, np.stack([scene.frame(i) for i in range(24)]))
     assert len(open_movie(movie)) == 24
 
-    how = {"endpoint": "tcp://127.0.0.1:0", "pixel_size_um": 0.1, "frame_interval_s": 0.05}
-    summary = replay(movie, run, Options(settings={"search_range": 4.0}), **how)
+    options, stated = Options(settings={"search_range": 4.0}), Stated(None, 0.1, 0.05)
+    summary = replay(movie, run, options, stated, endpoint="tcp://127.0.0.1:0")
     held = open_run(run)
     assert summary["frames"] == 24 and len(held.spots) == summary["spots"] > 100
 

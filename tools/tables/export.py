@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import SettingError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
-from livespt.stream.types import ABSTAIN, MOTIONS, SPOT, STATE, Start
+from livespt.stream.types import ABSTAIN, CLOCKS, MOTIONS, SPOT, STATE, Start
 from livespt.tools.tables.user_table import check_out, whole_file
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KEYS = ["frame", "channel", "position", "track"]  # identify a spot, and its settled state
 PROBABILITIES = [f"p_{motion}" for motion in MOTIONS]
 FURTHER = ("sigma", "variance", "polarizability_um3")  # only where the localizer measured them
-KNOWN = {*(SPOT.names or ()), *(STATE.names or ()), "particle"}
+KNOWN = {*(SPOT.names or ()), *(STATE.names or ()), "particle", "time_s"}
 NUMBERS = "iufb"  # kinds of columns that every format can hold
 UNSURE = "unsure"  # `state` when no motion is likely enough
 
@@ -58,7 +58,7 @@ def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> 
     check_out(out, overwrite=overwrite, folder=write is _write_geff)
     reader = open_run(run)
     spots, states = (corrected(rows, reader.events) for rows in (reader.spots, reader.states))
-    table = spot_table(reader.start, spots, states)
+    table = spot_table(reader.start, spots, states, reader.frames)
     with whole_file(out, overwrite=overwrite, folder=write is _write_geff) as partial:
         write(partial, reader.start, table)
     return {
@@ -69,11 +69,17 @@ def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> 
     }
 
 
-def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) -> pd.DataFrame:
+def spot_table(
+    start: Start,
+    spots: NDArray[np.void],
+    states: NDArray[np.void],
+    frames: NDArray[np.void] | None = None,
+) -> pd.DataFrame:
     """Spots with their settled states, one row for each spot, in the order of `spots`.
 
-    The columns are `frame, particle, y, x` as in trackpy (and `z` of stacks; pixels), then measured
-    quantities, then the settled state of the track in this frame, which is empty before it settles.
+    The columns are `frame, particle, y, x` as in trackpy (and `z` of stacks; pixels), then
+    `time_s`, where the frames have a clock, and measured quantities, then the settled state of the
+    track in this frame, which is empty before it settles.
     Columns of spots or states that this version does not know follow those that it knows.
 
     Parameters
@@ -82,6 +88,8 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
     spots : (n,) SPOT
     states : (m,) STATE
         Provisional rows are ignored.
+    frames : (k,) FRAME, optional
+        Frames of the run, which have the times.
     """
     import pandas as pd
 
@@ -91,6 +99,10 @@ def spot_table(start: Start, spots: NDArray[np.void], states: NDArray[np.void]) 
     measured = ["intensity", "background", "score", *(f"d{axis}" for axis in axes), *further]
     names = ["frame", "track", *axes, *measured, "channel", "position"]
     table = pd.DataFrame({name: spots[name] for name in names})
+    if frames is not None and (frames["clock"] != CLOCKS.index("none")).any():
+        timed = pd.DataFrame({name: frames[name] for name in (*KEYS[:3], "time_s")})
+        times = table[KEYS[:3]].merge(timed.drop_duplicates(KEYS[:3]), on=KEYS[:3], how="left")
+        table.insert(2 + len(axes), "time_s", times["time_s"].to_numpy())
     final = states[states["settled"] == 1]
     task = [] if np.isnan(final["p_task"]).all() else ["p_task"]
     names = [*KEYS, *PROBABILITIES, "state", "p_uncoated", *task, "lag", *_unknown(states)]

@@ -14,6 +14,7 @@ from livespt.stream.types import MOTIONS
 from livespt.tools.tables.user_table import check_out, read_table, whole_file
 
 PROBABILITIES = tuple(f"p_{motion}" for motion in MOTIONS)
+PAUSE_STEPS = 5.0  # a step longer than so many median ones is a pause
 NEEDED = ("frame", "particle", "y", "x", *PROBABILITIES)
 
 
@@ -55,7 +56,7 @@ def segment_table(
     if src.is_dir():
         columns, z_scale, pixel_size_um, frame_interval_s = _of_run(src)
     else:
-        columns, z_scale = read_table(src, NEEDED, optional=("z",)).values, 1.0
+        columns, z_scale = read_table(src, NEEDED, optional=("z", "time_s")).values, 1.0
     z = columns.get("z", np.zeros(len(columns["y"]))) * z_scale
     point = np.stack([z, columns["y"], columns["x"]], axis=1)
     probability = np.stack([columns[name] for name in PROBABILITIES], axis=1)
@@ -67,6 +68,7 @@ def segment_table(
         min_points=min_points,
         pixel_size_um=pixel_size_um,
         frame_interval_s=frame_interval_s,
+        time_s=columns.get("time_s"),
     )
     with whole_file(out, overwrite=overwrite) as partial:
         pd.DataFrame(found).to_csv(partial, index=False)
@@ -81,9 +83,9 @@ def _of_run(src: Path) -> tuple[dict[str, Any], float, float | None, float | Non
 
     reader = open_run(src)
     start = reader.start
-    table = spot_table(start, reader.spots, reader.states)
+    table = spot_table(start, reader.spots, reader.states, reader.frames)
     table = table[table["p_uncoated"].notna()]
-    names = [name for name in (*NEEDED, "z") if name in table]
+    names = [name for name in (*NEEDED, "z", "time_s") if name in table]
     z_scale = 1.0
     if start.z_step_um and start.pixel_size_um:
         z_scale = start.z_step_um / start.pixel_size_um
@@ -100,6 +102,7 @@ def segments(
     min_points: int = 5,
     pixel_size_um: float | None = None,
     frame_interval_s: float | None = None,
+    time_s: NDArray[np.float64] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Stretches of constant motion, sorted by particle and time.
 
@@ -113,6 +116,8 @@ def segments(
         Probabilities of the motions, in the order of `types.MOTIONS`.
     min_points, pixel_size_um, frame_interval_s
         As in `segment_table`.
+    time_s : (n,), optional
+        Seconds of each row, which rule over the interval.
 
     Returns
     -------
@@ -121,9 +126,10 @@ def segments(
         `confidence` (mean probability of the state), `duration_s`, `path_um`, `net_um` (distance
         from first to last point), `step_um` (mean per frame), and `D_um2_s`. D is the
         covariance-based estimate of Vestergaard et al. 2014 (Phys. Rev. E 89:022726, eq. 14), which
-        is free of the localization error. It is meaningful for normal motion only, and empty for a
-        segment with fewer than three points in consecutive frames. Without pixel size or interval,
-        the names end in `_px`, `_frames` and `_px2_frame`.
+        is free of the localization error, with the mean of the real times between its points. It is
+        meaningful for normal motion only, and empty for a segment with fewer than three points in
+        consecutive frames. Steps over a pause are left out of it. Without pixel size, or without
+        times and interval, the names end in `_px`, `_frames` and `_px2_frame`.
 
     Raises
     ------
@@ -134,6 +140,10 @@ def segments(
         row = int(np.flatnonzero(~np.isfinite(probability).all(axis=1))[0])
         raise InputError(f"row {row + 1} has no probabilities: analyze the tracks first")
     order = np.lexsort((frame, particle))
+    if time_s is not None:
+        time, is_timed = np.asarray(time_s, np.float64)[order], True
+    else:
+        time, is_timed = frame[order] * (frame_interval_s or 1.0), frame_interval_s is not None
     particle, frame, point = particle[order], frame[order], point[order].astype(np.float64)
     probability = probability[order].astype(np.float64)
     track = np.flatnonzero(np.diff(particle, prepend=particle[:1] - 1)) if len(particle) else order
@@ -141,17 +151,20 @@ def segments(
     new = np.ones(len(particle), bool)
     new[1:] = (np.diff(state) != 0) | (np.diff(particle) != 0)
     start = np.flatnonzero(new)
-    end = np.append(start[1:], len(particle))
-    ndim = 3 if np.ptp(point[:, 0], axis=0).any() else 2
-    path, net, diffusion = _measured(start, end, frame.astype(np.float64), point, ndim)
+    end = np.append(start, len(particle))[1:]
+    ndim = 3 if (point[:, 0] != point[:1, 0]).any() else 2
+    path, net, diffusion = _measured(
+        start, end, frame.astype(np.float64), time, _longest(particle, frame, time), point, ndim
+    )
     sure = np.zeros(0)
     if len(start):
         sure = np.add.reduceat(probability[np.arange(len(state)), state], start)
     first = np.searchsorted(particle[start], particle[start])
-    pixel, s = pixel_size_um or 1.0, frame_interval_s or 1.0
-    length, time = ("um" if pixel_size_um else "px"), ("s" if frame_interval_s else "frames")
+    pixel = pixel_size_um or 1.0
+    length, unit = ("um" if pixel_size_um else "px"), ("s" if is_timed else "frames")
     frames = frame[end - 1] - frame[start]
-    rate = f"D_{length}2_{'s' if frame_interval_s else 'frame'}"
+    duration = time[end - 1] - time[start] if is_timed else frames
+    rate = f"D_{length}2_{'s' if is_timed else 'frame'}"
     return {
         "particle": particle[start],
         "segment": np.arange(len(start)) - first,
@@ -160,12 +173,21 @@ def segments(
         "end": frame[end - 1],
         "points": end - start,
         "confidence": sure / np.maximum(end - start, 1),
-        f"duration_{time}": frames * s,
+        f"duration_{unit}": duration,
         f"path_{length}": path * pixel,
         f"net_{length}": net * pixel,
         f"step_{length}": path * pixel / np.maximum(frames, 1),
-        rate: diffusion * pixel**2 / s,
+        rate: diffusion * pixel**2,
     }
+
+
+def _longest(
+    particle: NDArray[np.int64], frame: NDArray[np.int64], time: NDArray[np.float64]
+) -> float:
+    """Longest time between consecutive frames of a track that is no pause."""
+    follows = (np.diff(particle) == 0) & (np.diff(frame) == 1)
+    steps = np.diff(time)[follows]
+    return PAUSE_STEPS * float(np.median(steps)) if len(steps) else np.inf
 
 
 @njit()
@@ -208,27 +230,35 @@ def _measured(
     start: NDArray[np.int64],
     end: NDArray[np.int64],
     frame: NDArray[np.float64],
+    time: NDArray[np.float64],
+    longest: float,
     point: NDArray[np.float64],
     ndim: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Path and net displacement (pixels) and D (pixels^2 per frame) of the rows start:end."""
+    """Path and net displacement (pixels) and D (pixels^2 per unit of time) of the rows start:end.
+
+    A step over more than one frame, or longer than `longest`, is left out of D.
+    """
     path = np.zeros(len(start))
     net = np.zeros(len(start))
     diffusion = np.full(len(start), np.nan)
     for k in range(len(start)):
-        square = product = 0.0
+        square = product = passed = 0.0
         steps = pairs = 0
+        before = False  # whether the step before counts
         for i in range(start[k] + 1, end[k]):
             step = point[i] - point[i - 1]
             path[k] += np.sqrt((step**2).sum())
-            if frame[i] - frame[i - 1] != 1:
-                continue
-            square += (step**2).sum()
-            steps += 1
-            if i - 2 >= start[k] and frame[i - 1] - frame[i - 2] == 1:
-                product += (step * (point[i - 1] - point[i - 2])).sum()
-                pairs += 1
+            counts = frame[i] - frame[i - 1] == 1 and time[i] - time[i - 1] <= longest
+            if counts:
+                square += (step**2).sum()
+                passed += time[i] - time[i - 1]
+                steps += 1
+                if before:
+                    product += (step * (point[i - 1] - point[i - 2])).sum()
+                    pairs += 1
+            before = counts
         net[k] = np.sqrt(((point[end[k] - 1] - point[start[k]]) ** 2).sum())
-        if pairs:
-            diffusion[k] = (square / steps / 2 + product / pairs) / ndim
+        if pairs and passed > 0:
+            diffusion[k] = (square / steps / 2 + product / pairs) / ndim / (passed / steps)
     return path, net, diffusion

@@ -57,6 +57,35 @@ def test_rows_in_any_order_and_tracks_apart() -> None:
     assert all(np.array_equal(one[k], two[k]) for k in one)
 
 
+@pytest.mark.parametrize("how", ["lost", "jitter", "pause"])
+def test_diffusion_and_duration_are_by_the_times_of_the_points(how: str) -> None:
+    """Frames that nobody counts, uneven steps and a pause do not change D."""
+    n, rng = 20000, np.random.default_rng(1)
+    step = np.full(n, 0.05)
+    if how == "lost":
+        step *= 1 + rng.geometric(0.8, n) - 1
+    elif how == "jitter":
+        step *= rng.uniform(0.4, 1.6, n)
+    else:
+        step[n // 2] = 8.0
+    time = np.cumsum(step)
+    steps = rng.normal(0, 1, (n, 3)) * np.sqrt(2 * 0.3 * step / 0.05)[:, None] * (0, 1, 1)
+    noisy = np.cumsum(steps, axis=0) + rng.normal(0, 1, (n, 3)) * (0, 1, 1)
+    got = segments(
+        np.zeros(n, np.int64), np.arange(n), noisy, told("0" * n), pixel_size_um=0.1, time_s=time
+    )
+    assert got["D_um2_s"][0] == pytest.approx(0.3 * 0.01 / 0.05, rel=0.1)
+    assert got["duration_s"][0] == pytest.approx(time[-1] - time[0])
+
+
+def test_a_table_without_rows_has_no_segments(tmp_path: Path) -> None:
+    names = "frame,particle,y,x,p_normal,p_directed,p_confined,p_subdiffusive"
+    (tmp_path / "a.csv").write_text(names + "\n")
+    assert segment_table(tmp_path / "a.csv", tmp_path / "b.csv")["segments"] == 0
+    (line,) = (tmp_path / "b.csv").read_text().splitlines()
+    assert line.startswith("particle,segment,state,start,end,points")
+
+
 def test_diffusion_is_free_of_the_localization_error() -> None:
     n = 20000
     rng = np.random.default_rng(1)
