@@ -46,7 +46,7 @@ def run(
     frames = lost = spots = states = events = 0
 
     def stop(status: str, reason: str = "") -> Stop:
-        return Stop(start.run, status, reason, frames, frames, lost, spots, states, events)
+        return Stop(start.run, status, reason, frames, frames, 0, lost, spots, states, events)
 
     try:
         for frame in source:

@@ -7,15 +7,18 @@ or has died, and brought back after a re-analysis.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
 from livespt.stream.degradation import DETECT_EVERY, Degradation
 from livespt.stream.errors import MicroscopeError
+from livespt.stream.frame_times import interval_of_frames
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.timing import Stages
 from livespt.stream.types import Frame
+
+FIRST_FRAMES, FIRST_S = 20, 2.0  # frames from which the interval is known; seconds to wait for them
 
 
 class Waiting(Protocol):
@@ -34,6 +37,26 @@ def graded(waiting: Waiting, degradation: Degradation) -> Iterator[Frame]:
         level = degradation(waiting.behind)
         if level < 3 or frame.number % DETECT_EVERY == 0:
             yield frame._replace(level=level)
+
+
+def measured(frames: Iterator[Frame], begin: Callable[[float | None], object]) -> Iterator[Frame]:
+    """Yield frames; before the first, call `begin` with the interval of the first ones.
+
+    So many are held back that their median step is the interval (`FIRST_FRAMES`), or those of the
+    first seconds of a slow camera. Their interval is None if they have no times.
+    """
+    held: list[Frame] = []
+    opened = time.monotonic()
+    for frame in frames:
+        if not held:
+            opened = time.monotonic()
+        held.append(frame)
+        waited = time.monotonic() - opened
+        if len(held) == FIRST_FRAMES or (len(held) > 1 and waited > FIRST_S):
+            break
+    begin(interval_of_frames(held))
+    yield from held
+    yield from frames
 
 
 def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:

@@ -201,14 +201,16 @@ class Stop:
     run: str
     status: str  # "complete", "aborted" or "failed"
     reason: str = ""
-    frames: int = 0  # stored
+    # frames by what became of them; recorded + lost counts the exposures up to the last one stored
+    # or analyzed
+    recorded: int = 0  # stored
     analyzed: int = 0
-    # exposures the camera made that were not analyzed: of the numbers from 0 to the last one stored
-    # (or analyzed, where the recorder lost it), so that analyzed + lost counts them all
-    lost: int = 0
+    skipped: int = 0  # recorded, not analyzed
+    lost: int = 0  # exposed, never received
     spots: int = 0
     states: int = 0
     events: int = 0
+    frame_interval_s: float | None = None  # median step of the times of all frames; None: no times
 
 
 # The five callables that a run is made of. Whatever has their methods is one.

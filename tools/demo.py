@@ -71,7 +71,9 @@ def demo(
     summary = {
         "frames": {
             "sent": acquired.frames,
+            "recorded": stop.recorded,
             "analyzed": stop.analyzed,
+            "skipped": stop.skipped,
             "lost": stop.lost,
         },
         **score_run(movie, run),
@@ -107,7 +109,8 @@ def lines(summary: dict[str, Any]) -> list[str]:
     """Lines of text for the summary."""
     f, d, u, s = (summary[k] for k in ("frames", "detection", "uncoating", "speed"))
     return [
-        f"frames      {f['sent']} sent, {f['analyzed']} analyzed, {f['lost']} lost",
+        f"frames      {f['sent']} sent, {f['recorded']} recorded, {f['analyzed']} analyzed, "
+        f"{f['skipped']} skipped, {f['lost']} lost",
         f"detection   recall {d['recall']:.3f}, precision {d['precision']:.3f}, "
         f"RMSE {d['rmse_px']:.3f} px",
         f"tracks      purity {summary['tracks']['purity']:.3f}, "

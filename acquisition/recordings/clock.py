@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-DIFFERENT = 0.1  # share by which two intervals differ that cannot both be right
+from livespt.stream.frame_times import differ, lane_steps, median_step
+
 PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
 
 
@@ -117,16 +118,6 @@ def usable(
     return out - out.min(), told
 
 
-def median_step(
-    t: NDArray[np.int64], lane: NDArray[np.int64], time_s: NDArray[np.float64]
-) -> float | None:
-    """Return the median time from one time point to the next, over all lanes; None: no step."""
-    steps = [step for _, step in _steps(t, lane, time_s)]
-    each = np.concatenate(steps) if steps else np.zeros(0)
-    each = each[each > 0]
-    return float(np.median(each)) if len(each) else None
-
-
 def pauses(
     t: NDArray[np.int64],
     lane: NDArray[np.int64],
@@ -138,7 +129,7 @@ def pauses(
         return []
     found = {
         int(at): float(step)
-        for points, each in _steps(t, lane, time_s)
+        for points, each in lane_steps(t, lane, time_s)
         for at, step in zip(points, each, strict=True)
         if step > max(PAUSE_S, PAUSE_STEPS * interval)
     }
@@ -147,11 +138,6 @@ def pauses(
     at, step = min(found.items())
     others = f", and {len(found) - 1} more" if len(found) > 1 else ""
     return [f"a pause of {step:.4g} s before time point {at}{others}"]
-
-
-def differ(one: float, other: float) -> bool:
-    """Whether two intervals differ by more than rounding and jitter explain."""
-    return abs(one - other) > DIFFERENT * max(one, other)
 
 
 def _of_user(
@@ -171,20 +157,6 @@ def _of_user(
     if interval and differ(interval, user):
         notices = (f"{origin} says {_ms(interval)} from frame to frame; your {_ms(user)} is taken",)
     return MovieClock(_regular(t, user), user, "what you state", notices)
-
-
-def _steps(
-    t: NDArray[np.int64], lane: NDArray[np.int64], time_s: NDArray[np.float64]
-) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Of each lane: time points but the first, and the mean step from the one before to each."""
-    found = []
-    for one in np.unique(lane):
-        mine = np.flatnonzero(lane == one)
-        mine = mine[np.argsort(t[mine], kind="stable")]
-        points = np.diff(t[mine])
-        if len(points):
-            found.append((t[mine[1:]], np.diff(time_s[mine]) / np.maximum(points, 1)))
-    return found
 
 
 def _regular(t: NDArray[np.int64], interval_s: float) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from livespt.acquisition.recordings.clock import StatedInterval, movie_clock
 from livespt.acquisition.recordings.movie import MOVIE_ROW, NOTHING, Movie, MovieUnits, Stated
 from livespt.stream.errors import InputError
+from livespt.stream.frame_times import lanes
 from livespt.stream.store.run import RunReader
 from livespt.stream.types import CLOCKS
 
@@ -133,10 +134,9 @@ def movie_of_rows(
     `facts.time_s` has one value for each row. The times of a run stay as they were recorded, unless
     the user states an interval: the same times give the same bytes.
     """
-    lane = rows["position"].astype(np.int64) * (int(rows["channel"].max(initial=0)) + 1)
     clock = movie_clock(
         rows["t"].astype(np.int64),
-        lane + rows["channel"],
+        lanes(rows["channel"], rows["position"]),
         facts.time_s,
         facts.time_origin,
         StatedInterval(facts.units.frame_interval_s, facts.interval_origin),

@@ -15,6 +15,7 @@ __all__ = [
     "journal",
     "journal_reader",
     "journal_records",
+    "last_word",
     "limits",
     "movie",
     "movie_reader",

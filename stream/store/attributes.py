@@ -17,6 +17,7 @@ from livespt.stream.errors import InputError
 from livespt.stream.host.atomic_files import plain_json, write_json
 from livespt.stream.store.checksums import own
 from livespt.stream.store.limits import check_file, check_start, check_stop, check_tables
+from livespt.stream.store.ome_image import restate_movie
 from livespt.stream.types import FORMAT, Start, Stop
 
 SUMMED = 3  # from this format on
@@ -47,8 +48,18 @@ def write_attributes(run: Path, start: Start, tables: dict[str, np.dtype[Any]]) 
     _write(run, {"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
 
-def write_last_word(run: Path, begun: Attributes, stop: Stop, sums: dict[str, str] | None) -> None:
+def restate(run: Path, start: Start) -> None:
+    """Write the first word of `run` again, whose frames tell its interval; the rest stays."""
+    begun = read_attributes(run)
+    attributes = begun.document["attributes"]
+    words = {"livespt": {**attributes["livespt"], **plain_json({"start": asdict(start)})}}
+    _write(run, {**begun.document, "attributes": {**attributes, **words}})
+    restate_movie(run, start)
+
+
+def write_last_word(run: Path, stop: Stop, sums: dict[str, str] | None) -> None:
     """Add the last word of `run` and the sums of its files; the rest stays unchanged."""
+    begun = read_attributes(run)
     ended = plain_json({"stop": asdict(stop), "sums": sums})
     attributes = begun.document["attributes"]
     words = {"livespt": {**attributes["livespt"], **ended}}
@@ -83,7 +94,7 @@ def read_attributes(run: Path) -> Attributes:
         known = {field.name for field in fields(Start)}
         start = {key: value for key, value in words["start"].items() if key in known}
         start["shape"] = tuple(int(n) for n in start["shape"])
-        stop = None if words["stop"] is None else Stop(**words["stop"])
+        stop = None if words["stop"] is None else _stop(words["stop"])
         tables = {
             name: np.dtype([(str(field), str(kind)) for field, kind in columns])
             for name, columns in words["tables"].items()
@@ -105,6 +116,16 @@ def read_attributes(run: Path) -> Attributes:
         raise InputError(
             f"{run} is not a run of livespt: it has no readable zarr.json with a first word"
         ) from error
+
+
+def _stop(words: dict[str, Any]) -> Stop:
+    """The last word of any version: earlier ones counted skipped frames as lost."""
+    if "recorded" not in words:
+        recorded, analyzed = words.pop("frames"), words["analyzed"]
+        skipped = max(recorded - analyzed, 0)
+        words |= {"recorded": recorded, "skipped": skipped, "lost": max(words["lost"] - skipped, 0)}
+    known = {field.name for field in fields(Stop)}
+    return Stop(**{name: value for name, value in words.items() if name in known})
 
 
 def _named(dtype: np.dtype[Any], renamed: dict[str, str]) -> np.dtype[Any]:

@@ -104,13 +104,16 @@ def check_start(start: Start) -> None:
 
 def check_stop(stop: Stop) -> None:
     """Raise ValueError for a last word that none of ours says."""
-    counts = ("frames", "analyzed", "lost", "spots", "states", "events")
+    counts = ("recorded", "analyzed", "skipped", "lost", "spots", "states", "events")
     if not all(isinstance(getattr(stop, name), str) for name in ("run", "status", "reason")):
         raise ValueError("a last word without words")
     for name in counts:
         value = getattr(stop, name)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
             raise ValueError(f"{name} is {value!r:.40}")
+    interval = stop.frame_interval_s
+    if interval is not None and not (_is_number(interval) and 0 < interval < 1e9):
+        raise ValueError(f"frame_interval_s is {interval!r:.40}")
 
 
 def _is_number(value: object) -> bool:

@@ -37,6 +37,15 @@ def create_movie(run: Path, start: Start, frames: int | None = None) -> None:
     )
 
 
+def restate_movie(run: Path, start: Start) -> None:
+    """Write the axes and scales of the movie of `run`, if it has one, from its first word."""
+    path = run / "movie" / "zarr.json"
+    if path.is_file():
+        document = json.loads(path.read_text("utf-8"))
+        document["attributes"]["ome"] = ome_metadata(start)
+        write_json(path, document)
+
+
 def ome_metadata(start: Start) -> dict[str, Any]:
     """OME-Zarr 0.5 `ome` attribute: axes, units, scales; an unknown scale is 1 without a unit."""
     known = {

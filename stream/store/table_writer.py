@@ -6,7 +6,6 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from livespt.stream.store.column_writer import ColumnWriter
 from livespt.stream.store.columns import STATUS, TableColumns
 from livespt.stream.store.frame_ledger import MARKED, Counts, FrameLedger, TablePosition
 from livespt.stream.store.journal import JournalWriter
+from livespt.stream.store.last_word import counted
 from livespt.stream.store.run_columns import RunColumns
 from livespt.stream.store.started_frames import StartedFrames
 from livespt.stream.types import Frame, Stop, Update
@@ -218,8 +218,7 @@ class TableWriter:
         Parameters
         ----------
         stop
-            Its counts of frames, analyzed, lost, spots, states and events are replaced by what is
-            stored.
+            Its counts of frames, spots, states and events are replaced by what is stored.
         wait_s
             How long to wait for a recorder that has not ended the movie and stores nothing.
 
@@ -239,18 +238,11 @@ class TableWriter:
                 self._column_writer.flush()
             finally:
                 self.leave()
-            stop = replace(
-                stop,
-                frames=self.count("frames"),
-                analyzed=self._roll.analyzed,
-                lost=max(self._roll.previous, self._last) + 1 - self._roll.analyzed,
-                spots=self.count("spots"),
-                states=self.count("states"),
-                events=self.count("events"),
-            )
+            last = max(self._roll.previous, self._last)
+            stop = counted(self._path, stop, self._roll.analyzed, last, self.count)
             ended = self._roll.log is not None and self._roll.log.ended
             sums = of_run(self._path, self._column_writer.sums(), movie=ended)
-            write_last_word(self._path, self.columns.attributes, stop, sums)
+            write_last_word(self._path, stop, sums)
             shutil.rmtree(self._path / "journal")
         except StoreError:
             raise

@@ -133,7 +133,7 @@ def _movie(run: Path, attributes: Attributes) -> Iterator[Fault]:
     reader.poll()
     log.poll()
     count, stop = len(reader.log), attributes.stop
-    if (known and not log.ended) or (stop and not known and count < stop.frames):
+    if (known and not log.ended) or (stop and not known and count < stop.recorded):
         yield Fault(COMMIT_LOG, "does not reach the end of the movie")
     elif not log.ended and _records(run) > count:
         yield Fault(COMMIT_LOG, f"record {count} is not what was written: no frame from there on")

@@ -144,6 +144,12 @@ class Publisher:
                 self._send_image(frame)
         return sent_ns
 
+    def begin(self, start: Start) -> None:
+        """Replace the first word by one that says more, before the first update is sent."""
+        with self._lock:
+            self.start = start
+            self._send("start", payloads.first_word(start))
+
     def finish(self, update: Update) -> int:
         """Send what the end of the run settled; returns as `__call__` does."""
         with self._lock:

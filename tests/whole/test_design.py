@@ -51,6 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "stream/compiled": set(),
     "stream/settings": set(),
     "stream/windows": set(),
+    "stream/frame_times": set(),
     "stream/frame_quality": set(),
     "stream/descriptions": {"stream/frame_quality"},
     "stream/degradation": set(),
@@ -65,13 +66,15 @@ ARROWS: dict[str, set[str]] = {
     "stream/pipeline": {"stream/analyzer", "stream/timing"},
     "stream/host": set(),
     "stream/ring": {"stream/host"},
-    "stream/store": {"stream/descriptions", "stream/host"},
+    "stream/store": {"stream/descriptions", "stream/frame_times", "stream/host"},
     "stream/wire": {"stream/degradation", "stream/descriptions", "stream/store"},
     "stream/recovery": {
         "stream/analyzer", "stream/descriptions", "stream/link", "stream/store",
     },
     "stream/notices": {"stream/degradation", "stream/frame_quality"},
-    "stream/sources": {"stream/degradation", "stream/recovery", "stream/timing"},
+    "stream/sources": {
+        "stream/degradation", "stream/frame_times", "stream/recovery", "stream/timing",
+    },
     "stream/sinks": {"stream/notices", "stream/recovery", "stream/store", "stream/wire"},
     "models/runtime": set(),
     "models/optics": set(),
@@ -83,7 +86,7 @@ ARROWS: dict[str, set[str]] = {
     "models/networks": {"models/motion", "models/optics", "models/runtime"},
     "models/infer": {"models/fingerprint", "models/motion"},
     "acquisition/microscope": {"stream"},
-    "acquisition/recordings": {"stream/store"},
+    "acquisition/recordings": {"stream/frame_times", "stream/store"},
     "acquisition/simulated": {"models/optics", "models/simulate"},
     "tools/overlay": {"stream", "tools/progress"},
     "tools/listen": {"stream"},
@@ -115,6 +118,7 @@ ARROWS: dict[str, set[str]] = {
 # what the engine does between a frame and its update is pure: the same frames, the same bytes
 PURE = {
     "stream/types", "stream/errors", "stream/windows", "stream/frame_quality",
+    "stream/frame_times",
     "stream/descriptions", "stream/degradation", "stream/states", "stream/decisions",
     "stream/settings", "stream/link", "stream/analyzer", "stream/notices",
 }  # fmt: skip

@@ -103,7 +103,7 @@ def kill_analyzers(
                 _until(over, killer, images), path, facts(images), Options(), endpoint=FREE,
                 checkpoint_s=CHECKPOINT_S, say=lambda text: None,
             )  # fmt: skip
-            tally.lost += acquired.frames - stop.frames
+            tally.lost += acquired.frames - stop.recorded
         except LiveSptError as error:
             tally.wrong.append(str(error))
         killer.join()

@@ -14,6 +14,12 @@ from livespt.tools.cli.parameters import COUNT, FINITE, INTEGER, PATH, POSITIVE,
 
 KEY = option("--key", type=PATH, help="Your key file, if the run is published with keys.")
 OVERWRITE = option("--overwrite", is_flag=True, help="Replace an existing output file.")
+COLUMNS = option(
+    "--columns",
+    unset="by the names of the columns",
+    help="Which column is what, for a table of another program: frame=T,particle=ID,y=Y_um,x=X_um. "
+    "Names that end in _um or _nm tell the unit; others are in pixels.",
+)
 SEGMENTER = option("--segmenter", type=PATH, unset="shipped", help="Motion model (.onnx).")
 PROVIDER = option(
     "--provider",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from livespt.tools.cli.command import Command
-from livespt.tools.cli.options import OVERWRITE, SEGMENTER, setting_option
+from livespt.tools.cli.options import COLUMNS, OVERWRITE, SEGMENTER, setting_option
 from livespt.tools.cli.parameters import COUNT, INDEX, PATH, POSITIVE, option
 from livespt.tools.cli.printing import report
 
@@ -34,16 +34,23 @@ def export(run: Path, out: Path, overwrite: bool) -> None:
 @setting_option("memory", 0)
 @setting_option("motion", "none")
 @setting_option("refine", 0)
+@option(
+    "--pixel-size-um",
+    type=POSITIVE,
+    unset="as stored in the table",
+    help="Size of a pixel, micrometres, for positions that are not in pixels.",
+)
+@COLUMNS
 @OVERWRITE
 def link(spots: Path, out: Path, **values: Any) -> None:
     """Link the localizations of a table to tracks.
 
-    SPOTS.csv has the columns frame, y, x[, z]. OUT.csv has the same rows and columns, and
-    `particle`.
+    SPOTS has the columns frame, y, x[, z], or is a table of TrackMate, ThunderSTORM, Picasso or
+    another program (docs/tables.md). OUT.csv has the same rows and columns, and `particle`.
     """
     from livespt.tools.tables.link import link_table
 
-    report(link_table(spots, out, **values))
+    report(link_table(spots, out, say=click.echo, **values))
 
 
 @click.command(cls=Command)
@@ -73,16 +80,18 @@ def link(spots: Path, out: Path, **values: Any) -> None:
     help="Your own classifier (.onnx); adds the columns p_CLASS and task.",
 )
 @option("--read-intensity", is_flag=True, help="Use column intensity to detect uncoating.")
+@COLUMNS
 @OVERWRITE
 def analyze(tracks: Path, out: Path, **values: Any) -> None:
     """Classify the motion of the tracks in a table.
 
-    TRACKS.csv has the columns frame, particle, y, x[, z]. OUT.csv has the same rows and columns,
-    and the state of each point.
+    TRACKS has the columns frame, particle, y, x[, z], or is a table of TrackMate, Picasso or
+    another program (docs/tables.md). OUT.csv has the same rows and columns, and the state of each
+    point.
     """
     from livespt.tools.tables.analyze import analyze_table
 
-    report(analyze_table(tracks, out, **values))
+    report(analyze_table(tracks, out, say=click.echo, **values))
 
 
 @click.command(cls=Command)
@@ -99,6 +108,7 @@ def analyze(tracks: Path, out: Path, **values: Any) -> None:
     type=POSITIVE,
     help="Time between frames of a table, seconds; without it, times are in frames.",
 )
+@COLUMNS
 @OVERWRITE
 def segments(source: Path, out: Path, **values: Any) -> None:
     """List the stretches of constant motion of every track.

@@ -35,6 +35,7 @@ class Chain(NamedTuple):
     analyzer: Analyzer
     stages: Stages
     start: Start
+    infer: Infer
 
 
 def compose(facts: Facts, options: Options, mode: str, origin: Start | None = None) -> Chain:
@@ -59,7 +60,9 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     """
     localizer = load_localizer(options, origin, stack=facts.axes == "zyx")
     infer = load_infer(options, origin)
-    infer.measure(facts.pixel_size_um, facts.frame_interval_s, len(facts.axes))
+    infer.pixel_size_um = facts.pixel_size_um
+    if facts.frame_interval_s or mode == "replay" or origin:  # else its first frames will tell
+        infer.measure(facts.pixel_size_um, facts.frame_interval_s, len(facts.axes))
     reason = localizer.refuses(facts.axes, facts.shape, facts.dtype)
     if reason is not None:
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
@@ -91,7 +94,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         source_run=origin.run if origin else "",
     )
     stages = Stages(Timed(localizer), TimedInfer(infer))
-    return Chain(Analyzer(stages.localize, stages.infer, settings), stages, start)
+    return Chain(Analyzer(stages.localize, stages.infer, settings), stages, start, infer)
 
 
 def warm_up(infer: Infer, settings: Settings) -> None:

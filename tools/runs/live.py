@@ -213,7 +213,8 @@ def live(
             shape=microscope.shape,
             dtype=microscope.dtype.str,
             pixel_size_um=pixel_size_um or microscope.pixel_size_um,
-            frame_interval_s=max(interval_ms, exposure_ms) / 1000,
+            frame_interval_s=interval_ms / 1000 or None,
+            exposure_s=exposure_ms / 1000,
         )
         acquire = partial(
             microscope.acquire, n_frames=frames, interval_ms=interval_ms, exposure_ms=exposure_ms
@@ -232,11 +233,13 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
         "run": str(out),
         "frames": {
             "sent": acquired.frames,
-            "recorded": stop.frames,
+            "recorded": stop.recorded,
             "analyzed": stop.analyzed,
+            "skipped": stop.skipped,
             "lost": stop.lost,
             "late": acquired.late,
         },
+        "interval_ms": round(1000 * stop.frame_interval_s, 4) if stop.frame_interval_s else None,
         "spots": stop.spots,
         "events": stop.events,
         "speed": speed(open_run(out).frames),

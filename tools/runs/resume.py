@@ -266,7 +266,7 @@ def _report(run: Path, stop: Stop, reanalyzed: int) -> dict[str, Any]:
     return {
         "run": str(run),
         "status": stop.status,
-        "frames": stop.frames,
+        "recorded": stop.recorded,
         "analyzed": stop.analyzed,
         "again": reanalyzed,
         "spots": stop.spots,

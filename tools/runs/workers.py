@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from livespt.stream.degradation import Degradation
+from livespt.stream.frame_times import differ
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.sinks import StoredTables
-from livespt.stream.sources import graded, handed_over
-from livespt.stream.store.attributes import read_attributes
+from livespt.stream.sources import graded, handed_over, measured
+from livespt.stream.store.attributes import read_attributes, restate
 from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Start
 from livespt.stream.wire.publisher import Publisher
-from livespt.tools.runs.compose import compose
+from livespt.tools.runs.compose import Chain, compose
 from livespt.tools.runs.options import LiveOrders
 from livespt.tools.runs.outputs import Outputs, open_outputs, open_publisher
 from livespt.tools.runs.resume import chain_of_run
@@ -73,6 +75,8 @@ def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
         _go_on(pipe, live, restarts)
         return
     chain = compose(live.facts, live.options, "live")
+    stated = chain.start.frame_interval_s
+    chain = chain._replace(start=replace(chain.start, frame_interval_s=None))
     publisher = open_publisher(live.endpoint, chain.start, live.out, keys=live.keys)
     pipe.send((chain.start, publisher.endpoint))
     pipe.recv()  # the run exists
@@ -89,7 +93,40 @@ def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
             checkpoint_s=live.checkpoint_s,
         )
         pipe.send("ready")
-        _loop(pipe, outputs, publisher, handed_over(graded(reader, Degradation())))
+
+        def begin(interval_s: float | None) -> None:
+            _begin(live, chain, outputs, publisher, stated, interval_s)
+
+        frames = handed_over(graded(reader, Degradation()))
+        _loop(pipe, outputs, publisher, measured(frames, begin))
+
+
+def _begin(
+    live: LiveOrders,
+    chain: Chain,
+    outputs: Outputs,
+    publisher: Publisher,
+    stated_s: float | None,
+    interval_s: float | None,
+) -> None:
+    """Complete the first word of a run by the interval that its first frames have.
+
+    Raises
+    ------
+    ModelError
+        A user's classifier was trained with another interval.
+    """
+    start = replace(chain.start, frame_interval_s=interval_s or stated_s)
+    chain.infer.measure(start.pixel_size_um, start.frame_interval_s, len(start.axes))
+    restate(live.out, start)
+    publisher.begin(start)
+    if interval_s and stated_s and differ(interval_s, stated_s):
+        text = (
+            f"{stated_s * 1000:.4g} ms from frame to frame were asked for, the clock of the frames "
+            f"says {interval_s * 1000:.4g} ms: {interval_s * 1000:.4g} ms is taken"
+        )
+        publisher.status("interval", text)
+        outputs.tables.status("interval", 0, text)
 
 
 def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:

@@ -2,11 +2,14 @@
 
 __all__ = [
     "analyze",
+    "conventions",
     "export",
     "fingerprints",
+    "foreign_files",
     "label",
     "labelled_tracks",
     "link",
+    "out_file",
     "positions",
     "segments",
     "trackmate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.tools.runs.compose import load_infer, load_whole
 from livespt.tools.runs.options import Options
+from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.fingerprints import class_columns, describe, task_columns
-from livespt.tools.tables.user_table import check_out, read_table, write_table
+from livespt.tools.tables.out_file import check_out
+from livespt.tools.tables.user_table import read_table, write_table
 
 if TYPE_CHECKING:
     from livespt.models.infer import Infer
@@ -40,7 +43,9 @@ def analyze_table(
     uncoating: Path | None = None,
     classifier: Path | None = None,
     read_intensity: bool = False,
+    columns: str | None = None,
     overwrite: bool = False,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Add the motion state to every row of a CSV of tracks (frame, particle, y, x[, z]).
 
@@ -60,6 +65,10 @@ def analyze_table(
         Classifier of a user: it adds `p_CLASS` for each class, and `task`. If it was trained on
         whole tracks, all rows of a track have the same values. Otherwise they are those of the
         window around the row, as far as it is known when the state of the row settles.
+    columns : str, optional
+        Columns of a table that no convention names: "frame=T,particle=ID,y=Y_um,x=X_um".
+    say : callable
+        Is called with a line of text about the table.
     read_intensity : bool
         Use the column `intensity` for uncoating, for labels that are lost with the coat.
 
@@ -88,7 +97,18 @@ def analyze_table(
     task = TrackClassifier(classifier, provider="cpu") if classifier is not None else None
     adds = ADDED if task is None else (*ADDED, *task_columns(task))
     needed = ("frame", "particle", "y", "x", *(("intensity",) if read_intensity else ()))
-    table = read_table(src, needed, optional=("z",), adds=adds)
+    table = read_table(
+        src,
+        needed,
+        optional=("z",),
+        adds=adds,
+        stated=parse_columns(columns) if columns else None,
+        pixel_size_um=pixel_size_um,
+    )
+    if table.said:
+        say(table.said)
+    if table.unit != "pixel" and z_step_um is not None:
+        raise SettingError(f"z in {src} is in {table.unit}: leave out --z-step-um")
     intensity = table.values["intensity"] if read_intensity else None
     options = Options(segmenter=segmenter, uncoating=uncoating)
     scale = (z_step_um or pixel_size_um) / pixel_size_um

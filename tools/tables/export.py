@@ -13,7 +13,7 @@ from livespt.stream.errors import SettingError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
 from livespt.stream.types import ABSTAIN, CLOCKS, MOTIONS, SPOT, STATE, Start
-from livespt.tools.tables.user_table import check_out, whole_file
+from livespt.tools.tables.out_file import check_out, whole_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,8 @@ from livespt.models.motion.contacts import Paths, paths
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
-from livespt.tools.tables.user_table import check_out, read_table, whole_file
+from livespt.tools.tables.out_file import check_out, whole_file
+from livespt.tools.tables.user_table import read_table
 
 OPTIONAL_COLUMNS = ("z", "intensity")
 KEPT_COLUMNS = ("y", "x", *OPTIONAL_COLUMNS)

@@ -39,6 +39,7 @@ def read(
     label: str = "label",
     group: str | None = None,
     z_scale: float = 1.0,
+    pixel_size_um: float | None = None,
 ) -> Labelled:
     """Read a table of tracks with its labels, which are in a column or in a table of their own.
 
@@ -52,6 +53,8 @@ def read(
         Names of the columns. Without `group`, each track is a group of its own.
     z_scale : float
         Unit of `z` in pixels.
+    pixel_size_um : float, optional
+        For positions that are not in pixels.
 
     Raises
     ------
@@ -65,7 +68,13 @@ def read(
             raise SettingError(f"column '{name}' belongs to the tracks: name another for labels")
     columns = [label, *([group] if group else [])]
     own = () if labels else tuple(columns)
-    table = read_table(tracks, ("frame", "particle", "y", "x", *own), optional=("z",), texts=own)
+    table = read_table(
+        tracks,
+        ("frame", "particle", "y", "x", *own),
+        optional=("z",),
+        texts=own,
+        pixel_size_um=pixel_size_um,
+    )
     value = table.values
     if not len(table):
         raise InputError(f"{tracks} holds no tracks; give rows of frame, particle, y, x")

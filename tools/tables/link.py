@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.offline import link_points
-from livespt.tools.tables.user_table import check_out, read_table, write_table
+from livespt.tools.tables.conventions import parse_columns
+from livespt.tools.tables.out_file import check_out
+from livespt.tools.tables.user_table import read_table, write_table
 
 
 def link_table(
@@ -20,9 +23,12 @@ def link_table(
     memory: int = 0,
     motion: str = "none",
     refine: int = 0,
+    pixel_size_um: float | None = None,
+    columns: str | None = None,
     overwrite: bool = False,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Add `particle` to a CSV of localizations (frame, y, x[, z]; other columns are kept).
+    """Add `particle` to a table of localizations (frame, y, x[, z]; other columns are kept).
 
     Rows may have any order and keep it; frames may be missing. Ids count from 0, by frame and then
     by row.
@@ -31,7 +37,7 @@ def link_table(
     ----------
     src, out : Path
     search_range : float
-        Largest distance of a link, in the unit of the coordinates, which `z` has as well.
+        Largest distance of a link, pixels; `z` has the unit of `y` and `x`.
     memory : int
         Frames for which a particle may be missed and keep its id (gap closing).
     motion : str
@@ -39,6 +45,12 @@ def link_table(
         and "auto" predict the motion of each track (stream/link/motion_model.py).
     refine : int
         Frames after which each link is reconsidered (stream/link/relinker.py); 0: never.
+    pixel_size_um : float, optional
+        For positions that are not in pixels.
+    columns : str, optional
+        Columns of a table that no convention names: "frame=T,y=Y_um,x=X_um".
+    say : callable
+        Is called with a line of text about the table.
 
     Returns
     -------
@@ -57,7 +69,16 @@ def link_table(
     # checks the values before a large file is read
     Linker(search_range, memory, motion=motion, refine=refine)
     check_out(Path(out), overwrite=overwrite)
-    table = read_table(src, ("frame", "y", "x"), optional=("z",), adds=("particle",))
+    table = read_table(
+        src,
+        ("frame", "y", "x"),
+        optional=("z",),
+        adds=("particle",),
+        stated=parse_columns(columns) if columns else None,
+        pixel_size_um=pixel_size_um,
+    )
+    if table.said:
+        say(table.said)
     axes = [name for name in ("z", "y", "x") if name in table.values]
     points = np.stack([table.values[name] for name in axes], axis=1)
     frames = table.values["frame"]

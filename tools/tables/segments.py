@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from livespt.stream.compiled import njit
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.types import MOTIONS
-from livespt.tools.tables.user_table import check_out, read_table, whole_file
+from livespt.tools.tables.conventions import parse_columns
+from livespt.tools.tables.out_file import check_out, whole_file
+from livespt.tools.tables.user_table import read_table
 
 PROBABILITIES = tuple(f"p_{motion}" for motion in MOTIONS)
 PAUSE_STEPS = 5.0  # a step longer than so many median ones is a pause
@@ -25,6 +27,7 @@ def segment_table(
     min_points: int = 5,
     pixel_size_um: float | None = None,
     frame_interval_s: float | None = None,
+    columns: str | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write one row for each stretch of constant motion of the tracks in `src`.
@@ -39,6 +42,8 @@ def segment_table(
         A shorter stretch is merged with the neighbour whose motion is more probable in it.
     pixel_size_um, frame_interval_s : float, optional
         For a table; a run knows its own. Without them, lengths are in pixels and times in frames.
+    columns : str, optional
+        Columns of a table that no convention names: "frame=T,particle=ID,y=Y_um,x=X_um".
 
     Raises
     ------
@@ -54,21 +59,28 @@ def segment_table(
         raise SettingError(f"min_points must be 1 or more, not {min_points}")
     check_out(out, overwrite=overwrite)
     if src.is_dir():
-        columns, z_scale, pixel_size_um, frame_interval_s = _of_run(src)
+        values, z_scale, pixel_size_um, frame_interval_s = _of_run(src)
     else:
-        columns, z_scale = read_table(src, NEEDED, optional=("z", "time_s")).values, 1.0
-    z = columns.get("z", np.zeros(len(columns["y"]))) * z_scale
-    point = np.stack([z, columns["y"], columns["x"]], axis=1)
-    probability = np.stack([columns[name] for name in PROBABILITIES], axis=1)
+        table = read_table(
+            src,
+            NEEDED,
+            optional=("z", "time_s"),
+            stated=parse_columns(columns) if columns else None,
+            pixel_size_um=pixel_size_um,
+        )
+        values, z_scale = table.values, 1.0
+    z = values.get("z", np.zeros(len(values["y"]))) * z_scale
+    point = np.stack([z, values["y"], values["x"]], axis=1)
+    probability = np.stack([values[name] for name in PROBABILITIES], axis=1)
     found = segments(
-        columns["particle"],
-        columns["frame"],
+        values["particle"],
+        values["frame"],
         point,
         probability,
         min_points=min_points,
         pixel_size_um=pixel_size_um,
         frame_interval_s=frame_interval_s,
-        time_s=columns.get("time_s"),
+        time_s=values.get("time_s"),
     )
     with whole_file(out, overwrite=overwrite) as partial:
         pd.DataFrame(found).to_csv(partial, index=False)
@@ -143,7 +155,8 @@ def segments(
     if time_s is not None:
         time, is_timed = np.asarray(time_s, np.float64)[order], True
     else:
-        time, is_timed = frame[order] * (frame_interval_s or 1.0), frame_interval_s is not None
+        time = np.asarray(frame[order] * (frame_interval_s or 1.0), np.float64)
+        is_timed = frame_interval_s is not None
     particle, frame, point = particle[order], frame[order], point[order].astype(np.float64)
     probability = probability[order].astype(np.float64)
     track = np.flatnonzero(np.diff(particle, prepend=particle[:1] - 1)) if len(particle) else order

@@ -1,4 +1,4 @@
-"""Tables of users: read a CSV file, and write it unchanged with columns added.
+"""Tables of users: read them, and write them unchanged with columns added.
 
 The text of each row is kept exactly (numbers are not reformatted, quotes and line ends stay), so
 the output of a command differs from the user's table only by the new columns.
@@ -9,34 +9,37 @@ from __future__ import annotations
 import codecs
 import csv
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.errors import InputError, StoreError
-from livespt.stream.host.atomic_files import store_error
+from livespt.stream.errors import InputError, SettingError
+from livespt.tools.tables.conventions import PLAIN, UM, Reading, reading
+from livespt.tools.tables.foreign_files import kind_of, read_columns
+from livespt.tools.tables.out_file import whole_file
 
 WHOLE = ("frame", "particle")  # columns that hold integers
+SEPARATORS = (",", ";", "\t")
 _EXACT = 2.0**53  # greatest integer up to which a float64 is exact
 
 
 @dataclass(frozen=True)
 class UserTable:
-    """Content of a CSV file."""
+    """Content of a table of a user."""
 
     path: Path
     columns: tuple[str, ...]  # names of all columns of the file
-    head: str  # text of the line of column names
+    heads: list[str]  # text of the lines before the first row; the first has the column names
     rows: list[str]  # text of each row, without its line end
     end: str  # line end of the file
+    separator: str
     values: dict[str, NDArray[Any]]  # requested columns: WHOLE int64, texts str, others float64
+    said: str = ""  # what the table was taken for; empty: for one of our own
+    unit: str = "pixel"  # of the positions in the file
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,8 +52,12 @@ def read_table(
     optional: Sequence[str] = (),
     adds: Sequence[str] = (),
     texts: Sequence[str] = (),
+    stated: Mapping[str, str] | None = None,
+    pixel_size_um: float | None = None,
 ) -> UserTable:
-    """Read a CSV file with a line of column names.
+    """Read a table of this program, or of another that conventions.py knows.
+
+    Positions (`y, x, z`) become pixels with pixel centres at integers; the text of the rows stays.
 
     Parameters
     ----------
@@ -61,23 +68,59 @@ def read_table(
         Columns that will be added: the file must not have them yet.
     texts : sequence of str
         Those of the columns that hold text: str arrays, without blanks at either end.
+    stated : mapping, optional
+        Columns as the user states them: name here to name in the file.
+    pixel_size_um : float, optional
+        For positions that are not in pixels; some files know their own.
 
     Raises
     ------
     InputError
         The file is missing, empty or not a table, a value is not a finite number (or not an integer
         where one is needed), or a particle occurs twice in a frame.
+    SettingError
+        The positions are in um or nm, and the pixel size is not known; or a stated column is not
+        there.
     """
     path = Path(path)
+    kind = kind_of(path)
+    if kind is not None:
+        table, found, pixel_size_um = _foreign(path, kind, stated, pixel_size_um)
+        cells = list(csv.reader(table.rows, delimiter=table.separator))
+    else:
+        table, cells, found = _of_text(path, required, stated)
+    columns = table.columns
+    names = {ours: theirs for ours, theirs in found.columns.items() if theirs in columns}
+    _check_columns(path, columns, [name for name in required if name not in names], adds)
+    for name in required:
+        if (times := columns.count(names[name])) > 1:
+            raise InputError(f"{path} has {times} columns named {names[name]}; keep one")
+    values: dict[str, NDArray[Any]] = {}
+    for name in (*required, *optional):
+        if name in names:
+            at = columns.index(names[name])
+            column = [row[at] for row in cells]
+            if table.separator != ",":
+                column = [text.replace(",", ".") for text in column]  # decimal commas
+            values[name] = (_texts if name in texts else _numbers)(path, name, column)
+    _to_pixels(path, values, found, pixel_size_um)
+    if "particle" in values and "frame" in values:
+        _check_particles(path, values["frame"], values["particle"])
+    return replace(table, values=values, said=found.said, unit=found.unit)
+
+
+def _of_text(
+    path: Path, required: Sequence[str], stated: Mapping[str, str] | None
+) -> tuple[UserTable, list[list[str]], Reading]:
+    """Read a text table: its text, its cells, and how its columns are read."""
     text = _text(path)
-    records = _records(path, text)
+    first = text.lstrip("\r\n").partition("\n")[0]
+    separator = max(SEPARATORS, key=first.count)
+    records = _records(path, text, separator)
     head, names = next(records, ("", []))
     columns = tuple(name.strip() for name in names)
     if not columns:
         raise InputError(f"{path} is empty; give a CSV with columns {', '.join(required)}")
-    _check_columns(path, columns, required, adds)
-    wanted = [name for name in (*required, *optional) if name in columns]
-    columns_read = [columns.index(name) for name in wanted]
     rows: list[str] = []
     cells: list[list[str]] = []
     for row, values in records:
@@ -87,15 +130,56 @@ def read_table(
                 "give each row a value for each column"
             )
         rows.append(row)
-        cells.append([values[column] for column in columns_read])
-    numbers = {
-        name: (_texts if name in texts else _numbers)(path, name, [row[i] for row in cells])
-        for i, name in enumerate(wanted)
-    }
-    if "particle" in numbers and "frame" in numbers:
-        _check_particles(path, numbers["frame"], numbers["particle"])
+        cells.append(values)
+    found = reading(columns, stated)
+    heads = 0
+    if found.convention.heads > 1:  # lines of names and units, which some versions leave out
+        at = columns.index(found.columns["frame"])
+        while heads < found.convention.heads - 1 < len(cells) and not _is_number(cells[heads][at]):
+            heads += 1
+        if heads == found.convention.heads - 1:
+            found = reading(columns, stated, [_readable(cell) for cell in cells[heads - 1]])
     end = "\r\n" if text[: text.find("\n") + 1].endswith("\r\n") else "\n"
-    return UserTable(path, columns, head, rows, end, numbers)
+    table = UserTable(path, columns, [head, *rows[:heads]], rows[heads:], end, separator, {})
+    return table, cells[heads:], found
+
+
+def _foreign(
+    path: Path, kind: str, stated: Mapping[str, str] | None, pixel_size_um: float | None
+) -> tuple[UserTable, Reading, float | None]:
+    """Read a table that is no text, and write it as one."""
+    held = read_columns(path, kind)
+    names = tuple(held.values)
+    found = reading(names, stated)
+    if held.unit and not stated:
+        found = found._replace(unit=held.unit, said=held.said, convention=PLAIN)
+    texts = [_as_text(column) for column in held.values.values()]
+    rows = []
+    for row in zip(*texts, strict=True):
+        quoted = ['"' + cell.replace('"', '""') + '"' if '"' in cell or "," in cell else cell
+                  for cell in row]  # fmt: skip
+        rows.append(",".join(quoted))
+    table = UserTable(path, names, [",".join(names)], rows, "\n", ",", {})
+    return table, found, pixel_size_um or held.pixel_size_um
+
+
+def _to_pixels(
+    path: Path, values: dict[str, NDArray[Any]], found: Reading, pixel_size_um: float | None
+) -> None:
+    """Convert positions to pixels whose centres lie at integers."""
+    axes = [name for name in ("z", "y", "x") if name in values]
+    if found.unit != "pixel" and axes:
+        if pixel_size_um is None:
+            raise SettingError(
+                f"the positions in {path} are in {found.unit}, and this works in pixels: give "
+                "--pixel-size-um"
+            )
+        for name in axes:
+            values[name] = values[name] * (UM[found.unit] / pixel_size_um)
+    if found.convention.corner:
+        for name in axes:
+            if name != "z":
+                values[name] = values[name] - found.convention.corner
 
 
 def _text(path: Path) -> str:
@@ -116,7 +200,7 @@ def _readable(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "replace")
 
 
-def _records(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
+def _records(path: Path, text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
     """Text (without line end) and cells of each row; blank lines are left out."""
     lines = text.split("\n")
     row_lines: list[str] = []  # lines of the current row, several if a quoted cell has line breaks
@@ -127,7 +211,7 @@ def _records(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
             yield line + "\n"
 
     try:
-        for cells in csv.reader(feed(), strict=True):
+        for cells in csv.reader(feed(), strict=True, delimiter=separator):
             row = "\n".join(row_lines).removesuffix("\r")
             row_lines.clear()
             if row.strip():
@@ -137,16 +221,14 @@ def _records(path: Path, text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _check_columns(
-    path: Path, columns: Sequence[str], required: Sequence[str], adds: Sequence[str]
+    path: Path, columns: Sequence[str], missing: Sequence[str], adds: Sequence[str]
 ) -> None:
+    """Refuse a table without the columns `missing`, or with those that are to be added."""
     seen = _readable(", ".join(columns))
-    missing = [name for name in required if name not in columns]
     if missing:
         hint = "; separate columns by commas" if len(columns) == 1 else ""
-        raise InputError(f"{path} has no column {', '.join(missing)}; it has: {seen}{hint}")
-    for name in required:
-        if columns.count(name) > 1:
-            raise InputError(f"{path} has {columns.count(name)} columns named {name}; keep one")
+        cure = "; name them with --columns" if len(columns) > 1 else ""
+        raise InputError(f"{path} has no column {', '.join(missing)}; it has: {seen}{hint}{cure}")
     there = [name for name in adds if name in columns]
     if there:
         raise InputError(f"{path} already has a column {', '.join(there)}; rename or remove it")
@@ -224,11 +306,19 @@ def write_table(
     out = Path(out)
     _check_columns(table.path, table.columns, (), tuple(columns))
     texts = [_as_text(column) for column in columns.values()]
+    if table.separator != ",":
+        texts = (
+            [[text.replace(".", ",") for text in column] for column in texts]
+            if (any("," in row for row in table.rows[:100]))
+            else texts
+        )
     with whole_file(out, overwrite=overwrite) as partial:
         with partial.open("w", encoding="latin-1", newline="") as file:
-            file.write(",".join((table.head, *columns)) + table.end)
+            for i, head in enumerate(table.heads):  # names again, and no unit in the last of many
+                names = tuple(columns) if i < max(1, len(table.heads) - 1) else ("",) * len(columns)
+                file.write(table.separator.join((head, *names)) + table.end)
             for row in zip(table.rows, *texts, strict=True):
-                file.write(",".join(row) + table.end)
+                file.write(table.separator.join(row) + table.end)
 
 
 def _as_text(column: NDArray[Any]) -> list[str]:
@@ -236,49 +326,3 @@ def _as_text(column: NDArray[Any]) -> list[str]:
     if column.dtype.kind == "f":
         return ["" if text == "nan" else text for text in texts]
     return texts
-
-
-def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> None:
-    """Refuse a file (or folder) that cannot be written, before any work is done.
-
-    Raises
-    ------
-    StoreError
-        `out` exists (and `overwrite` is False), is a folder in place of a file or the reverse, or
-        its parent folder does not exist.
-    """
-    if out.exists() and out.is_dir() != folder:
-        raise StoreError(f"{out} is a {'file' if folder else 'folder'}; choose another name")
-    if out.exists() and not (folder or out.is_file()):
-        raise StoreError(f"{out} is not a regular file; choose another name")
-    if out.is_dir() and not ((out / ".zgroup").exists() or (out / "zarr.json").exists()):
-        raise StoreError(f"{out} is a folder with other content; choose another name")
-    if out.exists() and not overwrite:
-        raise StoreError(f"{out} exists; choose another name or add --overwrite")
-    if not out.parent.is_dir():
-        raise StoreError(f"no folder {out.parent}; make it or choose another name")
-
-
-@contextmanager
-def whole_file(out: Path, *, overwrite: bool = False, folder: bool = False) -> Iterator[Path]:
-    """Yield a path to write to; it is renamed to `out` on success, and removed on failure.
-
-    Raises
-    ------
-    StoreError
-        As for `check_out`, or writing failed.
-    """
-    check_out(out, overwrite=overwrite, folder=folder)
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        if folder and out.exists():  # a folder cannot be replaced in one step
-            shutil.rmtree(out)
-        partial.replace(out)
-    except OSError as error:
-        raise store_error(f"writing {out}", error) from error
-    finally:
-        if folder:
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)

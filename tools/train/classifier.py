@@ -80,7 +80,14 @@ def train(
     """
     _check_options(out, overwrite, window, min_points, folds)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
-    labelled = labelled_tracks.read(tracks, labels=labels, label=label, group=group, z_scale=scale)
+    labelled = labelled_tracks.read(
+        tracks,
+        labels=labels,
+        label=label,
+        group=group,
+        z_scale=scale,
+        pixel_size_um=pixel_size_um,
+    )
     if not window:
         labelled_tracks.check_whole(tracks if labels is None else labels, labelled)
     infer = load_infer(Options(segmenter=segmenter))

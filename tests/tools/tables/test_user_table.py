@@ -13,7 +13,8 @@ from hypothesis import given, settings as examples, strategies as st
 
 from livespt.stream.errors import InputError, LiveSptError, SettingError, StoreError
 from livespt.tools.tables.link import link_table
-from livespt.tools.tables.user_table import read_table, whole_file, write_table
+from livespt.tools.tables.out_file import whole_file
+from livespt.tools.tables.user_table import read_table, write_table
 
 trackpy.quiet()
 NEED = ("frame", "y", "x")
@@ -71,8 +72,8 @@ BAD = {
     "empty": (b"", "empty"),
     "blank": (b"\n \n", "empty"),
     "no header": (b"0,1.5,2\n1,1.5,2\n", "no column frame, y, x; it has: 0, 1.5, 2"),
-    "missing column": (b"frame,Y,x\n0,1,2\n", "no column y; it has: frame, Y, x"),
-    "semicolons": (b"frame;y;x\n0;1;2\n", "commas"),
+    "missing column": (b"frame,Z,x\n0,1,2\n", "no column y; it has: frame, Z, x"),
+    "colons": (b"frame:y:x\n0:1:2\n", "commas"),
     "column twice": (b"frame,y,x,y\n0,1,2,3\n", "2 columns named y"),
     "column to be added": (b"frame,y,x,track\n0,1,2,3\n", "already has a column track"),
     "text in a number": (b"frame,y,x\n0,1,2\n0,abc,2\n", "row 2: y is 'abc'"),

@@ -1,0 +1,261 @@
+"""Tables as other programs write them: recognised, told, converted, and written back untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from livespt.stream.errors import InputError, SettingError
+from livespt.tools.tables.analyze import analyze_table
+from livespt.tools.tables.export import WRITERS, spot_table
+from livespt.tools.tables.link import link_table
+from livespt.tools.tables.user_table import read_table
+
+N = 12
+FRAME = np.repeat(np.arange(N), 2)
+PARTICLE = np.tile([0, 1], N)
+RNG = np.random.default_rng(1)
+WALK = np.cumsum(RNG.normal(0, 0.5, (N, 2, 2)), axis=0) + np.array([[10.0, 12], [40, 45]])
+Y, X = WALK[:, :, 0].ravel(), WALK[:, :, 1].ravel()  # pixels
+TRACK_ID = PARTICLE + 3  # numbers mean nothing
+NEED = ("frame", "particle", "y", "x")
+
+
+def text(header: str, *columns: Any, separator: str = ",", comma: bool = False) -> str:
+    rows = []
+    for row in zip(*columns, strict=True):
+        cells = [f"{cell:.6f}" if isinstance(cell, float) else str(cell) for cell in row]
+        rows.append(separator.join(cell.replace(".", ",") if comma else cell for cell in cells))
+    return "\n".join([header, *rows]) + "\n"
+
+
+TRACKMATE = (
+    "LABEL,ID,TRACK_ID,QUALITY,POSITION_X,POSITION_Y,POSITION_Z,POSITION_T,FRAME\n"
+    "Label,Spot ID,Track ID,Quality,X,Y,Z,T,Frame\n"
+    "Label,Spot ID,Track ID,Quality,X,Y,Z,T,Frame\n"
+    ",,,(quality),(micron),(micron),(micron),(sec),"
+)
+IDS = [f"ID{i}" for i in range(2 * N)]
+NUMBER = np.arange(2 * N)
+ZERO = np.zeros(2 * N)
+PLAIN = [FRAME.tolist(), TRACK_ID.tolist(), Y.tolist(), X.tolist()]
+CASES = {  # text, pixel size in um, what is said
+    "TrackMate": (
+        text(TRACKMATE, IDS, NUMBER, TRACK_ID, [9.5] * 2 * N, (X * 0.1).tolist(),
+             (Y * 0.1).tolist(), ZERO.tolist(), (FRAME * 0.05).tolist(), FRAME.tolist()),
+        0.1, "TrackMate spots table: positions in um, frames from 0",
+    ),
+    "TrackMate in pixels": (
+        text(TRACKMATE.replace("(micron)", "(pixel)"), IDS, NUMBER, TRACK_ID, [9.5] * 2 * N,
+             X.tolist(), Y.tolist(), ZERO.tolist(), FRAME.tolist(), FRAME.tolist()),
+        None, "TrackMate spots table: positions in pixels, frames from 0",
+    ),
+    "ThunderSTORM": (
+        text('"id","frame","x [nm]","y [nm]","intensity [photon]","track_id"', NUMBER,
+             (FRAME + 1).tolist(), ((X + 0.5) * 100).tolist(), ((Y + 0.5) * 100).tolist(),
+             [800.0] * 2 * N, TRACK_ID.tolist()),
+        0.1, "ThunderSTORM table: positions in nm, frames from 1",
+    ),
+    "smappy": (
+        text("frame,xnm,ynm,track_id", FRAME.tolist(), (X * 100).tolist(), (Y * 100).tolist(),
+             TRACK_ID.tolist()),
+        0.1, "smappy table: positions in nm, frames from 0",
+    ),
+    "quot": (
+        text("frame,trajectory,y,x", *PLAIN), None,
+        "quot or saspt table: positions in pixels, frames from 0",
+    ),
+    "FreeTrace": (
+        text("traj_idx,frame,x,y", TRACK_ID.tolist(), (FRAME + 1).tolist(), X.tolist(), Y.tolist()),
+        None, "FreeTrace table: positions in pixels, frames from 1",
+    ),
+    "gemspa": (
+        text("track_id,frame,x,y", TRACK_ID.tolist(), FRAME.tolist(), X.tolist(), Y.tolist()),
+        None, "table with track_id (gemspa, laptrack): positions in pixels, frames from 0",
+    ),
+    "laptrack": (
+        text("frame,y,x,track_id,tree_id", FRAME.tolist(), Y.tolist(), X.tolist(),
+             TRACK_ID.tolist(), TRACK_ID.tolist()),
+        None, "table with track_id (gemspa, laptrack): positions in pixels, frames from 0",
+    ),
+    "btrack": (
+        text("ID,t,x,y,z,parent,root", TRACK_ID.tolist(), FRAME.tolist(), X.tolist(), Y.tolist(),
+             ZERO.tolist(), TRACK_ID.tolist(), TRACK_ID.tolist()),
+        None, "btrack table: positions in pixels, frames from 0",
+    ),
+    "napari": (
+        text("track_id,t,y,x", TRACK_ID.tolist(), FRAME.tolist(), Y.tolist(), X.tolist()),
+        None, "napari tracks: positions in pixels, frames from 0",
+    ),
+    "upper case": (
+        text("Frame,Particle,Y,X", *PLAIN), None,
+        "table: positions in pixels, frames as they are",
+    ),
+    "semicolons": (text("frame;particle;y;x", *PLAIN, separator=";"), None, ""),
+    "decimal commas": (text("frame;particle;y;x", *PLAIN, separator=";", comma=True), None, ""),
+    "tabs": (text("frame\tparticle\ty\tx", *PLAIN, separator="\t"), None, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_positions_frames_and_tracks_are_those_of_the_program(case: str, tmp_path: Path) -> None:
+    written, pixel, said = CASES[case]
+    (tmp_path / "a.csv").write_text(written)
+    table = read_table(tmp_path / "a.csv", NEED, pixel_size_um=pixel)
+    assert table.said == said and len(table) == 2 * N
+    assert np.abs(table.values["y"] - Y).max() < 1e-3
+    assert np.abs(table.values["x"] - X).max() < 1e-3
+    assert (np.diff(table.values["frame"]) == np.diff(FRAME)).all()
+    assert np.array_equal(table.values["particle"], TRACK_ID)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_columns_of_the_program_go_out_untouched(case: str, tmp_path: Path) -> None:
+    written, pixel, said = CASES[case]
+    told: list[str] = []
+    if "particle" in written.partition("\n")[0].lower():
+        written = written.replace("particle", "old", 1).replace("Particle", "Old", 1)
+    (tmp_path / "a.csv").write_text(written)
+    result = link_table(
+        tmp_path / "a.csv", tmp_path / "b.csv", pixel_size_um=pixel, say=told.append
+    )
+    assert told == ([said] if said else []) and result["tracks"] == 2
+    out = (tmp_path / "b.csv").read_text().splitlines()
+    separator = next(one for one in (";", "\t", ",") if one in written.partition("\n")[0])
+    assert [line.rpartition(separator)[0] for line in out] == written.splitlines()
+    heads = len(out) - 2 * N
+    assert [line.rpartition(separator)[2] for line in out[heads:]] == ["0", "1"] * N
+    assert out[0].endswith(f"{separator}particle")
+
+
+def test_positions_that_are_not_in_pixels_need_a_pixel_size(tmp_path: Path) -> None:
+    for case in ("TrackMate", "ThunderSTORM", "smappy"):
+        (tmp_path / "a.csv").write_text(CASES[case][0])
+        with pytest.raises(SettingError, match=r"are in (um|nm), .*--pixel-size-um"):
+            link_table(tmp_path / "a.csv", tmp_path / "b.csv")
+        assert not (tmp_path / "b.csv").exists()
+
+
+def test_columns_that_the_user_states(tmp_path: Path) -> None:
+    written = text("T,ID,Y_um,X_um", FRAME.tolist(), TRACK_ID.tolist(), (Y * 0.1).tolist(),
+                   (X * 0.1).tolist())  # fmt: skip
+    (tmp_path / "a.csv").write_text(written)
+    with pytest.raises(InputError, match=r"has no column frame, y, x.*--columns"):
+        link_table(tmp_path / "a.csv", tmp_path / "b.csv")
+    how: dict[str, Any] = {"columns": "frame=T,y=Y_um,x=X_um", "say": lambda line: None}
+    with pytest.raises(SettingError, match="are in um"):
+        link_table(tmp_path / "a.csv", tmp_path / "b.csv", **how)
+    found = link_table(tmp_path / "a.csv", tmp_path / "b.csv", pixel_size_um=0.1, **how)
+    assert found["tracks"] == 2
+    for wrong in ("frame=T,y", "frame=T,y=Yum", ""):
+        with pytest.raises((SettingError, InputError)):
+            link_table(tmp_path / "a.csv", tmp_path / "c.csv", columns=wrong)
+
+
+def test_motion_of_tracks_in_um_is_that_of_the_same_tracks_in_pixels(tmp_path: Path) -> None:
+    (tmp_path / "um.csv").write_text(CASES["TrackMate"][0])
+    (tmp_path / "px.csv").write_text(text("frame,particle,y,x", *PLAIN))
+    for name in ("um", "px"):
+        analyze_table(
+            tmp_path / f"{name}.csv", tmp_path / f"{name}2.csv", pixel_size_um=0.1,
+            frame_interval_s=0.05, say=lambda line: None,
+        )  # fmt: skip
+    um = pd.read_csv(tmp_path / "um2.csv", skiprows=[1, 2, 3])
+    px = pd.read_csv(tmp_path / "px2.csv")
+    assert np.allclose(um["p_normal"], px["p_normal"], atol=1e-3)
+    assert (um["state"] == px["state"]).all()
+
+
+def test_picasso(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    rows = np.zeros(2 * N, [("frame", "u4"), ("x", "f4"), ("y", "f4"), ("photons", "f4")])
+    rows["frame"], rows["x"], rows["y"] = FRAME, X, Y
+    with h5py.File(tmp_path / "locs.hdf5", "w") as file:
+        file["locs"] = rows
+    told: list[str] = []
+    assert link_table(tmp_path / "locs.hdf5", tmp_path / "b.csv", say=told.append)["tracks"] == 2
+    assert told == ["Picasso localizations: positions in pixels, frames from 0"]
+    out = pd.read_csv(tmp_path / "b.csv")
+    assert list(out) == ["frame", "x", "y", "photons", "particle"]
+    assert np.array_equal(out["x"].astype("f4"), rows["x"])
+
+
+def test_parquet(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"frame": FRAME, "y": Y, "x": X, "name": ["a, b"] * 2 * N})
+    frame.to_parquet(tmp_path / "a.parquet")
+    link_table(tmp_path / "a.parquet", tmp_path / "b.csv")
+    out = pd.read_csv(tmp_path / "b.csv")
+    assert np.array_equal(out["y"], Y) and set(out["name"]) == {"a, b"}
+    assert out["particle"].tolist() == [0, 1] * N
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".geff"])
+def test_what_we_export_can_be_read_again(suffix: str, tmp_path: Path) -> None:
+    from build import make_start
+    from livespt.stream.types import SPOT, STATE
+
+    start = make_start((64, 64), pixel_size_um=0.1)
+    spots = np.zeros(2 * N, SPOT)
+    spots["frame"], spots["track"], spots["y"], spots["x"] = FRAME, PARTICLE, Y, X
+    for name in ("sigma", "variance", "polarizability_um3"):
+        spots[name] = np.nan
+    table = spot_table(start, spots, np.zeros(0, STATE))
+    WRITERS[suffix](tmp_path / f"a{suffix}", start, table)
+    held = read_table(tmp_path / f"a{suffix}", NEED, pixel_size_um=0.1)
+    assert np.abs(held.values["y"] - spots["y"]).max() < 1e-3
+    assert np.abs(held.values["x"] - spots["x"]).max() < 1e-3
+    assert np.array_equal(held.values["frame"], FRAME)
+    assert np.array_equal(held.values["particle"], PARTICLE)
+
+
+def test_tracks_exported_by_trackmate_and_by_mtrackj(tmp_path: Path) -> None:
+    particles = "".join(
+        '<particle nSpots="12">'
+        + "".join(
+            f'<detection t="{t}" x="{x * 0.1:.6f}" y="{y * 0.1:.6f}" z="0"/>'
+            for t, (y, x) in enumerate(WALK[:, k])
+        )
+        + "</particle>"
+        for k in range(2)
+    )
+    (tmp_path / "a.xml").write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><Tracks nTracks="2" spaceUnits="micron" '
+        f'frameInterval="0.05" timeUnits="s">{particles}</Tracks>'
+    )
+    table = read_table(tmp_path / "a.xml", NEED, pixel_size_um=0.1)
+    assert np.abs(table.values["y"] - WALK[:, :, 0].T.ravel()).max() < 1e-3
+    points = "".join(
+        f"Track {k + 1}\n"
+        + "".join(
+            f"Point {t + 1} {WALK[t, k, 1]:.4f} {WALK[t, k, 0]:.4f} 1.0 {t + 1}.0 1.0\n"
+            for t in range(N)
+        )
+        for k in range(2)
+    )
+    (tmp_path / "a.mdf").write_text(
+        f"MTrackJ 1.5.1 Data File\nAssembly 1\nCluster 1\n{points}End of MTrackJ Data File\n"
+    )
+    table = read_table(tmp_path / "a.mdf", NEED)
+    assert np.abs(table.values["x"] - WALK[:, :, 1].T.ravel()).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.xml", b"<?xml version='1.0'?><TrackMate><Model", "cannot be read as xml"),
+        ("a.xml", b"<?xml version='1.0'?><!DOCTYPE a><a/>", "declares a document type"),
+        ("a.xml", b"<?xml version='1.0'?><other/>", "is no file of TrackMate"),
+        ("a.parquet", b"PAR1nothing", "cannot be read as parquet"),
+        ("a.csv", b"frame;y;x\n0;1\n", "row 1 has 2 values for 3 columns"),
+        ("a.csv", b"\n", "is empty"),
+    ],
+)
+def test_what_is_no_table_is_one_line(name: str, content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=says) as caught:
+        link_table(tmp_path / name, tmp_path / "out.csv")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out.csv").exists()

@@ -1,0 +1,156 @@
+"""Conventions: how programs name, count and scale what their tables of spots and tracks hold.
+
+A table is recognised by column names that its program alone writes. docs/tables.md lists the same
+table for people, with how each entry was found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from livespt.stream.errors import InputError, SettingError
+
+UM = {"um": 1.0, "nm": 1e-3}
+SUFFIXES = {"_um": "um", "_nm": "nm", "_px": "pixel", " [nm]": "nm", " [um]": "um"}
+
+
+class Convention(NamedTuple):
+    """What the tables of one program are like."""
+
+    name: str
+    marks: tuple[str, ...]  # column names, in lower case, that only this program writes together
+    columns: Mapping[str, str]  # name here: name there, in lower case
+    unit: str = "pixel"  # of positions: pixel, um or nm; "calibrated": of a line of units
+    corner: float = 0.0  # coordinate of the centre of the first pixel, in pixels
+    first_frame: int = 0
+    heads: int = 1  # lines before the first row
+
+    def said(self, unit: str) -> str:
+        """Say what a table was taken for."""
+        positions = {"pixel": "pixels"}.get(unit, unit)
+        return f"{self.name}: positions in {positions}, frames from {self.first_frame}"
+
+
+def _xy(y: str, x: str, z: str, frame: str = "frame", particle: str = "particle") -> dict[str, str]:
+    return {"frame": frame, "particle": particle, "y": y, "x": x, "z": z}
+
+
+CONVENTIONS = (
+    Convention(
+        "TrackMate spots table", ("position_x", "position_y", "frame", "track_id"),
+        _xy("position_y", "position_x", "position_z", particle="track_id"), "calibrated", heads=4,
+    ),
+    Convention(
+        "ThunderSTORM table", ("x [nm]", "y [nm]", "frame"),
+        _xy("y [nm]", "x [nm]", "z [nm]", particle="track_id"), "nm", 0.5, 1,
+    ),
+    Convention(
+        "smappy table", ("xnm", "ynm", "frame"),
+        _xy("ynm", "xnm", "znm", particle="track_id"), "nm",
+    ),
+    Convention(
+        "FreeTrace table", ("traj_idx", "frame", "x", "y"),
+        _xy("y", "x", "z", particle="traj_idx"), first_frame=1,
+    ),
+    Convention(
+        "quot or saspt table", ("trajectory", "frame", "y", "x"),
+        _xy("y", "x", "z", particle="trajectory"),
+    ),
+    Convention(
+        "btrack table", ("id", "t", "x", "y", "root"), _xy("y", "x", "z", "t", "id"),
+    ),
+    Convention(
+        "napari tracks", ("track_id", "t", "y", "x"), _xy("y", "x", "z", "t", "track_id"),
+    ),
+    Convention(
+        "table with track_id (gemspa, laptrack)", ("track_id", "frame", "x", "y"),
+        _xy("y", "x", "z", particle="track_id"),
+    ),
+)  # fmt: skip
+PLAIN = Convention("table", (), {})
+
+
+class Reading(NamedTuple):
+    """How the columns of one table are read."""
+
+    columns: dict[str, str]  # name here: name in the file
+    convention: Convention
+    unit: str  # of positions
+    said: str  # what the table was taken for; empty: for one of our own
+
+
+def reading(
+    names: Sequence[str], stated: Mapping[str, str] | None = None, units: Sequence[str] = ()
+) -> Reading:
+    """Find what the columns of a table are.
+
+    Parameters
+    ----------
+    names
+        Columns of the file.
+    stated
+        What the user states: name here to name in the file.
+    units
+        Of each column, where the file has a line of them.
+
+    Raises
+    ------
+    SettingError
+        The user names a column that is not in the file.
+    """
+    low = {name.lower(): name for name in reversed(names)}
+    if stated:
+        return _stated(low, names, stated)
+    if {"frame", "y", "x"} <= set(names):
+        own = {"particle", "trajectory", "track_id", "traj_idx"} & set(low)
+        if own <= {"particle"} or "particle" in names:
+            return Reading({name: name for name in names}, PLAIN, "pixel", "")
+    for convention in CONVENTIONS:
+        if not set(convention.marks) <= set(low):
+            continue
+        columns = {ours: low[name] for ours, name in convention.columns.items() if name in low}
+        unit = convention.unit
+        if unit == "calibrated":
+            at = list(names).index(columns["x"])
+            unit = calibrated(units[at]) if units else "um"
+        more = {name: low[name] for name in low if name not in columns.values()}
+        return Reading(more | columns, convention, unit, convention.said(unit))
+    upper = {name.lower(): name for name in names} if {"frame", "y", "x"} <= set(low) else {}
+    if upper:
+        return Reading(upper, PLAIN, "pixel", "table: positions in pixels, frames as they are")
+    return Reading({name: name for name in names}, PLAIN, "pixel", "")
+
+
+def calibrated(text: str) -> str:
+    """Unit in a line of units: "(micron)"."""
+    word = text.strip().strip("()[]").lower().replace("µ", "u").replace("μ", "u")
+    if word in ("pixel", "pixels", "px", ""):
+        return "pixel"
+    if word in ("micron", "microns", "um", "micrometer", "micrometre"):
+        return "um"
+    if word in ("nm", "nanometer", "nanometre"):
+        return "nm"
+    raise InputError(f"positions in {text.strip()!r:.30}: give them in pixels, um or nm")
+
+
+def _stated(low: Mapping[str, str], names: Sequence[str], stated: Mapping[str, str]) -> Reading:
+    missing = [name for name in stated.values() if name not in names]
+    if missing:
+        raise SettingError(f"no column {', '.join(missing)}; there are {', '.join(names)}")
+    found = {SUFFIXES[end] for axis in ("y", "x") for end in SUFFIXES
+             if axis in stated and stated[axis].lower().endswith(end)}  # fmt: skip
+    if len(found) > 1:
+        raise SettingError("y and x have different units: give both in one")
+    unit = found.pop() if found else "pixel"
+    columns = {name: name for name in names} | dict(stated)
+    said = f"columns as you state: positions in {'pixels' if unit == 'pixel' else unit}"
+    return Reading(columns, PLAIN, unit, said)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Read what the user states of columns: "frame=T,y=Y_um"."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and equals and column.strip() for name, equals, column in pairs):
+        raise SettingError(f"columns are {text!r:.60}: give them as frame=T,particle=ID,y=Y,x=X")
+    return {name.strip(): column.strip() for name, _, column in pairs}

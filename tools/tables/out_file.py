@@ -1,0 +1,58 @@
+"""The file or folder that a command writes: refused before any work, and whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from livespt.stream.errors import StoreError
+from livespt.stream.host.atomic_files import store_error
+
+
+def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> None:
+    """Refuse a file (or folder) that cannot be written, before any work is done.
+
+    Raises
+    ------
+    StoreError
+        `out` exists (and `overwrite` is False), is a folder in place of a file or the reverse, or
+        its parent folder does not exist.
+    """
+    if out.exists() and out.is_dir() != folder:
+        raise StoreError(f"{out} is a {'file' if folder else 'folder'}; choose another name")
+    if out.exists() and not (folder or out.is_file()):
+        raise StoreError(f"{out} is not a regular file; choose another name")
+    if out.is_dir() and not ((out / ".zgroup").exists() or (out / "zarr.json").exists()):
+        raise StoreError(f"{out} is a folder with other content; choose another name")
+    if out.exists() and not overwrite:
+        raise StoreError(f"{out} exists; choose another name or add --overwrite")
+    if not out.parent.is_dir():
+        raise StoreError(f"no folder {out.parent}; make it or choose another name")
+
+
+@contextmanager
+def whole_file(out: Path, *, overwrite: bool = False, folder: bool = False) -> Iterator[Path]:
+    """Yield a path to write to; it is renamed to `out` on success, and removed on failure.
+
+    Raises
+    ------
+    StoreError
+        As for `check_out`, or writing failed.
+    """
+    check_out(out, overwrite=overwrite, folder=folder)
+    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        if folder and out.exists():  # a folder cannot be replaced in one step
+            shutil.rmtree(out)
+        partial.replace(out)
+    except OSError as error:
+        raise store_error(f"writing {out}", error) from error
+    finally:
+        if folder:
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
