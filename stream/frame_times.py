@@ -6,13 +6,13 @@ lost frame or a jump of the clock does not change it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.types import CLOCKS, Frame
+from livespt.stream.types import CLOCKS
 
 DIFFERENT = 0.1  # share by which two intervals differ that cannot both be right
 UNTIMED = CLOCKS.index("none")
@@ -68,14 +68,6 @@ def interval_of(columns: Mapping[str, NDArray[Any]] | NDArray[np.void]) -> float
         columns[name][timed] for name in ("frame", "channel", "position", "time_s")
     )
     return median_step(frame, lanes(channel, position), time_s)
-
-
-def interval_of_frames(frames: Iterable[Frame]) -> float | None:
-    """Return the interval of some frames, seconds; None: they have no times."""
-    timed = [frame for frame in frames if frame.clock != UNTIMED]
-    columns = np.array([(f.t, f.channel, f.position) for f in timed], np.int64).reshape(-1, 3).T
-    lane = lanes(columns[1], columns[2])
-    return median_step(columns[0], lane, np.array([frame.time_s for frame in timed], np.float64))
 
 
 def differ(one: float, other: float) -> bool:

@@ -7,18 +7,20 @@ or has died, and brought back after a re-analysis.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
 from livespt.stream.degradation import DETECT_EVERY, Degradation
 from livespt.stream.errors import MicroscopeError
-from livespt.stream.frame_times import interval_of_frames
+from livespt.stream.frame_times import interval_of
 from livespt.stream.recovery.reanalysis import Reanalysis
+from livespt.stream.ring.reader import RingReader
 from livespt.stream.timing import Stages
 from livespt.stream.types import Frame
 
 FIRST_FRAMES, FIRST_S = 20, 2.0  # frames from which the interval is known; seconds to wait for them
+FIRST_POLL_S = 0.005
 
 
 class Waiting(Protocol):
@@ -39,24 +41,23 @@ def graded(waiting: Waiting, degradation: Degradation) -> Iterator[Frame]:
             yield frame._replace(level=level)
 
 
-def measured(frames: Iterator[Frame], begin: Callable[[float | None], object]) -> Iterator[Frame]:
-    """Yield frames; before the first, call `begin` with the interval of the first ones.
+def first_interval(reader: RingReader) -> float | None:
+    """Return the interval of the first frames in a ring, which stay there to be read.
 
-    So many are held back that their median step is the interval (`FIRST_FRAMES`), or those of the
-    first seconds of a slow camera. Their interval is None if they have no times.
+    It waits for so many that their median step is the interval (`FIRST_FRAMES`), but no longer than
+    `FIRST_S` after the first: a camera may wait for what is found in it. None: too few frames came
+    until then, or they have no times.
     """
-    held: list[Frame] = []
-    opened = time.monotonic()
-    for frame in frames:
-        if not held:
-            opened = time.monotonic()
-        held.append(frame)
-        waited = time.monotonic() - opened
-        if len(held) == FIRST_FRAMES or (len(held) > 1 and waited > FIRST_S):
-            break
-    begin(interval_of_frames(held))
-    yield from held
-    yield from frames
+    began: float | None = None
+    while True:
+        over = reader.over
+        rows = reader.waiting(FIRST_FRAMES)
+        now = time.monotonic()
+        if len(rows) and began is None:
+            began = now
+        if over or len(rows) == FIRST_FRAMES or (began is not None and now > began + FIRST_S):
+            return interval_of(rows)
+        time.sleep(FIRST_POLL_S)
 
 
 def paced(frames: Iterator[Frame], interval_s: float) -> Iterator[Frame]:

@@ -26,6 +26,10 @@ from livespt.stream.ring.layout import (
 )
 from livespt.stream.types import Frame
 
+# what `RingReader.waiting` tells of a frame
+TIMES = np.dtype(
+    [("frame", "<i8"), ("channel", "<i8"), ("position", "<i8"), ("time_s", "<f8"), ("clock", "u1")]
+)
 _IDLE_POLL_S, _IDLE_AFTER_S = 0.002, 0.05  # polling interval once no frame came for so long
 
 
@@ -130,6 +134,38 @@ class RingReader:
                 if frame is not None and frame.number == number:
                     return frame
         return None
+
+    @property
+    def over(self) -> bool:
+        """Whether no more frames will come: the writer ended, or it has died."""
+        if self._words[ENDED]:
+            return True
+        try:
+            self._check_writer()
+        except MicroscopeError:
+            return True
+        return False
+
+    def waiting(self, most: int) -> NDArray[np.void]:
+        """Return the times of the oldest frames that wait, at most so many; moves nothing.
+
+        Returns
+        -------
+        (n,) TIMES
+        """
+        head = int(self._words[HEAD])
+        found = np.zeros(max(0, min(head - self._next, most)), TIMES)
+        for i, row in enumerate(found):
+            slot = (self._next + i) % self._slots.count
+            _, _, t, channel, position, _, clock, _ = self._slots.head[slot][:8].tolist()
+            row["frame"], row["channel"], row["position"], row["clock"] = (
+                t,
+                channel,
+                position,
+                clock,
+            )
+            row["time_s"] = self._slots.times[slot, 5]
+        return found
 
     def pass_over(self, number: int) -> None:
         """Go on after the frame of this exposure number, which is known already: not lost."""

@@ -73,7 +73,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "stream/notices": {"stream/degradation", "stream/frame_quality"},
     "stream/sources": {
-        "stream/degradation", "stream/frame_times", "stream/recovery", "stream/timing",
+        "stream/degradation", "stream/frame_times", "stream/recovery", "stream/ring",
+        "stream/timing",
     },
     "stream/sinks": {"stream/notices", "stream/recovery", "stream/store", "stream/wire"},
     "models/runtime": set(),

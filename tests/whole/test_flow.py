@@ -217,7 +217,7 @@ def test_a_worker_that_dies_is_begun_again(
     threads[0].join()
     assert epochs == [2 if name == "analyzer" else 0]
     assert np.array(heard).tobytes() == run.events.tobytes(), "each once and in order"
-    assert (stop.status, stop.frames, stop.analyzed) == ("complete", 40, 40)
+    assert (stop.status, stop.recorded, stop.analyzed) == ("complete", 40, 40)
     assert set(run.status["kind"]) == {"restarted"} and not list(verify(out))
     replay(out, tmp_path / "again.zarr", Options(), endpoint=FREE, say=str)
     same_bytes(run, open_run(tmp_path / "again.zarr"))

@@ -236,8 +236,8 @@ def test_odd_frames_are_told_and_live_equals_replay(
     case = CASES[name]
     run = live(case.frames, tmp_path / "run.zarr", localizer)
     assert run.stop is not None and run.stop.status == "complete"
-    assert (run.stop.frames, run.stop.analyzed) == (len(case.frames), case.analyzed)
-    assert run.stop.lost == case.lost
+    assert (run.stop.recorded, run.stop.analyzed) == (len(case.frames), case.analyzed)
+    assert run.stop.skipped + run.stop.lost == case.lost
     assert {str(kind) for kind in run.status["kind"]} == case.notices
     assert run.frames["quality"][:8].tolist() == list(case.odd[: len(case.frames)])
     assert run.frames["number"].tolist() == [one.number for one in case.frames]
@@ -289,7 +289,7 @@ def test_a_run_without_a_frame_is_whole(tmp_path: Path, localizer: Localizer) ->
     analyzer, stages = chain(localizer)
     pipeline.run(iter(()), analyzer, [TablesAlone(tables)], start, stages)
     run = open_run(tmp_path / "run.zarr")
-    assert run.stop is not None and run.stop.status == "complete" and run.stop.frames == 0
+    assert run.stop is not None and run.stop.status == "complete" and run.stop.recorded == 0
     with pytest.raises(InputError, match="no frames"):
         open_movie(run.path)
 

@@ -17,7 +17,7 @@ from livespt.stream.frame_times import differ
 from livespt.stream.recovery.reanalysis import Reanalysis
 from livespt.stream.ring.reader import RingReader
 from livespt.stream.sinks import StoredTables
-from livespt.stream.sources import graded, handed_over, measured
+from livespt.stream.sources import first_interval, graded, handed_over
 from livespt.stream.store.attributes import read_attributes, restate
 from livespt.stream.store.movie_reader import MovieReader
 from livespt.stream.store.table_writer import TableWriter
@@ -93,12 +93,8 @@ def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
             checkpoint_s=live.checkpoint_s,
         )
         pipe.send("ready")
-
-        def begin(interval_s: float | None) -> None:
-            _begin(live, chain, outputs, publisher, stated, interval_s)
-
-        frames = handed_over(graded(reader, Degradation()))
-        _loop(pipe, outputs, publisher, measured(frames, begin))
+        _begin(live, chain, outputs, publisher, stated, first_interval(reader))
+        _loop(pipe, outputs, publisher, handed_over(graded(reader, Degradation())))
 
 
 def _begin(

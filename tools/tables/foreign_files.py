@@ -149,10 +149,8 @@ def _geff(path: Path) -> Columns:
     if not isinstance(about, dict):
         raise InputError(f"{path} is no GEFF graph: its attributes do not say so")
     axes = {axis["name"]: axis for axis in about.get("axes") or []}
-    props = {
-        name: np.asarray(group[f"nodes/props/{name}/values"][:])  # type: ignore[index]
-        for name in group["nodes/props"].group_keys()
-    }  # type: ignore[union-attr]
+    holder: Any = group["nodes/props"]
+    props = {name: np.asarray(holder[f"{name}/values"][:]) for name in holder.group_keys()}
     time = next((name for name, axis in axes.items() if axis.get("type") == "time"), "t")
     columns = {name: values for name, values in props.items() if values.ndim == 1}
     columns["frame"] = columns[time].astype(np.int64)

@@ -150,7 +150,7 @@ def test_a_column_that_cannot_be_written_repeats_and_loses_nothing(
     stop, run = tables.close(STOP), open_run(path)
     check_tables(run, list(range(61)))
     assert run.frames["number"].tolist() == list(range(60)) and run.frames["analyzed"].all()
-    assert (stop.frames, stop.analyzed, stop.lost) == (60, 60, 0)
+    assert (stop.recorded, stop.analyzed, stop.lost) == (60, 60, 0)
 
 
 def test_a_column_that_fails_last_is_written_by_close(
@@ -183,7 +183,7 @@ def test_a_movie_that_cannot_be_closed_leaves_the_tables_their_last_word(tmp_pat
     check_tables(run, [0, 1, 2])
     check_frames(run)
     assert run.stop is not None and run.stop.status == "failed"
-    assert "closing the movie failed" in run.stop.reason and run.stop.frames == 3
+    assert "closing the movie failed" in run.stop.reason and run.stop.recorded == 3
     assert not (path / "journal").exists()
 
 

@@ -83,9 +83,10 @@ def test_start_and_stop_read_back_equal(tmp_path: Path) -> None:
         camera={"offset": np.float32(100.0), "known": True},
     )
     writer = with_writer(RunWriter(tmp_path / "a.zarr", start), 3)
-    written = writer.close(Stop("r", "aborted", "user", frames=99, lost=4))
+    written = writer.close(Stop("r", "aborted", "user", recorded=99, lost=4))
     run = open_run(tmp_path / "a.zarr")
-    assert run.stop == written == Stop("r", "aborted", "user", 3, 3, 0, 8, 4, 1)
+    assert run.stop == written
+    assert written == Stop("r", "aborted", "user", 3, 3, 0, 0, 8, 4, 1, written.frame_interval_s)
     plain = {"memory": 3, "path": "a/b", "none": None, "range": 4.5}
     assert run.start == replace(start, settings=plain, camera={"offset": 100.0, "known": True})
 

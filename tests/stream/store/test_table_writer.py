@@ -93,25 +93,30 @@ def test_frames_the_analyzer_skipped_have_rows(tmp_path: Path) -> None:
     run = open_run(tmp_path / "a.zarr")
     assert run.frames["number"].tolist() == list(range(12))
     assert np.flatnonzero(run.frames["analyzed"]).tolist() == [2, 6, 10]
-    assert (stop.frames, stop.analyzed) == (12, 3)
+    assert (stop.recorded, stop.analyzed) == (12, 3)
     check_tables(run, [2, 6, 10])
 
 
 @pytest.mark.parametrize(
-    ("stored", "analyzed", "lost"),
+    ("stored", "analyzed", "skipped", "lost"),
     [
-        (range(6), range(6), 0),
-        (range(6), (2, 3), 4),  # skipped at the very start and the very end
-        ((3, 4, 7), (3, 7), 6),  # missing at the start and between; 4 skipped
-        (range(6), (), 6),
-        ((), (), 0),
-        ((0, 1, 4, 5), (0, 2, 4), 3),  # 2 analyzed but not stored
-        ((0, 1), (0, 1, 4), 2),  # the recorder died
+        (range(6), range(6), 0, 0),
+        (range(6), (2, 3), 4, 0),  # at the very start and the very end
+        ((3, 4, 7), (3, 7), 1, 5),  # missing at the start and between; 4 skipped
+        (range(6), (), 6, 0),
+        ((), (), 0, 0),
+        ((0, 1, 4, 5), (0, 2, 4), 2, 2),  # 2 analyzed but not stored
+        ((0, 1), (0, 1, 4), 0, 3),  # the recorder died
     ],
 )
 @pytest.mark.parametrize("one_process", [False, True])
-def test_the_last_word_counts_every_exposure_not_analyzed(
-    stored: Iterable[int], analyzed: Iterable[int], lost: int, one_process: bool, tmp_path: Path
+def test_the_last_word_counts_what_became_of_every_exposure(
+    stored: Iterable[int],
+    analyzed: Iterable[int],
+    skipped: int,
+    lost: int,
+    one_process: bool,
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "a.zarr"
     whole = set(analyzed) <= set(stored)
@@ -128,9 +133,12 @@ def test_the_last_word_counts_every_exposure_not_analyzed(
         movie.close()
     stop, frames = tables.close(replace(STOP, lost=99)), open_run(path).frames
     assert open_run(path).stop == stop
-    assert (stop.analyzed, stop.lost) == (len(tuple(analyzed)), lost)
+    # without a movie, a frame is recorded when it is analyzed
+    recorded = {*stored, *(analyzed if one_process else ())}
+    assert (stop.recorded, stop.analyzed) == (len(recorded), len(tuple(analyzed)))
+    assert (stop.skipped, stop.lost) == (skipped, lost + len(tuple(stored)) - len(recorded))
     if whole:
-        assert stop.lost == frames["lost"].sum() + (frames["analyzed"] == 0).sum()
+        assert stop.lost == frames["lost"].sum() and skipped == (frames["analyzed"] == 0).sum()
 
 
 def test_updates_of_frames_the_recorder_lost_are_kept_with_a_notice(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from livespt.stream.wire import codec, payloads
 
 COMMON: dict[str, Any] = {"run": "r", "epoch": 0, "seq": 3, "head": 7}
 START = make_start((4, 6), mode="live", frame_interval_s=None)
-STOP = Stop("r", "failed", "the disk is full", 10, 9, 1, 50, 60, 7)
+STOP = Stop("r", "failed", "the disk is full", 10, 9, 1, 1, 50, 60, 7, 0.05)
 
 
 def numbered(dtype: np.dtype[Any], n: int) -> np.ndarray:

@@ -184,8 +184,8 @@ def test_a_live_run_ends_with_what_is_stored(folder: Path, tmp_path: Path) -> No
     movie.leave()
     done = resume(path, say=str)
     run = open_run(path)
-    assert run.stop is not None and (run.stop.status, run.stop.frames) == ("aborted", 50)
-    assert (done["frames"], done["analyzed"]) == (50, 50 - 3)
+    assert run.stop is not None and (run.stop.status, run.stop.recorded) == ("aborted", 50)
+    assert (done["recorded"], done["analyzed"]) == (50, 50 - 3)
     for name, rows in held.items():
         assert getattr(run, name)[: len(rows)].tobytes() == rows.tobytes()
     replay(path, tmp_path / "again.zarr", Options(), endpoint=FREE, say=str)
@@ -201,7 +201,7 @@ def test_a_movie_that_was_ended_stays_so_though_the_resume_is_cut(
     RunWriter(path, start, resume=True).leave()
     resume(path, say=str)
     run = open_run(path)
-    assert run.stop is not None and (run.stop.status, run.stop.frames) == ("complete", 42)
+    assert run.stop is not None and (run.stop.status, run.stop.recorded) == ("complete", 42)
     assert not list(verify(path))
 
 
@@ -277,7 +277,7 @@ def test_what_cannot_be_resumed_stays_as_it_was(case: str, folder: Path, tmp_pat
     if case == "written":
         writer = TableWriter(path, resume=True)
     if case == "failed":
-        write_last_word(path, read_attributes(path), Stop("r", "failed", "heat"), None)
+        write_last_word(path, Stop("r", "failed", "heat"), None)
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
     with pytest.raises((InputError, StoreError), match=says):
         resume(path, movie=movie, say=str)
@@ -293,7 +293,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--movie" in capsys.readouterr().err
     assert command(["resume", str(path), "--close"]) == 0
     run = open_run(path)
-    assert run.stop is not None and (run.stop.status, run.stop.frames) == ("failed", 42)
+    assert run.stop is not None and (run.stop.status, run.stop.recorded) == ("failed", 42)
     assert not list(verify(path))
     shutil.copytree(folder / "whole.zarr", tmp_path / "b.zarr")
     assert command(["resume", str(tmp_path / "b.zarr")]) == 0
