@@ -27,6 +27,7 @@ from livespt.stream.host.atomic_files import Durability
 from livespt.stream.host.crash_log import crash_log
 from livespt.stream.recovery.checkpoints import CHECKPOINT_S
 from livespt.stream.ring.writer import RingWriter
+from livespt.stream.sources import FIRST_FRAMES
 from livespt.stream.store.attributes import read_attributes
 from livespt.stream.store.frame_log import LogReader
 from livespt.stream.store.run import create_run, open_run
@@ -247,9 +248,13 @@ def summary(out: Path, stop: Stop, acquired: Acquired) -> dict[str, Any]:
 
 
 def speed(frames: NDArray[np.void]) -> dict[str, float | None]:
-    """Frames per second, and latency from hook to published, of the analyzed frames."""
+    """Frames per second, and latency from hook to published, of the analyzed frames.
+
+    The first ones wait until the interval is known, and say nothing of the latency.
+    """
     analyzed = frames[frames["analyzed"] == 1]
-    latency = analyzed["latency_ms"][np.isfinite(analyzed["latency_ms"])]
+    latency = analyzed["latency_ms"][FIRST_FRAMES:]
+    latency = latency[np.isfinite(latency)]
     span = float(np.ptp(analyzed["time_s"])) if len(analyzed) > 1 else 0.0
     return {
         "frames_per_s": round((len(analyzed) - 1) / span, 2) if span else None,
