@@ -16,15 +16,27 @@ from livespt.tools.cli.printing import report
 @click.command(cls=Command)
 @click.argument("run", type=PATH)
 @click.argument("out", type=PATH)
+@option(
+    "--for",
+    "program",
+    type=click.Choice(["trackpy", "saspt", "gemspa", "locan", "napari"]),
+    unset="livespt, as trackpy",
+    help="Program whose names the columns of a table get.",
+)
+@option(
+    "--cut-gaps",
+    is_flag=True,
+    help="Cut tracks where a frame is missing, for programs that take rows as frames.",
+)
 @OVERWRITE
-def export(run: Path, out: Path, overwrite: bool) -> None:
+def export(run: Path, out: Path, **values: Any) -> None:
     """Write the tracks of RUN.zarr to a table.
 
     The extension of OUT chooses the format: .csv, .parquet, .xml (TrackMate) or .geff.
     """
     from livespt.tools.tables.export import export_run
 
-    report(export_run(run, out, overwrite=overwrite))
+    report(export_run(run, out, **values))
 
 
 @click.command(cls=Command)

@@ -4,6 +4,7 @@ __all__ = [
     "analyze",
     "conventions",
     "export",
+    "export_columns",
     "fingerprints",
     "foreign_files",
     "label",

@@ -71,7 +71,7 @@ CONVENTIONS = (
 PLAIN = Convention("table", (), {})
 
 
-class Reading(NamedTuple):
+class TableReading(NamedTuple):
     """How the columns of one table are read."""
 
     columns: dict[str, str]  # name here: name in the file
@@ -82,7 +82,7 @@ class Reading(NamedTuple):
 
 def reading(
     names: Sequence[str], stated: Mapping[str, str] | None = None, units: Sequence[str] = ()
-) -> Reading:
+) -> TableReading:
     """Find what the columns of a table are.
 
     Parameters
@@ -105,7 +105,7 @@ def reading(
     if {"frame", "y", "x"} <= set(names):
         own = {"particle", "trajectory", "track_id", "traj_idx"} & set(low)
         if own <= {"particle"} or "particle" in names:
-            return Reading({name: name for name in names}, PLAIN, "pixel", "")
+            return TableReading({name: name for name in names}, PLAIN, "pixel", "")
     for convention in CONVENTIONS:
         if not set(convention.marks) <= set(low):
             continue
@@ -115,11 +115,11 @@ def reading(
             at = list(names).index(columns["x"])
             unit = calibrated(units[at]) if units else "um"
         more = {name: low[name] for name in low if name not in columns.values()}
-        return Reading(more | columns, convention, unit, convention.said(unit))
+        return TableReading(more | columns, convention, unit, convention.said(unit))
     upper = {name.lower(): name for name in names} if {"frame", "y", "x"} <= set(low) else {}
     if upper:
-        return Reading(upper, PLAIN, "pixel", "table: positions in pixels, frames as they are")
-    return Reading({name: name for name in names}, PLAIN, "pixel", "")
+        return TableReading(upper, PLAIN, "pixel", "table: positions in pixels, frames as they are")
+    return TableReading({name: name for name in names}, PLAIN, "pixel", "")
 
 
 def calibrated(text: str) -> str:
@@ -134,7 +134,9 @@ def calibrated(text: str) -> str:
     raise InputError(f"positions in {text.strip()!r:.30}: give them in pixels, um or nm")
 
 
-def _stated(low: Mapping[str, str], names: Sequence[str], stated: Mapping[str, str]) -> Reading:
+def _stated(
+    low: Mapping[str, str], names: Sequence[str], stated: Mapping[str, str]
+) -> TableReading:
     missing = [name for name in stated.values() if name not in names]
     if missing:
         raise SettingError(f"no column {', '.join(missing)}; there are {', '.join(names)}")
@@ -145,7 +147,7 @@ def _stated(low: Mapping[str, str], names: Sequence[str], stated: Mapping[str, s
     unit = found.pop() if found else "pixel"
     columns = {name: name for name in names} | dict(stated)
     said = f"columns as you state: positions in {'pixels' if unit == 'pixel' else unit}"
-    return Reading(columns, PLAIN, unit, said)
+    return TableReading(columns, PLAIN, unit, said)
 
 
 def parse_columns(text: str) -> dict[str, str]:

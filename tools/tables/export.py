@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 from livespt.stream.errors import SettingError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
-from livespt.stream.types import ABSTAIN, CLOCKS, MOTIONS, SPOT, STATE, Start
+from livespt.stream.types import ABSTAIN, CLOCKS, KINDS, MOTIONS, SPOT, STATE, Start
+from livespt.tools.tables.export_columns import PROGRAMS, cut_at_gaps, facts, renamed
 from livespt.tools.tables.out_file import check_out, whole_file
 
 if TYPE_CHECKING:
@@ -27,7 +30,14 @@ NUMBERS = "iufb"  # kinds of columns that every format can hold
 UNSURE = "unsure"  # `state` when no motion is likely enough
 
 
-def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> dict[str, Any]:
+def export_run(
+    run: Path | str,
+    out: Path | str,
+    *,
+    program: str | None = None,
+    cut_gaps: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
     """Write one row (or node) for each stored spot of a run, in stored order, links corrected.
 
     Parameters
@@ -35,7 +45,13 @@ def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> 
     run : Path
         A run; if it is still being written, what is committed is exported.
     out : Path
-        The extension decides the format: `.csv`, `.parquet`, `.xml` (TrackMate) or `.geff`.
+        The extension decides the format: `.csv`, `.parquet`, `.xml` (TrackMate) or `.geff`. Units
+        and meanings of the columns are in the file; those of a CSV in `out.json` beside it. Of a
+        run with several channels or positions, TrackMate gets a file for each.
+    program : str, optional
+        Name the columns of a table as one of `PROGRAMS` does.
+    cut_gaps : bool
+        Cut tracks where a frame is missing, for programs that take rows as consecutive frames.
 
     Returns
     -------
@@ -45,28 +61,64 @@ def export_run(run: Path | str, out: Path | str, *, overwrite: bool = False) -> 
     Raises
     ------
     SettingError
-        The extension is none of the four.
+        The extension is none of the four, or a graph is to have the columns of a program.
     InputError
         `run` is not a run.
     StoreError
         `out` exists (and `overwrite` is False) or cannot be written.
     """
     out = Path(out)
-    write = WRITERS.get(out.suffix.lower())
-    if write is None:
+    kind = out.suffix.lower()
+    if kind not in WRITERS:
         raise SettingError(f"cannot export to '{out.name}': end it in {', '.join(WRITERS)}")
-    check_out(out, overwrite=overwrite, folder=write is _write_geff)
+    if program is not None and kind not in TABLES:
+        raise SettingError(f"--for names the columns of {' and '.join(TABLES)}, not of {kind}")
+    check_out(out, overwrite=overwrite, folder=kind == ".geff")
     reader = open_run(run)
     spots, states = (corrected(rows, reader.events) for rows in (reader.spots, reader.states))
     table = spot_table(reader.start, spots, states, reader.frames)
-    with whole_file(out, overwrite=overwrite, folder=write is _write_geff) as partial:
-        write(partial, reader.start, table)
+    if cut_gaps:
+        table = cut_at_gaps(table)
+    start = reader.start
+    if reader.stop is not None and reader.stop.frame_interval_s:
+        start = replace(start, frame_interval_s=reader.stop.frame_interval_s)
+    kin = np.zeros((0, 2), np.int64) if cut_gaps else lineage_links(table, reader.events)
+    files = _files(out, table, kin) if kind == ".xml" else {out: (table, kin)}
+    beside = out.with_name(f"{out.name}.json")
+    for path in (*files, *([beside] if kind == ".csv" else [])):
+        check_out(path, overwrite=overwrite, folder=kind == ".geff")
+    for path, (part, links) in files.items():
+        with whole_file(path, overwrite=overwrite, folder=kind == ".geff") as partial:
+            WRITERS[kind](partial, start, part, links, program)
+    if kind == ".csv":
+        with whole_file(beside, overwrite=overwrite) as partial:
+            partial.write_text(json.dumps(_facts(start, table, program), indent=1) + "\n")
     return {
         "spots": len(table),
         "tracks": int(table["particle"].nunique()),
         "unsettled": int(table["lag"].isna().sum()),
-        "out": str(out),
+        "out": ", ".join(map(str, files)),
     }
+
+
+def _files(
+    out: Path, table: pd.DataFrame, kin: NDArray[np.int64]
+) -> dict[Path, tuple[pd.DataFrame, NDArray[np.int64]]]:
+    """Files for the lanes of a run: a file of TrackMate belongs to one image."""
+    lane = table[["position", "channel"]].to_numpy()
+    lanes = np.unique(lane, axis=0)
+    if len(lanes) < 2:
+        return {out: (table, kin)}
+    found = {}
+    for position, channel in lanes.tolist():
+        rows = np.flatnonzero((lane == [position, channel]).all(axis=1))
+        number = np.full(len(table), -1)
+        number[rows] = np.arange(len(rows))
+        links = number[kin]
+        name = f"{out.stem}_p{position}_c{channel}{out.suffix}"
+        part = table.iloc[rows].reset_index(drop=True)
+        found[out.with_name(name)] = part, links[(links >= 0).all(axis=1)]
+    return found
 
 
 def spot_table(
@@ -131,24 +183,93 @@ def consecutive(table: pd.DataFrame) -> NDArray[np.int64]:
     return kept
 
 
-def _write_csv(path: Path, start: Start, table: pd.DataFrame) -> None:
-    table.to_csv(path, index=False)
+def lineage_links(table: pd.DataFrame, events: NDArray[np.void]) -> NDArray[np.int64]:
+    """Rows (n, 2) of the two ends of each merge and split: the earlier point, then the later."""
+    frame, particle = table["frame"].to_numpy(), table["particle"].to_numpy()
+    order = np.lexsort((frame, particle))
+    begin = np.searchsorted(particle[order], particle[order])
+    rows = {int(particle[order[b]]): order[b:e] for b, e in zip(
+        np.unique(begin), [*np.unique(begin)[1:], len(order)], strict=False)}  # fmt: skip
+    revised = np.isin(events["seq"], events["amends"])
+    links = []
+    for event in events[~revised]:
+        kind = KINDS[event["kind"]]
+        own, other = rows.get(int(event["track"])), rows.get(int(event["other"]))
+        if kind not in ("merged", "split") or own is None or other is None:
+            continue
+        if kind == "merged":  # the last point of a track goes on in the other
+            after = other[frame[other] > frame[own[-1]]]
+            links += [(own[-1], after[0])] if len(after) else []
+        else:  # the first point of a track comes from the other
+            before = other[frame[other] < frame[own[0]]]
+            links += [(before[-1], own[0])] if len(before) else []
+    return np.array(links, np.int64).reshape(-1, 2)
 
 
-def _write_parquet(path: Path, start: Start, table: pd.DataFrame) -> None:
-    table.to_parquet(path, index=False)
+def families(table: pd.DataFrame, kin: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each row (n,) the least track that merges and splits join its own with."""
+    particle = table["particle"].to_numpy()
+    head = {int(one): int(one) for one in np.unique(particle)}
+
+    def first(one: int) -> int:
+        while head[one] != one:
+            one = head[one]
+        return one
+
+    for a, b in particle[kin].tolist():
+        low, high = sorted((first(a), first(b)))
+        head[high] = low
+    return np.array([first(one) for one in particle.tolist()], np.int64)
 
 
-def _write_trackmate(path: Path, start: Start, table: pd.DataFrame) -> None:
+def _facts(start: Start, table: pd.DataFrame, program: str | None) -> dict[str, Any]:
+    """Scale and columns of a file, by the names that it has."""
+    told = facts(start, table)
+    names = PROGRAMS[program] if program else {}
+    told["columns"] = {names.get(name, name): about for name, about in told["columns"].items()}
+    return told
+
+
+def _write_csv(
+    path: Path, start: Start, table: pd.DataFrame, kin: NDArray[np.int64], program: str | None
+) -> None:
+    (renamed(table, program) if program else table).to_csv(path, index=False)
+
+
+def _write_parquet(
+    path: Path, start: Start, table: pd.DataFrame, kin: NDArray[np.int64], program: str | None
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    told = _facts(start, table, program)
+    held = pyarrow.Table.from_pandas(
+        renamed(table, program) if program else table, preserve_index=False
+    )
+    fields = [
+        field.with_metadata({**(field.metadata or {}), **told["columns"].get(field.name, {})})
+        for field in held.schema
+    ]
+    about = {**(held.schema.metadata or {}), b"livespt": json.dumps(told).encode()}
+    parquet.write_table(held.cast(pyarrow.schema(fields, about)), path)
+
+
+def _write_trackmate(
+    path: Path, start: Start, table: pd.DataFrame, kin: NDArray[np.int64], program: str | None
+) -> None:
     from livespt.tools.tables.trackmate import write_trackmate
 
-    write_trackmate(path, start, table, consecutive(table))
+    links = np.concatenate([consecutive(table), kin])
+    write_trackmate(path, start, table, links, families(table, kin))
 
 
-def _write_geff(path: Path, start: Start, table: pd.DataFrame) -> None:
+def _write_geff(
+    path: Path, start: Start, table: pd.DataFrame, kin: NDArray[np.int64], program: str | None
+) -> None:
     """Write GEFF: nodes in pixels and frames, with scales to micrometers and seconds if known."""
     from geff import GeffMetadata
     from geff.core_io import write_arrays
+    from geff_spec import DisplayHint, PropMetadata
 
     time, pixel = start.frame_interval_s, start.pixel_size_um
     scales = {"z": start.z_step_um or pixel, "y": pixel, "x": pixel}
@@ -161,7 +282,10 @@ def _write_geff(path: Path, start: Start, table: pd.DataFrame) -> None:
             axes[-1] |= {"scale": scales[name], "scaled_unit": "micrometer"}
     codes = {UNSURE: ABSTAIN} | {motion: code for code, motion in enumerate(MOTIONS)}
     whole = {"state": "int8", "lag": "int32"}
+    told = facts(start, table)["columns"]
+    table = table.assign(lineage=families(table, kin))
     props: dict[str, Any] = {}
+    about: dict[str, PropMetadata] = {}
     for name in table.columns:
         column = table[name]
         if name == "state":
@@ -170,25 +294,41 @@ def _write_geff(path: Path, start: Start, table: pd.DataFrame) -> None:
         if missing.any():
             column = column.fillna(0)
         numbers = column.to_numpy(whole.get(name))
-        props["t" if name == "frame" else name] = {
-            "values": numbers,
-            "missing": missing if missing.any() else None,
-        }
+        named = "t" if name == "frame" else str(name)
+        props[named] = {"values": numbers, "missing": missing if missing.any() else None}
+        if name in told:
+            about[named] = PropMetadata(
+                identifier=named,
+                dtype=str(numbers.dtype),
+                unit=told[name]["unit"] or None,
+                description=told[name]["meaning"],
+            )
+    # a track that another joins or leaves is no tracklet, which is a line without branches
+    tracks = {"tracklet": "particle"} if not len(kin) else {}
     metadata = GeffMetadata(
         directed=True,
         axes=axes,
-        node_props_metadata={},
+        node_props_metadata=about,
         edge_props_metadata={},
-        track_node_props={"tracklet": "particle", "lineage": "particle"},
+        track_node_props={**tracks, "lineage": "lineage"},
+        # without it, some readers take y for x
+        display_hints=DisplayHint(
+            display_horizontal="x",
+            display_vertical="y",
+            display_depth="z" if "z" in table else None,
+            display_time="t",
+        ),
         extra={"livespt": {"run": start.run, "state": [*MOTIONS], "unsure": ABSTAIN}},
     )
     nodes = np.arange(len(table), dtype=np.uint64)
-    write_arrays(path, nodes, props, consecutive(table).astype(np.uint64), {}, metadata)
+    links = np.concatenate([consecutive(table), kin]).astype(np.uint64)
+    write_arrays(path, nodes, props, links, {}, metadata)
 
 
-WRITERS: dict[str, Callable[[Path, Start, pd.DataFrame], None]] = {
+WRITERS: dict[str, Callable[..., None]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
     ".xml": _write_trackmate,
     ".geff": _write_geff,
 }
+TABLES = (".csv", ".parquet")

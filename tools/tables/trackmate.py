@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 VERSION = "7.11.1"  # version of TrackMate with this format
+UNSETTLED = -2  # motion state of a spot that is not settled yet; -1 is unsure
 RADIUS_PX = 2.5  # radius of the circles that TrackMate draws, because spots have no extent
 
 # key, name, dimension, whether values are integers
@@ -55,7 +56,11 @@ TRACK_FEATURES = (
 
 
 def write_trackmate(
-    path: Path, start: Start, table: pd.DataFrame, links: NDArray[np.int64]
+    path: Path,
+    start: Start,
+    table: pd.DataFrame,
+    links: NDArray[np.int64],
+    family: NDArray[np.int64] | None = None,
 ) -> None:
     """Write a TrackMate file.
 
@@ -68,8 +73,11 @@ def write_trackmate(
         Result of `spot_table`; the number of a row is the ID of the spot, `particle` that of the
         track.
     links : (n, 2) int
-        Rows that are linked, sorted by particle. As in TrackMate, spots without a link belong to no
-        track.
+        Rows that are linked, those of merges and splits with them. As in TrackMate, spots without a
+        link belong to no track.
+    family : (rows,) int, optional
+        Track of each row, as TrackMate counts tracks: with all that merge with it or split from it.
+        By default `particle`.
     """
     pixel, interval = start.pixel_size_um or 1.0, start.frame_interval_s or 1.0
     depth = (start.z_step_um or pixel) if start.pixel_size_um else 1.0
@@ -86,7 +94,9 @@ def write_trackmate(
         file.write(f'<Model spatialunits="{space}" timeunits="{time}">\n')
         file.writelines(_declarations())
         file.writelines(_spots(table, points, interval, RADIUS_PX * pixel))
-        file.writelines(_tracks(table["particle"].to_numpy(), points, links))
+        of = table["particle"].to_numpy() if family is None else family
+        order = np.argsort(of[links[:, 0]], kind="stable")
+        file.writelines(_tracks(of, points, links[order]))
         file.write("</Model>\n")
         file.writelines(_settings(start, table, (pixel, depth, interval)))
         file.write('<GUIState state="ConfigureViews" />\n</TrackMate>\n')
@@ -121,7 +131,7 @@ def _spots(
         "POSITION_X": points[:, 0],
         "POSITION_Y": points[:, 1],
         "POSITION_Z": points[:, 2],
-        "POSITION_T": frame * interval,
+        "POSITION_T": table["time_s"] if "time_s" in table else frame * interval,
         "FRAME": frame,
         "RADIUS": np.full(len(table), radius),
         "VISIBILITY": np.ones(len(table), int),
@@ -131,8 +141,8 @@ def _spots(
         "STAGE_POSITION": table["position"],
         **{f"P_{motion.upper()}": table[f"p_{motion}"] for motion in MOTIONS},
         "P_UNCOATED": table["p_uncoated"],
-        "MOTION_STATE": state.astype("Int8"),
-        "STATE_LAG": table["lag"],
+        "MOTION_STATE": state.fillna(UNSETTLED).astype("Int8"),
+        "STATE_LAG": table["lag"].fillna(-1),
     }
     texts = [_attributes(key, values) for key, values in columns.items()]
     rows = [
@@ -149,13 +159,16 @@ def _spots(
 
 
 def _attributes(key: str, values: Any) -> list[str]:
-    """` KEY="value"` for each row; empty if the value is unknown or infinite."""
+    """` KEY="value"` for each row; NaN if the value is unknown or infinite.
+
+    Every spot has every feature: readers refuse one that lacks a declared feature.
+    """
     import pandas as pd
 
     series = pd.Series(values)
     finite = np.isfinite(series.to_numpy(np.float64, na_value=np.nan))
     return [
-        f' {key}="{value}"' if known else ""
+        f' {key}="{value if known else "NaN"}"'
         for value, known in zip(series.tolist(), finite.tolist(), strict=True)
     ]
 
@@ -175,7 +188,7 @@ def _tracks(
     ):
         lines.append(
             f'<Track name="Track_{track}" TRACK_INDEX="{index}" TRACK_ID="{track}" '
-            f'NUMBER_SPOTS="{end - begin + 1}">\n'
+            f'NUMBER_SPOTS="{len(np.unique(links[begin:end]))}">\n'
         )
         lines += edges[begin:end]
         lines.append("</Track>\n")

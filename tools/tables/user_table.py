@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools.tables.conventions import PLAIN, UM, Reading, reading
+from livespt.tools.tables.conventions import PLAIN, UM, TableReading, reading
 from livespt.tools.tables.foreign_files import kind_of, read_columns
 from livespt.tools.tables.out_file import whole_file
 
@@ -111,7 +111,7 @@ def read_table(
 
 def _of_text(
     path: Path, required: Sequence[str], stated: Mapping[str, str] | None
-) -> tuple[UserTable, list[list[str]], Reading]:
+) -> tuple[UserTable, list[list[str]], TableReading]:
     """Read a text table: its text, its cells, and how its columns are read."""
     text = _text(path)
     first = text.lstrip("\r\n").partition("\n")[0]
@@ -146,7 +146,7 @@ def _of_text(
 
 def _foreign(
     path: Path, kind: str, stated: Mapping[str, str] | None, pixel_size_um: float | None
-) -> tuple[UserTable, Reading, float | None]:
+) -> tuple[UserTable, TableReading, float | None]:
     """Read a table that is no text, and write it as one."""
     held = read_columns(path, kind)
     names = tuple(held.values)
@@ -164,7 +164,7 @@ def _foreign(
 
 
 def _to_pixels(
-    path: Path, values: dict[str, NDArray[Any]], found: Reading, pixel_size_um: float | None
+    path: Path, values: dict[str, NDArray[Any]], found: TableReading, pixel_size_um: float | None
 ) -> None:
     """Convert positions to pixels whose centres lie at integers."""
     axes = [name for name in ("z", "y", "x") if name in values]

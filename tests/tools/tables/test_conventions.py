@@ -204,7 +204,7 @@ def test_what_we_export_can_be_read_again(suffix: str, tmp_path: Path) -> None:
     for name in ("sigma", "variance", "polarizability_um3"):
         spots[name] = np.nan
     table = spot_table(start, spots, np.zeros(0, STATE))
-    WRITERS[suffix](tmp_path / f"a{suffix}", start, table)
+    WRITERS[suffix](tmp_path / f"a{suffix}", start, table, np.zeros((0, 2), np.int64), None)
     held = read_table(tmp_path / f"a{suffix}", NEED, pixel_size_um=0.1)
     assert np.abs(held.values["y"] - spots["y"]).max() < 1e-3
     assert np.abs(held.values["x"] - spots["x"]).max() < 1e-3
