@@ -12,4 +12,5 @@ __all__ = [
     "tiff",
     "tiff_metadata",
     "units",
+    "video",
 ]

@@ -13,6 +13,7 @@ from livespt.acquisition.recordings.movie import MOVIE_ROW, NOTHING, Movie, Movi
 from livespt.acquisition.recordings.ndtiff import open_ndtiff
 from livespt.acquisition.recordings.ome_zarr import METADATA, open_zarr
 from livespt.acquisition.recordings.tiff import open_tiff
+from livespt.acquisition.recordings.video import is_video, open_video
 from livespt.stream.errors import InputError
 from livespt.stream.store.ome_image import movie_dtype
 from livespt.stream.store.run import open_run
@@ -21,7 +22,7 @@ from livespt.stream.types import CLOCKS
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 READ = (
     "a livespt run, OME-Zarr, a Zarr array, TIFF, OME-TIFF, an ImageJ stack, an NDTiff "
-    "folder, a folder of numbered images"
+    "folder, a folder of numbered images, a film"
 )
 
 
@@ -49,11 +50,13 @@ def open_movie(path: Path | str, stated: Stated = NOTHING) -> Movie:
         if not path.exists():
             raise InputError(f"{path} does not exist: check the name of the movie")
         with path.open("rb") as file:
-            magic = file.read(4)
+            begin = file.read(16)
     except PermissionError as error:
         raise InputError(f"no permission to read {path}: change its permissions") from error
-    if magic in TIFF:
+    if begin[:4] in TIFF:
         return open_tiff(path, stated)
+    if is_video(begin):
+        return open_video(path, stated)
     raise InputError(
         f"{path} is not a movie that livespt reads ({READ}): convert it, for example with Fiji"
     )
