@@ -196,7 +196,7 @@ def test_a_loop_that_falls_behind_climbs_and_its_replay_repeats_it(tmp_path: Pat
     run = open_run(tmp_path / "run.zarr")
     assert stop.status == "complete" and run.n_frames == count
     levels, analyzed = run.frames["level"], run.frames["analyzed"] == 1
-    assert levels.max() == 3 and levels[-1] == 0 and analyzed.sum() + run.stop.lost == count  # type: ignore[union-attr]
+    assert levels.max() == 3 and levels[-1] == 0 and analyzed.sum() + run.stop.skipped == count  # type: ignore[union-attr]
     told = [str(text) for text in run.status["text"][run.status["kind"] == "level"]]
     assert len(told) == np.count_nonzero(np.diff(levels[analyzed].astype(int), prepend=0))
     spots, states = run.spots, run.states

@@ -109,6 +109,7 @@ ARROWS: dict[str, set[str]] = {
     "tools/doctor": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},
     "tools/architecture": set(),
     "tools/progress": set(),
+    "tools/napari_reader": {"stream", "tools/tables"},
     "tools/warm_up": {"stream", "tools/runs", "tools/tables"},
     "tools/bench": {
         "acquisition", "models", "stream", "tools/overlay", "tools/progress", "tools/runs",

@@ -259,7 +259,7 @@ FORGED: dict[str, Callable[[dict[str, Any]], object]] = {
     "no seconds": say("start", frame_interval_s=-1),
     "source no text": say("start", source=["a"]),
     "models no words": say("start", models={"localizer": {"name": 3}}),
-    "counts no numbers": say("stop", frames="3"),
+    "counts no numbers": say("stop", recorded="3"),
     "a format in words": lambda w: w.update(format="three"),
     "no start": lambda w: w.pop("start"),
     "sums no text": lambda w: w.update(sums={"spots": 3}),
