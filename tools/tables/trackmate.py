@@ -38,6 +38,7 @@ SPOT_FEATURES = (
     ("BACKGROUND", "Background", "INTENSITY", False),
     ("CHANNEL", "Channel", "NONE", True),
     ("STAGE_POSITION", "Stage position", "NONE", True),
+    ("TIME_S", "Time of the frame", "TIME", False),
     *((f"P_{motion.upper()}", f"P({motion})", "NONE", False) for motion in MOTIONS),
     ("P_UNCOATED", "P(uncoated)", "NONE", False),
     ("MOTION_STATE", "Motion state", "NONE", True),
@@ -92,7 +93,7 @@ def write_trackmate(
         file.write(f'<TrackMate version="{VERSION}">\n')
         file.write(f"<Log>Run {escape(start.run)}, exported by livespt.</Log>\n")
         file.write(f'<Model spatialunits="{space}" timeunits="{time}">\n')
-        file.writelines(_declarations())
+        file.writelines(_declarations("time_s" in table))
         file.writelines(_spots(table, points, interval, RADIUS_PX * pixel))
         of = table["particle"].to_numpy() if family is None else family
         order = np.argsort(of[links[:, 0]], kind="stable")
@@ -102,7 +103,7 @@ def write_trackmate(
         file.write('<GUIState state="ConfigureViews" />\n</TrackMate>\n')
 
 
-def _declarations() -> list[str]:
+def _declarations(timed: bool) -> list[str]:
     lines = ["<FeatureDeclarations>\n"]
     for tag, features in (
         ("SpotFeatures", SPOT_FEATURES),
@@ -111,6 +112,8 @@ def _declarations() -> list[str]:
     ):
         lines.append(f"<{tag}>\n")
         for key, name, dimension, whole in features:
+            if key == "TIME_S" and not timed:
+                continue
             lines.append(
                 f'<Feature feature="{key}" name="{name}" shortname="{name}" '
                 f'dimension="{dimension}" isint="{str(whole).lower()}" />\n'
@@ -131,8 +134,9 @@ def _spots(
         "POSITION_X": points[:, 0],
         "POSITION_Y": points[:, 1],
         "POSITION_Z": points[:, 2],
-        "POSITION_T": table["time_s"] if "time_s" in table else frame * interval,
+        "POSITION_T": frame * interval,  # as TrackMate has it: a reader refuses real times
         "FRAME": frame,
+        **({"TIME_S": table["time_s"]} if "time_s" in table else {}),
         "RADIUS": np.full(len(table), radius),
         "VISIBILITY": np.ones(len(table), int),
         "INTENSITY": table["intensity"],

@@ -87,7 +87,9 @@ def test_times_are_those_of_the_frames(tmp_path: Path) -> None:
     for table in tables:
         assert np.allclose(table["time_s"], np.array(TIMES)[table["frame"]])
     for spot in ET.parse(tmp_path / "a.xml").iter("Spot"):
-        assert float(spot.attrib["POSITION_T"]) == TIMES[int(spot.attrib["FRAME"])]
+        assert float(spot.attrib["TIME_S"]) == TIMES[int(spot.attrib["FRAME"])]
+        # as TrackMate has it, and as its readers need it
+        assert float(spot.attrib["POSITION_T"]) == pytest.approx(0.05 * int(spot.attrib["FRAME"]))
     graph, _ = geff.read(tmp_path / "a.geff", backend="networkx")
     assert all(node["time_s"] == TIMES[int(node["t"])] for _, node in graph.nodes(data=True))
 
