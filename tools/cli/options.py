@@ -13,6 +13,9 @@ from livespt.stream.wire.codec import ENDPOINT
 from livespt.tools.cli.parameters import COUNT, FINITE, INTEGER, PATH, POSITIVE, option
 
 KEY = option("--key", type=PATH, help="Your key file, if the run is published with keys.")
+OVERWRITE_RUN = option(
+    "--overwrite", is_flag=True, help="Replace a run of that name, once the new one is whole."
+)
 OVERWRITE = option("--overwrite", is_flag=True, help="Replace an existing output file.")
 COLUMNS = option(
     "--columns",

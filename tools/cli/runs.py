@@ -15,6 +15,7 @@ from livespt.stream.wire.codec import ENDPOINT
 from livespt.tools.cli.command import Command
 from livespt.tools.cli.options import (
     KEY,
+    OVERWRITE_RUN,
     analysis_options,
     movie_options,
     options,
@@ -69,11 +70,15 @@ def demo(**values: Any) -> None:
 )
 @publish_options
 @analysis_options
-def live(**values: Any) -> None:
+@OVERWRITE_RUN
+def live(out: Path, overwrite: bool, **values: Any) -> None:
     """Record from Micro-Manager, and analyze while it records."""
     from livespt.tools.runs.live import live
+    from livespt.tools.runs.overwrite import replacing
 
-    report(live(options=options(values), say=click.echo, **values))
+    with replacing(out, overwrite) as path:
+        result = live(options=options(values), out=path, say=click.echo, **values)
+    report(result | {"run": str(out)})
 
 
 @click.command(cls=Command)
@@ -98,12 +103,21 @@ def live(**values: Any) -> None:
 )
 @publish_options
 @analysis_options
-def replay(movie: Path, run: Path | None, out: Path | None, no_movie: bool, **values: Any) -> None:
+@OVERWRITE_RUN
+def replay(
+    movie: Path,
+    run: Path | None,
+    out: Path | None,
+    no_movie: bool,
+    overwrite: bool,
+    **values: Any,
+) -> None:
     """Analyze a recorded MOVIE in the same way as a live run.
 
     MOVIE is a TIFF, OME-TIFF, NDTiff, OME-Zarr or a livespt run. A replayed run keeps its models
     and settings, except for those given here.
     """
+    from livespt.tools.runs.overwrite import replacing
     from livespt.tools.runs.replay import replay
 
     if run is not None and out is not None and run != out:
@@ -112,7 +126,11 @@ def replay(movie: Path, run: Path | None, out: Path | None, no_movie: bool, **va
     if target is None:
         raise click.UsageError("the run to write is missing: livespt replay MOVIE RUN.zarr")
     chosen, stated = options(values), stated_of(values)
-    report(replay(movie, target, chosen, stated, keep_movie=not no_movie, say=click.echo, **values))
+    with replacing(target, overwrite) as path:
+        result = replay(
+            movie, path, chosen, stated, keep_movie=not no_movie, say=click.echo, **values
+        )
+    report(result | {"run": str(target)})
 
 
 @click.command(cls=Command)

@@ -6,6 +6,7 @@ __all__ = [
     "live",
     "options",
     "outputs",
+    "overwrite",
     "provenance",
     "recorder",
     "replay",

@@ -76,7 +76,7 @@ def record(
         analyzer failed, and the run was closed with what it has.
     """
     if out.exists():
-        raise StoreError(f"'{out}' exists already: choose another --out")
+        raise StoreError(f"'{out}' exists already: choose another --out, or --overwrite")
     ring_name = f"livespt-{uuid4().hex[:12]}"
     ring = RingWriter(ring_name, SLOTS, facts.shape, facts.dtype)
     orders = LiveOrders(ring_name, out, facts, options, endpoint, keys, durability, checkpoint_s)
@@ -190,7 +190,7 @@ def live(
     from livespt.acquisition.microscope import connect
 
     if out.exists():
-        raise StoreError(f"'{out}' exists already: choose another --out")
+        raise StoreError(f"'{out}' exists already: choose another --out, or --overwrite")
     check_free(endpoint, keys)
     if mm_dir is None and (java or mm_config is not None):
         raise SettingError("--java and --mm-config need --mm-dir, the Micro-Manager folder")

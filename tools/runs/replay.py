@@ -95,7 +95,7 @@ def replay(
         if value is not None and not 0 < value < 1e6:
             raise SettingError(f"{name} must be above 0, not {value}")
     if out.exists():
-        raise StoreError(f"'{out}' exists already: choose another --out")
+        raise StoreError(f"'{out}' exists already: choose another --out, or --overwrite")
     movie = open_movie(movie_path, stated)
     for line in summary(movie):
         say(line)
