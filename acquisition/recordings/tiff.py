@@ -104,9 +104,7 @@ def _check_chain(path: Path, tiff: Any) -> None:
 def _movie(path: Path, tiff: Any, stated: Stated) -> Movie:
     if len(tiff.pages):
         _check_chain(path, tiff)
-    if "<!" in (tiff.ome_metadata or "").replace("<!--", ""):
-        # XML entities can expand without limit or refer to other files; OME-XML needs none
-        raise InputError(f"{path} declares a document type in its OME-XML: save it again")
+    _check_xml(path, tiff.ome_metadata)
     series = tiff.series
     if not series:
         raise InputError(f"{path} holds no frames: record it again or choose another movie")
@@ -120,7 +118,7 @@ def _movie(path: Path, tiff: Any, stated: Stated) -> Movie:
         )
     facts = FileFacts()
     if tiff.is_ome and tiff.ome_metadata:
-        facts = ome_facts(tiff.ome_metadata, [(s.axes, s.shape) for s in series])
+        facts = _set_facts(path, tiff, series)
     elif tiff.is_imagej and tiff.imagej_metadata:
         facts = imagej_facts(tiff.imagej_metadata, tiff.pages[0].tags)
         if _plain_stack(tiff.imagej_metadata):
@@ -135,6 +133,33 @@ def _movie(path: Path, tiff: Any, stated: Stated) -> Movie:
     return movie_of_array(path, array, axes, facts._replace(present=array.present), stated)
 
 
+def _check_xml(path: Path, xml: str | None) -> None:
+    """Refuse a document type: entities can expand without limit or refer to other files."""
+    if "<!" in (xml or "").replace("<!--", ""):
+        raise InputError(f"{path} declares a document type in its OME-XML: save it again")
+
+
+def _set_facts(path: Path, tiff: Any, series: Any) -> FileFacts:
+    """Facts of an OME-TIFF; in a set, each file may tell the times of its own planes alone."""
+    shapes = [(one.axes, one.shape) for one in series]
+    facts = ome_facts(tiff.ome_metadata, shapes)
+    if all(_is_own(tiff, one) for one in series):
+        return facts
+    parents = {id(page.parent): page.parent for one in series for page in one.pages if page}
+    for parent in parents.values():
+        if parent is tiff:
+            continue
+        with _opened(parent.filehandle):
+            xml = parent.ome_metadata
+        _check_xml(path, xml)
+        more = ome_facts(xml, shapes).time_s if xml else None
+        if more is not None:
+            own = facts.time_s
+            times = more if own is None else np.where(np.isnan(own), more, own)
+            facts = facts._replace(time_s=times)
+    return facts
+
+
 def _plain_stack(facts: dict[str, Any]) -> bool:
     named = facts.get("hyperstack") or facts.get("spacing") or facts.get("frames", 1) > 1
     return not named and facts.get("slices", 1) > 1
@@ -142,13 +167,19 @@ def _plain_stack(facts: dict[str, Any]) -> bool:
 
 def _array(path: Path, tiff: Any, series: Any) -> Any:
     """Array-like of a series: a memory map if its pixels are contiguous, otherwise its pages."""
-    own = all(page is None or page.parent is tiff for page in (series.pages[0], series.pages[-1]))
+    own = _is_own(tiff, series)
     if not own or series.dataoffset is None or len(series.levels) > 1 or prod(series.shape) == 0:
         return _Pages(path, series)
     dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
     if series.dataoffset + prod(series.shape) * dtype.itemsize > path.stat().st_size:
         raise InputError(f"{path} is truncated: copy it again")
     return _Mapped(np.memmap(path, dtype, "r", series.dataoffset, series.shape))
+
+
+def _is_own(tiff: Any, series: Any) -> bool:
+    """Whether the pages of a series are in the file that was opened, and in no other of a set."""
+    ends = series.pages[0], series.pages[-1]
+    return all(page is None or page.parent is tiff for page in ends)
 
 
 def _all_pages(path: Path, tiff: Any, series: Any, facts: FileFacts) -> tuple[Any, FileFacts]:

@@ -39,7 +39,7 @@ ENGINE = {"numpy", "numba", "zarr", "zmq", "numcodecs", "google_crc32c", "platfo
 HEAVY = ("torch", "onnxruntime", "pycromanager", "vispy", "PySide6", "matplotlib", "pandas")
 TOP = {
     "pyproject.toml", "README.md", "stream", "models", "acquisition", "tests", "tools", "docs",
-    "LICENSE", "CHANGELOG.md", "CITATION.cff",
+    "LICENSE", "CHANGELOG.md", "CITATION.cff", "findings",
 }  # fmt: skip
 LONGEST = 350  # lines of a file, which is one noun
 ROOM = range(3, 21)  # files of a room, its door aside

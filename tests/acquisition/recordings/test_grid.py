@@ -114,11 +114,19 @@ def test_each_page_of_a_set_is_read_from_the_file_that_holds_it(tmp_path: Path) 
         '<Image ID="Image:{i}" Name="{i}"><Pixels ID="Pixels:{i}" DimensionOrder="XYCZT" '
         'Type="uint16" SizeX="21" SizeY="16" SizeC="1" SizeZ="1" SizeT="6"><Channel '
         'ID="Channel:{i}:0" SamplesPerPixel="1"/><TiffData IFD="0" PlaneCount="6"><UUID '
-        'FileName="p{i}.ome.tif">urn:uuid:{uuid}</UUID></TiffData></Pixels></Image>'
+        'FileName="p{i}.ome.tif">urn:uuid:{uuid}</UUID></TiffData>{planes}</Pixels></Image>'
     )
     uuids = [f"00000000-0000-4000-8000-{i:012d}" for i in range(2)]
-    images = "".join(part.format(i=i, uuid=uuid) for i, uuid in enumerate(uuids))
     for i, uuid in enumerate(uuids):
+        # each file tells the times of its own planes
+        planes = "".join(
+            f'<Plane TheT="{t}" TheC="0" TheZ="0" DeltaT="{0.05 * t + 0.02 * i}"/>'
+            for t in range(6)
+        )
+        images = "".join(
+            part.format(i=k, uuid=one, planes=planes if k == i else "")
+            for k, one in enumerate(uuids)
+        )
         xml = (
             '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
             f'UUID="urn:uuid:{uuid}">{images}</OME>'
@@ -130,6 +138,8 @@ def test_each_page_of_a_set_is_read_from_the_file_that_holds_it(tmp_path: Path) 
         assert len(movie) == 12
         for frame in movie:
             assert np.array_equal(frame.image, IMAGES[6 * frame.position + frame.t])
+            assert frame.time_s == pytest.approx(0.05 * frame.t + 0.02 * frame.position)
+        assert movie.frame_interval_s == pytest.approx(0.05) and movie.notices == ()
 
 
 def test_named_positions_of_ndtiff(tmp_path: Path) -> None:
