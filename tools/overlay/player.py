@@ -51,6 +51,11 @@ class Player:
         )
         self._rows = np.flatnonzero(_here(frames, first) & (frames["analyzed"] > 0))
         self._frames = frames[self._rows]
+        # exposures before each that were not analyzed, as a live run publishes them
+        analyzed = frames["analyzed"] > 0
+        missed = np.zeros(len(frames), np.int64)
+        missed[analyzed] = np.diff(frames["number"][analyzed], prepend=-1) - 1
+        self._missed = missed[self._rows]
         spots, states = (corrected(rows, run.events) for rows in (run.spots, run.states))
         self._spots = _by_frame(spots[_here(spots, first)])
         states = states[_here(states, first)]
@@ -78,7 +83,7 @@ class Player:
             self.scene.begin(
                 self._states[: np.searchsorted(self._states["frame"], before)],
                 self._events[: np.searchsorted(self._events["frame"], before)],
-                int(self._frames["lost"][:begin].sum()),
+                int(self._missed[:begin].sum()),
                 int(self._frames["degraded"][:begin].sum()),
             )
             updates = [self._update(i) for i in range(begin, at + 1)]
@@ -137,7 +142,7 @@ class Player:
             channel=int(row["channel"]),
             position=int(row["position"]),
             time_s=float(row["time_s"]),
-            lost=int(row["lost"]),
+            lost=int(self._missed[at]),
             spots=_at(self._spots, t),
             states=_at(self._states, t),
             events=_at(self._events, t),

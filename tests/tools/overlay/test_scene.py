@@ -317,7 +317,15 @@ def test_the_panel_names_every_state_and_the_status_counts() -> None:
     assert set(layers.NAMES) <= set(words)
     assert "1.05 s" in words and "track 1" in words
     line = status(scene, "paused")
-    for part in ("frame 21", "20 frames/s", "0 tracks", "2 lost", "1 events", "run run1", "paused"):
+    for part in (
+        "frame 21",
+        "20 frames/s",
+        "0 tracks",
+        "2 skipped or lost",
+        "1 events",
+        "run run1",
+        "paused",
+    ):
         assert part in line
     assert "latency 20 / 31 ms" in line
 

@@ -55,7 +55,7 @@ def status(scene: Scene, note: str = "") -> str:
     fps = scene.fps()
     if fps:
         parts.append(f"{fps:.3g} frames/s")
-    parts += [f"{len(scene.heads)} tracks", f"{scene.lost} lost"]
+    parts += [f"{len(scene.heads)} tracks", f"{scene.lost} skipped or lost"]
     if scene.degraded:
         parts.append(f"{scene.degraded} spots linked in dense regions")
     known = np.array([ms for ms in scene.latency if not math.isnan(ms)])
