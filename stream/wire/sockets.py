@@ -123,7 +123,7 @@ def following(
         if socket is dealer:
             socket.immediate = True  # no requests pile up for a publisher that is away
         else:
-            for topic in (*topics, "heartbeat", "stop"):
+            for topic in (*topics, "start", "heartbeat", "stop"):
                 socket.subscribe(topic)
         socket.connect(f"tcp://{host}:{there}")
     return sub, dealer

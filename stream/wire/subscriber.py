@@ -271,6 +271,8 @@ class Subscriber:
             self._losses.keep(self._images, payloads.read_image(word), header["seq"], "images")
         elif word.topic == "status":
             self._losses.keep(self._statuses, payloads.read_status(word), header["seq"], "statuses")
+        elif word.topic == "start":  # its interval becomes known with the first frames
+            self.start = payloads.read_start(header.get("start"))
         elif word.topic == "stop":
             self._sent = payloads.read_sent(word)
             self.stop = payloads.read_stop(header.get("stop"))

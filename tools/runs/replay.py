@@ -100,18 +100,20 @@ def replay(
     for line in summary(movie):
         say(line)
     origin = movie.run.start if movie.run else None
+    interval = movie.frame_interval_s
+    if origin is not None and "classifier" in origin.models and stated.frame_interval_s is None:
+        interval = origin.frame_interval_s  # a user's classifier computed with it: the same bytes
     facts = Facts(
         source=movie_path.name,
         axes=movie.axes,
         shape=movie.shape,
         dtype=movie.dtype.str,
         pixel_size_um=movie.pixel_size_um,
-        frame_interval_s=movie.frame_interval_s,
+        frame_interval_s=interval,
         z_step_um=movie.z_step_um,
         exposure_s=movie.exposure_s,
         recording={"stated": stated.words(), "origins": movie.origins},
     )
-    interval = facts.frame_interval_s
     if rate == "realtime" and not interval:
         raise SettingError(
             f"the frame interval of '{movie_path}' is unknown: "

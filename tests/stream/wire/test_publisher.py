@@ -125,6 +125,18 @@ def test_from_now_means_no_event_of_before() -> None:
             assert_whole([next(events), next(events)], 9, 2)
 
 
+def test_who_joins_before_the_first_frames_is_told_their_interval() -> None:
+    publisher = Publisher(FREE, replace(START, frame_interval_s=None))
+    with Subscriber(publisher.endpoint, since=0) as subscriber:
+        await_live(subscriber)
+        assert subscriber.start.frame_interval_s is None
+        publisher.begin(replace(START, frame_interval_s=0.025))
+        publisher(*step(0, make_events(0, 1)))
+        with closing(publisher):
+            assert len(list(subscriber.events(GIVE_UP_S))) == 1
+        assert subscriber.start.frame_interval_s == 0.025
+
+
 def test_who_joins_late_sees_what_is_known() -> None:
     with publishing() as publisher:
         with Subscriber(publisher.endpoint, topics=()) as early:
