@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -291,6 +292,16 @@ def test_every_room_is_listed() -> None:
     assert len(listed) == len(set(listed))
     assert set(listed) == rooms, "a room that is not listed would be missing from the wheel"
     assert {p.parent / "__init__.py" for p in SOURCES} <= set(SOURCES), "a room without a door"
+
+
+def test_files_that_the_docs_name_exist() -> None:
+    pattern = re.compile(r"`((?:stream|models|acquisition|tools|tests|docs)/[\w/]+\.\w+)`")
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text("utf-8")
+        named = {ROOT / name for name in pattern.findall(text) if "NAME" not in name}
+        linked = {page.parent / name for name in re.findall(r"\]\((?!http)([^)#]+)", text)}
+        gone = [path for path in named | linked if not path.exists()]
+        assert not gone, f"{page.name} names {gone}"
 
 
 def test_nothing_else_lies_at_the_top() -> None:
