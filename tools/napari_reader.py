@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import RunReader, open_run
 from livespt.stream.types import ABSTAIN, MOTIONS
-from livespt.tools.tables.export import UNSURE, lineage_links, spot_table
+from livespt.tools.tables.export import UNSURE, spot_table
+from livespt.tools.tables.export_lineage import LONGEST, lineage
 
 if TYPE_CHECKING:
     import pandas as pd
 
+UNSETTLED, UNKNOWN = -2, -1  # features of points of which a state or a number is not known
 Layer = tuple[Any, dict[str, Any], str]  # data, options and type, as napari takes them
 
 
@@ -40,7 +42,7 @@ def read_run(path: str) -> list[Layer]:
     run = open_run(path)
     spots, states = (corrected(rows, run.events) for rows in (run.spots, run.states))
     table = spot_table(run.start, spots, states, run.frames)
-    links = lineage_links(table, run.events)
+    links = lineage(run.spots, run.events, run.start.settings.get("memory", LONGEST)).links
     pixel = run.start.pixel_size_um or 1.0
     depth = (run.start.z_step_um or pixel) if "z" in table else None
     scale = [1.0, *([depth] if depth else []), pixel, pixel]
@@ -56,7 +58,7 @@ def read_run(path: str) -> list[Layer]:
         if len(rows):
             data, graph, order = tracks(table, rows, links)
             about = {"name": f"{name} tracks", "scale": scale, "graph": graph}
-            layers.append((data, {**about, "features": _features(table.iloc[order])}, "tracks"))
+            layers.append((data, {**about, "features": features(table.iloc[order])}, "tracks"))
     return layers
 
 
@@ -104,14 +106,26 @@ def tracks(
     return np.stack(columns, axis=1).astype(np.float64), graph, order
 
 
-def _features(table: pd.DataFrame) -> dict[str, NDArray[Any]]:
-    """Numbers that colour tracks: motion (-1: unsure or not settled), probabilities, score."""
+def features(table: pd.DataFrame) -> dict[str, NDArray[Any]]:
+    """Return numbers that colour tracks: motion, probabilities, intensity, score and time.
+
+    Motion is the code of the state, -1 (unsure) or -2 (not settled yet). What is not known is -1
+    in the other columns, because one NaN would give all tracks of the layer the same colour;
+    columns of which nothing is known are left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Result of `spot_table`.
+    """
     codes = {motion: code for code, motion in enumerate(MOTIONS)} | {UNSURE: ABSTAIN}
-    state = table["state"].map(codes).fillna(ABSTAIN).to_numpy(np.int64)
-    names = (*(f"p_{motion}" for motion in MOTIONS), "p_uncoated", "intensity", "score", "time_s")
-    more = [name for name in names if name in table]
-    return {"motion": state, "particle": table["particle"].to_numpy(),
-            **{name: table[name].to_numpy(np.float64) for name in more}}  # fmt: skip
+    state = table["state"].map(codes).fillna(UNSETTLED).to_numpy(np.int64)
+    told: dict[str, NDArray[Any]] = {"motion": state, "particle": table["particle"].to_numpy()}
+    probabilities = (*(f"p_{motion}" for motion in MOTIONS), "p_uncoated", "p_task")
+    for name in (*probabilities, "intensity", "score", "time_s"):
+        if name in table and table[name].notna().any():
+            told[name] = table[name].fillna(UNKNOWN).to_numpy(np.float64)
+    return told
 
 
 def _images(run: RunReader, channel: int, position: int) -> Any:

@@ -48,6 +48,22 @@ def test_tracks_are_cut_where_they_merge_and_split() -> None:
     assert graph == {1: [0, 3], 2: [1], 4: [1]}
 
 
+def test_features_are_numbers_where_something_is_not_known() -> None:
+    """One NaN gives all tracks of a layer of napari the same colour."""
+    table = pd.DataFrame(
+        {
+            "particle": [0, 0, 1],
+            "state": ["directed", "unsure", None],
+            "p_directed": [0.9, 0.4, np.nan],
+            "time_s": [np.nan] * 3,
+        }
+    )
+    found = napari_reader.features(table)
+    assert found["motion"].tolist() == [1, -1, -2]
+    assert found["p_directed"].tolist() == [0.9, 0.4, -1]
+    assert set(found) == {"motion", "particle", "p_directed"}
+
+
 def test_nothing_of_napari_is_imported() -> None:
     assert isinstance(sys.modules["livespt.tools.napari_reader"], ModuleType)
     assert "napari" not in sys.modules

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.errors import SettingError
+from livespt.stream.errors import SettingError, StoreError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.store.run import open_run
-from livespt.stream.types import ABSTAIN, CLOCKS, KINDS, MOTIONS, SPOT, STATE, Start
+from livespt.stream.types import ABSTAIN, CLOCKS, MOTIONS, SPOT, STATE, Start
 from livespt.tools.tables.export_columns import PROGRAMS, cut_at_gaps, facts, renamed
+from livespt.tools.tables.export_lineage import LONGEST, families, lineage
 from livespt.tools.tables.out_file import check_out, whole_file
 
 if TYPE_CHECKING:
@@ -52,11 +54,16 @@ def export_run(
         Name the columns of a table as one of `PROGRAMS` does.
     cut_gaps : bool
         Cut tracks where a frame is missing, for programs that take rows as consecutive frames.
+        Of merges and splits, those from one frame to the next stay.
+    overwrite : bool
+        Replace files of the same kind, all of them once the new ones are whole.
 
     Returns
     -------
     dict
-        spots, tracks, unsettled (spots whose state is not final yet; their cells are empty), out.
+        spots, tracks, unsettled (spots whose state is not final yet; their cells are empty), out;
+        of a graph also lineage (merges and splits in it) and undone (those that do not agree with
+        links as they were corrected later, and are left out).
 
     Raises
     ------
@@ -77,28 +84,64 @@ def export_run(
     reader = open_run(run)
     spots, states = (corrected(rows, reader.events) for rows in (reader.spots, reader.states))
     table = spot_table(reader.start, spots, states, reader.frames)
-    if cut_gaps:
-        table = cut_at_gaps(table)
     start = reader.start
     if reader.stop is not None and reader.stop.frame_interval_s:
         start = replace(start, frame_interval_s=reader.stop.frame_interval_s)
-    kin = np.zeros((0, 2), np.int64) if cut_gaps else lineage_links(table, reader.events)
+    told: dict[str, Any] = {}
+    kin = np.zeros((0, 2), np.int64)
+    if kind not in TABLES:
+        kin, undone = lineage(reader.spots, reader.events, start.settings.get("memory", LONGEST))
+        if cut_gaps:
+            kin = kin[np.diff(table["frame"].to_numpy()[kin], axis=1)[:, 0] == 1]
+        told = {"lineage": len(kin), "undone": undone}
+    if cut_gaps:
+        table = cut_at_gaps(table)
     files = _files(out, table, kin) if kind == ".xml" else {out: (table, kin)}
-    beside = out.with_name(f"{out.name}.json")
-    for path in (*files, *([beside] if kind == ".csv" else [])):
-        check_out(path, overwrite=overwrite, folder=kind == ".geff")
-    for path, (part, links) in files.items():
-        with whole_file(path, overwrite=overwrite, folder=kind == ".geff") as partial:
-            WRITERS[kind](partial, start, part, links, program)
-    if kind == ".csv":
-        with whole_file(beside, overwrite=overwrite) as partial:
-            partial.write_text(json.dumps(_facts(start, table, program), indent=1) + "\n")
+    _write_all(files, start, kind, program, overwrite=overwrite)
     return {
         "spots": len(table),
         "tracks": int(table["particle"].nunique()),
         "unsettled": int(table["lag"].isna().sum()),
+        **told,
         "out": ", ".join(map(str, files)),
     }
+
+
+def _write_all(
+    files: dict[Path, tuple[pd.DataFrame, NDArray[np.int64]]],
+    start: Start,
+    kind: str,
+    program: str | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write files, and what stands beside them: if one cannot be written, there is none."""
+    folder = kind == ".geff"
+    beside = {path: path.with_name(f"{path.name}.json") for path in files if kind == ".csv"}
+    for path in (*files, *beside.values()):
+        check_out(path, overwrite=overwrite, folder=folder)
+    for path in beside.values():
+        _check_beside(path)
+    with ExitStack() as stack:  # at its end the files get their names
+        for path, (table, kin) in files.items():
+            partial = stack.enter_context(whole_file(path, overwrite=overwrite, folder=folder))
+            WRITERS[kind](partial, start, table, kin, program)
+            if path in beside:
+                partial = stack.enter_context(whole_file(beside[path], overwrite=overwrite))
+                about = json.dumps(_facts(start, table, program), indent=1)
+                partial.write_text(about + "\n", encoding="utf-8")
+
+
+def _check_beside(path: Path) -> None:
+    """Refuse to take the place of a file beside a table that no export wrote."""
+    if not path.exists():
+        return
+    try:
+        ours = {"run", "scale", "columns"} <= set(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise StoreError(f"{path} is not of an export; move it away or choose another name")
 
 
 def _files(
@@ -183,45 +226,6 @@ def consecutive(table: pd.DataFrame) -> NDArray[np.int64]:
     return kept
 
 
-def lineage_links(table: pd.DataFrame, events: NDArray[np.void]) -> NDArray[np.int64]:
-    """Rows (n, 2) of the two ends of each merge and split: the earlier point, then the later."""
-    frame, particle = table["frame"].to_numpy(), table["particle"].to_numpy()
-    order = np.lexsort((frame, particle))
-    begin = np.searchsorted(particle[order], particle[order])
-    rows = {int(particle[order[b]]): order[b:e] for b, e in zip(
-        np.unique(begin), [*np.unique(begin)[1:], len(order)], strict=False)}  # fmt: skip
-    revised = np.isin(events["seq"], events["amends"])
-    links = []
-    for event in events[~revised]:
-        kind = KINDS[event["kind"]]
-        own, other = rows.get(int(event["track"])), rows.get(int(event["other"]))
-        if kind not in ("merged", "split") or own is None or other is None:
-            continue
-        if kind == "merged":  # the last point of a track goes on in the other
-            after = other[frame[other] > frame[own[-1]]]
-            links += [(own[-1], after[0])] if len(after) else []
-        else:  # the first point of a track comes from the other
-            before = other[frame[other] < frame[own[0]]]
-            links += [(before[-1], own[0])] if len(before) else []
-    return np.array(links, np.int64).reshape(-1, 2)
-
-
-def families(table: pd.DataFrame, kin: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each row (n,) the least track that merges and splits join its own with."""
-    particle = table["particle"].to_numpy()
-    head = {int(one): int(one) for one in np.unique(particle)}
-
-    def first(one: int) -> int:
-        while head[one] != one:
-            one = head[one]
-        return one
-
-    for a, b in particle[kin].tolist():
-        low, high = sorted((first(a), first(b)))
-        head[high] = low
-    return np.array([first(one) for one in particle.tolist()], np.int64)
-
-
 def _facts(start: Start, table: pd.DataFrame, program: str | None) -> dict[str, Any]:
     """Scale and columns of a file, by the names that it has."""
     told = facts(start, table)
@@ -260,7 +264,7 @@ def _write_trackmate(
     from livespt.tools.tables.trackmate import write_trackmate
 
     links = np.concatenate([consecutive(table), kin])
-    write_trackmate(path, start, table, links, families(table, kin))
+    write_trackmate(path, start, table, links, families(table["particle"].to_numpy(), kin))
 
 
 def _write_geff(
@@ -283,7 +287,7 @@ def _write_geff(
     codes = {UNSURE: ABSTAIN} | {motion: code for code, motion in enumerate(MOTIONS)}
     whole = {"state": "int8", "lag": "int32"}
     told = facts(start, table)["columns"]
-    table = table.assign(lineage=families(table, kin))
+    table = table.assign(lineage=families(table["particle"].to_numpy(), kin))
     props: dict[str, Any] = {}
     about: dict[str, PropMetadata] = {}
     for name in table.columns:

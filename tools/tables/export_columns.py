@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from livespt.stream.descriptions import COLUMNS
+from livespt.stream.descriptions import COLUMNS, Column
 from livespt.stream.types import Start
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ OWN = {
 }
 
 
+PIECE = Column("Piece of a track without a missing frame, counted from 0.")
+
+
 def facts(start: Start, table: pd.DataFrame) -> dict[str, Any]:
     """Return scale of a run, and unit and meaning of each column, as JSON has them.
 
@@ -38,9 +41,10 @@ def facts(start: Start, table: pd.DataFrame) -> dict[str, Any]:
         Result of `spot_table`, before columns are renamed.
     """
     columns = {}
+    own = OWN | {"particle": PIECE} if "track" in table else OWN
     for name in map(str, table.columns):
         column = next(
-            (held[name] for held in (OWN, COLUMNS["spots"], COLUMNS["states"]) if name in held),
+            (held[name] for held in (own, COLUMNS["spots"], COLUMNS["states"]) if name in held),
             None,
         )
         if column is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -25,12 +26,24 @@ def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> No
         raise StoreError(f"{out} is a {'file' if folder else 'folder'}; choose another name")
     if out.exists() and not (folder or out.is_file()):
         raise StoreError(f"{out} is not a regular file; choose another name")
-    if out.is_dir() and not ((out / ".zgroup").exists() or (out / "zarr.json").exists()):
+    if out.is_dir() and not _is_geff(out):
         raise StoreError(f"{out} is a folder with other content; choose another name")
     if out.exists() and not overwrite:
         raise StoreError(f"{out} exists; choose another name or add --overwrite")
     if not out.parent.is_dir():
         raise StoreError(f"no folder {out.parent}; make it or choose another name")
+
+
+def _is_geff(folder: Path) -> bool:
+    """Whether a folder is a graph in GEFF, by the attributes of its Zarr group (format 2 or 3)."""
+    for name in (".zattrs", "zarr.json"):
+        try:
+            held = json.loads((folder / name).read_bytes())
+        except (OSError, ValueError):
+            continue
+        if "geff" in (held.get("attributes", held) if isinstance(held, dict) else ()):
+            return True
+    return False
 
 
 @contextmanager
@@ -46,9 +59,13 @@ def whole_file(out: Path, *, overwrite: bool = False, folder: bool = False) -> I
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     try:
         yield partial
-        if folder and out.exists():  # a folder cannot be replaced in one step
-            shutil.rmtree(out)
-        partial.replace(out)
+        if folder and out.exists():  # a folder is not replaced in one step: the old one steps aside
+            old = out.with_name(f"{out.name}.{os.getpid()}.old")
+            out.rename(old)
+            partial.rename(out)
+            shutil.rmtree(old)
+        else:
+            partial.replace(out)
     except OSError as error:
         raise store_error(f"writing {out}", error) from error
     finally:

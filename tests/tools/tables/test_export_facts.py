@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from build import make_start
-from livespt.stream.errors import SettingError
+from livespt.stream.errors import SettingError, StoreError
 from livespt.stream.store.run import RunWriter
 from livespt.stream.types import CLOCKS, EVENT, KINDS, SPOT, STATE, Frame, Stop, Update
 from livespt.tools.tables.export import export_run
@@ -131,6 +131,49 @@ def test_tracks_are_cut_at_gaps_on_request(tmp_path: Path) -> None:
     assert table["particle"].nunique() == 5
     for _, piece in table.groupby("particle"):
         assert (np.diff(piece["frame"]) == 1).all()
+
+
+def test_cut_tracks_keep_merges_and_splits_and_say_what_they_are(tmp_path: Path) -> None:
+    run = store(tmp_path / "run.zarr")
+    told = export_run(run, tmp_path / "a.geff", cut_gaps=True)
+    assert told["lineage"] == 2 and told["undone"] == 0
+    graph, metadata = geff.read(tmp_path / "a.geff", backend="networkx")
+    at = {(node["track"], node["t"]): n for n, node in graph.nodes(data=True)}
+    assert graph.has_edge(at[1, 2], at[0, 3]) and graph.has_edge(at[0, 4], at[2, 5])
+    assert not graph.has_edge(at[3, 1], at[3, 3]), "a frame is missing between them"
+    assert graph.number_of_edges() == 16 - 1
+    meaning = metadata.node_props_metadata["particle"].description
+    assert meaning is not None and meaning.startswith("Piece of a track")
+    track = metadata.node_props_metadata["track"].description
+    assert track is not None and track.startswith("Track")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xml", "a.geff"])
+def test_what_stays_in_the_way_leaves_everything_as_it_was(name: str, tmp_path: Path) -> None:
+    """Of several files none is written if one cannot be, and a stranger's file is not replaced."""
+    run = store(tmp_path / "run.zarr", lanes=2 if name == "a.xml" else 1)
+    if name == "a.geff":  # a Zarr, but no graph
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".zgroup").write_text('{"zarr_format": 2}')
+    else:
+        second = {"a.csv": "a.csv.json", "a.xml": "a_p0_c1.xml"}[name]
+        (tmp_path / second).mkdir() if name == "a.xml" else (tmp_path / second).write_text("[1]")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(StoreError, match="choose another name"):
+        export_run(run, tmp_path / name, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xml", "a.geff"])
+def test_exports_are_replaced_on_request(name: str, tmp_path: Path) -> None:
+    lanes = 2 if name == "a.xml" else 1
+    run = store(tmp_path / "run.zarr", lanes=lanes)
+    export_run(run, tmp_path / name)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(StoreError, match="--overwrite"):
+        export_run(run, tmp_path / name)
+    export_run(run, tmp_path / name, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(
