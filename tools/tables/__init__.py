@@ -5,6 +5,7 @@ __all__ = [
     "conventions",
     "export",
     "export_columns",
+    "export_lineage",
     "fingerprints",
     "foreign_files",
     "label",

@@ -14,14 +14,16 @@ MERGED, SPLIT = KINDS.index("merged"), KINDS.index("split")
 LONGEST = 999  # frames that a particle may be missing: the limit of the setting `memory`
 
 
-class Kin(NamedTuple):
+class LineageLinks(NamedTuple):
     """Merges and splits of a run."""
 
     links: NDArray[np.int64]  # (n, 2) rows of the spots at the two ends, the earlier one first
     undone: int  # merges and splits that do not agree with links as they were corrected later
 
 
-def lineage(spots: NDArray[np.void], events: NDArray[np.void], memory: int = LONGEST) -> Kin:
+def lineage(
+    spots: NDArray[np.void], events: NDArray[np.void], memory: int = LONGEST
+) -> LineageLinks:
     """Find the points that merges and splits join.
 
     An event names its tracks as they were when it was announced, and corrections that came later
@@ -62,7 +64,7 @@ def lineage(spots: NDArray[np.void], events: NDArray[np.void], memory: int = LON
             links.append((a[-1], b[0]))
         else:
             undone += 1
-    return Kin(np.array(links, np.int64).reshape(-1, 2), undone)
+    return LineageLinks(np.array(links, np.int64).reshape(-1, 2), undone)
 
 
 def _ends(rows: NDArray[np.void]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

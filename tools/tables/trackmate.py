@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 VERSION = "7.11.1"  # version of TrackMate with this format
+NO_QUALITY = -1.0  # quality of a spot whose score is unknown
 UNSETTLED = -2  # motion state of a spot that is not settled yet; -1 is unsure
 RADIUS_PX = 2.5  # radius of the circles that TrackMate draws, because spots have no extent
 
@@ -130,7 +131,7 @@ def _spots(
     state = table["state"].map(lambda name: codes.get(name, ABSTAIN), na_action="ignore")
     columns = {
         "ID": np.arange(len(table)),
-        "QUALITY": table["score"],
+        "QUALITY": _quality(table),
         "POSITION_X": points[:, 0],
         "POSITION_Y": points[:, 1],
         "POSITION_Z": points[:, 2],
@@ -160,6 +161,11 @@ def _spots(
         lines += [rows[i] for i in some]
         lines.append("</SpotsInFrame>\n")
     return [*lines, "</AllSpots>\n"]
+
+
+def _quality(table: pd.DataFrame) -> NDArray[np.float64]:
+    score = table["score"].to_numpy(np.float64)
+    return np.where(np.isfinite(score), score, NO_QUALITY)
 
 
 def _attributes(key: str, values: Any) -> list[str]:
@@ -207,6 +213,7 @@ def _settings(start: Start, table: pd.DataFrame, scales: tuple[float, float, flo
     height, width = start.shape[-2:]
     slices = start.shape[0] if len(start.shape) == 3 else 1
     frames = int(table["frame"].max()) + 1 if len(table) else 0
+    least = _quality(table).min(initial=0.0) - 1.0  # readers apply the filter: it keeps all spots
     return [
         "<Settings>\n",
         f'<ImageData filename={quoteattr(start.source)} folder="" width="{width}" '
@@ -215,7 +222,7 @@ def _settings(start: Start, table: pd.DataFrame, scales: tuple[float, float, flo
         f'<BasicSettings xstart="0" xend="{width - 1}" ystart="0" yend="{height - 1}" zstart="0" '
         f'zend="{slices - 1}" tstart="0" tend="{max(frames - 1, 0)}" />\n',
         f'<DetectorSettings DETECTOR_NAME="MANUAL_DETECTOR" RADIUS="{RADIUS_PX * pixel}" />\n',
-        '<InitialSpotFilter feature="QUALITY" value="0.0" isabove="true" />\n',
+        f'<InitialSpotFilter feature="QUALITY" value="{least}" isabove="true" />\n',
         "<SpotFilterCollection />\n",
         '<TrackerSettings TRACKER_NAME="MANUAL_TRACKER" />\n',
         "<TrackFilterCollection />\n",

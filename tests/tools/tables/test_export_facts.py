@@ -17,7 +17,8 @@ from build import make_start
 from livespt.stream.errors import SettingError, StoreError
 from livespt.stream.store.run import RunWriter
 from livespt.stream.types import CLOCKS, EVENT, KINDS, SPOT, STATE, Frame, Stop, Update
-from livespt.tools.tables.export import export_run
+from livespt.tools.tables.export import export_run, spot_table
+from livespt.tools.tables.trackmate import write_trackmate
 
 START = make_start((32, 40), pixel_size_um=0.1, frame_interval_s=0.01)
 TIMES = [0.0, 0.05, 0.1, 0.4, 0.45, 0.5, 0.55, 0.6]  # seconds, not those of the interval
@@ -146,6 +147,22 @@ def test_cut_tracks_keep_merges_and_splits_and_say_what_they_are(tmp_path: Path)
     assert meaning is not None and meaning.startswith("Piece of a track")
     track = metadata.node_props_metadata["track"].description
     assert track is not None and track.startswith("Track")
+
+
+@pytest.mark.parametrize("score", [np.nan, 0.0, -3.5, 0.75])
+def test_the_filter_of_a_trackmate_file_keeps_every_spot(score: float, tmp_path: Path) -> None:
+    """Readers apply it, and drop a spot whose quality is no number above its value."""
+    start = make_start((32, 40), pixel_size_um=0.1)
+    spots = np.zeros(2, SPOT)
+    spots["frame"], spots["score"] = (0, 1), (score, 0.5)
+    table = spot_table(start, spots, np.zeros(0, STATE))
+    write_trackmate(tmp_path / "a.xml", start, table, np.array([[0, 1]]))
+    root = ET.parse(tmp_path / "a.xml").getroot()
+    (initial,) = root.iter("InitialSpotFilter")
+    assert initial.attrib["feature"] == "QUALITY" and initial.attrib["isabove"] == "true"
+    quality = [float(spot.attrib["QUALITY"]) for spot in root.iter("Spot")]
+    assert len(quality) == 2 and all(value > float(initial.attrib["value"]) for value in quality)
+    assert quality == [-1.0 if np.isnan(score) else score, 0.5]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.xml", "a.geff"])
