@@ -304,6 +304,14 @@ def test_files_that_the_docs_name_exist() -> None:
         assert not gone, f"{page.name} names {gone}"
 
 
+def test_what_the_docs_import_exists() -> None:
+    pattern = re.compile(r"^from (livespt[\w.]*) import (\w+)|`(livespt\.[\w.]+)\.(\w+)\(", re.M)
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for one, name, other, function in pattern.findall(page.read_text("utf-8")):
+            module = importlib.import_module(one or other)
+            assert hasattr(module, name or function), f"{page.name}: {name or function}"
+
+
 def test_nothing_else_lies_at_the_top() -> None:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
