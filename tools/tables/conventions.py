@@ -26,6 +26,7 @@ class Convention(NamedTuple):
     corner: float = 0.0  # coordinate of the centre of the first pixel, in pixels
     first_frame: int | None = 0  # None: any
     heads: int = 1  # lines before the first row
+    refused: str = ""  # why the names of such a table cannot be believed, and what to do
 
     def said(self, unit: str) -> str:
         """Say what a table was taken for."""
@@ -68,8 +69,9 @@ CONVENTIONS = (
         "btrack table", ("id", "t", "x", "y", "root"), _xy("y", "x", "z", "t", "id"),
     ),
     Convention(
-        "NIS table of Picasso", ("x", "y", "channel", "width", "bg", "frame"),
-        _xy("y", "x", "z", particle="track_id"), "nm", first_frame=1,
+        "NIS table of Picasso", ("x", "y", "channel", "width", "bg", "length", "frame"), {}, "nm",
+        refused="its writer (to 0.11 at least) puts the frame under Length, and 1 under Frame: "
+        "give --columns frame=Length,y=Y,x=X,unit=nm",
     ),
     Convention(
         "table with y_um, x_um", ("frame", "y_um", "x_um"),
@@ -115,6 +117,8 @@ def reading(
 
     Raises
     ------
+    InputError
+        The program is known to put values under wrong names.
     SettingError
         The user names a column that is not in the file.
     """
@@ -128,6 +132,8 @@ def reading(
     for convention in CONVENTIONS:
         if not set(convention.marks) <= set(low):
             continue
+        if convention.refused:
+            raise InputError(f"{convention.name}: {convention.refused}")
         columns = {ours: low[name] for ours, name in convention.columns.items() if name in low}
         if "particle" in names:  # of `link`, whose tracks rule over those that were there before
             columns["particle"] = "particle"

@@ -117,6 +117,8 @@ def _of_text(
     text = _text(path)
     first = text.lstrip("\r\n").partition("\n")[0]
     separator = max(SEPARATORS, key=first.count)
+    if separator not in first and " " in first.strip():
+        separator = " "  # of btrack; names of columns elsewhere have blanks, too
     records = _records(path, text, separator)
     head, names = next(records, ("", []))
     columns = tuple(name.strip() for name in names)

@@ -89,6 +89,13 @@ CASES = {  # text, pixel size in um, what is said
              ZERO.tolist(), TRACK_ID.tolist(), TRACK_ID.tolist()),
         None, "btrack table: positions in pixels, frames from 0",
     ),
+    "btrack, as it writes itself": (
+        text("ID t x y z parent root state generation dummy", (TRACK_ID * 1.0).tolist(),
+             (FRAME * 1.0).tolist(), X.tolist(), Y.tolist(), ZERO.tolist(),
+             (TRACK_ID * 1.0).tolist(), (TRACK_ID * 1.0).tolist(), *[ZERO.tolist()] * 3,
+             separator=" "),
+        None, "btrack table: positions in pixels, frames from 0",
+    ),
     "napari": (
         text("track_id,t,y,x", TRACK_ID.tolist(), FRAME.tolist(), Y.tolist(), X.tolist()),
         None, "napari tracks: positions in pixels, frames from 0",
@@ -96,12 +103,6 @@ CASES = {  # text, pixel size in um, what is said
     "upper case": (
         text("Frame,Particle,Y,X", *PLAIN), None,
         "table: positions in pixels, frames as they are",
-    ),
-    "NIS of Picasso": (
-        text("X\tY\tChannel\tWidth\tBG\tTRACK_ID\tFrame", (X * 100).tolist(), (Y * 100).tolist(),
-             [600] * 2 * N, [156] * 2 * N, [0.5] * 2 * N, TRACK_ID.tolist(), (FRAME + 1).tolist(),
-             separator="\t"),
-        0.1, "NIS table of Picasso: positions in nm, frames from 1",
     ),
     "positions in um": (
         text("frame,y_um,x_um,track_id", FRAME.tolist(), (Y * 0.1).tolist(), (X * 0.1).tolist(),
@@ -138,7 +139,7 @@ def test_the_columns_of_the_program_go_out_untouched(case: str, tmp_path: Path) 
     )
     assert told == ([said] if said else []) and result["tracks"] == 2
     out = (tmp_path / "b.csv").read_text().splitlines()
-    separator = next(one for one in (";", "\t", ",") if one in written.partition("\n")[0])
+    separator = next(one for one in (";", "\t", ",", " ") if one in written.partition("\n")[0])
     assert [line.rpartition(separator)[0] for line in out] == written.splitlines()
     heads = len(out) - 2 * N
     assert [line.rpartition(separator)[2] for line in out[heads:]] == ["0", "1"] * N
@@ -175,6 +176,28 @@ def test_a_unit_that_the_user_states(tmp_path: Path) -> None:
     stated = parse_columns("frame=T,y=Down,x=Right,unit=nm")
     table = read_table(tmp_path / "a.csv", NEED[:1] + NEED[2:], stated=stated, pixel_size_um=0.1)
     assert table.values["x"] == pytest.approx(0.02)
+
+
+def test_names_that_cannot_be_believed_are_refused(tmp_path: Path) -> None:
+    header = "X\tY\tChannel\tWidth\tBG\tLength\tArea\tFrame"
+    one = [1] * 2 * N
+    columns = [
+        (X * 100).tolist(),
+        (Y * 100).tolist(),
+        one,
+        one,
+        one,
+        (FRAME + 1).tolist(),
+        one,
+        one,
+    ]
+    (tmp_path / "a.txt").write_text(text(header, *columns, separator="\t"))
+    with pytest.raises(InputError, match="under Length.*--columns frame=Length"):
+        link_table(tmp_path / "a.txt", tmp_path / "b.csv", pixel_size_um=0.1)
+    assert not (tmp_path / "b.csv").exists()
+    stated = "frame=Length,y=Y,x=X,unit=nm"
+    found = link_table(tmp_path / "a.txt", tmp_path / "b.csv", pixel_size_um=0.1, columns=stated)
+    assert found["frames"] == N and found["tracks"] == 2
 
 
 def test_linked_tracks_rule_over_those_that_the_table_had(tmp_path: Path) -> None:
