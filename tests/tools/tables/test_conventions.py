@@ -11,10 +11,12 @@ import pytest
 import zarr
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools.tables.analyze import analyze_table
+from livespt.tools.tables import labelled_tracks
+from livespt.tools.tables.analyze import analyze_table, interval_of_tracks
 from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import WRITERS, spot_table
 from livespt.tools.tables.link import link_table
+from livespt.tools.tables.segments import segment_table
 from livespt.tools.tables.user_table import read_table
 
 N = 12
@@ -192,7 +194,7 @@ def test_names_that_cannot_be_believed_are_refused(tmp_path: Path) -> None:
         one,
     ]
     (tmp_path / "a.txt").write_text(text(header, *columns, separator="\t"))
-    with pytest.raises(InputError, match="under Length.*--columns frame=Length"):
+    with pytest.raises(InputError, match=r"under Length.*--columns frame=Length"):
         link_table(tmp_path / "a.txt", tmp_path / "b.csv", pixel_size_um=0.1)
     assert not (tmp_path / "b.csv").exists()
     stated = "frame=Length,y=Y,x=X,unit=nm"
@@ -235,6 +237,46 @@ def test_motion_of_tracks_in_um_is_that_of_the_same_tracks_in_pixels(tmp_path: P
     px = pd.read_csv(tmp_path / "px2.csv")
     assert np.allclose(um["p_normal"], px["p_normal"], atol=1e-3)
     assert (um["state"] == px["state"]).all()
+
+
+def test_the_interval_is_that_of_the_times_unless_it_is_stated(tmp_path: Path) -> None:
+    pause = np.where(FRAME > 6, 8.0, 0.0)
+    times = pd.DataFrame({"frame": FRAME, "particle": PARTICLE, "y": Y, "x": X,
+                          "time_s": FRAME * 0.05 + pause})[FRAME != 3]  # fmt: skip
+    told: list[str] = []
+    for table, stated, found in (
+        (times, None, 0.05),
+        (times, 0.052, 0.052),
+        (times, 0.01, 0.01),
+        (times.drop(columns="time_s"), 0.02, 0.02),
+    ):
+        table.sample(frac=1, random_state=1).to_csv(tmp_path / "a.csv", index=False)
+        held = read_table(tmp_path / "a.csv", NEED, optional=("time_s",))
+        assert interval_of_tracks(held, stated, told.append) == pytest.approx(found)
+    assert told == ["frame interval 0.01 s as you state it; the steps of time_s are 0.05 s"]
+    times.drop(columns="time_s").to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(SettingError, match="no times in time_s: give --frame-interval-s"):
+        analyze_table(tmp_path / "a.csv", tmp_path / "b.csv", pixel_size_um=0.1)
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_segments_and_labelled_tracks_are_read_and_told_alike(tmp_path: Path) -> None:
+    names = ("normal", "directed", "confined", "subdiffusive")
+    more = {f"p_{name}": float(name == "normal") for name in names}
+    table = pd.DataFrame({"frame": FRAME, "track_id": TRACK_ID, "y_um": Y / 10, "x_um": X / 10})
+    table.assign(label=np.where(PARTICLE, "a", "b"), **more).to_csv(tmp_path / "a.csv", index=False)
+    told: list[str] = []
+    segment_table(tmp_path / "a.csv", tmp_path / "b.csv", pixel_size_um=0.1, say=told.append)
+    path = np.hypot(*np.diff(WALK[:, 0], axis=0).T).sum() * 0.1
+    assert pd.read_csv(tmp_path / "b.csv")["path_um"][0] == pytest.approx(path)
+    stated = "frame=frame,particle=track_id,y=y_um,x=x_um"
+    for how in (None, stated):
+        held = labelled_tracks.read(
+            tmp_path / "a.csv", pixel_size_um=0.1, stated=how, say=told.append
+        )
+        assert held.point[:, 2] == pytest.approx(X) and set(held.label) == {"a", "b"}
+    said = "table with y_um, x_um: positions in um, frames as they are"
+    assert told == [said, said, said.replace("table with y_um, x_um", "columns as you state")]
 
 
 def test_picasso(tmp_path: Path) -> None:
