@@ -248,7 +248,7 @@ def _geff(path: Path) -> Columns:
     unit = calibrated(str(axes.get("x", {}).get("unit") or "pixel"))
     places = {name: props.pop(name) for name in ("y", "x", "z") if name in props}
     tracklet = (about.get("track_node_props") or {}).get("tracklet")
-    if tracklet in props:
+    if tracklet is not None and tracklet in props:
         track, cut = _whole(path, tracklet, props.pop(tracklet)), ""
     else:
         ids: Any = group["nodes/ids"]
