@@ -21,7 +21,7 @@ COLUMNS = option(
     "--columns",
     unset="by the names of the columns",
     help="Which column is what, for a table of another program: frame=T,particle=ID,y=Y_um,x=X_um. "
-    "Names that end in _um or _nm tell the unit; others are in pixels.",
+    "Names that end in _um or _nm tell the unit of positions, or unit=um does; else it is pixels.",
 )
 SEGMENTER = option("--segmenter", type=PATH, unset="shipped", help="Motion model (.onnx).")
 PROVIDER = option(

@@ -72,7 +72,7 @@ def link(spots: Path, out: Path, **values: Any) -> None:
 @option(
     "--frame-interval-s",
     type=POSITIVE,
-    required=True,
+    unset="median step of column time_s",
     help="Time from one frame to the next, seconds.",
 )
 @option("--z-step-um", type=POSITIVE, unset="pixel size", help="Unit of column z, micrometres.")
@@ -129,7 +129,7 @@ def segments(source: Path, out: Path, **values: Any) -> None:
     """
     from livespt.tools.tables.segments import segment_table
 
-    report(segment_table(source, out, **values))
+    report(segment_table(source, out, say=click.echo, **values))
 
 
 COMMANDS = (link, analyze, segments, export)

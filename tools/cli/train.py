@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from livespt.tools.cli.command import Group
-from livespt.tools.cli.options import OVERWRITE, SEGMENTER, together
+from livespt.tools.cli.options import COLUMNS, OVERWRITE, SEGMENTER, together
 from livespt.tools.cli.parameters import (
     COUNT,
     FINITE,
@@ -280,6 +280,7 @@ def train_hologram(field: Path, **values: Any) -> None:
     unset="none",
     help="Accuracy to reach by leaving uncertain predictions undecided.",
 )
+@COLUMNS
 @SEGMENTER
 @RANDOM
 @OVERWRITE
@@ -290,4 +291,4 @@ def train_classifier(tracks: Path, **values: Any) -> None:
     """
     from livespt.tools.train.classifier import train
 
-    report(train(tracks, **values))
+    report(train(tracks, say=click.echo, **values))

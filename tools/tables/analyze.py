@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.stream.errors import SettingError
+from livespt.stream.frame_times import differ
 from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.tools.runs.compose import load_infer, load_whole
@@ -19,7 +20,7 @@ from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.fingerprints import class_columns, describe, task_columns
 from livespt.tools.tables.out_file import check_out
-from livespt.tools.tables.user_table import read_table, write_table
+from livespt.tools.tables.user_table import UserTable, read_table, write_table
 
 if TYPE_CHECKING:
     from livespt.models.infer import Infer
@@ -35,7 +36,7 @@ def analyze_table(
     out: Path | str,
     *,
     pixel_size_um: float,
-    frame_interval_s: float,
+    frame_interval_s: float | None = None,
     z_step_um: float | None = None,
     lag: int | None = None,
     offline: bool = False,
@@ -54,7 +55,9 @@ def analyze_table(
     src, out : Path or str
         Input rows may have any order; the output has the same rows in this order, with the state
         columns added at the end.
-    pixel_size_um, frame_interval_s : float
+    pixel_size_um : float
+    frame_interval_s : float, optional
+        Default: the median step of the column `time_s`, seconds.
     z_step_um : float, optional
         Unit of `z`; default: the pixel size.
     lag : int, optional
@@ -77,12 +80,13 @@ def analyze_table(
     InputError
         The table cannot be used.
     SettingError
-        A value is out of range, or both `lag` and `offline` are given.
+        A value is out of range, both `lag` and `offline` are given, or neither an interval nor a
+        column `time_s`.
     """
     src, out = Path(src), Path(out)
     for name, value in (
         ("pixel_size_um", pixel_size_um),
-        ("frame_interval_s", frame_interval_s),
+        ("frame_interval_s", 1.0 if frame_interval_s is None else frame_interval_s),
         ("z_step_um", 1.0 if z_step_um is None else z_step_um),
     ):
         if not 0 < value < 1e6:
@@ -100,7 +104,7 @@ def analyze_table(
     table = read_table(
         src,
         needed,
-        optional=("z",),
+        optional=("z", "time_s"),
         adds=adds,
         stated=parse_columns(columns) if columns else None,
         pixel_size_um=pixel_size_um,
@@ -109,6 +113,7 @@ def analyze_table(
         say(table.said)
     if table.unit != "pixel" and z_step_um is not None:
         raise SettingError(f"z in {src} is in {table.unit}: leave out --z-step-um")
+    interval = interval_of_tracks(table, frame_interval_s, say)
     intensity = table.values["intensity"] if read_intensity else None
     options = Options(segmenter=segmenter, uncoating=uncoating)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
@@ -127,16 +132,39 @@ def analyze_table(
         if read_intensity:
             infer.uncoating.check_intensity()
         ndim = 3 if "z" in table.values else 2
-        infer.measure(pixel_size_um, frame_interval_s, ndim)
+        infer.measure(pixel_size_um, interval, ndim)
         states = point_by_point(infer, frames, particles, points, lag, intensity)
         if task is not None:
-            units = task.units(pixel_size_um, frame_interval_s, ndim)
+            units = task.units(pixel_size_um, interval, ndim)
             task.check_segmenter(infer.segmenter.session.sha256)
             known = readings(infer, task.window, frames, particles, points)
             described = describe(frames, particles, points, known, units, task.window, infer.lag)
             more = class_columns(task, described)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
+
+
+def interval_of_tracks(table: UserTable, stated: float | None, say: Callable[[str], None]) -> float:
+    """Interval of the frames of tracks: as stated, or the median step of their `time_s`.
+
+    Raises
+    ------
+    SettingError
+        Neither is there.
+    """
+    step = np.zeros(0)
+    if "time_s" in table.values:
+        frame, particle, time = (table.values[name] for name in ("frame", "particle", "time_s"))
+        order = np.lexsort((frame, particle))
+        follows = np.diff(particle[order]) == 0
+        step = np.diff(time[order])[follows] / np.diff(frame[order])[follows]
+        step = step[step > 0]
+    timed = float(np.median(step)) if len(step) else None
+    if stated is None and timed is None and len(table):
+        raise SettingError(f"{table.path} has no times in time_s: give --frame-interval-s")
+    if stated is not None and timed is not None and differ(stated, timed):
+        say(f"frame interval {stated:g} s as you state it; the steps of time_s are {timed:g} s")
+    return stated or timed or 1.0  # of no rows, any will do
 
 
 def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:

@@ -13,6 +13,7 @@ from livespt.stream.errors import InputError, SettingError
 
 UM = {"um": 1.0, "nm": 1e-3}
 SUFFIXES = {"_um": "um", "_nm": "nm", "_px": "pixel", " [nm]": "nm", " [um]": "um"}
+STATED = ("frame", "particle", "y", "x", "z", "time_s", "intensity")  # what a user can state
 
 
 class Convention(NamedTuple):
@@ -23,13 +24,20 @@ class Convention(NamedTuple):
     columns: Mapping[str, str]  # name here: name there, in lower case
     unit: str = "pixel"  # of positions: pixel, um or nm; "calibrated": of a line of units
     corner: float = 0.0  # coordinate of the centre of the first pixel, in pixels
-    first_frame: int = 0
+    first_frame: int | None = 0  # None: any
     heads: int = 1  # lines before the first row
+    refused: str = ""  # why the names of such a table cannot be believed, and what to do
 
     def said(self, unit: str) -> str:
         """Say what a table was taken for."""
-        positions = {"pixel": "pixels"}.get(unit, unit)
-        return f"{self.name}: positions in {positions}, frames from {self.first_frame}"
+        return told(self.name, unit, self.first_frame)
+
+
+def told(name: str, unit: str, first_frame: int | None) -> str:
+    """Line about a table: its name, the unit of its positions, how its frames count."""
+    positions = {"pixel": "pixels"}.get(unit, unit)
+    frames = "as they are" if first_frame is None else f"from {first_frame}"
+    return f"{name}: positions in {positions}, frames {frames}"
 
 
 def _xy(y: str, x: str, z: str, frame: str = "frame", particle: str = "particle") -> dict[str, str]:
@@ -59,6 +67,19 @@ CONVENTIONS = (
     ),
     Convention(
         "btrack table", ("id", "t", "x", "y", "root"), _xy("y", "x", "z", "t", "id"),
+    ),
+    Convention(
+        "NIS table of Picasso", ("x", "y", "channel", "width", "bg", "length", "frame"), {}, "nm",
+        refused="its writer (to 0.11 at least) puts the frame under Length, and 1 under Frame: "
+        "give --columns frame=Length,y=Y,x=X,unit=nm",
+    ),
+    Convention(
+        "table with y_um, x_um", ("frame", "y_um", "x_um"),
+        _xy("y_um", "x_um", "z_um", particle="track_id"), "um", first_frame=None,
+    ),
+    Convention(
+        "table with y_nm, x_nm", ("frame", "y_nm", "x_nm"),
+        _xy("y_nm", "x_nm", "z_nm", particle="track_id"), "nm", first_frame=None,
     ),
     Convention(
         "napari tracks", ("track_id", "t", "y", "x"), _xy("y", "x", "z", "t", "track_id"),
@@ -96,12 +117,14 @@ def reading(
 
     Raises
     ------
+    InputError
+        The program is known to put values under wrong names.
     SettingError
         The user names a column that is not in the file.
     """
     low = {name.lower(): name for name in reversed(names)}
     if stated:
-        return _stated(low, names, stated)
+        return _stated(names, stated)
     if {"frame", "y", "x"} <= set(names):
         own = {"particle", "trajectory", "track_id", "traj_idx"} & set(low)
         if own <= {"particle"} or "particle" in names:
@@ -109,16 +132,21 @@ def reading(
     for convention in CONVENTIONS:
         if not set(convention.marks) <= set(low):
             continue
+        if convention.refused:
+            raise InputError(f"{convention.name}: {convention.refused}")
         columns = {ours: low[name] for ours, name in convention.columns.items() if name in low}
-        unit = convention.unit
+        if "particle" in names:  # of `link`, whose tracks rule over those that were there before
+            columns["particle"] = "particle"
+        unit, assumed = convention.unit, ""
         if unit == "calibrated":
             at = list(names).index(columns["x"])
             unit = calibrated(units[at]) if units else "um"
+            assumed = "" if units else " (um is assumed: no line tells the units)"
         more = {name: low[name] for name in low if name not in columns.values()}
-        return TableReading(more | columns, convention, unit, convention.said(unit))
+        return TableReading(more | columns, convention, unit, convention.said(unit) + assumed)
     upper = {name.lower(): name for name in names} if {"frame", "y", "x"} <= set(low) else {}
     if upper:
-        return TableReading(upper, PLAIN, "pixel", "table: positions in pixels, frames as they are")
+        return TableReading(upper, PLAIN, "pixel", told("table", "pixel", None))
     return TableReading({name: name for name in names}, PLAIN, "pixel", "")
 
 
@@ -134,24 +162,34 @@ def calibrated(text: str) -> str:
     raise InputError(f"positions in {text.strip()!r:.30}: give them in pixels, um or nm")
 
 
-def _stated(
-    low: Mapping[str, str], names: Sequence[str], stated: Mapping[str, str]
-) -> TableReading:
+def _stated(names: Sequence[str], stated: Mapping[str, str]) -> TableReading:
+    stated = dict(stated)
+    unit = stated.pop("unit", None)
+    unknown = [name for name in stated if name not in STATED]
+    if unknown:
+        raise SettingError(
+            f"columns cannot state {', '.join(unknown)}; they can state {', '.join(STATED)}, unit"
+        )
     missing = [name for name in stated.values() if name not in names]
     if missing:
         raise SettingError(f"no column {', '.join(missing)}; there are {', '.join(names)}")
-    found = {SUFFIXES[end] for axis in ("y", "x") for end in SUFFIXES
-             if axis in stated and stated[axis].lower().endswith(end)}  # fmt: skip
-    if len(found) > 1:
-        raise SettingError("y and x have different units: give both in one")
-    unit = found.pop() if found else "pixel"
-    columns = {name: name for name in names} | dict(stated)
-    said = f"columns as you state: positions in {'pixels' if unit == 'pixel' else unit}"
-    return TableReading(columns, PLAIN, unit, said)
+    if unit is None:
+        found = {
+            next((SUFFIXES[end] for end in SUFFIXES if stated[axis].lower().endswith(end)), "pixel")
+            for axis in ("z", "y", "x")
+            if axis in stated
+        }
+        if len(found) > 1:
+            raise SettingError(f"positions in {' and '.join(sorted(found))}: give all in one unit")
+        unit = found.pop() if found else "pixel"
+    else:
+        unit = calibrated(unit)
+    columns = {name: name for name in names} | stated
+    return TableReading(columns, PLAIN, unit, told("columns as you state", unit, None))
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """Read what the user states of columns: "frame=T,y=Y_um"."""
+    """Read what the user states of columns: "frame=T,y=Y_um", and of their unit: "unit=um"."""
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(name.strip() and equals and column.strip() for name, equals, column in pairs):
         raise SettingError(f"columns are {text!r:.60}: give them as frame=T,particle=ID,y=Y,x=X")

@@ -5,24 +5,29 @@ Each becomes columns by name; what the program adds is written as a text table b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream.errors import InputError, MissingError
-from livespt.tools.tables.conventions import UM, calibrated
+from livespt.tools.tables.conventions import UM, calibrated, told
 
 MAGIC = {b"\x89HDF": "hdf5", b"PAR1": "parquet"}
 
 
 class Columns(NamedTuple):
-    """Columns (n,) of a table, and what is known of them."""
+    """Columns (n,) of a table, and what is known of them.
+
+    Positions that are not in pixels have their unit in the name of the column, so that a text table
+    of them is read as what it is.
+    """
 
     values: dict[str, NDArray[Any]]
+    named: dict[str, str]  # name here: name of the column; empty: as conventions.py finds them
     unit: str  # of positions
     said: str
     pixel_size_um: float | None = None
@@ -77,29 +82,30 @@ def _trackmate(path: Path) -> Columns:
     if root.tag != "TrackMate" or model is None:
         raise InputError(f"{path} is no file of TrackMate: it begins with <{root.tag}>")
     spots = list(root.iter("Spot"))
-    number = {int(spot.get("ID", -1)): i for i, spot in enumerate(spots)}
-    names = ("FRAME", "POSITION_X", "POSITION_Y", "POSITION_Z", "QUALITY")
-    values = {
-        name: np.array([float(spot.get(name, "nan")) for spot in spots], np.float64)
-        for name in names
-    }
-    track = np.arange(len(spots)) + 1_000_000_000  # a spot without a link is a track of its own
+    ids = np.array([int(spot.get("ID", -1)) for spot in spots], np.int64)
+    number = {one: i for i, one in enumerate(ids.tolist())}
+    track = np.full(len(spots), -1, np.int64)
+    edges = []
     for one in root.iter("Track"):
         for edge in one.iter("Edge"):
-            for end in ("SPOT_SOURCE_ID", "SPOT_TARGET_ID"):
-                track[number[int(edge.get(end, -1))]] = int(one.get("TRACK_ID", -1))
-    image = root.find(".//ImageData")
+            ends = [int(edge.get(f"SPOT_{end}_ID", -1)) for end in ("SOURCE", "TARGET")]
+            if lost := [end for end in ends if end not in number]:
+                raise InputError(f"{path} links spot {lost[0]}, which it does not hold")
+            edges.append([number[end] for end in ends])
+            track[edges[-1]] = int(one.get("TRACK_ID", -1))
+    frame = _whole(path, "FRAME", [float(spot.get("FRAME", "nan")) for spot in spots])
+    links = np.array(edges, np.int64).reshape(-1, 2)
+    track, cut = unbranched(path, frame, track, links)
+    places = {axis: [float(spot.get(f"POSITION_{axis.upper()}", "nan")) for spot in spots]
+              for axis in ("y", "x", "z")}  # fmt: skip
     unit = calibrated(model.get("spatialunits", "pixel"))
+    image = root.find(".//ImageData")
     pixel = float(image.get("pixelwidth", 0)) if image is not None else 0.0
-    named = {
-        "ID": np.array([*number], np.int64), "frame": values["FRAME"].astype(np.int64),
-        "particle": np.unique(track, return_inverse=True)[1].reshape(-1),
-        "y": values["POSITION_Y"], "x": values["POSITION_X"], "z": values["POSITION_Z"],
-    }  # fmt: skip
-    if not named["z"].any():
-        del named["z"]
     size = pixel * UM[unit] if unit in UM and pixel > 0 else None
-    return Columns(named, unit, f"TrackMate XML: positions in {unit}, frames from 0", size)
+    values = {"ID": ids, "frame": frame, "track_id": track}
+    more = {"QUALITY": np.array([float(spot.get("QUALITY", "nan")) for spot in spots])}
+    said = told("TrackMate XML", unit, 0) + cut
+    return _placed(values, places, unit, said, more, size)
 
 
 def _exported_tracks(path: Path, root: ElementTree.Element) -> Columns:
@@ -110,12 +116,97 @@ def _exported_tracks(path: Path, root: ElementTree.Element) -> Columns:
     ]
     if not rows:
         raise InputError(f"{path} holds no tracks")
-    particle, t, z, y, x = np.array(rows, np.float64).T
-    named = {"frame": t.astype(np.int64), "particle": particle.astype(np.int64), "y": y, "x": x}
+    track, t, z, y, x = np.array(rows, np.float64).T
+    values = {"frame": _whole(path, "t", t), "track_id": track.astype(np.int64)}
     unit = calibrated(root.get("spaceUnits", "pixel"))
-    if z.any():
-        named["z"] = z
-    return Columns(named, unit, f"tracks exported by TrackMate: positions in {unit}, frames from 0")
+    said = told("tracks exported by TrackMate", unit, 0)
+    return _placed(values, {"y": y, "x": x, "z": z}, unit, said)
+
+
+def _placed(
+    values: dict[str, NDArray[Any]],
+    places: Mapping[str, ArrayLike],
+    unit: str,
+    said: str,
+    more: Mapping[str, NDArray[Any]] | None = None,
+    pixel_size_um: float | None = None,
+) -> Columns:
+    """Columns with positions under names that tell the unit; a z of zeros is left out."""
+    named = {"frame": "frame", "particle": "track_id"}
+    named = {ours: name for ours, name in named.items() if name in values}
+    for axis, place in places.items():
+        place = np.asarray(place, np.float64)
+        if axis != "z" or place.any():
+            named[axis] = axis if unit == "pixel" else f"{axis}_{unit}"
+            values[named[axis]] = place
+    return Columns(values | dict(more or {}), named, unit, said, pixel_size_um)
+
+
+def _whole(path: Path, name: str, values: ArrayLike, unit: str = "") -> NDArray[np.int64]:
+    """Whole numbers of frames.
+
+    Raises
+    ------
+    InputError
+        One is not whole: times in seconds, for example, are no frames.
+    """
+    numbers = np.asarray(values, np.float64)
+    good = np.isfinite(numbers)
+    good[good] = numbers[good] == np.round(numbers[good])
+    if not good.all():
+        one = numbers[np.argmin(good)]
+        raise InputError(
+            f"{path}: {name} is {one:g}{' ' + unit if unit else ''}; frames are whole numbers"
+        )
+    return numbers.astype(np.int64)
+
+
+def unbranched(
+    path: Path, frame: NDArray[np.int64], track: NDArray[np.int64], links: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], str]:
+    """Cut tracks where they merge or split, so that a track has one point in a frame.
+
+    Parameters
+    ----------
+    frame, track
+        (n,) Frame and track of each of n spots; track -1: not known.
+    links
+        (m, 2) Rows of the two spots of each link, in any order.
+
+    Returns
+    -------
+    track : (n,)
+        The first piece of a track keeps its number; other pieces, and spots without a link, have
+        new ones above all others.
+    said : str
+        What was cut; empty: nothing.
+
+    Raises
+    ------
+    InputError
+        A link is between two spots of one frame.
+    """
+    links = np.where((frame[links[:, :1]] > frame[links[:, 1:]]), links[:, ::-1], links)
+    if (same := frame[links[:, 0]] == frame[links[:, 1]]).any():
+        one = frame[links[np.argmax(same), 0]]
+        raise InputError(f"{path} links two spots of frame {one}; links lead to other frames")
+    n = len(track)
+    follows = np.bincount(links[:, 0], minlength=n)
+    leads = np.bincount(links[:, 1], minlength=n)
+    plain = links[(follows[links[:, 0]] == 1) & (leads[links[:, 1]] == 1)]
+    first = np.arange(n)  # row of an earlier spot of the piece, in the end of its first
+    first[plain[:, 1]] = plain[:, 0]
+    while (first != first[first]).any():
+        first = first[first]
+    heads = np.unique(first)
+    free = int(track.max(initial=-1)) + 1
+    name = np.empty(n, np.int64)
+    kept = np.zeros(len(heads), bool)
+    known = track[heads] >= 0
+    kept[np.flatnonzero(known)[np.unique(track[heads[known]], return_index=True)[1]]] = True
+    name[heads] = np.where(kept, track[heads], free + np.cumsum(~kept) - 1)
+    cut = len(links) - len(plain)
+    return name[first], f"; tracks are cut at merges and splits ({cut} links)" if cut else ""
 
 
 def _hdf5(path: Path) -> Columns:
@@ -125,20 +216,18 @@ def _hdf5(path: Path) -> Columns:
         if "locs" not in file:
             raise InputError(f"{path} has no dataset 'locs', in which Picasso keeps localizations")
         table = file["locs"][:]
-    names = table.dtype.names or ()
-    columns = {name: np.asarray(table[name]) for name in names}
-    columns["frame"] = columns["frame"].astype(np.int64)
-    for name in ("track_id", "group"):
-        if name in columns and "particle" not in columns:
-            columns["particle"] = columns[name].astype(np.int64)
-    return Columns(columns, "pixel", "Picasso localizations: positions in pixels, frames from 0")
+    columns = {name: np.asarray(table[name]) for name in table.dtype.names or ()}
+    named = {name: name for name in columns}
+    return Columns(columns, named, "pixel", told("Picasso localizations", "pixel", 0))
 
 
 def _parquet(path: Path) -> Columns:
     import pandas as pd
 
     table = pd.read_parquet(path)
-    return Columns({str(name): table[name].to_numpy() for name in table.columns}, "", "")
+    kept = [name for name in table.index.names if name is not None and name not in table]
+    table = table.reset_index(level=kept) if kept else table  # laptrack, trackpy: frame as index
+    return Columns({str(name): table[name].to_numpy() for name in table.columns}, {}, "", "")
 
 
 def _geff(path: Path) -> Columns:
@@ -148,17 +237,41 @@ def _geff(path: Path) -> Columns:
     about = dict(group.attrs).get("geff")
     if not isinstance(about, dict):
         raise InputError(f"{path} is no GEFF graph: its attributes do not say so")
-    axes = {axis["name"]: axis for axis in about.get("axes") or []}
     holder: Any = group["nodes/props"]
-    props = {name: np.asarray(holder[f"{name}/values"][:]) for name in holder.group_keys()}
+    props = {name: _property(holder[name]) for name in holder.group_keys()}
+    axes = {axis["name"]: axis for axis in about.get("axes") or []}
     time = next((name for name, axis in axes.items() if axis.get("type") == "time"), "t")
-    columns = {name: values for name, values in props.items() if values.ndim == 1}
-    columns["frame"] = columns[time].astype(np.int64)
-    shown = about.get("track_node_props") or {}
-    if shown.get("tracklet") in columns and "particle" not in columns:
-        columns["particle"] = columns[shown["tracklet"]].astype(np.int64)
+    if absent := [name for name in (time, "y", "x") if name not in props]:
+        raise InputError(f"{path} has no property {', '.join(absent)} of nodes; it has: "
+                         f"{', '.join(props)}")  # fmt: skip
+    frame = _whole(path, time, props.pop(time), str(axes.get(time, {}).get("unit") or ""))
     unit = calibrated(str(axes.get("x", {}).get("unit") or "pixel"))
-    return Columns(columns, unit, f"GEFF graph: positions in {unit}, frames from 0")
+    places = {name: props.pop(name) for name in ("y", "x", "z") if name in props}
+    tracklet = (about.get("track_node_props") or {}).get("tracklet")
+    if tracklet is not None and tracklet in props:
+        track, cut = _whole(path, tracklet, props.pop(tracklet)), ""
+    else:
+        ids: Any = group["nodes/ids"]
+        links: Any = group["edges/ids"]
+        order = np.argsort(ids[:])
+        rows = order[np.searchsorted(ids[:], links[:], sorter=order)].astype(np.int64)
+        track, cut = unbranched(path, frame, np.full(len(frame), -1), rows.reshape(-1, 2))
+    values = {"frame": frame, "track_id": track}
+    more = {name: one for name, one in props.items() if one.ndim == 1 and name not in values}
+    return _placed(values, places, unit, told("GEFF graph", unit, 0) + cut, more)
+
+
+def _property(holder: Any) -> NDArray[Any]:
+    """Values of a property of the nodes; a missing one is NaN, or an empty text."""
+    values = np.asarray(holder["values"][:])
+    if "missing" not in holder:
+        return values
+    missing = np.asarray(holder["missing"][:], bool)
+    if not missing.any():
+        return values
+    values = values.astype(np.float64 if values.dtype.kind in "fiub" else object)
+    values[missing] = np.nan if values.dtype.kind == "f" else ""
+    return values
 
 
 def _mdf(path: Path) -> Columns:
@@ -166,11 +279,11 @@ def _mdf(path: Path) -> Columns:
 
     found = read(path)
     track = np.repeat(np.arange(len(found.offset) - 1), np.diff(found.offset))
-    columns = {"frame": found.frame, "particle": track, "y": found.point[:, 1],
-               "x": found.point[:, 2]}  # fmt: skip
-    if found.ndim == 3:
-        columns["z"] = found.point[:, 0]
-    return Columns(columns, "pixel", "MTrackJ tracks: positions in pixels, frames from 1")
+    values: dict[str, NDArray[Any]] = {"frame": found.frame, "track_id": track}
+    places = dict(zip("zyx", found.point.T, strict=True))
+    if found.ndim == 2:
+        del places["z"]
+    return _placed(values, places, "pixel", told("MTrackJ tracks", "pixel", 1))
 
 
 READERS: dict[str, Callable[[Path], Columns]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.types import MOTIONS
+from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.user_table import UserTable, read_table
 
@@ -40,6 +42,8 @@ def read(
     group: str | None = None,
     z_scale: float = 1.0,
     pixel_size_um: float | None = None,
+    stated: str | None = None,
+    say: Callable[[str], None] = print,
 ) -> Labelled:
     """Read a table of tracks with its labels, which are in a column or in a table of their own.
 
@@ -55,6 +59,10 @@ def read(
         Unit of `z` in pixels.
     pixel_size_um : float, optional
         For positions that are not in pixels.
+    stated : str, optional
+        Columns of a table that no convention names: "frame=T,particle=ID,y=Y_um,x=X_um".
+    say : callable
+        Is called with a line of text about the table.
 
     Raises
     ------
@@ -73,8 +81,11 @@ def read(
         ("frame", "particle", "y", "x", *own),
         optional=("z",),
         texts=own,
+        stated=parse_columns(stated) if stated else None,
         pixel_size_um=pixel_size_um,
     )
+    if table.said:
+        say(table.said)
     value = table.values
     if not len(table):
         raise InputError(f"{tracks} holds no tracks; give rows of frame, particle, y, x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def segment_table(
     frame_interval_s: float | None = None,
     columns: str | None = None,
     overwrite: bool = False,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Write one row for each stretch of constant motion of the tracks in `src`.
 
@@ -44,6 +46,8 @@ def segment_table(
         For a table; a run knows its own. Without them, lengths are in pixels and times in frames.
     columns : str, optional
         Columns of a table that no convention names: "frame=T,particle=ID,y=Y_um,x=X_um".
+    say : callable
+        Is called with a line of text about the table.
 
     Raises
     ------
@@ -68,6 +72,8 @@ def segment_table(
             stated=parse_columns(columns) if columns else None,
             pixel_size_um=pixel_size_um,
         )
+        if table.said:
+            say(table.said)
         values, z_scale = table.values, 1.0
     z = values.get("z", np.zeros(len(values["y"]))) * z_scale
     point = np.stack([z, values["y"], values["x"]], axis=1)

@@ -24,6 +24,7 @@ from livespt.tools.tables.out_file import whole_file
 
 WHOLE = ("frame", "particle")  # columns that hold integers
 SEPARATORS = (",", ";", "\t")
+DIFFERS = 0.1  # by so much of it a pixel size differs from another
 _EXACT = 2.0**53  # greatest integer up to which a float64 is exact
 
 
@@ -100,8 +101,8 @@ def read_table(
         if name in names:
             at = columns.index(names[name])
             column = [row[at] for row in cells]
-            if table.separator != ",":
-                column = [text.replace(",", ".") for text in column]  # decimal commas
+            if table.separator != "," and name not in texts:
+                column = _with_points(path, name, column)
             values[name] = (_texts if name in texts else _numbers)(path, name, column)
     _to_pixels(path, values, found, pixel_size_um)
     if "particle" in values and "frame" in values:
@@ -116,6 +117,8 @@ def _of_text(
     text = _text(path)
     first = text.lstrip("\r\n").partition("\n")[0]
     separator = max(SEPARATORS, key=first.count)
+    if separator not in first and " " in first.strip():
+        separator = " "  # of btrack; names of columns elsewhere have blanks, too
     records = _records(path, text, separator)
     head, names = next(records, ("", []))
     columns = tuple(name.strip() for name in names)
@@ -150,9 +153,11 @@ def _foreign(
     """Read a table that is no text, and write it as one."""
     held = read_columns(path, kind)
     names = tuple(held.values)
-    found = reading(names, stated)
-    if held.unit and not stated:
-        found = found._replace(unit=held.unit, said=held.said, convention=PLAIN)
+    found = TableReading(held.named, PLAIN, held.unit, held.said)
+    if stated or not held.named:
+        found = reading(names, stated)
+    else:
+        found = found._replace(columns={name: name for name in names} | held.named)
     texts = [_as_text(column) for column in held.values.values()]
     rows = []
     for row in zip(*texts, strict=True):
@@ -160,7 +165,13 @@ def _foreign(
                   for cell in row]  # fmt: skip
         rows.append(",".join(quoted))
     table = UserTable(path, names, [",".join(names)], rows, "\n", ",", {})
-    return table, found, pixel_size_um or held.pixel_size_um
+    size = pixel_size_um or held.pixel_size_um
+    if size and held.pixel_size_um and abs(size / held.pixel_size_um - 1) > DIFFERS:
+        said = (
+            f"{found.said}; pixel size {size:g} um is taken, the file says {held.pixel_size_um:g}"
+        )
+        found = found._replace(said=said)
+    return table, found, size
 
 
 def _to_pixels(
@@ -252,6 +263,14 @@ def _numbers(path: Path, name: str, texts: list[str]) -> NDArray[Any]:
             f"{path}: row {row + 1}: {name} is '{shown}'; give a {kind} or drop the row"
         )
     return numbers.astype(np.int64) if name in WHOLE else numbers
+
+
+def _with_points(path: Path, name: str, texts: list[str]) -> list[str]:
+    """Numbers with decimal commas as such with points; both in one column are refused."""
+    comma = [("," in text, "." in text) for text in texts]
+    if any(one for one, _ in comma) and any(other for _, other in comma):
+        raise InputError(f"{path}: {name} has commas and points; give decimals in one way")
+    return [text.replace(",", ".") for text in texts]
 
 
 def _texts(_path: Path, _name: str, texts: list[str]) -> NDArray[Any]:

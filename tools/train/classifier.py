@@ -8,6 +8,7 @@ validates, and classifier_report.py draws the picture.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def train(
     accuracy: float | None = None,
     segmenter: Path | None = None,
     seed: int = 1,
+    columns: str | None = None,
     overwrite: bool = False,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Train a classifier on labelled tracks; write model, card and picture; return the metrics.
 
@@ -57,6 +60,8 @@ def train(
     ----------
     tracks, labels, label, group
         As in `read` of labelled_tracks.py.
+    columns, say
+        As `stated` and `say` there.
     window : int
         Points of a window; 0: whole tracks are classified.
     min_points : int
@@ -87,6 +92,8 @@ def train(
         group=group,
         z_scale=scale,
         pixel_size_um=pixel_size_um,
+        stated=columns,
+        say=say,
     )
     if not window:
         labelled_tracks.check_whole(tracks if labels is None else labels, labelled)

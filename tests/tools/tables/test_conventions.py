@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools.tables.analyze import analyze_table
+from livespt.tools.tables import labelled_tracks
+from livespt.tools.tables.analyze import analyze_table, interval_of_tracks
+from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import WRITERS, spot_table
 from livespt.tools.tables.link import link_table
+from livespt.tools.tables.segments import segment_table
 from livespt.tools.tables.user_table import read_table
 
 N = 12
@@ -87,6 +91,13 @@ CASES = {  # text, pixel size in um, what is said
              ZERO.tolist(), TRACK_ID.tolist(), TRACK_ID.tolist()),
         None, "btrack table: positions in pixels, frames from 0",
     ),
+    "btrack, as it writes itself": (
+        text("ID t x y z parent root state generation dummy", (TRACK_ID * 1.0).tolist(),
+             (FRAME * 1.0).tolist(), X.tolist(), Y.tolist(), ZERO.tolist(),
+             (TRACK_ID * 1.0).tolist(), (TRACK_ID * 1.0).tolist(), *[ZERO.tolist()] * 3,
+             separator=" "),
+        None, "btrack table: positions in pixels, frames from 0",
+    ),
     "napari": (
         text("track_id,t,y,x", TRACK_ID.tolist(), FRAME.tolist(), Y.tolist(), X.tolist()),
         None, "napari tracks: positions in pixels, frames from 0",
@@ -94,6 +105,11 @@ CASES = {  # text, pixel size in um, what is said
     "upper case": (
         text("Frame,Particle,Y,X", *PLAIN), None,
         "table: positions in pixels, frames as they are",
+    ),
+    "positions in um": (
+        text("frame,y_um,x_um,track_id", FRAME.tolist(), (Y * 0.1).tolist(), (X * 0.1).tolist(),
+             TRACK_ID.tolist()),
+        0.1, "table with y_um, x_um: positions in um, frames as they are",
     ),
     "semicolons": (text("frame;particle;y;x", *PLAIN, separator=";"), None, ""),
     "decimal commas": (text("frame;particle;y;x", *PLAIN, separator=";", comma=True), None, ""),
@@ -125,7 +141,7 @@ def test_the_columns_of_the_program_go_out_untouched(case: str, tmp_path: Path) 
     )
     assert told == ([said] if said else []) and result["tracks"] == 2
     out = (tmp_path / "b.csv").read_text().splitlines()
-    separator = next(one for one in (";", "\t", ",") if one in written.partition("\n")[0])
+    separator = next(one for one in (";", "\t", ",", " ") if one in written.partition("\n")[0])
     assert [line.rpartition(separator)[0] for line in out] == written.splitlines()
     heads = len(out) - 2 * N
     assert [line.rpartition(separator)[2] for line in out[heads:]] == ["0", "1"] * N
@@ -151,9 +167,62 @@ def test_columns_that_the_user_states(tmp_path: Path) -> None:
         link_table(tmp_path / "a.csv", tmp_path / "b.csv", **how)
     found = link_table(tmp_path / "a.csv", tmp_path / "b.csv", pixel_size_um=0.1, **how)
     assert found["tracks"] == 2
-    for wrong in ("frame=T,y", "frame=T,y=Yum", ""):
+    for wrong in ("frame=T,y", "frame=T,y=Yum", "", "frame=T,y=Y_um,x=X_um,zz=ID",
+                  "frame=T,y=Y_um,x=ID", "frame=T,y=Y_um,x=X_um,unit=mile"):  # fmt: skip
         with pytest.raises((SettingError, InputError)):
             link_table(tmp_path / "a.csv", tmp_path / "c.csv", columns=wrong)
+
+
+def test_a_unit_that_the_user_states(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("T,Down,Right\n0,1.0,2.0\n")
+    stated = parse_columns("frame=T,y=Down,x=Right,unit=nm")
+    table = read_table(tmp_path / "a.csv", NEED[:1] + NEED[2:], stated=stated, pixel_size_um=0.1)
+    assert table.values["x"] == pytest.approx(0.02)
+
+
+def test_names_that_cannot_be_believed_are_refused(tmp_path: Path) -> None:
+    header = "X\tY\tChannel\tWidth\tBG\tLength\tArea\tFrame"
+    one = [1] * 2 * N
+    columns = [
+        (X * 100).tolist(),
+        (Y * 100).tolist(),
+        one,
+        one,
+        one,
+        (FRAME + 1).tolist(),
+        one,
+        one,
+    ]
+    (tmp_path / "a.txt").write_text(text(header, *columns, separator="\t"))
+    with pytest.raises(InputError, match=r"under Length.*--columns frame=Length"):
+        link_table(tmp_path / "a.txt", tmp_path / "b.csv", pixel_size_um=0.1)
+    assert not (tmp_path / "b.csv").exists()
+    stated = "frame=Length,y=Y,x=X,unit=nm"
+    found = link_table(tmp_path / "a.txt", tmp_path / "b.csv", pixel_size_um=0.1, columns=stated)
+    assert found["frames"] == N and found["tracks"] == 2
+
+
+def test_linked_tracks_rule_over_those_that_the_table_had(tmp_path: Path) -> None:
+    for case in ("TrackMate", "quot", "gemspa"):
+        written, pixel, _ = CASES[case]
+        (tmp_path / "a.csv").write_text(written)
+        link_table(tmp_path / "a.csv", tmp_path / "b.csv", pixel_size_um=pixel, overwrite=True)
+        table = read_table(tmp_path / "b.csv", NEED, pixel_size_um=pixel)
+        assert table.values["particle"].tolist() == [0, 1] * N
+
+
+def test_texts_keep_their_commas_and_numbers_have_one_decimal_sign(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("frame;y;x;name\n0;1,5;2;a,b\n")
+    table = read_table(tmp_path / "a.csv", ("y", "name"), texts=("name",))
+    assert table.values["name"].tolist() == ["a,b"] and table.values["y"].tolist() == [1.5]
+    (tmp_path / "a.csv").write_text("frame;y;x\n0;1,5;2\n1;1.5;2\n")
+    with pytest.raises(InputError, match="commas and points"):
+        read_table(tmp_path / "a.csv", ("y",))
+
+
+def test_units_that_no_line_tells_are_said_to_be_assumed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("TRACK_ID,POSITION_X,POSITION_Y,FRAME\n0,1.0,2.0,0\n")
+    assert "um is assumed" in read_table(tmp_path / "a.csv", NEED, pixel_size_um=0.1).said
 
 
 def test_motion_of_tracks_in_um_is_that_of_the_same_tracks_in_pixels(tmp_path: Path) -> None:
@@ -170,6 +239,46 @@ def test_motion_of_tracks_in_um_is_that_of_the_same_tracks_in_pixels(tmp_path: P
     assert (um["state"] == px["state"]).all()
 
 
+def test_the_interval_is_that_of_the_times_unless_it_is_stated(tmp_path: Path) -> None:
+    pause = np.where(FRAME > 6, 8.0, 0.0)
+    times = pd.DataFrame({"frame": FRAME, "particle": PARTICLE, "y": Y, "x": X,
+                          "time_s": FRAME * 0.05 + pause})[FRAME != 3]  # fmt: skip
+    told: list[str] = []
+    for table, stated, found in (
+        (times, None, 0.05),
+        (times, 0.052, 0.052),
+        (times, 0.01, 0.01),
+        (times.drop(columns="time_s"), 0.02, 0.02),
+    ):
+        table.sample(frac=1, random_state=1).to_csv(tmp_path / "a.csv", index=False)
+        held = read_table(tmp_path / "a.csv", NEED, optional=("time_s",))
+        assert interval_of_tracks(held, stated, told.append) == pytest.approx(found)
+    assert told == ["frame interval 0.01 s as you state it; the steps of time_s are 0.05 s"]
+    times.drop(columns="time_s").to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(SettingError, match="no times in time_s: give --frame-interval-s"):
+        analyze_table(tmp_path / "a.csv", tmp_path / "b.csv", pixel_size_um=0.1)
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_segments_and_labelled_tracks_are_read_and_told_alike(tmp_path: Path) -> None:
+    names = ("normal", "directed", "confined", "subdiffusive")
+    more = {f"p_{name}": float(name == "normal") for name in names}
+    table = pd.DataFrame({"frame": FRAME, "track_id": TRACK_ID, "y_um": Y / 10, "x_um": X / 10})
+    table.assign(label=np.where(PARTICLE, "a", "b"), **more).to_csv(tmp_path / "a.csv", index=False)
+    told: list[str] = []
+    segment_table(tmp_path / "a.csv", tmp_path / "b.csv", pixel_size_um=0.1, say=told.append)
+    path = np.hypot(*np.diff(WALK[:, 0], axis=0).T).sum() * 0.1
+    assert pd.read_csv(tmp_path / "b.csv")["path_um"][0] == pytest.approx(path)
+    stated = "frame=frame,particle=track_id,y=y_um,x=x_um"
+    for how in (None, stated):
+        held = labelled_tracks.read(
+            tmp_path / "a.csv", pixel_size_um=0.1, stated=how, say=told.append
+        )
+        assert held.point[:, 2] == pytest.approx(X) and set(held.label) == {"a", "b"}
+    said = "table with y_um, x_um: positions in um, frames as they are"
+    assert told == [said, said, said.replace("table with y_um, x_um", "columns as you state")]
+
+
 def test_picasso(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     rows = np.zeros(2 * N, [("frame", "u4"), ("x", "f4"), ("y", "f4"), ("photons", "f4")])
@@ -182,6 +291,116 @@ def test_picasso(tmp_path: Path) -> None:
     out = pd.read_csv(tmp_path / "b.csv")
     assert list(out) == ["frame", "x", "y", "photons", "particle"]
     assert np.array_equal(out["x"].astype("f4"), rows["x"])
+
+
+def test_picks_of_picasso_are_no_tracks(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    rows = np.zeros(3, [("frame", "u4"), ("x", "f4"), ("y", "f4"), ("group", "i4")])
+    rows["frame"] = range(3)
+    with h5py.File(tmp_path / "locs.hdf5", "w") as file:
+        file["locs"] = rows
+    link_table(tmp_path / "locs.hdf5", tmp_path / "b.csv")
+    with pytest.raises(InputError, match="no column particle"):
+        read_table(tmp_path / "locs.hdf5", NEED)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_graphs_without_track_ids_have_those_of_their_edges(
+    zarr_format: Literal[2, 3], tmp_path: Path
+) -> None:
+    src, out = tmp_path / "a.geff", tmp_path / "b.csv"
+    order = RNG.permutation(2 * N)  # of the nodes
+    edges = np.stack([NUMBER[:-2], NUMBER[2:]], axis=1)
+    graph(src, {"t": FRAME[order], "y": Y[order], "x": X[order]}, order, edges, zarr_format)
+    table = read_table(src, NEED)
+    assert np.array_equal(table.values["x"], X[order])
+    pairs = set(zip(table.values["particle"].tolist(), PARTICLE[order].tolist(), strict=True))
+    assert len(pairs) == 2
+    assert link_table(src, out)["tracks"] == 2
+
+
+def test_graphs_in_seconds_or_without_positions_are_refused(tmp_path: Path) -> None:
+    edges = np.zeros((0, 2), np.int64)
+    places = {"y": Y, "x": X}
+    graph(tmp_path / "a.geff", {"t": FRAME * 0.05, **places}, NUMBER, edges)
+    with pytest.raises(InputError, match=r"t is 0\.05 second; frames are whole"):
+        link_table(tmp_path / "a.geff", tmp_path / "out.csv")
+    graph(tmp_path / "b.geff", {"t": FRAME, **places}, NUMBER, edges, missing={"y": NUMBER == 3})
+    with pytest.raises(InputError, match="row 4: y is ''"):
+        link_table(tmp_path / "b.geff", tmp_path / "out.csv")
+    graph(tmp_path / "c.geff", {"t": FRAME, "y": Y}, NUMBER, edges)
+    with pytest.raises(InputError, match="has no property x of nodes"):
+        link_table(tmp_path / "c.geff", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def graph(
+    path: Path,
+    props: dict[str, Any],
+    ids: Any,
+    edges: Any,
+    zarr_format: Literal[2, 3] = 2,
+    missing: dict[str, Any] | None = None,
+) -> None:
+    """Write a GEFF graph as geff does."""
+    root = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    axes = [{"name": "t", "type": "time", "unit": "second"}, {"name": "y", "type": "space"},
+            {"name": "x", "type": "space"}]  # fmt: skip
+    root.attrs["geff"] = {"geff_version": "1.1.0", "directed": True, "axes": axes}
+    for name, values in props.items():
+        root.create_array(f"nodes/props/{name}/values", data=np.asarray(values))
+    for name, values in (missing or {}).items():
+        root.create_array(f"nodes/props/{name}/missing", data=values)
+    root.create_array("nodes/ids", data=np.asarray(ids, np.uint64))
+    root.create_array("edges/ids", data=np.asarray(edges, np.uint64))
+
+
+def model(spots: str, edges: str, unit: str = "micron") -> bytes:
+    """XML of TrackMate's model with one track, and a pixel of 0.1."""
+    text = (
+        f'<?xml version="1.0"?><TrackMate version="7.11"><Model spatialunits="{unit}">'
+        f'<AllSpots>{spots}</AllSpots><AllTracks><Track TRACK_ID="4">{edges}</Track></AllTracks>'
+        '</Model><Settings><ImageData pixelwidth="0.1"/></Settings></TrackMate>'
+    )
+    return text.encode()
+
+
+SPOT = '<Spot ID="{}" FRAME="{}" POSITION_X="{}" POSITION_Y="2" POSITION_Z="0" QUALITY="3"/>'
+EDGE = '<Edge SPOT_SOURCE_ID="{}" SPOT_TARGET_ID="{}"/>'
+SPLIT = [(11, 0, 1.0), (12, 1, 1.0), (13, 2, 0.9), (14, 2, 1.1), (15, 5, 9.0)]
+SPOTS = "".join(SPOT.format(*spot) for spot in SPLIT)
+EDGES = "".join(EDGE.format(*ends) for ends in ((11, 12), (13, 12), (12, 14)))
+
+
+def test_tracks_of_trackmate_are_cut_where_they_split(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(model(SPOTS, EDGES))
+    table = read_table(tmp_path / "a.xml", NEED)  # the file knows its pixel size
+    assert table.values["x"] == pytest.approx([10, 10, 9, 11, 90])
+    assert table.values["particle"].tolist() == [4, 4, 5, 6, 7]
+    assert table.said.endswith("frames from 0; tracks are cut at merges and splits (2 links)")
+    assert (
+        "0.2 um is taken, the file says 0.1"
+        in read_table(tmp_path / "a.xml", NEED, pixel_size_um=0.2).said
+    )
+
+
+def test_what_is_written_of_a_file_in_um_is_read_in_um(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(model(SPOTS, EDGES))
+    link_table(tmp_path / "a.xml", tmp_path / "b.csv")
+    with pytest.raises(SettingError, match="are in um"):
+        read_table(tmp_path / "b.csv", NEED)
+    table = read_table(tmp_path / "b.csv", NEED, pixel_size_um=0.1)
+    assert table.values["x"] == pytest.approx([10, 10, 9, 11, 90])
+    assert list(pd.read_csv(tmp_path / "b.csv")) == [
+        "ID", "frame", "track_id", "y_um", "x_um", "QUALITY", "particle",
+    ]  # fmt: skip
+
+
+def test_columns_that_pandas_holds_as_index(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"y": Y, "x": X}, index=pd.Index(FRAME, name="frame"))
+    frame.to_parquet(tmp_path / "a.parquet")
+    link_table(tmp_path / "a.parquet", tmp_path / "b.csv")
+    assert list(pd.read_csv(tmp_path / "b.csv")) == ["frame", "y", "x", "particle"]
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -249,6 +468,16 @@ def test_tracks_exported_by_trackmate_and_by_mtrackj(tmp_path: Path) -> None:
         ("a.xml", b"<?xml version='1.0'?><TrackMate><Model", "cannot be read as xml"),
         ("a.xml", b"<?xml version='1.0'?><!DOCTYPE a><a/>", "declares a document type"),
         ("a.xml", b"<?xml version='1.0'?><other/>", "is no file of TrackMate"),
+        ("a.xml", model(SPOTS, EDGE.format(11, 99)), "links spot 99, which it does not hold"),
+        ("a.xml", model(SPOTS, EDGE.format(13, 14)), "links two spots of frame 2"),
+        ("a.xml", model(SPOTS.replace('FRAME="1"', ""), EDGES), "FRAME is nan; frames are whole"),
+        ("a.xml", model(SPOTS, EDGES, "mile"), "positions in 'mile'"),
+        (
+            "a.xml",
+            b"<?xml version='1.0'?><Tracks><particle><detection t='.5' x='1' y='1' z='0'/>"
+            b"</particle></Tracks>",
+            "t is 0.5; frames are whole",
+        ),
         ("a.parquet", b"PAR1nothing", "cannot be read as parquet"),
         ("a.csv", b"frame;y;x\n0;1\n", "row 1 has 2 values for 3 columns"),
         ("a.csv", b"\n", "is empty"),
