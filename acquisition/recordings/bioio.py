@@ -199,8 +199,7 @@ class _Scenes:
                 image.get_image_dask_data("YX", T=t, C=c, Z=plane).compute(scheduler="synchronous")
                 for plane in planes
             ]
-        stack = np.stack(images)[:, y, x]
-        return stack if isinstance(z, slice) else stack[0]
+        return np.stack(images)[:, y, x] if isinstance(z, slice) else np.asarray(images[0])[y, x]
 
 
 def _times(reader: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -149,6 +149,8 @@ class _Frames:
         outer, (channel, y, x) = key[:-3], key[-3:]
         numbers = np.asarray(self.numbers[outer])
         planes = [self._image(int(number))[channel][y, x] for number in numbers.ravel()]
+        if numbers.ndim == 0:  # without a copy
+            return planes[0]
         return np.stack(planes).reshape(*numbers.shape, *planes[0].shape)
 
     def _image(self, number: int) -> NDArray[Any]:

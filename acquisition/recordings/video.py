@@ -174,9 +174,10 @@ def _about(path: Path) -> dict[str, Any]:
 
     with warnings.catch_warnings():  # it leaves the pipes of its process to the garbage collector
         warnings.simplefilter("ignore", ResourceWarning)
-        frames = read_frames(str(path))
+        frames = read_frames(str(path), output_params=["-frames:v", "1"])
         about: dict[str, Any] = next(frames)
-        frames.close()
+        for _ in frames:  # up to its end: a process that is stopped before takes ten seconds
+            pass
         del frames
         gc.collect()
     return about

@@ -40,3 +40,13 @@ def test_what_is_no_film_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as a film") as caught:
         open_movie(tmp_path / "a.mp4")
     assert "\n" not in str(caught.value)
+
+
+def test_frames_larger_than_a_pipe_do_not_hold_up_ffmpeg(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its first process ends by itself, instead of being killed after ten seconds."""
+    large = np.tile(IMAGES[:4], (1, 16, 16))
+    movie = open_movie(write_film(tmp_path / "a.avi", large))
+    assert np.array_equal(movie.frame(3).image, large[3])
+    assert not caplog.records
