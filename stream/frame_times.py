@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from livespt.stream.types import CLOCKS
 
 DIFFERENT = 0.1  # share by which two intervals differ that cannot both be right
+PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
 UNTIMED = CLOCKS.index("none")
 
 

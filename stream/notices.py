@@ -6,6 +6,7 @@ import math
 
 from livespt.stream import degradation
 from livespt.stream.frame_quality import CLOCK_BACKWARDS, FLAT, NAMES, NOT_FINITE, SATURATED, STUCK
+from livespt.stream.frame_times import PAUSE_S, PAUSE_STEPS
 from livespt.stream.types import Frame, Update
 
 MESSAGES = {
@@ -16,7 +17,6 @@ MESSAGES = {
     CLOCK_BACKWARDS: "is earlier than the one before by its clock: frames are counted instead",
 }
 REPEAT_AFTER_FRAMES = 1000  # frames without its cause, after which a notice is given again
-PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
 
 
 class QualityNotices:

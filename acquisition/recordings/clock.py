@@ -12,9 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.stream.frame_times import differ, lane_steps, median_step
-
-PAUSE_S, PAUSE_STEPS = 1.0, 20.0  # a pause is longer than both
+from livespt.stream.frame_times import PAUSE_S, PAUSE_STEPS, differ, lane_steps, median_step
 
 
 class StatedInterval(NamedTuple):

@@ -72,7 +72,7 @@ ARROWS: dict[str, set[str]] = {
     "stream/recovery": {
         "stream/analyzer", "stream/descriptions", "stream/link", "stream/store",
     },
-    "stream/notices": {"stream/degradation", "stream/frame_quality"},
+    "stream/notices": {"stream/degradation", "stream/frame_quality", "stream/frame_times"},
     "stream/sources": {
         "stream/degradation", "stream/frame_times", "stream/recovery", "stream/ring",
         "stream/timing",
