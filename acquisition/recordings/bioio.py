@@ -81,7 +81,7 @@ def open_bioio(path: Path, stated: Stated = NOTHING) -> Movie | None:
         )
     if image is None:
         return None
-    with _one_error(path):
+    with _one_error(path, known):
         movie = _movie(path, image, known, stated)
         movie.frame(0)
     return movie
@@ -108,7 +108,7 @@ def _image(path: Path, known: KnownFormat | None) -> Any:
     reader = None
     if known and find_spec(module := known.plugin.replace("-", "_")):
         reader = importlib.import_module(module).Reader
-    with _one_error(path):
+    with _one_error(path, known):
         try:
             return BioImage(path, reader=reader)
         except UnsupportedFileFormatError as error:
@@ -121,7 +121,7 @@ def _image(path: Path, known: KnownFormat | None) -> Any:
 
 
 @contextmanager
-def _one_error(path: Path) -> Iterator[None]:
+def _one_error(path: Path, known: KnownFormat | None = None) -> Iterator[None]:
     """Turn what bioio and its plugins raise into InputError, and keep them off the terminal."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # each plugin has a logger of its own, and warns of metadata
@@ -133,7 +133,8 @@ def _one_error(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # each plugin raises what its own library does
         line = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} cannot be read by bioio: {line}") from error
+        what = f"{path} is {known.name} that {known.plugin}" if known else f"{path}: bioio"
+        raise InputError(f"{what} cannot read: {line}") from error
     finally:
         logging.disable(before)
 
