@@ -1,9 +1,11 @@
 """Particles of a frame or a stack: peaks of networks' answers, fits, their precision."""
 
 __all__ = [
+    "absent",
     "gaussian_fit",
     "localizer",
     "lodestar_peaks",
+    "neighbourhood",
     "overlap_fit",
     "radial_symmetry",
     "refinement",

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from livespt.models.localize.absent import Measured, fill_absent
 from livespt.models.localize.lodestar_peaks import detect, scores
+from livespt.models.localize.neighbourhood import beyond_lines, clearly, shared_noise
 from livespt.models.localize.radial_symmetry import radial_symmetry
 from livespt.models.localize.refinement import fit_gaussian
 from livespt.models.localize.student_peaks import decode, interleave
@@ -24,6 +26,7 @@ from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
 
 MIN_SIGNAL_TO_NOISE = 4.5  # of the intensity of a particle
+CLEAN = 1.2  # mean squared residual of a fit up to which there is no edge or line in its pixels
 MIN_SIZE = 16  # least side of a frame in pixels, needed to measure the background
 DTYPES = ("uint8", "uint16", "float32")
 COMMON = ("cutoff", "merge_px", "radius_px")
@@ -142,19 +145,22 @@ class Localizer:
     def __call__(self, image: NDArray[Any]) -> NDArray[np.void]:
         """Return the SPOT rows (n,) of one frame (y, x), or (c, y, x) if the card states channels.
 
-        Pixels that are NaN or infinite count as background.
+        Pixels that were not measured (NaN, borders of one value, masks) hold no spots.
         """
         reason = self.refuses(self._axes, image.shape, image.dtype.name)
         if reason is not None:
             raise InputError(reason)
         frame = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
-        if image.dtype.kind == "f":
-            frame = _only_numbers(frame)
+        measured = _measured(frame)
+        if measured is None:
+            return np.zeros(0, SPOT)
+        frame = measured.frame
         field, noise = self.field(frame)
         found = self._found(field, (frame.shape[-2], frame.shape[-1]))
         if self._axes == "cyx":
             frame = frame[int(self.session.card.get("intensity_channel", 0))]
-        return self._rows(frame, found, noise)
+        spots = self._rows(frame, found, noise)
+        return spots if measured.absent is None else _of_measured(spots, measured.absent)
 
     def field(self, image: NDArray[Any]) -> tuple[Floats, float]:
         """Output of the network (3 + e, h', w') and noise of the frame, counts.
@@ -222,10 +228,16 @@ class Localizer:
             spots["y"], spots["x"] = radial_symmetry(frame, found.points, self._radius).T
         elif self.refine == "gauss":
             fits = fit_gaussian(frame, found.points, noise, sigma_px=self._width)
-            # intensity of a spot, in units of the noise of a matched filter
-            clear = fits.intensity / (2 * math.sqrt(math.pi) * fits.width * max(noise, 1e-9))
+            shared = shared_noise(frame, fits.width) if len(found.points) else 1.0
+            # intensity of a spot, in units of the noise of a matched filter where it is
+            level = max(noise, 1e-9)
+            around = clearly(shared) * level * clearly(fits.noise / level)
+            clear = fits.intensity / (2 * math.sqrt(math.pi) * fits.width * around)
             good, rest = fits.good, ~fits.good
+            asked = good & (fits.misfit > CLEAN)
+            alone = beyond_lines(frame, fits.points, asked, fits.width, noise)
             speck = fits.speck | (good & (np.abs(clear) < MIN_SIGNAL_TO_NOISE))
+            speck |= good & (alone * np.sign(fits.intensity) < MIN_SIGNAL_TO_NOISE)
             spots["y"][good], spots["x"][good] = fits.points[good].T
             spots["dy"][good], spots["dx"][good] = fits.spread[good].T
             for name in ("sigma", "intensity", "background"):
@@ -286,13 +298,28 @@ def _quantized(frame: Floats) -> tuple[NDArray[np.uint16], float]:
     return np.clip(counts, 0, 65535).astype(np.uint16), scale
 
 
-def _only_numbers(frame: Floats) -> Floats:
-    """`frame` with NaN and infinite pixels replaced by the mean of the others."""
+def _measured(frame: NDArray[Any]) -> Measured | None:
+    """The frame without absent pixels; those of (c, y, x) are replaced by the mean of a channel."""
+    if frame.ndim == 2:
+        return fill_absent(frame)
     good = np.isfinite(frame)
     if good.all():
-        return frame
-    mean = frame[good].mean(dtype=np.float64) if good.any() else 0.0
-    return np.where(good, frame, np.float32(mean))
+        return Measured(frame, None)
+    means = [
+        c[g].mean(dtype=np.float64) if g.any() else 0.0 for c, g in zip(frame, good, strict=True)
+    ]
+    filled = np.where(good, frame, np.array(means, np.float32)[:, None, None])
+    return Measured(filled, None)
+
+
+def _of_measured(spots: NDArray[np.void], absent: NDArray[np.bool_]) -> NDArray[np.void]:
+    """The spots whose middle was measured."""
+    last = np.array(absent.shape) - 1
+    y, x = (
+        np.clip(np.rint(spots[k]).astype(np.int64), 0, n)
+        for k, n in zip(("y", "x"), last, strict=True)
+    )
+    return spots[~absent[y, x]]
 
 
 @njit()

@@ -65,7 +65,9 @@ def fit_together(
     height: float,
     reach: float,
 ) -> Floats:
-    """Fit the clusters of 2 to MOST members: (n, 6) y, x, their variances, A, b; others are NaN.
+    """Fit the clusters of 2 to MOST members: rows (n, 7), which are NaN for other spots.
+
+    They hold y, x, their variances, A, b, and the mean squared residual over its variance.
 
     Parameters
     ----------
@@ -75,7 +77,7 @@ def fit_together(
     reach : pixels nearer than this to a spot outside the cluster are not used
     """
     n = len(points)
-    table = np.full((n, 6), np.nan)
+    table = np.full((n, 7), np.nan)
     size = np.zeros(n, np.int64)
     for i in range(n):
         size[root[i]] += 1
@@ -159,6 +161,7 @@ def _fit_cluster(
     matrix, right, slope = np.empty((size, size)), np.empty(size), np.empty(size)
     for step in range(STEPS + 1):
         matrix[:], right[:] = 0.0, 0.0
+        square = 0.0
         for p in range(len(y)):
             expected = theta[size - 1]
             slope[size - 1] = 1.0
@@ -169,6 +172,7 @@ def _fit_cluster(
                 slope[3 * k], slope[3 * k + 1], slope[3 * k + 2] = s * u, s * v, m
                 expected += theta[3 * k + 2] * m
             variance = max(camera[0] + camera[1] * (expected - camera[2]), 0.25 * camera[0])
+            square += (value[p] - expected) ** 2 / variance
             for a in range(size):
                 part = slope[a] / variance
                 right[a] += part * (value[p] - expected)
@@ -191,6 +195,7 @@ def _fit_cluster(
         row = table[member[k]]
         row[0], row[1], row[4], row[5] = theta[3 * k], theta[3 * k + 1], theta[3 * k + 2], theta[-1]
         row[2], row[3] = matrix[3 * k, 3 * k], matrix[3 * k + 1, 3 * k + 1]
+        row[6] = square / (len(y) - size)
 
 
 @njit(error_model="numpy")

@@ -37,7 +37,7 @@ from livespt.stream.compiled import njit
 
 ISOLATION_WIDTHS = 3.75  # least distance of a spot that is fitted alone (5 px at sigma 1.3)
 MAX_NEIGHBOUR_PX = 12.0  # neighbours beyond it are ignored
-MAX_PROBES = 64  # most spots from which gain and width are estimated
+MAX_PROBES = 40  # most spots from which gain and width are estimated
 FIRST_STEPS, FINAL_STEPS = 6, 6  # at most, before and after width and gain of the frame are known
 MAX_SHIFT_PX = 2.0  # a fit that moves further has lost its spot
 MIN_SIGMA_PX = 0.6  # of a spot that a camera samples properly
@@ -61,6 +61,7 @@ class Fits(NamedTuple):
     background: Floats  # (n,) counts per pixel
     speck: NDArray[np.bool_]  # (n,) narrower than any optics allow: a hot pixel or a cosmic ray
     misfit: Floats  # (n,) mean squared residual over expected variance: 1 for a Gaussian
+    noise: Floats  # (n,) standard deviation of a pixel of the background around the spot, counts
     gain: float  # counts per photo-electron, of the frame
     width: float  # common width including the extent of a pixel, pixels
 
@@ -109,6 +110,10 @@ def fit_gaussian(
         near = np.abs(fitted - ordered).max(axis=1, initial=0.0) <= MAX_SHIFT_PX
     total = np.where(together[:, 0], overlap[:, 4] * width**2, theta[:, 2] * width2)
     level = np.where(together[:, 0], overlap[:, 5], theta[:, 3] + corner[:, 2])
+    misfit = np.where(
+        together[:, 0], overlap[:, 6], boxes.square / np.maximum(boxes.inside.sum(axis=1) - 5, 1)
+    )
+    shot = np.maximum(camera[0] + camera[1] * (level - camera[2]), 0.25 * camera[0])
     good = near & np.isfinite(spread).all(axis=1) & (total * height > 0)
     back = np.argsort(order)
     return Fits(
@@ -119,7 +124,8 @@ def fit_gaussian(
         intensity=2 * np.pi * total[back],
         background=level[back],
         speck=(good & (sigma < MIN_SIGMA_PX))[back],
-        misfit=(boxes.square / np.maximum(boxes.inside.sum(axis=1) - 5, 1))[back],
+        misfit=misfit[back],
+        noise=np.sqrt(shot * np.maximum(misfit, 0.0))[back],
         gain=float(camera[1]),
         width=width,
     )
@@ -172,11 +178,14 @@ def _fit_isolated(
             boxes.inside[p, k] = whole[p, k]
     exclude_neighbours(boxes, points, EXCLUDED_WIDTHS * width)
     alone = gap >= ISOLATION_WIDTHS * width
+    started = np.zeros(len(points), np.bool_)  # those fitted already go on from there
+    for p in lonely:
+        started[p] = np.isfinite(boxes.theta[p, 0])
     for p in range(len(points)):
         for a in range(boxes.theta.shape[1]):
             boxes.theta[p, a] = boxes.theta[p, a] if alone[p] else np.nan
     which = np.flatnonzero(alone)
-    start_fits(boxes, which, points, common[0])
+    start_fits(boxes, which[~started[which]], points, common[0])
     fit_boxes(boxes, which, camera, common, FINAL_STEPS)
     return camera, common, height
 

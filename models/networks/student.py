@@ -7,30 +7,37 @@ in pixels from the centre of the cell), and the logit of the probability that th
 particle lies in the cell.
 
 The background need not be estimated: the weights of each filter of the first layer sum to zero over
-its 8 x 8 pixels, so the network responds only to contrast with the surroundings.
+its 8 x 8 pixels, so the network responds only to contrast with the surroundings. The responses are
+divided by the noise that a filter as wide as a spot has in their own neighbourhood: shot noise
+differs within a frame (cells, haze, vignetting), and noise that neighbouring pixels share is
+stronger in such a filter than in single pixels.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from livespt.models.networks.lodestar import (
-    CLIPPED_MEAN,
-    LAPLACE,
-    LEAST,
-    NOISE_CLIP,
-    NOISELESS,
-    ROUNDING,
-    ROUNDS,
-)
+from livespt.models.networks.lodestar import LAPLACE, LEAST, NOISELESS, ROUNDING
 
 STRIDE = 4  # pixels per cell of the layers
 KERNEL, PADDING = 8, 2  # of the first layer: a cell and two pixels around it
+PROBE_SIGMA_PX = 1.3  # width of the spot whose filter measures correlated noise
 NOISE_STEP_PX = 4  # distance of the pixels at which the noise is measured
+NOISE_POOL, NOISE_BOX = 4, 3  # measured pixels of a tile, and tiles of a neighbourhood, per axis
+# (mean of the square root of |z|)^2 of a normal z: a mean that single bright pixels hardly change
+ROOT_MEAN = (2**0.25 * math.gamma(0.75) / math.sqrt(math.pi)) ** 2
+QUIETEST = 0.1  # least noise of a neighbourhood, times that of the frame
+# slope and offset by which a measured ratio of noise goes from 1 (up to 1.1) to itself (from 1.25):
+# it is known to 7 %, and what does not clearly differ from 1 is taken for 1; below 1 inversely
+ABOVE, BELOW = (5 / 3, -5 / 6), (11 / 6, -2 / 3)
+PROBE_CLIP, PROBE_ROUNDS = 4.0, 2  # times the mean: the answers to particles hardly contribute
+PROBE_MEAN = 0.3696  # mean of max(z, 0), clipped in this way, of a normal z
+LEAST_SHARED = 0.7  # of the noise of the filter, over that in white noise
 INPUT_UNIT = 5.0  # noise units
 MAX_ACTIVATION = 12.0  # of the first layer, so that bright spots stay in range
 POSITIVE_WEIGHT = 2.0  # of cells that contain a particle
@@ -51,49 +58,117 @@ class Shape(NamedTuple):
 
 
 class Contrast(nn.Conv2d):
-    """The first layer: filters with zero sum; frames are padded with the values at their edges."""
+    """The first layer: filters with zero sum; frames are padded with the values at their edges.
+
+    The last filter is not trained: it is that of a dark spot and measures the noise.
+    """
+
+    probe: Tensor
 
     def __init__(self, channels: int) -> None:
-        super().__init__(1, channels, KERNEL, STRIDE, PADDING, padding_mode="replicate")
+        super().__init__(
+            1, channels - 1, KERNEL, STRIDE, PADDING, bias=False, padding_mode="replicate"
+        )
+        line = torch.exp(
+            -((torch.arange(KERNEL) - (KERNEL - 1) / 2) ** 2) / (2 * PROBE_SIGMA_PX**2)
+        )
+        spot = torch.outer(line, line)
+        spot = spot.mean() - spot
+        self.register_buffer("probe", (spot / spot.norm())[None, None])
 
     def filters(self) -> Tensor:
         """Filters (channels, 1, KERNEL, KERNEL), each with zero sum."""
-        return self.weight - self.weight.mean(dim=(2, 3), keepdim=True)
+        learned = self.weight - self.weight.mean(dim=(2, 3), keepdim=True)
+        return torch.cat([learned, self.probe])
 
-    def forward(self, flat: Tensor) -> Tensor:
-        seen: Tensor = self._conv_forward(flat, self.filters(), self.bias)
+    def forward(self, frames: Tensor) -> Tensor:
+        seen: Tensor = self._conv_forward(frames, self.filters(), None)
         return seen
 
 
-def build(shape: Shape) -> nn.Sequential:
-    """Network from (n, 1, h, w) to (n, 3, h / stride, w / stride), for h and w multiples of 4.
+class Student(nn.Module):
+    """Network from frames (n, 1, h, w), counts, to (n, 3, h / stride, w / stride).
 
-    It has one 8x8 layer of stride 4 with clipped output, `depth` 3x3 layers, and one 1x1 layer
-    whose 3 split^2 outputs are distributed over the cell.
+    h and w are multiples of 4. It has one 8x8 layer of stride 4, whose outputs are positive and in
+    units of the local noise, `depth` 3x3 layers, and one 1x1 layer whose 3 split^2 outputs are
+    distributed over the cell.
     """
-    width = shape.channels
-    layers: list[nn.Module] = [Contrast(width), nn.Hardtanh(0.0, MAX_ACTIVATION)]
-    for _ in range(shape.depth):
-        layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
-    layers.append(nn.Conv2d(width, 3 * shape.split**2, 1))
-    if shape.split > 1:
-        layers.append(nn.PixelShuffle(shape.split))
-    return nn.Sequential(*layers)
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        width = shape.channels
+        layers: list[nn.Module] = []
+        for _ in range(shape.depth):
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+        layers.append(nn.Conv2d(width, 3 * shape.split**2, 1))
+        if shape.split > 1:
+            layers.append(nn.PixelShuffle(shape.split))
+        self.first = Contrast(width)
+        self.bias = nn.Parameter(torch.zeros(1, width, 1, 1))  # of the first layer, after scaling
+        self.trunk = nn.Sequential(*layers)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        seen = self.first(frames)
+        scale = quiet(frames, functional.relu(seen[:, -1:].detach()))
+        out: Tensor = self.trunk(torch.clamp(seen * scale + self.bias, 0.0, MAX_ACTIVATION))
+        return out
 
 
-def normalize(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalize frames (n, 1, h, w): mean subtracted, divided by UNIT noise. Also the noise (n,).
+class Noise(NamedTuple):
+    """Noise of frames, counts."""
 
-    The noise, in counts, is measured as in LodeSTAR's normalization, every APART pixels.
+    frame: Tensor  # (n,) of the whole frame
+    local: Tensor  # (n, 1, h / 16, w / 16) of each neighbourhood
+
+
+@torch.no_grad()
+def measure_noise(frames: Tensor) -> Noise:
+    """Measure the noise of frames (n, 1, h, w), as if it were white.
+
+    It is measured as in LodeSTAR's normalization, at one pixel in NOISE_STEP_PX^2, in
+    neighbourhoods of NOISE_BOX^2 tiles of NOISE_POOL^2 of these; that of a frame is their mean.
     """
     laplace = torch.tensor(LAPLACE, device=frames.device)[None, None] / 6.0
     level = functional.conv2d(frames, laplace, stride=NOISE_STEP_PX).abs()
-    first = noise = level.mean(dim=(1, 2, 3), keepdim=True)
-    for _ in range(ROUNDS):
-        noise = torch.minimum(level, NOISE_CLIP * noise).mean(dim=(1, 2, 3), keepdim=True)
-    mean = torch.floor(frames.mean(dim=(1, 2, 3), keepdim=True))
-    noise = torch.maximum(noise / CLIPPED_MEAN, NOISELESS * first + ROUNDING * mean + LEAST)
-    return (frames - mean) / (INPUT_UNIT * noise), noise[:, 0, 0, 0]
+    roots = functional.avg_pool2d(level.sqrt(), NOISE_POOL, ceil_mode=True, count_include_pad=False)
+    roots = functional.avg_pool2d(roots, NOISE_BOX, 1, NOISE_BOX // 2, count_include_pad=False)
+    around = roots * roots / ROOT_MEAN
+    average = functional.conv2d(frames, torch.full_like(laplace, 1 / 9), stride=NOISE_STEP_PX)
+    floor = NOISELESS * level.mean(dim=(1, 2, 3), keepdim=True) + LEAST
+    floor = floor + ROUNDING * average.mean(dim=(1, 2, 3), keepdim=True).abs()
+    noise = torch.maximum(around.mean(dim=(1, 2, 3), keepdim=True), floor)
+    local = noise * torch.clamp(clearly(around / noise), min=QUIETEST)
+    return Noise(noise[:, 0, 0, 0], local)
+
+
+def clearly(ratio: Tensor) -> Tensor:
+    """Ratios of noise, or 1 where they do not clearly differ from it."""
+    above = torch.minimum(ratio, ABOVE[0] * ratio + ABOVE[1])
+    below = torch.maximum(ratio, BELOW[0] * ratio + BELOW[1])
+    return torch.maximum(torch.clamp(below, max=1.0), above)
+
+
+@torch.no_grad()
+def quiet(frames: Tensor, probe: Tensor) -> Tensor:
+    """Factors (n, 1, h', w') of the responses: 1 over INPUT_UNIT and the noise of the filter.
+
+    `probe` (n, 1, h', w') holds the positive responses of the filter of a dark spot, counts.
+    """
+    local = measure_noise(frames).local
+    scale = functional.interpolate(
+        1 / local, size=probe.shape[-2:], mode="bilinear", align_corners=False
+    )
+    answers = probe * scale
+    mean = answers.mean(dim=(1, 2, 3), keepdim=True)
+    for _ in range(PROBE_ROUNDS):
+        mean = torch.minimum(answers, PROBE_CLIP * mean).mean(dim=(1, 2, 3), keepdim=True)
+    shared = torch.clamp(clearly(mean / PROBE_MEAN), min=LEAST_SHARED)
+    return scale / (INPUT_UNIT * shared)
+
+
+def build(shape: Shape) -> Student:
+    """Make a network with random weights."""
+    return Student(shape)
 
 
 def loss(out: Tensor, truth: Tensor) -> Tensor:

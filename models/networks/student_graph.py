@@ -1,38 +1,26 @@
 """The ONNX graph of a student network: from a raw uint16 frame to the outputs of all cells.
 
-It is written node by node, like lodestar_graph.py, and computes the same as `normalize` and the
-layers of `build` in student.py, which a test compares with it. Every pixel is scaled in one pass by
-a dequantization, which subtracts a level and divides by a scale.
+It is written node by node, like lodestar_graph.py, and computes the same as `Student` in
+student.py, which a test compares with it. Pixels are not normalized: the responses of the first
+layer, whose filters have zero sum, are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.networks import student
-from livespt.models.networks.lodestar import (
-    CLIPPED_MEAN,
-    LAPLACE,
-    LEAST,
-    NOISE_CLIP,
-    NOISELESS,
-    ROUNDING,
-    ROUNDS,
-)
+from livespt.models.networks.lodestar import LAPLACE, LEAST, NOISELESS, ROUNDING
 from livespt.models.runtime.onnx_graph import Graph
-
-if TYPE_CHECKING:
-    from torch import nn
-
 
 OPSET, IR = 21, 10  # ONNX Runtime 1.18 and later: the first to dequantize 16 bits
 FLOAT, UINT16 = 1, 4  # of onnx.TensorProto
 
 
-def serialize(net: nn.Sequential) -> bytes:
+def serialize(net: student.Student) -> bytes:
     """The `.onnx` file's content.
 
     The input is `frame`, uint16 (y, x), counts. The outputs are `field` (1, 3 split^2, h', w'),
@@ -42,7 +30,7 @@ def serialize(net: nn.Sequential) -> bytes:
     from onnx import TensorProto, checker, helper
 
     g = Graph()
-    _normalize(g)
+    _noise(g)
     _layers(g, net)
     graph = helper.make_graph(
         g.nodes,
@@ -63,55 +51,101 @@ def serialize(net: nn.Sequential) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _normalize(g: Graph) -> None:
-    """`normalize` with the padding of `Contrast`: gives "scaled" and "noise"."""
+def _noise(g: Graph) -> None:
+    """`measure_noise`: gives "noise", "local", and "scaled", the frame padded as by `Contrast`."""
     g.add("Unsqueeze", ["frame", g.constant("front", np.array([0, 1]))], "counts")
     g.add("Cast", ["counts"], "x", to=FLOAT)
-    g.add("ReduceMean", ["x"], "mean", keepdims=0)
-    g.constant("laplace", np.array(LAPLACE, np.float32)[None, None] / 6)
-    g.add(
-        "Conv",
-        ["x", "laplace"],
-        "response",
-        kernel_shape=[3, 3],
-        strides=[student.NOISE_STEP_PX] * 2,
-    )
-    g.add("Abs", ["response"], "level")
-    clip = g.constant("clip", np.float32(NOISE_CLIP))
-    level = g.add("ReduceMean", ["level"], "level_0", keepdims=0)
-    for k in range(ROUNDS):
-        limit = g.add("Mul", [level, clip], f"limit_{k}")
-        clipped = g.add("Min", ["level", limit], f"clipped_{k}")
-        level = g.add("ReduceMean", [clipped], f"level_{k + 1}", keepdims=0)
-    g.add("Div", [level, g.constant("clipped_mean", np.float32(CLIPPED_MEAN))], "gauss")
-    g.add("Mul", ["level_0", g.constant("noiseless", np.float32(NOISELESS))], "sharp")
+    masks = np.stack([np.array(LAPLACE, np.float32) / 6, np.full((3, 3), 1 / 9, np.float32)])
+    step = [student.NOISE_STEP_PX] * 2
+    g.add("Conv", ["x", g.constant("masks", masks[:, None])], "responses",
+          kernel_shape=[3, 3], strides=step)  # fmt: skip
+    g.add("Abs", ["responses"], "levels")
+    parts = g.constant("parts_of_one", np.array([1, 1]))
+    g.nodes.append(_split(["levels", parts], ["level", "average"]))
+    pool, box = student.NOISE_POOL, student.NOISE_BOX
+    g.add("Sqrt", ["level"], "roots")
+    g.add("AveragePool", ["roots"], "tiles", ceil_mode=1, count_include_pad=0,
+          kernel_shape=[pool, pool], strides=[pool, pool])  # fmt: skip
+    g.add("AveragePool", ["tiles"], "wide", count_include_pad=0,
+          kernel_shape=[box, box], pads=[box // 2] * 4)  # fmt: skip
+    g.add("Mul", ["wide", "wide"], "squares")
+    root_mean = g.constant("root_mean", np.float32(student.ROOT_MEAN))
+    g.add("Div", ["squares", root_mean], "around")
+    g.add("ReduceMean", ["around"], "gauss", keepdims=0)
+    g.add("ReduceMean", ["level"], "first", keepdims=0)
+    g.add("ReduceMean", ["average"], "mean", keepdims=0)
+    g.add("Mul", ["first", g.constant("noiseless", np.float32(NOISELESS))], "sharp")
     g.add("Mul", ["mean", g.constant("rounding", np.float32(ROUNDING))], "rounded")
     g.add("Sum", ["sharp", "rounded", g.constant("least", np.float32(LEAST))], "floor")
     g.add("Max", ["gauss", "floor"], "noise")
-    g.add("Mul", ["noise", g.constant("unit", np.float32(student.INPUT_UNIT))], "whole")
-    g.add("Reciprocal", ["whole"], "step")
-    g.add("Cast", ["mean"], "zero", to=UINT16)
-    g.add("DequantizeLinear", ["counts", "step", "zero"], "contrast")
+    g.constant("one", np.float32(1))
+    g.add("Div", ["around", "noise"], "ratio")
+    quietest = g.constant("quietest", np.float32(student.QUIETEST))
+    g.add("Max", [_clearly(g, "ratio"), quietest], "heard")
+    g.add("Mul", ["heard", "noise"], "local")
     # a frame that ends within a cell is padded with the values at its edge
     pads = [0, 0, student.PADDING, student.PADDING]
     pads += [0, 0, student.PADDING + student.STRIDE - 1, student.PADDING + student.STRIDE - 1]
-    g.add("Pad", ["contrast", g.constant("pads", np.array(pads))], "scaled", mode="edge")
+    g.add("Pad", ["x", g.constant("pads", np.array(pads))], "scaled", mode="edge")
 
 
-def _layers(g: Graph, net: nn.Sequential) -> None:
+def _clearly(g: Graph, source: str) -> str:
+    """`clearly` of student.py."""
+    lines = {}
+    for side, line in (("above", student.ABOVE), ("below", student.BELOW)):
+        slope, offset = (
+            g.constant(f"{source}_{side}_{k}", np.float32(v)) for k, v in enumerate(line)
+        )
+        steep = g.add("Mul", [source, slope], f"{source}_{side}_steep")
+        lines[side] = g.add("Add", [steep, offset], f"{source}_{side}")
+    g.add("Min", [source, lines["above"]], f"{source}_more")
+    g.add("Max", [source, lines["below"]], f"{source}_less")
+    g.add("Min", [f"{source}_less", "one"], f"{source}_at_most_1")
+    return g.add("Max", [f"{source}_at_most_1", f"{source}_more"], f"{source}_clear")
+
+
+def _split(inputs: list[str], outputs: list[str]) -> Any:
+    from onnx import helper
+
+    return helper.make_node("Split", inputs, outputs, name="split", axis=1)
+
+
+def _quiet(g: Graph) -> str:
+    """`quiet` of student.py for the responses "seen"."""
+    g.add("Shape", ["seen"], "cells", start=2)
+    g.add("Concat", [g.constant("one_map", np.array([1, 1])), "cells"], "map_size", axis=0)
+    g.add("Reciprocal", ["local"], "silent")
+    g.add("Resize", ["silent", "", "", "map_size"], "scale", mode="linear")
+    last = g.constant("last", np.array([-1]))
+    end = g.constant("end", np.array([np.iinfo(np.int64).max]))
+    g.add("Slice", ["seen", last, end, g.constant("channel", np.array([1]))], "probe")
+    g.add("Relu", ["probe"], "dark")
+    g.add("Mul", ["dark", "scale"], "answers")
+    mean = g.add("ReduceMean", ["answers"], "answer_0", keepdims=0)
+    clip = g.constant("probe_clip", np.float32(student.PROBE_CLIP))
+    for k in range(student.PROBE_ROUNDS):
+        limit = g.add("Mul", [mean, clip], f"limit_{k}")
+        clipped = g.add("Min", ["answers", limit], f"clipped_{k}")
+        mean = g.add("ReduceMean", [clipped], f"answer_{k + 1}", keepdims=0)
+    g.add("Div", [mean, g.constant("probe_mean", np.float32(student.PROBE_MEAN))], "probed")
+    least = g.constant("least_shared", np.float32(student.LEAST_SHARED))
+    g.add("Max", [_clearly(g, "probed"), least], "shared")
+    g.add("Mul", ["shared", g.constant("unit", np.float32(student.INPUT_UNIT))], "whole")
+    return g.add("Div", ["scale", "whole"], "quiet")
+
+
+def _layers(g: Graph, net: student.Student) -> None:
     """The network, from "scaled" to "field"."""
-    first = net[0]
-    assert isinstance(first, student.Contrast)
-    trunk = [layer for layer in list(net)[1:] if hasattr(layer, "weight")]
-    names = [g.constant("weight_0", _array(first.filters())),
-             g.constant("bias_0", _array(first.bias))]  # fmt: skip
-    g.add("Conv", ["scaled", *names], "seen", kernel_shape=[student.KERNEL] * 2,
-          strides=[student.STRIDE] * 2)  # fmt: skip
+    trunk = [layer for layer in net.trunk if hasattr(layer, "weight")]
+    g.add("Conv", ["scaled", g.constant("weight_0", _array(net.first.filters()))], "seen",
+          kernel_shape=[student.KERNEL] * 2, strides=[student.STRIDE] * 2)  # fmt: skip
+    g.add("Mul", ["seen", _quiet(g)], "weighed")
+    g.add("Add", ["weighed", g.constant("bias_0", _array(net.bias))], "biased")
     bounds = [
         g.constant("none", np.float32(0)),
         g.constant("top", np.float32(student.MAX_ACTIVATION)),
     ]
-    source = g.add("Clip", ["seen", *bounds], "bounded")
+    source = g.add("Clip", ["biased", *bounds], "bounded")
     for k, layer in enumerate(trunk[:-1], 1):
         names = [g.constant(f"weight_{k}", _array(layer.weight)),
                  g.constant(f"bias_{k}", _array(layer.bias))]  # fmt: skip
@@ -160,5 +194,6 @@ def quantize(content: bytes, frames: list[NDArray[np.uint16]]) -> bytes:
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
+            reduce_range=True,  # 7 bits: 8 overflow on processors without VNNI
         )
         return made.read_bytes()

@@ -71,11 +71,7 @@ def movie(seed: tuple[int, ...], case: SpotCase, frames: int) -> tuple[list[Imag
     background = spots.uneven(case.shape, case.background, rng) if case.uneven else case.background
     points = random_positions(rng, case.n, case.apart_px, case.shape)
     photons = _photons(rng, case, case.n)
-    far = np.full(case.shape, background, np.float32)
-    for at in rng.uniform([0, 0], np.array(case.shape) - 1.0, (case.rings, 2)):
-        _add(
-            far, _defocused(case.sigma_px, rng.uniform(0.9, 1.6), *at % 1), at, 10 * _nominal(case)
-        )
+    far = far_light(rng, case, np.full(case.shape, background, np.float32))
     hot = rng.integers([0, 0], case.shape, (case.hot, 2))
     excess = rng.uniform(200, 4000, case.hot)
     images, truth = [], []
@@ -89,6 +85,16 @@ def movie(seed: tuple[int, ...], case: SpotCase, frames: int) -> tuple[list[Imag
         truth.append(points)
         points = _reflect(points + rng.normal(0, 1, points.shape), case.shape)
     return images, truth
+
+
+def far_light(
+    rng: np.random.Generator, case: SpotCase, background: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Add `case.rings` particles far out of focus to a background (y, x), photons, in place."""
+    for at in rng.uniform([0, 0], np.array(case.shape) - 1.0, (case.rings, 2)):
+        ring = _defocused(case.sigma_px, rng.uniform(0.9, 1.6), *at % 1)
+        _add(background, ring, at, 10 * _nominal(case))
+    return background
 
 
 def training_frame(seed: int) -> Image:

@@ -3,8 +3,8 @@
 A share `near` of them, by default half, resembles frames of single-molecule fluorescence: sigma 1.3
 px, 100 photons of background, spots of similar brightness, with up to twice the density of 500
 spots on 512 x 512 pixels. The others vary widely: narrow and wide spots, defocus rings, dim, bright
-and uneven backgrounds, other cameras. Both have hot pixels and cosmic rays, which are not
-particles.
+and uneven backgrounds, other cameras, and most of them real fields (backgrounds.py) or noise that
+is not white. Both have hot pixels and cosmic rays, which are not particles.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from livespt.models.optics.spots import photons_for_snr, shares
+from livespt.models.render import backgrounds
 from livespt.stream.compiled import njit
 
 Floats = NDArray[np.float64]
 MARGIN_PX = 4.0  # outside the frame, in which there are spots as well
+FIELD_SHARE = 0.5  # of the frames that are not of the common kind, with a field as of a cell
+GRAIN_SHARE, ROUGH_SHARE, COARSE_SHARE = 0.25, 0.1, 0.1  # with other noise, of the same frames
 EMPTY_SHARE = 0.1  # of frames, in addition to those without particles by chance
 MIN_SNR = 2.5  # a dimmer spot is ignored: neither finding nor missing it is an error
 FULL_WEIGHT_SNR = 8.0  # at which the offset of a spot has weight 1
@@ -64,7 +67,9 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatc
     ring = ~like & (rng.random(n) < 0.15)
     area = ((side + 2 * MARGIN_PX) / 64) ** 2
     most = np.where(like, 14.0, np.where(ring, 4.0, 10.0)) * area
-    count = np.floor(rng.uniform(0, most + 1, n)).astype(np.int64)
+    share = rng.random(n)  # of the greatest number; on real fields, few spots are as common as many
+    count = np.where(like, share * (most + 1), (most + 1) ** share - rng.random(n))
+    count = np.maximum(np.floor(count), 0).astype(np.int64)
     count[rng.random(n) < EMPTY_SHARE] = 0
     which = np.repeat(np.arange(n), count)
     own_snr = snr[which] * np.exp(spread[which] * rng.standard_normal(len(which)))
@@ -72,17 +77,29 @@ def simulated(rng: Generator, n: int, side: int, near: float = 0.5) -> FrameBatc
     radius = np.where(ring[which], rng.uniform(1.5, 4.5, m), 0.0)
     width = sigma[which] * np.where(like[which], 1.0, np.exp(rng.normal(0, 0.05, m)))
     width = np.where(ring[which], 0.7 * width, width)
-    photons = photons_for_snr(own_snr, level[which] + read[which] ** 2, sigma[which])
-    photons = photons * np.where(ring[which], rng.uniform(2, 5, m), 1.0)
     position = rng.uniform(-0.5 - MARGIN_PX, side - 0.5 + MARGIN_PX, (2, m))
-    specks = Specks(which, position[0], position[1], width, radius, photons, own_snr)
-    expected = _background(rng, level, ~like & (rng.random(n) < 0.4), side)
-    add(expected, specks)
+    fielded = ~like & (rng.random(n) < FIELD_SHARE)
+    expected = _background(rng, level, ~like & ~fielded & (rng.random(n) < 0.4), side)
+    rough = np.zeros_like(expected)
+    for k in np.flatnonzero(fielded):
+        expected[k] = backgrounds.draw_field(rng, level[k], side)
     unit = np.sqrt(level + read**2)
+    for k in np.flatnonzero(~like & (rng.random(n) < ROUGH_SHARE)):
+        rough[k] = backgrounds.draw_rough(rng, side, unit[k])
+    grain = backgrounds.draw_grain(rng, n, ~like & (rng.random(n) < GRAIN_SHARE), sigma)
+    at = tuple(np.clip(np.rint(position), 0, side - 1).astype(np.int64))
+    local = expected[which, at[0], at[1]] + rough[which, at[0], at[1]] ** 2
+    local = np.where(fielded[which] | (rough[which, at[0], at[1]] > 0), local, level[which])
+    photons = photons_for_snr(own_snr, local + read[which] ** 2, sigma[which])
+    photons = photons * np.where(ring[which], rng.uniform(2, 5, m), 1.0) * grain.louder[which]
+    specks = Specks(which, position[0], position[1], width, radius, photons, own_snr)
+    add(expected, specks)
     intrude(rng, expected, unit, pick(0.08, 0.25))
     offset = pick(100.0, log_uniform(10, 30000))
     gain = pick(1.0, log_uniform(0.25, 4))
-    return FrameBatch(expose(rng, expected, read, gain, offset), specks)
+    coarse = ~like & (rng.random(n) < COARSE_SHARE)  # noise around a grey level
+    gain = np.where(coarse, unit / log_uniform(0.2, 1.0), gain)
+    return FrameBatch(expose(rng, expected, read, gain, offset, rough, grain), specks)
 
 
 def _background(rng: Generator, level: Floats, uneven: NDArray[np.bool_], side: int) -> Any:
@@ -167,6 +184,7 @@ def add(expected: NDArray[np.float32], specks: Specks) -> None:
 def _expose(
     expected: NDArray[np.float32],
     grain: NDArray[np.float32],
+    rough: NDArray[np.float32],
     read: Floats,
     gain: Floats,
     offset: Floats,
@@ -176,7 +194,7 @@ def _expose(
         for i in range(expected.shape[1]):
             for j in range(expected.shape[2]):
                 mean, z = expected[k, i, j], grain[k, i, j]
-                variance = mean + read[k] * read[k]
+                variance = mean + read[k] * read[k] + rough[k, i, j] * rough[k, i, j]
                 skew = mean / (6.0 * variance) * (z * z - 1.0)
                 electrons = mean + math.sqrt(variance) * z + skew
                 counts = math.floor(electrons / gain[k] + offset[k] + 0.5)
@@ -185,14 +203,23 @@ def _expose(
 
 
 def expose(
-    rng: Generator, expected: NDArray[np.float32], read: Floats, gain: Floats, offset: Floats
+    rng: Generator,
+    expected: NDArray[np.float32],
+    read: Floats,
+    gain: Floats,
+    offset: Floats,
+    rough: NDArray[np.float32],
+    grain: backgrounds.Grain,
 ) -> NDArray[np.uint16]:
     """Counts of a camera for expected photons `expected` (n, h, w).
 
     The sum of Poisson and read noise is approximated by its first three cumulants (Cornish-Fisher
     expansion: a normal z plus skewness / 6 (z^2 - 1)), ten times as fast as Poisson numbers.
+    `rough` (n, h, w) is further read noise of each pixel, electrons; `grain` correlates the noise.
     """
-    return _expose(expected, rng.standard_normal(expected.shape, np.float32), read, gain, offset)
+    noise = rng.standard_normal(expected.shape, np.float32)
+    backgrounds.correlate(noise, grain)
+    return _expose(expected, noise, rough, read, gain, offset)
 
 
 @njit()

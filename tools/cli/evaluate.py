@@ -42,6 +42,24 @@ def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -
     report(evaluate(model or shipped("fast"), report=folder, **values))
 
 
+@evaluate.command("fields")
+@MODEL
+@option("--frames", type=COUNT, default=16, help="Number of simulated frames per case.")
+@WRITE
+@option("--judges/--no-judges", default=True, help="Also run trackpy on the same frames.")
+@PROVIDER
+def evaluate_fields(model: Path | None, **values: Any) -> None:
+    """Count false and missed spots on cell edges, masks, haze, and in correlated noise.
+
+    MODEL.onnx (default: the shipped one) localizes simulated frames. Recall is compared with that
+    on flat frames at the same signal-to-noise ratio.
+    """
+    from livespt.models.runtime.session import shipped
+    from livespt.tools.evaluate_localizer.fields import evaluate
+
+    report(evaluate(model or shipped("fast"), **values))
+
+
 @evaluate.command("beads")
 @click.argument("movie", type=PATH)
 @MODEL

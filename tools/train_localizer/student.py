@@ -17,12 +17,12 @@ from livespt.tools.train import loop, model_files
 from livespt.tools.train_localizer import centre, measure, student_measure
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from livespt.models.networks.student import Shape
+    from livespt.models.networks.student import Shape, Student
 
 
-BATCH, SIDE = 16, 64  # frames in a batch; their side in pixels
+BATCH, SIDE = 8, 96  # frames in a batch; their side in pixels
 REUSE = 2  # steps with the same frames, in different orientations
 RATE = 2e-3
 SIMULATED = "simulated"
@@ -43,7 +43,7 @@ class Preset(NamedTuple):
 
 
 PRESETS = {
-    "fast": Preset(16, 3, 1, 28_000),
+    "fast": Preset(16, 3, 1, 60_000),
     "crowd": Preset(32, 4, 2, 60_000),
 }
 
@@ -107,7 +107,7 @@ def train_network(
     device: str,
     checkpoint: Path,
     resume: bool = False,
-) -> tuple[nn.Sequential, list[float]]:
+) -> tuple[Student, list[float]]:
     """Train a network on drawn frames; return it on the CPU, and its losses in training."""
     import torch
 
@@ -136,18 +136,16 @@ def train_network(
 
 
 def _batch(batch: training_frames.FrameBatch, stride: int) -> tuple[Tensor, Tensor]:
-    """Normalized frames (n, 1, side, side) and their targets, as tensors."""
+    """Frames (n, 1, side, side) and their targets, as tensors."""
     import torch
-
-    from livespt.models.networks import student
 
     n, side = batch.frames.shape[:2]
     counts = torch.from_numpy(batch.frames.astype(np.float32))[:, None]
     targets = training_frames.truth(batch.specks, n, side, stride)
-    return student.normalize(counts)[0], torch.from_numpy(targets)
+    return counts, torch.from_numpy(targets)
 
 
-def graph(net: nn.Sequential, frames: list[NDArray[np.uint16]]) -> bytes:
+def graph(net: Student, frames: list[NDArray[np.uint16]]) -> bytes:
     """Content of the `.onnx` file, with 8-bit integers where they do not reduce precision."""
     from livespt.models.networks import student_graph
 

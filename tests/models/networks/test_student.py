@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from livespt.models.localize.student_peaks import interleave  # noqa: E402
 from livespt.models.networks import student, student_graph  # noqa: E402
 from livespt.models.optics import spots  # noqa: E402
-from livespt.models.render import training_frames  # noqa: E402
+from livespt.models.render import backgrounds, training_frames  # noqa: E402
 
 SHAPES = [student.Shape(16, 1, 1), student.Shape(16, 1, 2)]
 
@@ -40,9 +40,10 @@ def frame(seed: int, shape: tuple[int, int] = (64, 64), level: float = 100.0) ->
 @pytest.mark.parametrize("shape", SHAPES)
 def test_graph_is_the_network(shape: student.Shape) -> None:
     net, image = net_of(shape), frame(1)
-    flat, noise = student.normalize(torch.from_numpy(image.astype(np.float32))[None, None])
+    counts = torch.from_numpy(image.astype(np.float32))[None, None]
+    noise = student.measure_noise(counts).frame
     with torch.no_grad():
-        expected = net(flat)[0].numpy()
+        expected = net(counts)[0].numpy()
     field, measured = run(student_graph.serialize(net), image)
     if shape.split == 2:
         field = interleave(field)
@@ -148,7 +149,9 @@ def test_the_camera_has_the_moments_of_poisson() -> None:
     for level in (5.0, 100.0):
         light = np.full((1, 400, 400), level, np.float32)
         one = np.ones(1)
-        counts = training_frames.expose(rng, light, 1.5 * one, one, 100 * one).astype(float) - 100
+        same = np.zeros_like(light), backgrounds.white(1)
+        image = training_frames.expose(rng, light, 1.5 * one, one, 100 * one, *same)
+        counts = image.astype(float) - 100
         assert counts.mean() == pytest.approx(level, rel=0.01)
         assert counts.var() == pytest.approx(level + 1.5**2 + 1 / 12, rel=0.05)
         skew = ((counts - counts.mean()) ** 3).mean() / counts.std() ** 3
