@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from livespt.acquisition.recordings.movie import Movie
 
 WATER = Path("bulk_water", "bulk_water.ome.tif")  # in the folder of real recordings
+SHIFTS = range(1, 9)  # of the numbers of particles, for what is found by chance
 COUNTS = ("frames", "track_frames", "uncoatings", "changepoints", "abstentions")
 
 
@@ -98,8 +99,7 @@ def evaluate(
             made = analyzed(movie, name, frames, passed)
             counts.append({"control": name} | false_events(movie.truth, changes, made))
             if name == "receptors":
-                found = score.changepoints(movie.truth, changes, made.events, within=MATCH_FRAMES)
-                tales["D_changes"] = {"true": found["true"], "found": found["found"]}
+                tales["D_changes"] = _found_changes(movie.truth, changes, made.events)
             if name == "exchanged names":
                 tales["exchanged_names"] = score.exchanges(movie.truth, made.spots)
         if water:
@@ -187,6 +187,26 @@ def false_events(
         "uncoatings": int(score.uncoating(truth, made.events)["false"] or 0),
         "changepoints": found["false"],
         "abstentions": int(np.count_nonzero(made.states["state"] == ABSTAIN)),
+    }
+
+
+def _found_changes(
+    truth: NDArray[np.void], changes: NDArray[np.int64], events: NDArray[np.void]
+) -> dict[str, float]:
+    """Count the changes of D near which a changepoint was announced, and as many by chance.
+
+    By chance: as if each particle had the changes of another one, the mean over `SHIFTS`.
+    """
+    found = score.changepoints(truth, changes, events, within=MATCH_FRAMES)
+    particles = int(truth["particle"].max()) + 1
+    chance = []
+    for shift in SHIFTS:
+        moved = np.stack([(changes[:, 0] + shift) % particles, changes[:, 1]], axis=1)
+        chance.append(score.changepoints(truth, moved, events, within=MATCH_FRAMES)["found"])
+    return {
+        "true": found["true"],
+        "found": found["found"],
+        "by_chance": float(np.mean(chance)),
     }
 
 

@@ -141,6 +141,20 @@ def test_false_events_are_counted_by_kind() -> None:
         assert found == expected | {"abstentions": 2}
 
 
+def test_changepoints_at_changes_of_d_are_not_false() -> None:
+    movie, changes = simulate("receptors", 200, shape=SMALL)
+    at = {(int(row["particle"]), int(row["frame"])): row for row in movie.truth}
+    events = np.zeros(len(changes), EVENT)
+    events["kind"], events["amends"] = KINDS.index("changepoint"), -1
+    for event, (particle, frame) in zip(events, changes.tolist(), strict=True):
+        event["frame"], event["y"], event["x"] = frame, *at[particle, frame][["y", "x"]].item()
+    made = controls.ChainRows(200, np.zeros(0, SPOT), np.zeros(0, STATE), events)
+    found = controls.false_events(movie.truth, changes, made)
+    assert len(changes) > 10 and found["changepoints"] == 0
+    nothing = np.empty((0, 2), np.int64)
+    assert controls.false_events(movie.truth, nothing, made)["changepoints"] == len(changes)
+
+
 def test_the_report_has_a_row_for_each_control_and_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +171,9 @@ def test_the_report_has_a_row_for_each_control_and_for_all(
         1e5 * beads["changepoints"] / beads["track_frames"], abs=1e-4
     )
     assert 0 <= beads["abstained"] < 0.5
-    assert figures["D_changes"]["true"] == len(simulate("receptors", 40, shape=SMALL).changes)
+    changes = figures["D_changes"]
+    assert changes["true"] == len(simulate("receptors", 40, shape=SMALL).changes)
+    assert changes["found"] <= changes["true"] and changes["by_chance"] <= changes["true"]
     entry = figures["virus_entry"]
     assert entry["found"] + entry["missed"] == entry["true"] > 50 and entry["found"] > 10
 
