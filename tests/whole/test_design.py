@@ -102,7 +102,10 @@ ARROWS: dict[str, set[str]] = {
     "tools/train_localizer": {
         "acquisition/recordings", "models", "tools/progress", "tools/score", "tools/train",
     },
-    "tools/evaluate": {"models", "stream", "tools/score", "tools/tables", "tools/train"},
+    "tools/evaluate": {  # the whole chain, as runs are made, on recorded and simulated movies
+        "acquisition/recordings", "acquisition/simulated", "models", "stream", "tools/progress",
+        "tools/runs", "tools/score", "tools/tables", "tools/train",
+    },
     "tools/evaluate_localizer": {
         "acquisition/recordings", "models", "stream", "tools/score", "tools/train_localizer",
     },

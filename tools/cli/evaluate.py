@@ -126,6 +126,27 @@ def evaluate_bulk_water(run: Path, movie: Path) -> None:
     report(evaluate_bulk_water(run, movie))
 
 
+@evaluate.command("controls")
+@option("--frames", type=Integer(20), default=300, help="Number of frames of each movie.")
+@option(
+    "--data",
+    type=PATH,
+    envvar="LIVESPT_DATA",
+    unset="LIVESPT_DATA of the environment, if it is set",
+    help="Folder of real recordings; bulk_water/bulk_water.ome.tif in it is a control, too.",
+)
+@RANDOM
+def evaluate_controls(**values: Any) -> None:
+    """Count false uncoatings and changepoints where nothing uncoats.
+
+    The shipped models analyze simulated beads, receptors, fields without particles, particles that
+    exchange their names, merging spots and immobile particles, and virus entry for comparison.
+    """
+    from livespt.tools.evaluate.controls import evaluate
+
+    report(evaluate(**values))
+
+
 _network_options = together(
     MODEL,
     option("--tracks", type=Integer(10), default=2000, help="Number of simulated tracks per set."),
