@@ -47,6 +47,19 @@ def export(run: Path, out: Path, **values: Any) -> None:
 @setting_option("motion", "none")
 @setting_option("refine", 0)
 @option(
+    "--lineage",
+    type=click.Choice(["off", "light", "distance"]),
+    default="off",
+    help="Find tracks that merge and split: by column intensity, which adds up, or by distance "
+    "alone; they are written to OUT_lineage.csv.",
+)
+@option(
+    "--lineage-range",
+    type=POSITIVE,
+    unset="the search range",
+    help="Greatest distance of two tracks that merge or split, pixels.",
+)
+@option(
     "--pixel-size-um",
     type=POSITIVE,
     unset="as stored in the table",

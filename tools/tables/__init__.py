@@ -11,6 +11,7 @@ __all__ = [
     "label",
     "labelled_tracks",
     "link",
+    "link_lineage",
     "out_file",
     "positions",
     "segments",
