@@ -15,6 +15,7 @@ __all__ = [
     "out_file",
     "positions",
     "segments",
+    "track_times",
     "trackmate",
     "user_table",
 ]

@@ -12,11 +12,12 @@ import zarr
 
 from livespt.stream.errors import InputError, SettingError
 from livespt.tools.tables import labelled_tracks
-from livespt.tools.tables.analyze import analyze_table, interval_of_tracks
+from livespt.tools.tables.analyze import analyze_table
 from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import WRITERS, spot_table
 from livespt.tools.tables.link import link_table
 from livespt.tools.tables.segments import segment_table
+from livespt.tools.tables.track_times import interval_of_tracks
 from livespt.tools.tables.user_table import read_table
 
 N = 12
@@ -252,7 +253,7 @@ def test_the_interval_is_that_of_the_times_unless_it_is_stated(tmp_path: Path) -
     ):
         table.sample(frac=1, random_state=1).to_csv(tmp_path / "a.csv", index=False)
         held = read_table(tmp_path / "a.csv", NEED, optional=("time_s",))
-        assert interval_of_tracks(held, stated, told.append) == pytest.approx(found)
+        assert interval_of_tracks(held.values, stated, told.append) == pytest.approx(found)
     assert told == ["frame interval 0.01 s as you state it; the steps of time_s are 0.05 s"]
     times.drop(columns="time_s").to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(SettingError, match="no times in time_s: give --frame-interval-s"):

@@ -184,7 +184,7 @@ def ours(table: NDArray[np.float64]) -> Edges:
 
 
 def test_wanderers_of_one_brightness() -> None:
-    """Nine of ten merges and splits are found to the very points, and one in twenty is false at most."""
+    """Nine of ten are found to the very points, and at most one in twenty is false."""
     table, edges = wanderers(2)
     found, truth = branches(ours(table)), branches(edges)
     assert len(truth) == 80
