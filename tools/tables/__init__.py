@@ -17,5 +17,6 @@ __all__ = [
     "segments",
     "track_times",
     "trackmate",
+    "trackmate_elements",
     "user_table",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from livespt.tools.tables.export import WRITERS, spot_table
 from livespt.tools.tables.link import link_table
 from livespt.tools.tables.segments import segment_table
 from livespt.tools.tables.track_times import interval_of_tracks
+from livespt.tools.tables.trackmate_elements import TrackMateElements
 from livespt.tools.tables.user_table import read_table
 
 N = 12
@@ -383,6 +385,31 @@ def test_tracks_of_trackmate_are_cut_where_they_split(tmp_path: Path) -> None:
         "0.2 um is taken, the file says 0.1"
         in read_table(tmp_path / "a.xml", NEED, pixel_size_um=0.2).said
     )
+
+
+def test_a_file_of_trackmate_is_never_held_whole(tmp_path: Path) -> None:
+    more = " ".join(f'FEATURE_{i}="{i}.123456789"' for i in range(30))
+    spots = "".join(SPOT.format(i, i, i * 0.001).replace("/>", f" {more}/>") for i in range(20_000))
+    (tmp_path / "a.xml").write_bytes(model(spots, EDGE.format(0, 1)))
+    tracemalloc.start()
+    held = TrackMateElements(tmp_path / "a.xml")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(held.spot_ids) == 20_000 and list(held.edges) == [0, 1]
+    assert peak < (tmp_path / "a.xml").stat().st_size / 5
+
+
+@pytest.mark.parametrize("light", ["TOTAL_INTENSITY_CH1", "TOTAL_INTENSITY", "INTENSITY"])
+def test_the_light_of_trackmate(light: str, tmp_path: Path) -> None:
+    spots = SPOTS.replace("QUALITY", f'{light}="700" QUALITY')
+    (tmp_path / "a.xml").write_bytes(model(spots, EDGES))
+    table = read_table(tmp_path / "a.xml", NEED, optional=("intensity",))
+    assert table.values["intensity"].tolist() == [700] * 5
+    (tmp_path / "a.xml").write_bytes(model(spots.replace(f'{light}="700"', "", 1), EDGES))
+    table = read_table(tmp_path / "a.xml", NEED, optional=("intensity",))
+    assert "intensity" not in table.values, "not of every spot"
+    (tmp_path / "a.xml").write_bytes(model("", ""))
+    assert len(read_table(tmp_path / "a.xml", NEED)) == 0
 
 
 def test_what_is_written_of_a_file_in_um_is_read_in_um(tmp_path: Path) -> None:

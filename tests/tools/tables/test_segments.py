@@ -138,7 +138,7 @@ def test_what_the_user_states_rules_over_times(tmp_path: Path) -> None:
 
 
 def test_a_run_with_links_that_were_corrected_without_uncoating(tmp_path: Path) -> None:
-    """Track 1 takes what 0 has from frame 6 on, told in frame 11, and neither has a probability of uncoating."""
+    """Track 1 takes what 0 has from frame 6 on, as is told in frame 11; no model of uncoating."""
     run, out = tmp_path / "run.zarr", tmp_path / "segments.csv"
     start = make_start((32, 40), pixel_size_um=0.1, frame_interval_s=0.01)
     writer = RunWriter(run, start, movie=False)
