@@ -2,6 +2,7 @@
 
 __all__ = [
     "analyze",
+    "cell_values",
     "conventions",
     "export",
     "export_columns",

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream.errors import InputError, MissingError
 from livespt.tools.tables.conventions import UM, calibrated, told
-from livespt.tools.tables.trackmate_elements import LIGHT, TrackMateElements
+from livespt.tools.tables.trackmate_elements import LIGHT, PRECISIONS, TrackMateElements
 
 MAGIC = {b"\x89HDF": "hdf5", b"PAR1": "parquet"}
 
@@ -32,6 +32,7 @@ class Columns(NamedTuple):
     unit: str  # of positions
     said: str
     pixel_size_um: float | None = None
+    units: Mapping[str, str] = {}  # name here: unit of a column that is not that of positions
 
 
 def kind_of(path: Path) -> str | None:
@@ -98,8 +99,12 @@ def _trackmate(path: Path) -> Columns:
     light = next((name for name in LIGHT if np.isfinite(features[name]).all()), None)
     kept = ("QUALITY", light) if light and len(ids) else ("QUALITY",)
     more = {name: features[name] for name in kept}
+    named = {"intensity": light} if light in more else {}
+    for ours, name in PRECISIONS.items():  # of livespt
+        if np.isfinite(features[name]).any():
+            more[name], named[ours] = features[name], name
     found = _placed(values, places, unit, told("TrackMate XML", unit, 0) + cut, more, size)
-    return found._replace(named=found.named | ({"intensity": light} if light in more else {}))
+    return found._replace(named=found.named | named)
 
 
 def _exported_tracks(path: Path, held: TrackMateElements) -> Columns:
@@ -207,7 +212,10 @@ def _hdf5(path: Path) -> Columns:
         table = file["locs"][:]
     columns = {name: np.asarray(table[name]) for name in table.dtype.names or ()}
     named = {name: name for name in columns}
-    return Columns(columns, named, "pixel", told("Picasso localizations", "pixel", 0))
+    said = told("Picasso localizations", "pixel", 0)
+    if "z" in columns:
+        return Columns(columns, named, "pixel", f"{said}, z in nm", units={"z": "nm"})
+    return Columns(columns, named, "pixel", said)
 
 
 def _parquet(path: Path) -> Columns:

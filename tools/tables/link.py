@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from livespt.stream.errors import SettingError
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.offline import link_points
-from livespt.tools.tables.conventions import parse_columns
+from livespt.tools.tables.conventions import PRECISION, parse_columns
 from livespt.tools.tables.link_lineage import KinTable, LinkedPoints, by_distance, by_light
 from livespt.tools.tables.out_file import check_out, whole_file
-from livespt.tools.tables.user_table import read_table, write_table
+from livespt.tools.tables.user_table import UserTable, read_table, write_table
 
 LINEAGE = ("off", "light", "distance")  # what merges and splits are found by
 
@@ -49,7 +49,8 @@ def link_table(
         Frames for which a particle may be missed and keep its id (gap closing).
     motion : str
         "none" minimizes squared distances within the range, as trackpy does. "brownian", "velocity"
-        and "auto" predict the motion of each track (stream/link/motion_model.py).
+        and "auto" predict the motion of each track (stream/link/motion_model.py), from the times
+        and the localization precision that the table has (`time_s`, `dy, dx[, dz]`).
     refine : int
         Frames after which each link is reconsidered (stream/link/relinker.py); 0: never.
     lineage : str
@@ -85,11 +86,13 @@ def link_table(
     beside = out.with_name(f"{out.stem}_lineage.csv")
     for path in (out, beside) if lineage != "off" else (out,):
         check_out(path, overwrite=overwrite)
+    measured = () if motion == "none" else ("time_s", *PRECISION)  # what motion models read
     table = read_table(
         src,
         ("frame", "y", "x", *(("intensity",) if lineage == "light" else ())),
-        optional=("z",),
+        optional=("z", *measured),
         adds=("particle",),
+        blanks=measured,
         stated=parse_columns(columns) if columns else None,
         pixel_size_um=pixel_size_um,
     )
@@ -98,7 +101,16 @@ def link_table(
     axes = [name for name in ("z", "y", "x") if name in table.values]
     points = np.stack([table.values[name] for name in axes], axis=1)
     frames = table.values["frame"]
-    particle = link_points(frames, points, search_range, memory, motion=motion, refine=refine)
+    particle = link_points(
+        frames,
+        points,
+        search_range,
+        memory,
+        time_s=table.values.get("time_s"),
+        precision=_precision(table, axes),
+        motion=motion,
+        refine=refine,
+    )
     told = {
         "rows": len(table),
         "frames": len(np.unique(frames)),
@@ -115,6 +127,14 @@ def link_table(
         write_table(out, table, {"particle": particle}, overwrite=overwrite)
     count = {kind: int((kin.kind == kind).sum()) for kind in ("merged", "split")}
     return {**told, **count, "events": str(beside)}
+
+
+def _precision(table: UserTable, axes: list[str]) -> NDArray[np.float64] | None:
+    """Localization precision (n, axes), pixels, NaN where unknown; None: of no axis."""
+    if not any(f"d{axis}" in table.values for axis in axes):
+        return None
+    unknown = np.full(len(table), np.nan)
+    return np.stack([table.values.get(f"d{axis}", unknown) for axis in axes], axis=1)
 
 
 def _reach(lineage: str, lineage_range: float | None, search_range: float) -> float:

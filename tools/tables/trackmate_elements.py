@@ -15,7 +15,9 @@ from livespt.stream.errors import InputError
 NAN = float("nan")
 # sums of the light of a spot: of the first channel, of versions before 7, and of livespt
 LIGHT = ("TOTAL_INTENSITY_CH1", "TOTAL_INTENSITY", "INTENSITY")
-FEATURES = ("FRAME", "POSITION_Y", "POSITION_X", "POSITION_Z", "QUALITY", *LIGHT)
+PRECISIONS = {"dz": "PRECISION_Z", "dy": "PRECISION_Y", "dx": "PRECISION_X"}  # of livespt
+PLACES = ("POSITION_Z", "POSITION_Y", "POSITION_X")
+FEATURES = ("FRAME", "QUALITY", *PLACES, *PRECISIONS.values(), *LIGHT)
 DETECTION = ("t", "z", "y", "x")
 
 
