@@ -47,6 +47,19 @@ def export(run: Path, out: Path, **values: Any) -> None:
 @setting_option("motion", "none")
 @setting_option("refine", 0)
 @option(
+    "--lineage",
+    type=click.Choice(["off", "light", "distance"]),
+    default="off",
+    help="Find tracks that merge and split: by column intensity, which adds up, or by distance "
+    "alone; they are written to OUT_lineage.csv.",
+)
+@option(
+    "--lineage-range",
+    type=POSITIVE,
+    unset="the search range",
+    help="Greatest distance of two tracks that merge or split, pixels.",
+)
+@option(
     "--pixel-size-um",
     type=POSITIVE,
     unset="as stored in the table",
@@ -113,12 +126,14 @@ def analyze(tracks: Path, out: Path, **values: Any) -> None:
 @option(
     "--pixel-size-um",
     type=POSITIVE,
-    help="Size of a pixel of a table, micrometres; without it, lengths are in pixels.",
+    unset="as stored; if it is not, lengths are in pixels",
+    help="Size of a pixel, micrometres.",
 )
 @option(
     "--frame-interval-s",
     type=POSITIVE,
-    help="Time between frames of a table, seconds; without it, times are in frames.",
+    unset="times as stored; if there are none, in frames",
+    help="Time from one frame to the next, seconds; sets the times of all points.",
 )
 @COLUMNS
 @OVERWRITE

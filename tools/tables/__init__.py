@@ -2,6 +2,7 @@
 
 __all__ = [
     "analyze",
+    "cell_values",
     "conventions",
     "export",
     "export_columns",
@@ -11,9 +12,12 @@ __all__ = [
     "label",
     "labelled_tracks",
     "link",
+    "link_lineage",
     "out_file",
     "positions",
     "segments",
+    "track_times",
     "trackmate",
+    "trackmate_elements",
     "user_table",
 ]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.stream.errors import SettingError
-from livespt.stream.frame_times import differ
 from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.tools.runs.compose import load_infer, load_whole
@@ -20,7 +19,8 @@ from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.fingerprints import class_columns, describe, task_columns
 from livespt.tools.tables.out_file import check_out
-from livespt.tools.tables.user_table import UserTable, read_table, write_table
+from livespt.tools.tables.track_times import interval_of_tracks
+from livespt.tools.tables.user_table import read_table, write_table
 
 if TYPE_CHECKING:
     from livespt.models.infer import Infer
@@ -113,7 +113,10 @@ def analyze_table(
         say(table.said)
     if table.unit != "pixel" and z_step_um is not None:
         raise SettingError(f"z in {src} is in {table.unit}: leave out --z-step-um")
-    interval = interval_of_tracks(table, frame_interval_s, say)
+    interval = interval_of_tracks(table.values, frame_interval_s, say)
+    if interval is None and len(table):
+        raise SettingError(f"{src} has no times in time_s: give --frame-interval-s")
+    interval = interval or 1.0  # of no rows, any will do
     intensity = table.values["intensity"] if read_intensity else None
     options = Options(segmenter=segmenter, uncoating=uncoating)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
@@ -142,29 +145,6 @@ def analyze_table(
             more = class_columns(task, described)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
-
-
-def interval_of_tracks(table: UserTable, stated: float | None, say: Callable[[str], None]) -> float:
-    """Interval of the frames of tracks: as stated, or the median step of their `time_s`.
-
-    Raises
-    ------
-    SettingError
-        Neither is there.
-    """
-    step = np.zeros(0)
-    if "time_s" in table.values:
-        frame, particle, time = (table.values[name] for name in ("frame", "particle", "time_s"))
-        order = np.lexsort((frame, particle))
-        follows = np.diff(particle[order]) == 0
-        step = np.diff(time[order])[follows] / np.diff(frame[order])[follows]
-        step = step[step > 0]
-    timed = float(np.median(step)) if len(step) else None
-    if stated is None and timed is None and len(table):
-        raise SettingError(f"{table.path} has no times in time_s: give --frame-interval-s")
-    if stated is not None and timed is not None and differ(stated, timed):
-        say(f"frame interval {stated:g} s as you state it; the steps of time_s are {timed:g} s")
-    return stated or timed or 1.0  # of no rows, any will do
 
 
 def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:
