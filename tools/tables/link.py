@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def link_table(
     return {**told, **count, "events": str(beside)}
 
 
-def _precision(table: UserTable, axes: list[str]) -> NDArray[np.float64] | None:
+def _precision(table: UserTable, axes: Sequence[str]) -> NDArray[np.float64] | None:
     """Localization precision (n, axes), pixels, NaN where unknown; None: of no axis."""
     if not any(f"d{axis}" in table.values for axis in axes):
         return None
