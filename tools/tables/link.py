@@ -14,7 +14,7 @@ from livespt.stream.link.linker import Linker
 from livespt.stream.link.offline import link_points
 from livespt.tools.tables.conventions import PRECISION, parse_columns
 from livespt.tools.tables.link_lineage import KinTable, LinkedPoints, by_distance, by_light
-from livespt.tools.tables.out_file import check_out, whole_file
+from livespt.tools.tables.out_file import check_text_out, whole_file
 from livespt.tools.tables.user_table import UserTable, read_table, write_table
 
 LINEAGE = ("off", "light", "distance")  # what merges and splits are found by
@@ -85,7 +85,7 @@ def link_table(
     out = Path(out)
     beside = out.with_name(f"{out.stem}_lineage.csv")
     for path in (out, beside) if lineage != "off" else (out,):
-        check_out(path, overwrite=overwrite)
+        check_text_out(path, overwrite=overwrite)
     measured = () if motion == "none" else ("time_s", *PRECISION)  # what motion models read
     table = read_table(
         src,
