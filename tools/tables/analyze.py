@@ -18,7 +18,7 @@ from livespt.tools.runs.options import Options
 from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.fingerprints import class_columns, describe, task_columns
-from livespt.tools.tables.out_file import check_out
+from livespt.tools.tables.out_file import check_text_out
 from livespt.tools.tables.track_times import interval_of_tracks
 from livespt.tools.tables.user_table import read_table, write_table
 
@@ -97,7 +97,7 @@ def analyze_table(
         raise SettingError(f"lag must be 0 or more frames, not {lag}")
     if classifier is not None and (offline or lag is not None):
         raise SettingError("--classifier needs settled states: leave out --lag and --offline")
-    check_out(out, overwrite=overwrite)
+    check_text_out(out, overwrite=overwrite)
     task = TrackClassifier(classifier, provider="cpu") if classifier is not None else None
     adds = ADDED if task is None else (*ADDED, *task_columns(task))
     needed = ("frame", "particle", "y", "x", *(("intensity",) if read_intensity else ()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from livespt.stream.link.linker import Linker
 from livespt.stream.link.offline import link_points
 from livespt.tools.tables.conventions import PRECISION, parse_columns
 from livespt.tools.tables.link_lineage import KinTable, LinkedPoints, by_distance, by_light
-from livespt.tools.tables.out_file import check_out, whole_file
+from livespt.tools.tables.out_file import check_text_out, whole_file
 from livespt.tools.tables.user_table import UserTable, read_table, write_table
 
 LINEAGE = ("off", "light", "distance")  # what merges and splits are found by
@@ -85,7 +85,7 @@ def link_table(
     out = Path(out)
     beside = out.with_name(f"{out.stem}_lineage.csv")
     for path in (out, beside) if lineage != "off" else (out,):
-        check_out(path, overwrite=overwrite)
+        check_text_out(path, overwrite=overwrite)
     measured = () if motion == "none" else ("time_s", *PRECISION)  # what motion models read
     table = read_table(
         src,
@@ -129,7 +129,7 @@ def link_table(
     return {**told, **count, "events": str(beside)}
 
 
-def _precision(table: UserTable, axes: list[str]) -> NDArray[np.float64] | None:
+def _precision(table: UserTable, axes: Sequence[str]) -> NDArray[np.float64] | None:
     """Localization precision (n, axes), pixels, NaN where unknown; None: of no axis."""
     if not any(f"d{axis}" in table.values for axis in axes):
         return None

@@ -14,7 +14,7 @@ from livespt.stream.errors import InputError, SettingError
 from livespt.stream.link.corrections import corrected
 from livespt.stream.types import MOTIONS
 from livespt.tools.tables.conventions import parse_columns
-from livespt.tools.tables.out_file import check_out, whole_file
+from livespt.tools.tables.out_file import check_text_out, whole_file
 from livespt.tools.tables.track_times import interval_of_tracks
 from livespt.tools.tables.user_table import read_table
 
@@ -64,7 +64,7 @@ def segment_table(
     src, out = Path(src), Path(out)
     if min_points < 1:
         raise SettingError(f"min_points must be 1 or more, not {min_points}")
-    check_out(out, overwrite=overwrite)
+    check_text_out(out, overwrite=overwrite)
     if src.is_dir():
         values, z_step_um, pixel, interval = _of_run(src)
         pixel_size_um = pixel_size_um or pixel

@@ -203,16 +203,16 @@ def _to_pixels(
         unit = found.units.get(name, found.unit)
         if name not in values:
             continue
-        if unit != "pixel" and pixel_size_um is None:
-            if name in PRECISION:  # needed by none: it is unknown
-                del values[name]
-                continue
-            raise SettingError(
-                f"the positions in {path} are in {unit}, and this works in pixels: give "
-                "--pixel-size-um"
-            )
         if unit != "pixel":
-            values[name] = values[name] * (UM[unit] / pixel_size_um)
+            if pixel_size_um is not None:
+                values[name] = values[name] * (UM[unit] / pixel_size_um)
+            elif name in PRECISION:  # needed by none: it is unknown
+                del values[name]
+            else:
+                raise SettingError(
+                    f"the positions in {path} are in {unit}, and this works in pixels: give "
+                    "--pixel-size-um"
+                )
         if name in ("y", "x"):
             values[name] = values[name] - found.convention.corner
 
