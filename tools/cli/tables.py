@@ -79,8 +79,10 @@ def link(spots: Path, out: Path, **values: Any) -> None:
 @option(
     "--lag",
     type=INDEX,
-    unset="that of settled states",
-    help="Look-ahead: frames beyond a point that its classification uses.",
+    unset="that of settled states, 20 with the shipped models",
+    help="Look-ahead: frames beyond a point that its classification uses. Where it exceeds what "
+    "the models were trained for, 30 with the shipped ones, their longest answers, and a line says "
+    "so. The column lag of OUT holds what each row used: less where its track ends sooner.",
 )
 @option("--offline", is_flag=True, help="Use whole tracks, forwards and backwards.")
 @SEGMENTER
