@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from livespt.acquisition.recordings.grid import FileFacts, movie_of_array
 from livespt.acquisition.recordings.movie import NOTHING, Movie, MovieUnits, Stated
+from livespt.acquisition.recordings.png import is_png, read_png
 from livespt.acquisition.recordings.tiff import open_tiff
 from livespt.stream.errors import InputError
 
-SUFFIXES = (".tif", ".tiff")
+SUFFIXES = (".tif", ".tiff", ".png")
 SPARSE = 1000  # numbers without an image for each with one, which no recording has
 
 
@@ -39,16 +40,23 @@ def open_image_folder(path: Path, files: list[Path], stated: Stated = NOTHING) -
         The names differ in more than their last number, or a file is no single image.
     """
     numbers = _numbers(path, files)
-    first = open_tiff(files[0])
-    if len(first) != 1 or first.axes != "yx":
+    image, units = _open(files[0])
+    if image is None:
         raise InputError(
             f"{path} is a folder, not a movie: name a movie in it, such as {files[0].name}"
         )
-    by_time = dict(zip(numbers, files, strict=True))
-    array = _Images(by_time, max(numbers) + 1, first)
-    units = MovieUnits(first.pixel_size_um, None, first.z_step_um, first.exposure_s)
-    facts = FileFacts(units, units_origin=f"{files[0].name}", present=array.present)
+    array = _Images(dict(zip(numbers, files, strict=True)), max(numbers) + 1, image)
+    facts = FileFacts(units, units_origin=files[0].name, present=array.present)
     return movie_of_array(path, array, "tyx", facts, stated)
+
+
+def _open(file: Path) -> tuple[NDArray[Any] | None, MovieUnits]:
+    """The image (y, x) of a file and what the file says of its scale; None: it holds several."""
+    if is_png(file):
+        return read_png(file), MovieUnits()
+    movie = open_tiff(file)
+    units = MovieUnits(movie.pixel_size_um, None, movie.z_step_um, movie.exposure_s)
+    return (movie.frame(0).image if len(movie) == 1 and movie.axes == "yx" else None), units
 
 
 def _numbers(path: Path, files: list[Path]) -> list[int]:
@@ -73,14 +81,15 @@ def _numbers(path: Path, files: list[Path]) -> list[int]:
 class _Images:
     """Images by time point, read when they are indexed."""
 
-    def __init__(self, files: dict[int, Path], n: int, first: Movie) -> None:
+    def __init__(self, files: dict[int, Path], n: int, first: NDArray[Any]) -> None:
         self.shape, self.dtype = (n, *first.shape), first.dtype
         self.present = np.isin(np.arange(n), list(files))
         self._files = files
 
     def __getitem__(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        movie = open_tiff(self._files[key[0]])
-        if len(movie) != 1:
-            raise InputError(f"{self._files[key[0]]} holds {len(movie)} images in place of one")
-        image: NDArray[Any] = movie.frame(0).image[key[1:]]
-        return image
+        file = self._files[key[0]]
+        image, _ = _open(file)
+        if image is None:
+            raise InputError(f"{file} holds several images in place of one")
+        part: NDArray[Any] = image[key[1:]]
+        return part

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from livespt.acquisition.recordings.bioio import is_vsi, open_bioio
 from livespt.acquisition.recordings.grid import FileFacts, movie_of_rows
 from livespt.acquisition.recordings.image_folder import image_files, open_image_folder
 from livespt.acquisition.recordings.movie import MOVIE_ROW, NOTHING, Movie, MovieUnits, Stated
+from livespt.acquisition.recordings.nd2 import is_nd2, open_nd2
 from livespt.acquisition.recordings.ndtiff import open_ndtiff
 from livespt.acquisition.recordings.ome_zarr import METADATA, open_zarr
 from livespt.acquisition.recordings.tiff import open_tiff
@@ -20,20 +24,28 @@ from livespt.stream.store.run import open_run
 from livespt.stream.types import CLOCKS
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-READ = (
-    "a livespt run, OME-Zarr, a Zarr array, TIFF, OME-TIFF, an ImageJ stack, an NDTiff "
-    "folder, a folder of numbered images, a film"
-)
+BEGIN = 128  # bytes of a file by which formats are told apart
+
+
+class Format(NamedTuple):
+    """A format of recordings: how its content is recognised, and what opens it."""
+
+    name: str
+    fits: Callable[[Path, bytes], bool]  # path and first bytes of a file, none of a folder
+    open: Callable[[Path, Stated], Movie | None]  # None: it is of another format after all
 
 
 def open_movie(path: Path | str, stated: Stated = NOTHING) -> Movie:
     """Open a movie. Only the first frame is read at once; others are read when they are requested.
 
+    The content of a file or folder decides what reads it, not its name.
+
     Parameters
     ----------
     path
-        A livespt run, an OME-Zarr image, a Zarr array, a TIFF file (OME, ImageJ or plain), or an
-        NDTiff folder, or a folder of numbered images.
+        A livespt run, an OME-Zarr image, a Zarr array, a TIFF file (OME, ImageJ or plain), an
+        NDTiff folder, a folder of numbered images, a film, an ND2 file, or a file for which a
+        plugin of bioio is installed.
     stated
         What the user states of it, which rules over what the file says.
 
@@ -45,37 +57,29 @@ def open_movie(path: Path | str, stated: Stated = NOTHING) -> Movie:
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            return _open_folder(path, stated)
         if not path.exists():
             raise InputError(f"{path} does not exist: check the name of the movie")
-        with path.open("rb") as file:
-            begin = file.read(16)
+        begin = b""
+        if not path.is_dir():
+            with path.open("rb") as file:
+                begin = file.read(BEGIN)
+        for known in FORMATS:
+            if known.fits(path, begin) and (movie := known.open(path, stated)) is not None:
+                return movie
     except PermissionError as error:
         raise InputError(f"no permission to read {path}: change its permissions") from error
-    if begin[:4] in TIFF:
-        return open_tiff(path, stated)
-    if is_video(begin):
-        return open_video(path, stated)
-    raise InputError(
-        f"{path} is not a movie that livespt reads ({READ}): convert it, for example with Fiji"
-    )
+    raise _no_movie(path)
 
 
-def _open_folder(path: Path, stated: Stated) -> Movie:
-    if (path / "NDTiff.index").exists():
-        return open_ndtiff(path, stated)
-    if _is_run(path):
-        return _open_run(path, stated)
-    if path.name == "movie" and _is_run(path.parent):  # the run knows which frames exist
-        return _open_run(path.parent, stated)
-    if any((path / name).exists() for name in METADATA):
-        return open_zarr(path, stated)
-    if len(files := image_files(path)) > 1:
-        return open_image_folder(path, files, stated)
+def _no_movie(path: Path) -> InputError:
+    """Say that a file is no movie, or what is in a folder that is none itself."""
+    if not path.is_dir():
+        return InputError(
+            f"{path} is not a movie that livespt reads ({READ}): convert it, for example with Fiji"
+        )
     inside = sorted(p.name for p in path.iterdir() if p.suffix in (".tif", ".tiff", ".zarr"))
     hint = f"name a movie in it, such as {inside[0]}" if inside else f"livespt reads {READ}"
-    raise InputError(f"{path} is a folder, not a movie: {hint}")
+    return InputError(f"{path} is a folder, not a movie: {hint}")
 
 
 def _is_run(path: Path) -> bool:
@@ -126,3 +130,44 @@ def _open_run(path: Path, stated: Stated) -> Movie:
         run,
         analyzed[kept],
     )
+
+
+def _run_of(path: Path) -> Path:
+    """The run to which a folder belongs: the movie of a run is opened as the run.
+
+    The run knows which frames exist.
+    """
+    return path.parent if path.name == "movie" and not _is_run(path) else path
+
+
+FORMATS = (
+    Format(
+        "an NDTiff folder",
+        lambda path, begin: (path / "NDTiff.index").exists(),
+        open_ndtiff,
+    ),
+    Format(
+        "a livespt run",
+        lambda path, begin: _is_run(_run_of(path)),
+        lambda path, stated: _open_run(_run_of(path), stated),
+    ),
+    Format(
+        "OME-Zarr or a Zarr array",
+        lambda path, begin: any((path / name).exists() for name in METADATA),
+        open_zarr,
+    ),
+    Format(
+        "a folder of numbered images",
+        lambda path, begin: path.is_dir() and len(image_files(path)) > 1,
+        lambda path, stated: open_image_folder(path, image_files(path), stated),
+    ),
+    Format(
+        "TIFF, OME-TIFF or an ImageJ stack",
+        lambda path, begin: begin[:4] in TIFF and not is_vsi(path),
+        open_tiff,
+    ),
+    Format("ND2", lambda path, begin: is_nd2(begin), open_nd2),
+    Format("a film", lambda path, begin: is_video(begin), open_video),
+    Format("what a plugin of bioio reads", lambda path, begin: bool(begin), open_bioio),
+)
+READ = ", ".join(one.name for one in FORMATS)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import warnings
 import weakref
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,12 @@ from livespt.stream.errors import InputError
 DAMAGE = (OSError, RuntimeError, ValueError, IndexError, KeyError, AttributeError)
 
 
+EBML = b"\x1a\x45\xdf\xa3"  # MKV, WebM
+
+
 def is_video(begin: bytes) -> bool:
     """Whether the first bytes (12 or more) of a file are those of a film."""
-    if begin[4:8] == b"ftyp" or begin[:4] == b"\x1a\x45\xdf\xa3":
+    if begin[4:8] == b"ftyp" or begin[:4] == EBML:
         return True
     return begin[:4] == b"RIFF" and begin[8:12] == b"AVI "
 
@@ -38,6 +43,7 @@ def open_video(path: Path, stated: Stated = NOTHING) -> Movie:
     """
     from imageio_ffmpeg import count_frames_and_secs
 
+    _check_whole(path)
     try:
         images = _Film(path, int(count_frames_and_secs(str(path))[0]))
     except DAMAGE as error:
@@ -53,6 +59,30 @@ def open_video(path: Path, stated: Stated = NOTHING) -> Movie:
             f"{images.codec} compression correlates neighbouring pixels: noise may look like spots"
         )
     return movie_of_array(path, images, "tyx", FileFacts(notices=tuple(notices)), stated)
+
+
+def _check_whole(path: Path) -> None:
+    """Raise InputError if a part of an AVI or MP4 file reaches beyond its end.
+
+    ffmpeg takes the frames that are left for a shorter film.
+    """
+    size = path.stat().st_size
+    at = 0
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            head = file.read(16)
+            if head[:4] == b"RIFF":
+                at += 8 + int.from_bytes(head[4:8], "little")
+                at += at % 2
+            elif head[:4] == EBML:
+                return  # parts without a length are allowed
+            else:
+                length = int.from_bytes(head[:4], "big")
+                length = int.from_bytes(head[8:16], "big") if length == 1 else length
+                at = at + length if length >= 8 else size  # 0: up to the end
+    if at > size:
+        raise InputError(f"{path} is truncated, {at - size} bytes are missing: copy it again")
 
 
 class _Film:
@@ -97,25 +127,39 @@ class _Decoder:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         how = ["-f", "rawvideo", "-pix_fmt", kind, "-fps_mode", "passthrough", "-"]
-        self._command = [get_ffmpeg_exe(), "-loglevel", "quiet", "-i", str(path), *how]
+        self._command = [get_ffmpeg_exe(), "-loglevel", "error", "-i", str(path), *how]
+        self._path = path
         self._process: subprocess.Popen[bytes] | None = None
+        self._errors = TemporaryFile()  # a pipe that nobody reads would fill and stop the process
 
     def begin(self) -> None:
         """Go back to the first frame."""
-        self.close()
+        self._end()
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors
         )
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes of pixels; fewer at the end."""
+        """Return the next `size` bytes of pixels; fewer at the end.
+
+        ffmpeg makes up what it cannot decode, and says so before it hands it over.
+        """
         if self._process is None:
             self.begin()
         assert self._process is not None and self._process.stdout is not None
-        return self._process.stdout.read(size)
+        data = self._process.stdout.read(size)
+        if os.fstat(self._errors.fileno()).st_size:
+            self._errors.seek(0)
+            line = self._errors.readline().decode("utf-8", "replace").strip()
+            raise InputError(f"{self._path} is damaged: {line}: copy it again, or convert it")
+        return data
 
     def close(self) -> None:
         """End the process."""
+        self._end()
+        self._errors.close()
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.kill()
             assert self._process.stdout is not None
@@ -130,9 +174,10 @@ def _about(path: Path) -> dict[str, Any]:
 
     with warnings.catch_warnings():  # it leaves the pipes of its process to the garbage collector
         warnings.simplefilter("ignore", ResourceWarning)
-        frames = read_frames(str(path))
+        frames = read_frames(str(path), output_params=["-frames:v", "1"])
         about: dict[str, Any] = next(frames)
-        frames.close()
+        for _ in frames:  # up to its end: a process that is stopped before takes ten seconds
+            pass
         del frames
         gc.collect()
     return about

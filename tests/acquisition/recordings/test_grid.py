@@ -194,7 +194,12 @@ def test_a_folder_of_single_images_is_a_movie(tmp_path: Path) -> None:
     assert np.array_equal(movie.frame(2).image, IMAGES[10])
     assert "88 of 93 frames are missing" in movie.notices[0]
     tifffile.imwrite(tmp_path / "img_11.tif", IMAGES[:, :8])
-    with pytest.raises(InputError, match=r"img_11.tif holds 24 images|is uint16"):
+    with pytest.raises(InputError, match=r"img_11.tif holds several images"):
+        list(open_movie(tmp_path))
+    tifffile.imwrite(tmp_path / "img_11.tif", IMAGES[0, :8])
+    with pytest.raises(
+        InputError, match=r"frame 3 .* is uint16 \(8, .* but the first is uint16 \("
+    ):
         list(open_movie(tmp_path))
 
 

@@ -304,7 +304,7 @@ def damaged_zarr(folder: Path) -> Path:
 UNREADABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing": (lambda folder: folder / "a.tif", "does not exist"),
     "text": (content("a.txt", b"hello"), "not a movie that livespt reads"),
-    "video": (content("a.mp4", b"\0\0\0\x20ftypisom"), "cannot be read as a film"),
+    "video": (content("a.mp4", b"\0\0\0\x20ftypisom"), "is truncated, 20 bytes"),
     "nothing": (content("a.tif", b""), "not a movie that livespt reads"),
     "only a header": (content("a.tif", b"II*\0\x08\0\0\0"), "cannot be read|damaged|no frames"),
     "noise after a header": (

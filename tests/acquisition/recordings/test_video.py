@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from foreign_files import write_film
 from livespt.acquisition.recordings.movie import Stated
 from livespt.acquisition.recordings.open_movie import open_movie
 from livespt.stream.errors import InputError
@@ -16,20 +15,8 @@ from livespt.stream.errors import InputError
 IMAGES = np.random.default_rng(1).integers(0, 250, (12, 32, 48)).astype(np.uint8)
 
 
-def film(path: Path, images: NDArray[np.uint8], codec: str) -> Path:
-    writer = imageio_ffmpeg.write_frames(
-        str(path), images.shape[:0:-1], pix_fmt_in="gray", pix_fmt_out="gray", fps=25, codec=codec,
-        macro_block_size=1, output_params=["-loglevel", "error"],
-    )  # fmt: skip
-    writer.send(None)
-    for image in images:
-        writer.send(np.ascontiguousarray(image))
-    writer.close()
-    return path
-
-
 def test_a_film_without_loss_is_what_was_written(tmp_path: Path) -> None:
-    movie = open_movie(film(tmp_path / "a.avi", IMAGES, "ffv1"))
+    movie = open_movie(write_film(tmp_path / "a.avi", IMAGES, "ffv1"))
     assert (movie.shape, movie.dtype, len(movie)) == ((32, 48), np.dtype("u1"), 12)
     for i in (*range(12), 3, 11, 0):  # in order, and back
         assert np.array_equal(movie.frame(i).image, IMAGES[i])
@@ -42,9 +29,9 @@ def test_a_film_without_loss_is_what_was_written(tmp_path: Path) -> None:
 
 
 def test_a_compressed_film_is_told(tmp_path: Path) -> None:
-    path = film(tmp_path / "a.avi", IMAGES, "ffv1").rename(tmp_path / "no_suffix")
+    path = write_film(tmp_path / "a.avi", IMAGES, "ffv1").rename(tmp_path / "no_suffix")
     assert len(open_movie(path)) == 12, "the content decides, not the name"
-    movie = open_movie(film(tmp_path / "b.mp4", IMAGES, "libx264"))
+    movie = open_movie(write_film(tmp_path / "b.mp4", IMAGES, "libx264"))
     assert len(movie) == 12 and any("compression correlates" in text for text in movie.notices)
 
 
@@ -53,3 +40,13 @@ def test_what_is_no_film_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as a film") as caught:
         open_movie(tmp_path / "a.mp4")
     assert "\n" not in str(caught.value)
+
+
+def test_frames_larger_than_a_pipe_do_not_hold_up_ffmpeg(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its first process ends by itself, instead of being killed after ten seconds."""
+    large = np.tile(IMAGES[:4], (1, 16, 16))
+    movie = open_movie(write_film(tmp_path / "a.avi", large))
+    assert np.array_equal(movie.frame(3).image, large[3])
+    assert not caplog.records
