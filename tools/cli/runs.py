@@ -114,8 +114,10 @@ def replay(
 ) -> None:
     """Analyze a recorded MOVIE in the same way as a live run.
 
-    MOVIE is a TIFF, OME-TIFF, NDTiff, OME-Zarr or a livespt run. A replayed run keeps its models
-    and settings, except for those given here.
+    MOVIE is OME-TIFF, ImageJ or plain TIFF, NDTiff, OME-Zarr or a Zarr array, a livespt run, a
+    folder of images (TIFF or PNG), a film, ND2, or whatever a bioio plugin reads (CZI, LIF, ...);
+    docs/recordings.md describes each. A replayed run keeps its models and settings, except for
+    those given here.
     """
     from livespt.tools.runs.overwrite import replacing
     from livespt.tools.runs.replay import replay

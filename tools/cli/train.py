@@ -116,8 +116,8 @@ def train() -> None:
 def train_localizer(movie: Path, **values: Any) -> None:
     """Train a localizer on one or several images of a particle.
 
-    The particles are marked in MOVIE by --frame and --at, or by --clicks. A MOVIE named `simulated`
-    is a simulated frame of bright spots.
+    MOVIE is of a format that `replay` reads. Its particles are marked by --frame and --at, or by
+    --clicks. A MOVIE named `simulated` is a simulated frame of bright spots.
     """
     from livespt.tools.train_localizer.recipes import make_localizer
 
