@@ -2,7 +2,7 @@
 
 The options of the command line, the keys of TOML files, the check of a replayed run, `Start` and
 `docs/settings.md` are all made from this table. A new setting is one more field of `Settings`, and
-the code that uses it.
+the code that uses it; `tools/cli/settings_page.py` then writes `docs/settings.md` anew.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ class Range(NamedTuple):
         return f"{self.low:g} to {self.high:g}"
 
 
+# who chooses a setting: the user by an option; the cards of both motion networks, of the segmenter
+# or of the uncoating model; the movie; or the program, which has the same value in every run
+Chooser = Literal["user", "models", "segmenter", "uncoating", "movie", "program"]
+
+
 class About(NamedTuple):
     """What is known of a setting beside its name and default."""
 
@@ -36,7 +41,12 @@ class About(NamedTuple):
     unit: str = ""
     range: Range = Range()
     choices: tuple[str, ...] = ()
-    chosen_by: Literal["user", "models", "movie"] = "user"
+    chosen_by: Chooser = "user"
+
+    @property
+    def values(self) -> str:
+        """The values that a number or a choice may have, in words."""
+        return ", ".join(self.choices) or str(self.range)
 
 
 def setting(default: Any, help: str, **about: Any) -> Any:
@@ -109,21 +119,21 @@ class Rule(Table):
         0.8,
         "Probability above which a settled point counts as uncoated.",
         range=Range(0, 1),
-        chosen_by="models",
+        chosen_by="uncoating",
     )
     hold: int = setting(
         5,
         "Settled points in a row that must count as uncoated.",
         unit="points",
         range=Range(1, 999),
-        chosen_by="models",
+        chosen_by="uncoating",
     )
     change_hold: int = setting(
         8,
         "Settled points in a row in another motion that make a changepoint.",
         unit="points",
         range=Range(1, 999),
-        chosen_by="models",
+        chosen_by="program",
     )
 
 
@@ -178,7 +188,7 @@ class Settings(Table):
         0.0,
         "Probability of the most likely motion below which no motion is named.",
         range=Range(0, 1),
-        chosen_by="models",
+        chosen_by="segmenter",
     )
     rule: Rule = setting(  # noqa: RUF009
         DEFAULT_RULE, "When an uncoating and a changepoint are announced.", chosen_by="models"
@@ -220,22 +230,3 @@ class Settings(Table):
 def user_settings() -> list[tuple[str, About, Any]]:
     """Return name, description and default of the settings that a user chooses."""
     return [entry for entry in described(Settings) if entry[1].chosen_by == "user"]
-
-
-def documentation() -> str:
-    """Return the table of all settings in Markdown."""
-    lines = ["| setting | default | unit | values | chosen by | meaning |", "|---" * 6 + "|"]
-    for prefix, table in (("", Settings), ("rule.", Rule)):
-        for name, about, default in described(table):
-            if isinstance(default, Table):
-                continue
-            shown = str(default).lower() if isinstance(default, bool) else f"{default}"
-            cells = (f"`{prefix}{name}`", shown, about.unit, _values(about, default))
-            lines.append(f"| {' | '.join((*cells, about.chosen_by, about.help))} |")
-    return "\n".join(lines)
-
-
-def _values(about: About, default: Any) -> str:
-    if isinstance(default, bool):
-        return "true, false"
-    return ", ".join(about.choices) or str(about.range)

@@ -307,6 +307,39 @@ def test_files_that_the_docs_name_exist() -> None:
         assert not gone, f"{page.name} names {gone}"
 
 
+def named_paths(text: str) -> set[str]:
+    """Return what stands in backticks in running text and is a file (.py) or a folder of ours.
+
+    A folder is a path below a top folder, `tests/suites`, or a word with a slash at its end,
+    `link/`. NAME stands for a name of the reader.
+    """
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    words = [word for word in re.findall(r"`([^`\n]+)`", prose) if "NAME" not in word]
+    folders = "|".join((*ORDER, "tests", "docs", "findings"))
+    shape = re.compile(rf"[\w/]+\.py|(?:{folders})(?:/\w+)*|\w+/")
+    return {word for word in words if shape.fullmatch(word)}
+
+
+def is_there(name: str) -> bool:
+    """Whether a path is there; a file or folder without its path may be anywhere in the code."""
+    if "/" in name.rstrip("/") or name in TOP or name in (*ORDER, "findings"):
+        return (ROOT / name).exists()
+    names = {path.name for path in SOURCES} | {f"{path.parent.name}/" for path in SOURCES}
+    return name in names
+
+
+def test_every_file_and_room_that_the_docs_name_is_there() -> None:
+    assert is_there("stream/link") and is_there("link/") and is_there("replay.py")
+    assert not any(map(is_there, ("stream/lynk", "lynk/", "replays.py", "models/motion/fast.py")))
+    found: set[str] = set()
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        named = named_paths(page.read_text("utf-8"))
+        gone = sorted(name for name in named if not is_there(name))
+        assert not gone, f"{page.name} names {gone}"
+        found |= named
+    assert {"link/", "grid.py", "tests/suites", "models/infer.py"} <= found
+
+
 def test_what_the_docs_import_exists() -> None:
     pattern = re.compile(r"^from (livespt[\w.]*) import (\w+)|`(livespt\.[\w.]+)\.(\w+)\(", re.M)
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):

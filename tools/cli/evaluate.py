@@ -28,7 +28,11 @@ def evaluate() -> None:
 @option("--frames", type=COUNT, default=10, help="Number of simulated frames per case.")
 @WRITE
 @REPORT
-@option("--judges/--no-judges", default=True, help="Also run other localizers on the same frames.")
+@option(
+    "--judges/--no-judges",
+    default=True,
+    help="Also run other localizers that are installed on the same frames.",
+)
 @PROVIDER
 def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -> None:
     """Count found spots and measure their errors, next to others.
@@ -199,10 +203,23 @@ def evaluate_tracks(**values: Any) -> None:
 
 
 @evaluate.command("linker")
-@option("--judges/--no-judges", default=True, help="Also run trackpy, laptrack and btrack.")
+@option(
+    "--judges/--no-judges",
+    default=True,
+    help="Also run trackpy, laptrack and btrack, if installed.",
+)
 @option("--scenario", "scenarios", multiple=True, unset="all", help="Kind of scene to simulate.")
-@option("--frames", type=Integer(10), unset="100, 60, 40", help="Number of frames per movie.")
-@option("--trackmate", type=PATH, help="Folder of spots and edges (.csv) linked by TrackMate.")
+@option(
+    "--frames",
+    type=Integer(10),
+    unset="100, 60 or 40, fewer in dense scenes",
+    help="Number of frames per movie.",
+)
+@option(
+    "--trackmate",
+    type=PATH,
+    help="Folder of spots and edges (.csv) linked by TrackMate, to compare with.",
+)
 @option(
     "--length",
     type=Integer(2200),

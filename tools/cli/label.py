@@ -106,7 +106,7 @@ _first_options = together(
     "--z-step-um",
     type=POSITIVE,
     unset="that of a run, or the pixel size",
-    help="Unit of column z, micrometres.",
+    help="What 1 in column z is, micrometres.",
 )
 @option(
     "--offset-um",

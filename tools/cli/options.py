@@ -12,7 +12,9 @@ from livespt.stream.settings import user_settings
 from livespt.stream.wire.codec import ENDPOINT
 from livespt.tools.cli.parameters import COUNT, FINITE, INTEGER, PATH, POSITIVE, option
 
-KEY = option("--key", type=PATH, help="Your key file, if the run is published with keys.")
+KEY = option(
+    "--key", type=PATH, help="Your key file (NAME.key), if the run is published with keys."
+)
 OVERWRITE_RUN = option(
     "--overwrite", is_flag=True, help="Replace a run of that name, once the new one is whole."
 )
@@ -23,7 +25,12 @@ COLUMNS = option(
     help="Which column is what, for a table of another program: frame=T,particle=ID,y=Y_um,x=X_um. "
     "Names that end in _um or _nm tell the unit of positions, or unit=um does; else it is pixels.",
 )
-SEGMENTER = option("--segmenter", type=PATH, unset="shipped", help="Motion model (.onnx).")
+SEGMENTER = option(
+    "--segmenter",
+    type=PATH,
+    unset="shipped",
+    help="Network that predicts motion states (.onnx), made by `train segmenter`.",
+)
 PROVIDER = option(
     "--provider",
     type=click.Choice(["cpu", "cuda", "auto"]),
@@ -82,7 +89,7 @@ analysis_options = together(
     ),
     *(setting_option(name) for name, _, _ in user_settings()),
     PROVIDER,
-    option("--threads", type=COUNT, default=1, help="Threads per network."),
+    option("--threads", type=COUNT, default=1, help="Threads on which each network computes."),
 )
 movie_options = together(
     option(
@@ -120,12 +127,17 @@ movie_options = together(
     ),
 )
 publish_options = together(
-    option("--endpoint", default=ENDPOINT, help="Address at which the run is published."),
+    option(
+        "--endpoint",
+        default=ENDPOINT,
+        help="Address at which the run is published; its next port answers requests.",
+    ),
     option(
         "--keys",
         type=PATH,
         unset="none, for subscribers on this computer only",
-        help="Folder of keys; only subscribers with one of them are admitted.",
+        help="Folder of keys made by `livespt keys`; only subscribers with one of them are "
+        "admitted.",
     ),
     option(
         "--durability",

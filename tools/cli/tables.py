@@ -21,7 +21,7 @@ from livespt.tools.cli.printing import report
     "program",
     type=click.Choice(["trackpy", "saspt", "gemspa", "locan", "napari"]),
     unset="livespt, as trackpy",
-    help="Program whose names the columns of a table get.",
+    help="Program for which the columns of a table are named.",
 )
 @option(
     "--cut-gaps",
@@ -88,14 +88,21 @@ def link(spots: Path, out: Path, **values: Any) -> None:
     unset="median step of column time_s",
     help="Time from one frame to the next, seconds.",
 )
-@option("--z-step-um", type=POSITIVE, unset="pixel size", help="Unit of column z, micrometres.")
+@option(
+    "--z-step-um", type=POSITIVE, unset="pixel size", help="What 1 in column z is, micrometres."
+)
 @option(
     "--lag",
     type=INDEX,
-    unset="that of settled states",
-    help="Look-ahead: frames beyond a point that its classification uses.",
+    unset="that of settled states, 20 with the shipped models",
+    help="Look-ahead: a point is classified from its track up to so many frames later. Any number "
+    "is accepted: beyond the longest look-ahead of the models (30 with the shipped ones), the "
+    "longest answers, and a line says so. Column lag of OUT tells what each row used; it is less "
+    "where the track ends sooner.",
 )
-@option("--offline", is_flag=True, help="Use whole tracks, forwards and backwards.")
+@option(
+    "--offline", is_flag=True, help="Classify each point from its whole track, before and after it."
+)
 @SEGMENTER
 @option("--uncoating", type=PATH, unset="shipped", help="Uncoating model (.onnx).")
 @option(
@@ -122,7 +129,12 @@ def analyze(tracks: Path, out: Path, **values: Any) -> None:
 @click.command(cls=Command)
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH)
-@option("--min-points", type=COUNT, default=5, help="Least number of points of a stretch.")
+@option(
+    "--min-points",
+    type=COUNT,
+    default=5,
+    help="Least number of points of a stretch; shorter ones join a neighbour.",
+)
 @option(
     "--pixel-size-um",
     type=POSITIVE,
@@ -140,7 +152,9 @@ def analyze(tracks: Path, out: Path, **values: Any) -> None:
 def segments(source: Path, out: Path, **values: Any) -> None:
     """List the stretches of constant motion of every track.
 
-    SOURCE is a run, or a table (.csv) written by `analyze` or `export`.
+    A stretch is a part of a track with one motion state: normal, directed, confined or
+    subdiffusive. SOURCE is a run, or a table (.csv) written by `analyze` or `export`; OUT.csv is a
+    table of the stretches.
     """
     from livespt.tools.tables.segments import segment_table
 

@@ -67,7 +67,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     if reason is not None:
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
     localizer.warm_up(facts.shape, facts.dtype)
-    settings = _settings(options, facts, infer, origin)
+    settings = settings_of(options, facts, infer, origin)
     if settings.read_intensity:
         infer.uncoating.check_intensity()
     warm_up(infer, settings)
@@ -179,7 +179,9 @@ def stored_settings(origin: Start, farthest: int) -> Settings:
     return settings
 
 
-def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None) -> Settings:
+def settings_of(
+    options: Options, facts: Facts, infer: Infer, origin: Start | None = None
+) -> Settings:
     """Settings by rank: those of the options, of the models, of the run or movie, the defaults."""
     values: dict[str, Any] = {}
     if origin is not None and origin.settings:

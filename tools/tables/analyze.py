@@ -61,7 +61,8 @@ def analyze_table(
     z_step_um : float, optional
         Unit of `z`; default: the pixel size.
     lag : int, optional
-        Look-ahead in frames; a larger value than the models allow is reduced to their maximum.
+        Look-ahead in frames. Beyond the longest that the models were trained for, their longest
+        answers, and a line of text says so; the column `lag` tells what each row used.
     offline : bool
         Use whole tracks, forwards and backwards.
     classifier : Path, optional
@@ -136,7 +137,8 @@ def analyze_table(
             infer.uncoating.check_intensity()
         ndim = 3 if "z" in table.values else 2
         infer.measure(pixel_size_um, interval, ndim)
-        states = point_by_point(infer, frames, particles, points, lag, intensity)
+        answering = lag_that_answers(infer, lag, say)
+        states = point_by_point(infer, frames, particles, points, answering, intensity)
         if task is not None:
             units = task.units(pixel_size_um, interval, ndim)
             task.check_segmenter(infer.segmenter.session.sha256)
@@ -145,6 +147,20 @@ def analyze_table(
             more = class_columns(task, described)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
+
+
+def lag_that_answers(infer: Infer, asked: int | None, say: Callable[[str], None]) -> int:
+    """Look-ahead that the models have nearest to `asked`, and not beyond; None: of settled states.
+
+    A difference is said in one line.
+    """
+    if asked is None or asked <= infer.farthest:
+        return infer.lag if asked is None else asked
+    say(
+        f"lag {asked}: the models look at most {infer.farthest} frames ahead, so lag "
+        f"{infer.farthest} answers (column lag)"
+    )
+    return infer.farthest
 
 
 def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:
@@ -185,7 +201,8 @@ def point_by_point(
     """Settled states (STATE) of tracks, one for each row, as in a live run.
 
     Tracks are independent, so all of a batch are processed as if they started at the same time.
-    This makes batches large even if the tracks are far apart in time.
+    This makes batches large even if the tracks are far apart in time. `lag` is at most that of
+    `lag_that_answers`; default: that of settled states.
     """
     states = np.zeros(len(frames), STATE)
     tracks, slot = np.unique(particles, return_inverse=True)
@@ -194,7 +211,7 @@ def point_by_point(
     np.minimum.at(first, slot, frames)
     np.maximum.at(last, slot, frames)
     age = frames - first[slot]
-    lag = infer.lag if lag is None else min(lag, infer.farthest)
+    lag = infer.lag if lag is None else lag
     for begin in range(0, len(tracks), AT_ONCE):
         mine = np.flatnonzero((slot >= begin) & (slot < begin + AT_ONCE))
         order = mine[np.lexsort((slot[mine], age[mine]))]
