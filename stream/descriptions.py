@@ -79,7 +79,9 @@ STATES = {
         fill=ABSTAIN,
         codes={"unsure": ABSTAIN, **_numbered(MOTIONS)},
     ),
-    "p_uncoated": Column("Probability that the virus has uncoated.", fill=NAN),
+    "p_uncoated": Column(
+        "Probability that the virus has uncoated; NaN: nobody looked for it.", fill=NAN
+    ),
     "p_task": Column("Probability of a user's classifier; NaN: none was asked.", fill=NAN),
 }
 EVENTS = {

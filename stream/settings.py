@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Self
 from livespt.stream.errors import SettingError
 
 MOTION_MODELS = ("none", "brownian", "velocity", "auto")  # numbered in this order when compiled
+ON_OFF = ("on", "off")
 
 
 class Range(NamedTuple):
@@ -158,6 +159,11 @@ class Settings(Table):
         range=Range(0, 999),
     )
     lineage: bool = setting(False, "Report tracks that merge and split.")
+    uncoating: str = setting(
+        "on",
+        "Look for uncoating; off: p_uncoated is NaN, and no uncoating is announced.",
+        choices=ON_OFF,
+    )
     read_intensity: bool = setting(
         False,
         "Let the uncoating model use the intensity of spots, if the label is lost with the coat.",
@@ -197,6 +203,10 @@ class Settings(Table):
             raise SettingError(
                 f"intensity_weight is {self.intensity_weight:g} with motion 'none'; choose a "
                 "motion model (brownian, velocity, auto), whose links have a cost it counts in"
+            )
+        if self.read_intensity and self.uncoating == "off":
+            raise SettingError(
+                "read_intensity is for the uncoating model, and uncoating is off: leave one out"
             )
 
     @classmethod

@@ -68,12 +68,11 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
     localizer.warm_up(facts.shape, facts.dtype)
     settings = _settings(options, facts, infer, origin)
-    if settings.read_intensity:
+    if settings.read_intensity and infer.uncoating is not None:
         infer.uncoating.check_intensity()
     warm_up(infer, settings)
 
-    sessions = [localizer.session, infer.segmenter.session, infer.uncoating.session]
-    sessions += [infer.task.session] if infer.task else []
+    opened_models = (localizer, infer.segmenter, infer.uncoating, infer.task)
     start = Start(
         run=uuid4().hex,
         mode=mode,
@@ -82,8 +81,9 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         camera={"known": "unknown"},
         settings=asdict(settings),
         models={
-            role: identity(session, origin.models.get(role, {}) if origin else {})
-            for role, session in zip(ROLES, sessions, strict=False)
+            role: identity(model.session, origin.models.get(role, {}) if origin else {})
+            for role, model in zip(ROLES, opened_models, strict=True)
+            if model is not None
         },
         software=software(),
         machine={
@@ -126,7 +126,10 @@ def load_localizer(
 
 
 def load_infer(options: Options, origin: Start | None = None) -> Infer:
-    """Open segmenter and uncoating classifier in the same way, and a user's classifier, if any."""
+    """Open segmenter and uncoating classifier in the same way, and a user's classifier, if any.
+
+    The uncoating classifier is left out where the setting `uncoating` is off.
+    """
     from livespt.models.fingerprint.classifier import TrackClassifier
     from livespt.models.infer import Infer
     from livespt.models.motion.segmenter import Segmenter
@@ -134,11 +137,15 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
     from livespt.models.runtime.session import shipped
 
     segmenter = _named("segmenter", options, origin) or shipped("segmenter")
-    uncoating = _named("uncoating", options, origin) or shipped("uncoating")
     classifier = _named("classifier", options, origin)
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
     task = TrackClassifier(classifier, **how) if classifier else None
-    return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how), task)
+    uncoating = None
+    stored = origin.settings if origin else {}
+    if (dict(stored) | dict(options.settings)).get("uncoating", "on") != "off":
+        path = _named("uncoating", options, origin) or shipped("uncoating")
+        uncoating = Uncoating(path, **how)
+    return Infer(Segmenter(segmenter, **how), uncoating, task)
 
 
 def _named(role: str, options: Options, origin: Start | None) -> Path | None:
@@ -147,8 +154,8 @@ def _named(role: str, options: Options, origin: Start | None) -> Path | None:
     return chosen or original(role, origin, options.models)
 
 
-def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:
-    """Open the networks for finished tracks, for motion and for uncoating.
+def load_whole(options: Options) -> tuple[WholeReader, WholeReader | None]:
+    """Open the networks for finished tracks, for motion and, unless it is off, for uncoating.
 
     They are next to the networks that follow tracks, with the name NAME_whole.onnx.
     """
@@ -156,13 +163,14 @@ def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:
     from livespt.models.runtime.session import shipped
 
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
-    named = {"segment": options.segmenter or shipped("segmenter")}
-    named["uncoating"] = options.uncoating or shipped("uncoating")
-    opened = [
-        WholeReader(path.with_name(f"{path.stem}_whole.onnx"), f"{task}_whole", **how)
-        for task, path in named.items()
-    ]
-    return opened[0], opened[1]
+
+    def opened(task: str, path: Path) -> WholeReader:
+        return WholeReader(path.with_name(f"{path.stem}_whole.onnx"), f"{task}_whole", **how)
+
+    segmenter = opened("segment", options.segmenter or shipped("segmenter"))
+    if options.settings.get("uncoating") == "off":
+        return segmenter, None
+    return segmenter, opened("uncoating", options.uncoating or shipped("uncoating"))
 
 
 def stored_settings(origin: Start, farthest: int) -> Settings:
@@ -187,8 +195,11 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
         values = {one.name: getattr(stored, one.name) for one in fields(stored)}
     elif facts.z_step_um and facts.pixel_size_um:
         values["z_scale"] = facts.z_step_um / facts.pixel_size_um
-    if origin is None or options.segmenter is not None or options.uncoating is not None:
+    renewed = options.segmenter is not None or options.uncoating is not None
+    if origin is None or renewed or origin.settings.get("uncoating") == "off":
         values["lag"] = infer.lag
         values["abstain_below"] = infer.abstain_below
-        values["rule"] = Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"])
+        if infer.decision is not None:
+            rule = {name: infer.decision[name] for name in ("threshold", "hold")}
+            values["rule"] = Rule(**rule)
     return Settings(**(values | dict(options.settings)))

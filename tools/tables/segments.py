@@ -102,7 +102,7 @@ def _of_run(src: Path) -> tuple[dict[str, Any], float, float | None, float | Non
     reader = open_run(src)
     start = reader.start
     table = spot_table(start, reader.spots, reader.states, reader.frames)
-    table = table[table["p_uncoated"].notna()]
+    table = table[table[f"p_{MOTIONS[0]}"].notna()]
     names = [name for name in (*NEEDED, "z", "time_s") if name in table]
     z_scale = 1.0
     if start.z_step_um and start.pixel_size_um:
