@@ -122,6 +122,8 @@ FRAMES = {
         fill=0,
         bits={name: bit for bit, name in NAMES.items()},
     ),
+    "drift_y": Column("Drift of the sample since the first frame, y; NaN: unknown.", "pixel", NAN),
+    "drift_x": Column("Drift of the sample since the first frame, x; NaN: unknown.", "pixel", NAN),
 }
 STATUS = {
     "seq": Column("Number of the notice, from 0."),

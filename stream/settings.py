@@ -173,6 +173,12 @@ class Settings(Table):
         "Weight of intensity changes in the cost of a link; needs a motion model.",
         range=Range(0, 1000),
     )
+    drift: str = setting(
+        "report",
+        "Common drift of all tracks: not measured, told and stored, or also taken off before "
+        "motion is read and from exports; spots keep their places.",
+        choices=("off", "report", "correct"),
+    )
     lag: int = setting(
         16,
         "Look-ahead: frames beyond a point that are known when its state is settled.",

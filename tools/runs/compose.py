@@ -11,6 +11,7 @@ import numpy as np
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.link import relinker
+from livespt.stream.sample.known import Known, LearnedRange
 from livespt.stream.settings import MOTION_MODELS, Rule, Settings
 from livespt.stream.timing import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
@@ -94,7 +95,21 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         source_run=origin.run if origin else "",
     )
     stages = Stages(Timed(localizer), TimedInfer(infer))
-    return Chain(Analyzer(stages.localize, stages.infer, settings), stages, start, infer)
+    known = known_of(facts, localizer, infer)
+    return Chain(Analyzer(stages.localize, stages.infer, settings, known), stages, start, infer)
+
+
+def known_of(facts: Facts, localizer: Localizer | StackLocalizer, infer: Infer) -> Known:
+    """What the cards of the models and the frames say, by which the sample is judged."""
+    card, learned = localizer.session.card, infer.segmenter.learned
+    return Known(
+        localizer=localizer.session.name,
+        sigma_px=tuple(card["sigma_px"]) if "sigma_px" in card else None,
+        segmenter=infer.segmenter.session.name,
+        learned=tuple(LearnedRange(name, *ends) for name, ends in learned.items()),
+        pixel_size_um=facts.pixel_size_um,
+        frame_interval_s=facts.frame_interval_s,
+    )
 
 
 def warm_up(infer: Infer, settings: Settings) -> None:

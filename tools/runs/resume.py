@@ -90,7 +90,13 @@ def resume(
             return _report(run, writer.close(Stop(start.run, "failed", lost)), 0)
         unfinished = UnfinishedRun(open_run(run), writer, reanalysis, source)
         outputs = open_outputs(
-            chain, run, unfinished, writer.tables, reanalysis=reanalysis, checkpoint_s=checkpoint_s
+            chain,
+            run,
+            unfinished,
+            writer.tables,
+            reanalysis=reanalysis,
+            checkpoint_s=checkpoint_s,
+            say=say,
         )
     except BaseException:
         writer.leave()
