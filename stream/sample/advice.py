@@ -12,7 +12,10 @@ from livespt.stream.sample.survey import Survey
 
 PIXEL_SIZES_UM = 0.01, 5.0  # of a pixel in the sample: from the finest sampling to low power
 INTERVALS_S = 1e-4, 3600.0  # from the fastest cameras to a frame an hour
-MIN_SPOTS = 200  # from which widths, steps and lifetimes are judged
+MIN_SPOTS = 200  # from which lifetimes are judged
+MIN_MEASURED = 40  # spots, from which widths and steps are
+LEAST_SIZED = 0.1  # share of spots with a width, below which they are no spots of light
+FEWEST = 0.5  # spots a frame, below which hardly anything was found
 FAR, NEAR = 0.5, 0.1  # median steps of the search range: above, below which it does not fit
 MOST_NEIGHBOURS = 0.1  # others within the search range, above which a wide one exchanges tracks
 SHORT_POINTS = 5  # of the shortest tracks that the motion networks learned from
@@ -44,22 +47,29 @@ def of_units(known: Known) -> Iterator[Notice]:
 def of_spots(survey: Survey, known: Known) -> Iterator[Notice]:
     """Doubts about the spots themselves: none at all, or of another width."""
     train = "`livespt train localizer MOVIE --frame N --at Y,X --size"
-    if not survey.spots:
+    if survey.spots_a_frame < FEWEST:
         yield (
             "nothing",
-            f"no particle was found in {survey.frames} frames: is this the right channel, and in "
-            f"focus? For particles that look otherwise: {train} S`",
+            f"{survey.spots or 'no'} particles were found in {survey.frames} frames: is this the "
+            f"right channel, and in focus? For particles that look otherwise: {train} S`",
         )
-    width, made_for = survey.width.median(), known.sigma_px
-    if len(survey.width) < MIN_SPOTS or made_for is None or made_for[0] <= width <= made_for[1]:
+    if known.sigma_px is None or survey.sized < MIN_MEASURED:
         return
-    size = 2 * math.ceil(4 * width) + 3
-    yield (
-        "width",
-        f"these spots are {width:.1f} px wide (sigma); {known.localizer} was made for "
-        f"{made_for[0]:g} to {made_for[1]:g}, and breaks up or misses others: train one with "
-        f"{train} {size}`",
-    )
+    width, made_for = survey.width.median(), _span(known.sigma_px)
+    if len(survey.width) < LEAST_SIZED * survey.sized:
+        yield (
+            "width",
+            f"{known.localizer} was made for spots of sigma {made_for} px, and hardly any of these "
+            "has such a shape: larger particles are broken up into several spots, others are off "
+            f"their centre. Train one with {train} S`, S about four times their diameter",
+        )
+    elif not known.sigma_px[0] <= width <= known.sigma_px[1]:
+        yield (
+            "width",
+            f"these spots are {width:.1f} px wide (sigma); {known.localizer} was made for "
+            f"{made_for}, and breaks up or misses others: train one with {train} "
+            f"{2 * math.ceil(4 * width) + 3}`",
+        )
 
 
 def of_links(survey: Survey, lifetime: float, search_range: float, memory: int) -> Iterator[Notice]:
@@ -75,7 +85,7 @@ def of_links(survey: Survey, lifetime: float, search_range: float, memory: int) 
             f"{search_range:g} px or more --memory than {memory}",
         )
     step = survey.step.median()
-    if len(survey.step) < MIN_SPOTS:
+    if len(survey.step) < MIN_MEASURED:
         return
     neighbours = survey.spots_a_frame * math.pi * search_range**2 / max(survey.pixels, 1)
     if step > FAR * search_range:

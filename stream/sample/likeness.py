@@ -19,7 +19,7 @@ from livespt.stream.windows import Windows
 
 POINTS = 16  # last points of a track that are described
 MIN_POINTS = 8  # of a track that is described
-EVERY_FRAMES = 10  # from one description to the next
+EVERY_FRAMES, AT_ONCE = 20, 128  # from one description to the next, and most tracks of one
 KEPT, MIN_ROWS = 512, 100  # descriptions: the newest, and the fewest for a judgement
 FEATURES = ("step_um", "turn", "second_turn", "variation")
 MEANING = {
@@ -59,7 +59,7 @@ class Likeness:
 
     def add(self, windows: Windows) -> None:
         """Describe the living tracks."""
-        slots = np.flatnonzero(windows.count >= MIN_POINTS).astype(np.int32)[:KEPT]
+        slots = np.flatnonzero(windows.count >= MIN_POINTS).astype(np.int32)[:AT_ONCE]
         if not self.learned or not len(slots):
             return
         held = np.minimum(windows.count[slots], min(windows.length, POINTS))
@@ -75,10 +75,14 @@ class Likeness:
 
         `lifetime` is the usual length of a track, in points; NaN: not known yet.
         """
+        enough = self._count >= MIN_ROWS
+        return self.compared(self._rows[: min(self._count, KEPT) if enough else 0], lifetime)
+
+    def compared(self, rows: NDArray[np.float64], lifetime: float) -> list[Outlier]:
+        """Compare the medians of descriptions (n, 4) and a lifetime with the training."""
         values = {"points": lifetime}
-        if self._count >= MIN_ROWS:
-            medians = np.median(self._rows[: min(self._count, KEPT)], axis=0)
-            values |= dict(zip(FEATURES, medians.tolist(), strict=True))
+        if len(rows):
+            values |= dict(zip(FEATURES, np.median(rows, axis=0).tolist(), strict=True))
         if not self.scale[1]:
             values.pop("step_um", None)
         return [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from livespt.stream.sample import advice
 from livespt.stream.sample.advice import Notice
-from livespt.stream.sample.drift import Drift
+from livespt.stream.sample.drift import JUDGED_EVERY, Drift
 from livespt.stream.sample.known import Known
 from livespt.stream.sample.likeness import EVERY_FRAMES, Likeness, Outlier
 from livespt.stream.sample.survey import Survey
@@ -89,9 +89,13 @@ class Sample:
         """
         windows.reserve(slots)
         self.survey.add_ended(ended)
-        self.survey.add_steps(t, slots, points, windows)
+        old = windows.count[slots] > 0
+        mine = slots[old]
+        passed = t - windows.last_frame(mine)
+        velocity = (points[old] - windows.last_point(mine))[:, 1:] / passed[:, None]
+        self.survey.add_steps(velocity)
         if self.settings.drift != "off":
-            self.drift.add(t, slots, points, windows)
+            self.drift.add(t, velocity)
 
     def judged(
         self, spots: NDArray[np.void], shape: tuple[int, ...], windows: Windows
@@ -104,10 +108,13 @@ class Sample:
         survey.add_spots(spots, shape)
         if survey.frames == 1:
             return list(advice.of_units(self.known))
-        if survey.frames % EVERY_FRAMES:
+        if survey.frames % JUDGED_EVERY:
             return []
-        self.likeness.add(windows)
-        told = [*advice.of_drift(self.drift, self.settings.drift), *self._judge_tracks(windows)]
+        self.drift.judge(windows)
+        told = list(advice.of_drift(self.drift, self.settings.drift))
+        if survey.frames % EVERY_FRAMES == 0:
+            self.likeness.add(windows)
+            told += self._judge_tracks(windows)
         enough = int(survey.ended.sum()) >= FIRST_ENDED and survey.frames >= LEAST_FRAMES
         if not self._is_judged and (enough or survey.frames >= FIRST_FRAMES):
             self._is_judged = True

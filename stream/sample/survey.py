@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.sample.histogram import Histogram
-from livespt.stream.windows import Windows
 
 LONGEST = 600  # points; longer tracks count as this long
+SURVEYED_EVERY = 5  # frames: widths and steps of the others are not counted, which would take time
 
 
 class Survey:
@@ -19,6 +19,8 @@ class Survey:
     Attributes
     ----------
     frames, spots : int
+    sized : int
+        Spots whose width was looked at, measured or not.
     width : Histogram
         Fitted standard deviations of spots, pixels.
     step : Histogram
@@ -30,7 +32,7 @@ class Survey:
     """
 
     def __init__(self) -> None:
-        self.frames = self.spots = self.pixels = 0
+        self.frames = self.spots = self.sized = self.pixels = 0
         self.width, self.step = Histogram(), Histogram()
         self.ended = np.zeros(LONGEST + 1, np.int64)
 
@@ -39,19 +41,22 @@ class Survey:
         self.frames += 1
         self.spots += len(spots)
         self.pixels = math.prod(shape[-2:])
-        self.width.add(spots["sigma"])
+        if self.frames % SURVEYED_EVERY == 0:
+            self.width.add(spots["sigma"])
+            self.sized += len(spots)
 
-    def add_steps(
-        self, t: int, slots: NDArray[np.int32], points: NDArray[np.float64], windows: Windows
-    ) -> None:
-        """Take points (n, 3) z, y, x of frame `t`, before `windows` takes them."""
-        old = windows.count[slots] > 0
-        mine = slots[old]
-        steps = points[old, 1:] - windows.last_point(mine)[:, 1:]
-        self.step.add(np.hypot(steps[:, 0], steps[:, 1])[windows.last_frame(mine) == t - 1])
+    def add_steps(self, velocity: NDArray[np.float64]) -> None:
+        """Take the velocities (n, 2) y, x of tracks, pixels a frame, unless it is not their turn.
+
+        Some frames are enough for a median.
+        """
+        if self.frames % SURVEYED_EVERY == 0:
+            self.step.add(np.hypot(velocity[:, 0], velocity[:, 1]))
 
     def add_ended(self, points: NDArray[np.int64]) -> None:
         """Take the numbers of points (n,) of tracks that ended."""
+        if not len(points):
+            return
         self.ended += np.bincount(np.minimum(points, LONGEST), minlength=LONGEST + 1)
 
     @property

@@ -3,6 +3,7 @@
 __all__ = [
     "analyze",
     "conventions",
+    "doubts",
     "export",
     "export_columns",
     "export_lineage",
@@ -15,5 +16,6 @@ __all__ = [
     "positions",
     "segments",
     "trackmate",
+    "undrifted",
     "user_table",
 ]

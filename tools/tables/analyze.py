@@ -16,6 +16,7 @@ from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.tools.runs.compose import load_infer, load_whole
 from livespt.tools.runs.options import Options
+from livespt.tools.tables import doubts
 from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.fingerprints import class_columns, describe, task_columns
@@ -126,6 +127,9 @@ def analyze_table(
     z = table.values.get("z", np.zeros(len(table.values["y"])))
     points = np.stack([z * scale, table.values["y"], table.values["x"]], axis=1)
     frames, particles = table.values["frame"], table.values["particle"]
+    told = [*doubts.of_scale(pixel_size_um, interval)]
+    if table.unit == "pixel":
+        told += doubts.of_unit(frames, particles, points, pixel_size_um)
     more: dict[str, NDArray[Any]] = {}
     if offline:
         networks = load_whole(options)
@@ -139,6 +143,8 @@ def analyze_table(
             infer.uncoating.check_intensity()
         ndim = 3 if "z" in table.values else 2
         infer.measure(pixel_size_um, interval, ndim)
+        reader, points_um = infer.segmenter, points * pixel_size_um
+        told += doubts.of_tracks(particles, frames, points_um, reader.learned, reader.path.stem)
         states = point_by_point(infer, frames, particles, points, lag, intensity)
         if task is not None:
             units = task.units(pixel_size_um, interval, ndim)
@@ -147,6 +153,8 @@ def analyze_table(
             described = describe(frames, particles, points, known, units, task.window, infer.lag)
             more = class_columns(task, described)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
+    for text in told:
+        say(f"note: {text}")
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.offline import link_points
+from livespt.tools.tables import doubts
 from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.out_file import check_out
 from livespt.tools.tables.user_table import read_table, write_table
@@ -84,6 +85,10 @@ def link_table(
     frames = table.values["frame"]
     particle = link_points(frames, points, search_range, memory, motion=motion, refine=refine)
     write_table(out, table, {"particle": particle}, overwrite=overwrite)
+    if table.unit == "pixel":
+        plane = np.stack([points[:, 0], points[:, -2], points[:, -1]], axis=1)
+        for text in doubts.of_unit(frames, particle, plane, pixel_size_um):
+            say(f"note: {text}")
     return {
         "rows": len(table),
         "frames": len(np.unique(table.values["frame"])),

@@ -98,10 +98,12 @@ def _of_run(src: Path) -> tuple[dict[str, Any], float, float | None, float | Non
     """Settled points of a run, its z step in pixels, pixel size and frame interval."""
     from livespt.stream.store.run import open_run
     from livespt.tools.tables.export import spot_table
+    from livespt.tools.tables.undrifted import undrifted
 
     reader = open_run(src)
     start = reader.start
-    table = spot_table(start, reader.spots, reader.states, reader.frames)
+    spots = undrifted(start, reader.spots, reader.frames)
+    table = spot_table(start, spots, reader.states, reader.frames)
     table = table[table[f"p_{MOTIONS[0]}"].notna()]
     names = [name for name in (*NEEDED, "z", "time_s") if name in table]
     z_scale = 1.0
