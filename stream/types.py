@@ -191,7 +191,8 @@ class Start:
     # role -> name, sha256, file; replaces: SHA-256 of what the replayed run had in its place
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
-    machine: dict[str, Any] = field(default_factory=dict)  # provider, threads, hardware class
+    # provider, threads, hardware class, instruction sets that change how results are rounded
+    machine: dict[str, Any] = field(default_factory=dict)
     source_run: str = ""  # id of the run that is replayed
     # of a recorded movie: `stated`, what the user stated of it; `origins`, where its axes, units
     # and times were taken from

@@ -23,7 +23,7 @@ MEMORY_FRAMES = 50.0  # over which the rate is a mean
 MIN_TRACKS = 10  # fewer say nothing of a common motion
 JUDGED_EVERY = 10  # frames from one decision whether it is sure to the next
 MIN_POINTS = 5  # of a track whose velocity counts
-SURE_ABOVE = 4.0  # standard errors
+SURE_ABOVE, UNSURE_BELOW = 4.0, 2.0  # standard errors: what is sure stays so for some time
 SIGMAS_OF_RANGE = 2.563  # from the 10th to the 90th percentile of a normal distribution
 MEDIAN_ERROR = 1.2533  # standard error of a median, in those of a mean
 
@@ -82,4 +82,4 @@ class Drift:
         velocity = moved[:, 1:] / np.maximum(passed, 1)[:, None]
         low, high = np.percentile(velocity, (10, 90), axis=0)
         error = MEDIAN_ERROR * float((high - low).max()) / SIGMAS_OF_RANGE / math.sqrt(len(slots))
-        self.is_sure = self.speed > SURE_ABOVE * error
+        self.is_sure = self.speed > (UNSURE_BELOW if self.is_sure else SURE_ABOVE) * error

@@ -16,7 +16,14 @@ from livespt.stream.settings import MOTION_MODELS, Rule, Settings
 from livespt.stream.timing import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
 from livespt.tools.runs.options import Facts, Options
-from livespt.tools.runs.provenance import hardware, identity, opened, original, software
+from livespt.tools.runs.provenance import (
+    hardware,
+    identity,
+    instructions,
+    opened,
+    original,
+    software,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +98,7 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
             "provider": localizer.provider,
             "threads": options.threads,
             "hardware": hardware(),
+            "instructions": instructions(),
         },
         source_run=origin.run if origin else "",
     )
