@@ -161,7 +161,7 @@ def train_ranges(model: Path | None) -> None:
     A run whose tracks are unlike them says so. MODEL.onnx is the shipped model, or one that `train
     segmenter` made; only its card changes.
     """
-    from livespt.tools.train.track_ranges import write_ranges
+    from livespt.tools.train.segmenter import write_ranges
 
     report(write_ranges(model))
 

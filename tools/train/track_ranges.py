@@ -6,18 +6,14 @@ is asked about something that it has never seen.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.runtime.card import read_card, write_card
-from livespt.models.runtime.session import shipped
 from livespt.models.simulate.tracks import Tracks
-from livespt.stream.errors import ModelError
 from livespt.stream.sample.likeness import FEATURES, MIN_POINTS, POINTS, track_features
-from livespt.tools.train.segmenter import tracks_of
+from livespt.tools.train.track_networks import MakeTracks
 
 TRACKS = 12_000
 SHARE = 0.99  # of the tracks inside each range
@@ -56,37 +52,22 @@ def track_ranges(tracks: Tracks, seed: int = SEED) -> dict[str, tuple[float, flo
     return found | {"points": (_rounded(float(np.quantile(count, outside))), None)}
 
 
-def card_entry(n: int = TRACKS) -> dict[str, Any]:
-    """Return what the card of the segmenter says of the tracks that it learned from."""
-    return {
-        "ranges": {name: list(ends) for name, ends in track_ranges(tracks_of(SEED, 0, n)).items()},
-        "share": SHARE,
-        "tracks": n,
-        "command": "livespt train ranges",
-    }
-
-
-def write_ranges(model: Path | None = None) -> dict[str, Any]:
-    """Write the ranges into the card of a segmenter of the recipe; the model stays as it is.
+def card_entry(make: MakeTracks, n: int = TRACKS) -> dict[str, Any]:
+    """Return what the card of a motion model says of the tracks that it learned from.
 
     Parameters
     ----------
-    model : Path, optional
-        NAME.onnx; default: the shipped one.
-
-    Raises
-    ------
-    ModelError
-        There is no card of a segmenter beside it.
+    make : callable
+        Returns tracks of the training, from (seed, number of the first, how many).
+    n : int
+        Tracks to look at.
     """
-    path = shipped("segmenter") if model is None else model
-    card = read_card(path)
-    if card["task"] != "segment":
-        raise ModelError(f"{path} is not a model of `train segmenter`")
-    card.pop("sha256")
-    card["tracks"] = card_entry()
-    write_card(path, **card)
-    return {"model": str(path), **card["tracks"]["ranges"]}
+    ranges = track_ranges(make(SEED, 0, n))
+    return {
+        "ranges": {name: list(ends) for name, ends in ranges.items()},
+        "share": SHARE,
+        "tracks": n,
+    }
 
 
 def _rounded(value: float) -> float:
