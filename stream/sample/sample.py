@@ -110,7 +110,8 @@ class Sample:
             return list(advice.of_units(self.known))
         if survey.frames % JUDGED_EVERY:
             return []
-        self.drift.judge(windows)
+        if self.settings.drift != "off":
+            self.drift.judge(windows)
         told = list(advice.of_drift(self.drift, self.settings.drift))
         if survey.frames % EVERY_FRAMES == 0:
             self.likeness.add(windows)

@@ -156,7 +156,7 @@ def train_segmenter(**values: Any) -> None:
 @train.command("ranges")
 @click.argument("model", type=PATH, required=False, metavar="[MODEL.onnx]")
 def train_ranges(model: Path | None) -> None:
-    """Write into the card of a motion model what the tracks look like that it learned from.
+    """Describe the simulated tracks of the motion model in its card.
 
     A run whose tracks are unlike them says so. MODEL.onnx is the shipped model, or one that `train
     segmenter` made; only its card changes.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -92,7 +94,7 @@ def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
             publisher=publisher,
             durability=live.durability,
             checkpoint_s=live.checkpoint_s,
-            say=lambda text: pipe.send((SAID, text)),
+            say=partial(_say, pipe),
         )
         pipe.send("ready")
         _begin(live, chain, outputs, publisher, stated, first_interval(reader))
@@ -155,9 +157,15 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
             publisher=publisher,
             reanalysis=reanalysis,
             checkpoint_s=live.checkpoint_s,
-            say=lambda text: pipe.send((SAID, text)),
+            say=partial(_say, pipe),
         )
         _loop(pipe, outputs, publisher, _follow(live.out, start, reanalysis, reader))
+
+
+def _say(pipe: Connection, text: str) -> None:
+    """Hand a text for the user to capture; if that has died, the run has it all the same."""
+    with suppress(OSError):
+        pipe.send((SAID, text))
 
 
 def _loop(
