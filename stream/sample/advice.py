@@ -12,7 +12,7 @@ from livespt.stream.sample.survey import Survey
 
 PIXEL_SIZES_UM = 0.01, 5.0  # of a pixel in the sample: from the finest sampling to low power
 INTERVALS_S = 1e-4, 3600.0  # from the fastest cameras to a frame an hour
-MIN_SPOTS = 200  # from which lifetimes are judged
+MIN_SPOTS = 100  # from which lifetimes are judged
 MIN_MEASURED = 40  # spots, from which widths and steps are
 LEAST_SIZED = 0.1  # share of spots with a width, below which they are no spots of light
 FEWEST = 0.5  # spots a frame, below which hardly anything was found
