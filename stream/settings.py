@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Self
 from livespt.stream.errors import SettingError
 
 MOTION_MODELS = ("none", "brownian", "velocity", "auto")  # numbered in this order when compiled
+ON_OFF = ("on", "off")
 
 
 class Range(NamedTuple):
@@ -168,6 +169,11 @@ class Settings(Table):
         range=Range(0, 999),
     )
     lineage: bool = setting(False, "Report tracks that merge and split.")
+    uncoating: str = setting(
+        "on",
+        "Look for uncoating; off: p_uncoated is NaN, and no uncoating is announced.",
+        choices=ON_OFF,
+    )
     read_intensity: bool = setting(
         False,
         "Let the uncoating model use the intensity of spots, if the label is lost with the coat.",
@@ -176,6 +182,12 @@ class Settings(Table):
         0.0,
         "Weight of intensity changes in the cost of a link; needs a motion model.",
         range=Range(0, 1000),
+    )
+    drift: str = setting(
+        "report",
+        "Common drift of all tracks: not measured, told and stored, or also taken off before "
+        "motion is read and from exports; spots keep their places.",
+        choices=("off", "report", "correct"),
     )
     lag: int = setting(
         16,
@@ -207,6 +219,10 @@ class Settings(Table):
             raise SettingError(
                 f"intensity_weight is {self.intensity_weight:g} with motion 'none'; choose a "
                 "motion model (brownian, velocity, auto), whose links have a cost it counts in"
+            )
+        if self.read_intensity and self.uncoating == "off":
+            raise SettingError(
+                "read_intensity is for the uncoating model, and uncoating is off: leave one out"
             )
 
     @classmethod

@@ -61,7 +61,7 @@ ARROWS: dict[str, set[str]] = {
     "stream/link": {"stream/settings", "stream/windows"},
     "stream/analyzer": {
         "stream/decisions", "stream/degradation", "stream/frame_quality", "stream/link",
-        "stream/settings", "stream/states",
+        "stream/sample", "stream/settings", "stream/states",
     },
     "stream/timing": set(),
     "stream/pipeline": {"stream/analyzer", "stream/timing"},
@@ -72,6 +72,7 @@ ARROWS: dict[str, set[str]] = {
     "stream/recovery": {
         "stream/analyzer", "stream/descriptions", "stream/link", "stream/store",
     },
+    "stream/sample": {"stream/settings", "stream/windows"},
     "stream/notices": {"stream/degradation", "stream/frame_quality", "stream/frame_times"},
     "stream/sources": {
         "stream/degradation", "stream/frame_times", "stream/recovery", "stream/ring",
@@ -126,7 +127,7 @@ PURE = {
     "stream/types", "stream/errors", "stream/windows", "stream/frame_quality",
     "stream/frame_times",
     "stream/descriptions", "stream/degradation", "stream/states", "stream/decisions",
-    "stream/settings", "stream/link", "stream/analyzer", "stream/notices",
+    "stream/settings", "stream/link", "stream/analyzer", "stream/notices", "stream/sample",
 }  # fmt: skip
 EFFECTS = {
     "asyncio", "multiprocessing", "os", "pathlib", "random", "select", "shutil", "socket",

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from livespt.tools.cli.command import Command
-from livespt.tools.cli.options import COLUMNS, OVERWRITE, SEGMENTER, setting_option
+from livespt.tools.cli.options import (
+    COLUMNS,
+    OVERWRITE,
+    SEGMENTER,
+    UNCOATING,
+    setting_option,
+    uncoating_of,
+)
 from livespt.tools.cli.parameters import COUNT, INDEX, PATH, POSITIVE, option
 from livespt.tools.cli.printing import report
 
@@ -104,7 +111,7 @@ def link(spots: Path, out: Path, **values: Any) -> None:
     "--offline", is_flag=True, help="Classify each point from its whole track, before and after it."
 )
 @SEGMENTER
-@option("--uncoating", type=PATH, unset="shipped", help="Uncoating model (.onnx).")
+@UNCOATING
 @option(
     "--classifier",
     type=PATH,
@@ -123,7 +130,9 @@ def analyze(tracks: Path, out: Path, **values: Any) -> None:
     """
     from livespt.tools.tables.analyze import analyze_table
 
-    report(analyze_table(tracks, out, say=click.echo, **values))
+    model, switch = uncoating_of(values)
+    values["look_for_uncoating"] = switch.get("uncoating") != "off"
+    report(analyze_table(tracks, out, uncoating=model, say=click.echo, **values))
 
 
 @click.command(cls=Command)

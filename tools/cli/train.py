@@ -168,6 +168,19 @@ def train_segmenter(**values: Any) -> None:
     report(train(**values))
 
 
+@train.command("ranges")
+@click.argument("model", type=PATH, required=False, metavar="[MODEL.onnx]")
+def train_ranges(model: Path | None) -> None:
+    """Describe the simulated tracks of the motion model in its card.
+
+    A run whose tracks are unlike them says so. MODEL.onnx is the shipped model, or one that `train
+    segmenter` made; only its card changes.
+    """
+    from livespt.tools.train.segmenter import write_ranges
+
+    report(write_ranges(model))
+
+
 @train.command("uncoating")
 @_network_options
 @option("--runs", type=PATH, multiple=True, help="Table (.csv) of your own labelled tracks.")

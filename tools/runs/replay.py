@@ -138,6 +138,7 @@ def replay(
         publisher=publisher,
         durability=durability,
         checkpoint_s=checkpoint_s,
+        say=say,
     )
 
     frames = chosen(movie, all_frames, writer)

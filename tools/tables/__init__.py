@@ -4,6 +4,7 @@ __all__ = [
     "analyze",
     "cell_values",
     "conventions",
+    "doubts",
     "export",
     "export_columns",
     "export_lineage",
@@ -19,5 +20,6 @@ __all__ = [
     "track_times",
     "trackmate",
     "trackmate_elements",
+    "undrifted",
     "user_table",
 ]

@@ -15,6 +15,7 @@ from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.tools.runs.compose import load_infer, load_whole
 from livespt.tools.runs.options import Options
+from livespt.tools.tables import doubts
 from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.fingerprints import class_columns, describe, task_columns
@@ -42,6 +43,7 @@ def analyze_table(
     offline: bool = False,
     segmenter: Path | None = None,
     uncoating: Path | None = None,
+    look_for_uncoating: bool = True,
     classifier: Path | None = None,
     read_intensity: bool = False,
     columns: str | None = None,
@@ -65,6 +67,8 @@ def analyze_table(
         answers, and a line of text says so; the column `lag` tells what each row used.
     offline : bool
         Use whole tracks, forwards and backwards.
+    look_for_uncoating : bool
+        Otherwise the uncoating network is not run, and `p_uncoated` is empty.
     classifier : Path, optional
         Classifier of a user: it adds `p_CLASS` for each class, and `task`. If it was trained on
         whole tracks, all rows of a track have the same values. Otherwise they are those of the
@@ -98,6 +102,8 @@ def analyze_table(
         raise SettingError(f"lag must be 0 or more frames, not {lag}")
     if classifier is not None and (offline or lag is not None):
         raise SettingError("--classifier needs settled states: leave out --lag and --offline")
+    if read_intensity and not look_for_uncoating:
+        raise SettingError("--read-intensity is for the uncoating model, which is off")
     check_text_out(out, overwrite=overwrite)
     task = TrackClassifier(classifier, provider="cpu") if classifier is not None else None
     adds = ADDED if task is None else (*ADDED, *task_columns(task))
@@ -119,25 +125,31 @@ def analyze_table(
         raise SettingError(f"{src} has no times in time_s: give --frame-interval-s")
     interval = interval or 1.0  # of no rows, any will do
     intensity = table.values["intensity"] if read_intensity else None
-    options = Options(segmenter=segmenter, uncoating=uncoating)
+    asked = {} if look_for_uncoating else {"uncoating": "off"}
+    options = Options(segmenter=segmenter, uncoating=uncoating, settings=asked)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
     z = table.values.get("z", np.zeros(len(table.values["y"])))
     points = np.stack([z * scale, table.values["y"], table.values["x"]], axis=1)
     frames, particles = table.values["frame"], table.values["particle"]
+    told = [*doubts.of_scale(pixel_size_um, interval)]
+    if table.unit == "pixel":
+        told += doubts.of_unit(frames, particles, points, pixel_size_um)
     more: dict[str, NDArray[Any]] = {}
     if offline:
         networks = load_whole(options)
-        if read_intensity:
+        if read_intensity and networks[1] is not None:
             networks[1].check_intensity()
         rows = frames, particles, points
         states = whole_tracks(*networks, *rows, pixel_size_um, intensity)
     else:
         infer = load_infer(options)
-        if read_intensity:
+        if read_intensity and infer.uncoating is not None:
             infer.uncoating.check_intensity()
         ndim = 3 if "z" in table.values else 2
         infer.measure(pixel_size_um, interval, ndim)
         answering = lag_that_answers(infer, lag, say)
+        reader, points_um = infer.segmenter, points * pixel_size_um
+        told += doubts.of_tracks(particles, frames, points_um, reader.learned, reader.path.stem)
         states = point_by_point(infer, frames, particles, points, answering, intensity)
         if task is not None:
             units = task.units(pixel_size_um, interval, ndim)
@@ -146,6 +158,8 @@ def analyze_table(
             described = describe(frames, particles, points, known, units, task.window, infer.lag)
             more = class_columns(task, described)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
+    for text in told:
+        say(f"note: {text}")
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
 
 
@@ -235,20 +249,28 @@ def point_by_point(
 
 def whole_tracks(
     segmenter: WholeReader,
-    uncoating: WholeReader,
+    uncoating: WholeReader | None,
     frames: NDArray[np.int64],
     particles: NDArray[np.int64],
     points: NDArray[np.float64],
     pixel_size_um: float,
     intensity: NDArray[np.float64] | None = None,
 ) -> NDArray[np.void]:
-    """States (STATE) of tracks, one for each row, each predicted from the whole track."""
+    """States (STATE) of tracks, one for each row, each predicted from the whole track.
+
+    Without a network for uncoating (None), `p_uncoated` is NaN.
+    """
     order = np.lexsort((frames, particles))
     _, first, count = np.unique(particles[order], return_index=True, return_counts=True)
     offset = np.concatenate([first, [len(order)]])
     tracks = offset, frames[order], points[order], pixel_size_um
     seen = None if intensity is None else intensity[order]
-    readings = np.concatenate([segmenter(*tracks), uncoating(*tracks, seen)], axis=1)
+    uncoated = (
+        np.full((len(order), 1), np.nan, np.float32)
+        if uncoating is None
+        else uncoating(*tracks, seen)
+    )
+    readings = np.concatenate([segmenter(*tracks), uncoated], axis=1)
     states = np.zeros(len(frames), STATE)
     states[order] = state_rows(readings, segmenter.abstain_below)
     states["made"][order] = np.repeat(frames[order[offset[1:] - 1]], count)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from livespt.stream.errors import SettingError
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.offline import link_points
+from livespt.tools.tables import doubts
 from livespt.tools.tables.conventions import PRECISION, parse_columns
 from livespt.tools.tables.link_lineage import KinTable, LinkedPoints, by_distance, by_light
 from livespt.tools.tables.out_file import check_text_out, whole_file
@@ -111,6 +112,10 @@ def link_table(
         motion=motion,
         refine=refine,
     )
+    if table.unit == "pixel":
+        plane = np.stack([points[:, 0], points[:, -2], points[:, -1]], axis=1)
+        for text in doubts.of_unit(frames, particle, plane, pixel_size_um):
+            say(f"note: {text}")
     told = {
         "rows": len(table),
         "frames": len(np.unique(frames)),

@@ -104,10 +104,12 @@ def _of_run(src: Path) -> tuple[dict[str, Any], float | None, float | None, floa
     """Settled points of a run, its z step, pixel size and frame interval."""
     from livespt.stream.store.run import open_run
     from livespt.tools.tables.export import spot_table
+    from livespt.tools.tables.undrifted import undrifted
 
     reader = open_run(src)
     start, stop = reader.start, reader.stop
     spots, states = (corrected(rows, reader.events) for rows in (reader.spots, reader.states))
+    spots = undrifted(start, spots, reader.frames)
     table = spot_table(start, spots, states, reader.frames)
     table = table[table["lag"].notna()]
     names = [name for name in (*NEEDED, "z", "time_s") if name in table]
