@@ -97,8 +97,10 @@ ARROWS: dict[str, set[str]] = {
     "tools/runs": {"acquisition", "models", "stream", "tools/progress"},
     "tools/chaos": {"acquisition", "models", "stream", "tools/runs"},
     "tools/tables": {"models", "stream", "tools/runs"},
+    "tools/labels": {"models", "stream", "tools/tables"},
     "tools/train": {
-        "models", "stream", "tools/progress", "tools/runs", "tools/score", "tools/tables",
+        "models", "stream", "tools/labels", "tools/progress", "tools/runs", "tools/score",
+        "tools/tables",
     },
     "tools/train_localizer": {
         "acquisition/recordings", "models", "tools/progress", "tools/score", "tools/train",

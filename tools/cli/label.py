@@ -131,7 +131,7 @@ def label_colocalization(source: Path, out: Path, **values: Any) -> None:
     (.csv), with the table of its PARTNERS.
     """
     from livespt.models.motion.colocalization import Limits
-    from livespt.tools.tables.label import label_colocalization
+    from livespt.tools.labels.label import label_colocalization
 
     stretch, correlation = values.pop("stretch_frames"), values.pop("correlation")
 

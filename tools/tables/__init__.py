@@ -10,8 +10,6 @@ __all__ = [
     "export_lineage",
     "fingerprints",
     "foreign_files",
-    "label",
-    "labelled_tracks",
     "link",
     "link_lineage",
     "out_file",

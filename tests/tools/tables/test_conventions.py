@@ -13,7 +13,7 @@ import zarr
 
 from livespt.stream.errors import InputError, SettingError
 from livespt.stream.link.offline import link_points
-from livespt.tools.tables import labelled_tracks
+from livespt.tools.labels import labelled_tracks
 from livespt.tools.tables.analyze import analyze_table
 from livespt.tools.tables.conventions import PRECISION, parse_columns
 from livespt.tools.tables.export import WRITERS, spot_table
