@@ -343,6 +343,10 @@ def test_every_file_and_room_that_the_docs_name_is_there() -> None:
     assert {"link/", "grid.py", "tests/suites", "models/infer.py"} <= found
 
 
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 150
+
+
 def test_what_the_docs_import_exists() -> None:
     pattern = re.compile(r"^from (livespt[\w.]*) import (\w+)|`(livespt\.[\w.]+)\.(\w+)\(", re.M)
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
