@@ -260,6 +260,7 @@ def _facts(recipe: LocalizerRecipe, particle: measure.Particle) -> dict[str, Any
             "least": MIN_SIZE,
             "assumes": "particles about as wide and as sharp as the one trained on",
         },
+        "score": measure.SCORE,
         "stride_px": lodestar.STRIDE,
         "contrast": round(particle.contrast, 3),
         **measure.geometry(particle),

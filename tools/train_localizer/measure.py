@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 ALPHA, VARIANCE_PX2 = 0.5, 0.5  # of the score; see lodestar_peaks.py
+SCORE = "uncalibrated"  # on cards: the score of a detection is no probability
 BORDER_CELLS = 2  # at the edge of a frame, whose field of view is incomplete
 COPIES = 128
 SHIFT_PX = 2.5  # least shift of copies, pixels
