@@ -63,17 +63,23 @@ def measure(content: bytes, facts: dict[str, Any], one: Pattern, shot: float, se
         model.write_bytes(content)
         write_card(model, metrics={}, **facts)
         localizer = Localizer(model, provider="cpu")
+    share = MATCH_FWHM if one.fold > 1 else MATCH_LOPSIDED
+    # the card's correction holds for the orientation of the crop, and copies have any
+    reach = max(MATCH_PX, share * one.fwhm_px) + float(np.hypot(*facts["centre"]["taken_off_px"]))
     return {
-        name: _shares(localizer, one, 1 / noise, shot / noise, (seed, 7, k))
+        name: _shares(localizer, one, 1 / noise, shot / noise, reach, (seed, 7, k))
         for k, (name, noise) in enumerate(LEVELS.items())
     }
 
 
 def _shares(
-    localizer: Localizer, one: Pattern, times: float, shot: float, seed: tuple[int, ...]
+    localizer: Localizer,
+    one: Pattern,
+    times: float,
+    shot: float,
+    reach: float,
+    seed: tuple[int, ...],
 ) -> dict[str, float]:
-    share = MATCH_FWHM if one.fold > 1 else MATCH_LOPSIDED
-    reach = max(MATCH_PX, share * one.fwhm_px)
     all_, hits, extra = 0, 0, 0
     for k in range(FRAMES):
         frame, points = scattered(np.random.default_rng((*seed, k)), SIDE, one, times, shot)

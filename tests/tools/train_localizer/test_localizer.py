@@ -143,7 +143,7 @@ def test_a_click_fixes_the_centre_of_a_lopsided_particle(tmp_path: Path) -> None
     out = tmp_path / "coma.onnx"
     at = tuple(points[4].round(2).tolist())
     report = train(
-        tmp_path / "coma.tif", frame=0, at=at, size=27, out=out, steps=400, others=0, zoom=1.0
+        tmp_path / "coma.tif", frame=0, at=at, size=27, out=out, steps=1200, others=0, zoom=1.0
     )
     card = read_card(out)
     assert report["converged"] and card["centre"]["method"] == "click"
