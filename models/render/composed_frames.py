@@ -128,7 +128,8 @@ def without_noise(one: Pattern, centre: tuple[float, float], size: int) -> NDArr
     y, x = ((size - 1) / 2 + np.array([v]) for v in centre)
     _paste(still, one.image, np.zeros(1, np.int64), y, x, np.array([[1.0, 0.0, 0.0, 1.0]]),
            np.ones(1), np.ones(1))  # fmt: skip
-    return still[0]
+    crop: NDArray[np.float32] = still[0]
+    return crop
 
 
 @njit()
@@ -236,11 +237,12 @@ def scattered(
     centres = np.array(points).reshape(n, 2)
     angle = rng.uniform(0, 2 * math.pi, n)
     cos, sin = np.cos(angle), np.sin(angle)
-    frame = np.zeros((1, side, side), np.float32)
-    _paste(frame, one.image, np.zeros(n, np.int64), centres[:, 0].copy(), centres[:, 1].copy(),
+    light = np.zeros((1, side, side), np.float32)
+    _paste(light, one.image, np.zeros(n, np.int64), centres[:, 0].copy(), centres[:, 1].copy(),
            np.stack([cos, sin, -sin, cos], axis=1), np.full(n, times), np.ones(n))  # fmt: skip
+    frame = light[0]
     grain = rng.standard_normal(frame.shape, np.float32)
-    return (frame + grain * np.sqrt(1 + np.float32(shot) * np.abs(frame)))[0], centres
+    return frame + grain * np.sqrt(1 + np.float32(shot) * np.abs(frame)), centres
 
 
 def _slope(rng: Generator, frames: NDArray[np.float32]) -> None:

@@ -125,7 +125,7 @@ def evaluate_shapes(**values: Any) -> None:
 )
 @option("--seed", type=SEED, default=1, help="Seed of the crop and of the training.")
 def evaluate_one_crop(shapes: tuple[str, ...], **values: Any) -> None:
-    """Train on one noisy crop, and count what is found at other noise and brightness.
+    """Train on one noisy crop; count what is found at other noise.
 
     Reported are recall and false detections at half, equal, double and a tenth of the noise, and at
     half and double brightness.
