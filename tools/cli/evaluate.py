@@ -102,6 +102,43 @@ def evaluate_shapes(**values: Any) -> None:
     report(evaluate(**values))
 
 
+@evaluate.command("one-crop")
+@option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    type=click.Choice(["1.3", "2", "3", "4", "5", "ring"]),
+    unset="all",
+    help="Sigma of a bead, pixels, or a ring.",
+)
+@option("--snr", type=POSITIVE, default=10.0, help="Peak of the particle over the noise.")
+@option("--frames", type=COUNT, default=20, help="Number of simulated frames per case.")
+@option("--fast", is_flag=True, help="Evaluate the distilled networks.")
+@option(
+    "--net",
+    type=click.Choice(["light", "wide", "paper"]),
+    default="light",
+    help="Architecture of the network.",
+)
+@option("--steps", type=Integer(10), unset="as the network needs", help="Steps per shape.")
+@option(
+    "--out",
+    type=PATH,
+    unset="a temporary folder",
+    help="Folder for the models; those that are there are evaluated.",
+)
+@option("--seed", type=SEED, default=1, help="Seed of the crop and of the training.")
+def evaluate_one_crop(shapes: tuple[str, ...], **values: Any) -> None:
+    """Train on one noisy crop; count what is found at other noise.
+
+    Reported are recall and false detections at half, equal, double and a tenth of the noise, and at
+    half and double brightness.
+    """
+    from livespt.tools.evaluate_localizer.one_crop import CROP_PX, evaluate
+
+    report(evaluate(shapes=shapes or tuple(CROP_PX), **values))
+
+
 @evaluate.command("holograms")
 @MODEL
 @option("--frames", type=Integer(2), default=200, help="Number of simulated frames per case.")

@@ -75,8 +75,8 @@ def train() -> None:
 @option("--steps", type=COUNT, unset="as the network needs", help="Number of training steps.")
 @option(
     "--gain",
-    default="0.4,2.5",
     type=Numbers("LOW,HIGH", 2),
+    unset="signals of 4 to 100 times the noise, at least 0.4,2.5",
     help="Range of brightness to expect, relative to the crop.",
 )
 @option(

@@ -35,7 +35,7 @@ def test_a_default_is_that_of_the_command() -> None:
     assert table["setting"][:3] == ["`demo`, `live`, `replay`", "`link`", "`analyze`"]
     assert table["search_range"][:3] == ["5", "5", "-"]
     assert table["memory"][:3] == ["3", "0", "-"]  # `link` closes no gaps unless told
-    assert table["lineage"][:3] == ["false", "-", "-"]
+    assert table["lineage"][:3] == ["false", "off", "-"]
     assert table["read_intensity"][:3] == ["false", "-", "false"]
 
 
