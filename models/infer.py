@@ -16,7 +16,7 @@ class Infer:
 
     A prediction has five numbers: the probabilities of four motions and of uncoating. A sixth is
     the probability of a user's classifier, if there is one. Both networks must have been trained
-    for the same lag.
+    for the same lag. Without an uncoating network (None) the fifth number is NaN.
 
     Attributes
     ----------
@@ -27,9 +27,12 @@ class Infer:
     """
 
     def __init__(
-        self, segmenter: Segmenter, uncoating: Uncoating, task: TrackClassifier | None = None
+        self,
+        segmenter: Segmenter,
+        uncoating: Uncoating | None,
+        task: TrackClassifier | None = None,
     ) -> None:
-        if segmenter.lag != uncoating.lag:
+        if uncoating is not None and segmenter.lag != uncoating.lag:
             raise ModelError(
                 f"{segmenter.path.name} has lag {segmenter.lag} and {uncoating.path.name} "
                 f"has lag {uncoating.lag}: use two models trained alike"
@@ -37,9 +40,10 @@ class Infer:
         self.segmenter = segmenter
         self.uncoating = uncoating
         self.lag = segmenter.lag
-        self.farthest = min(segmenter.farthest, uncoating.farthest)
+        self.networks = [one.network for one in (segmenter, uncoating) if one is not None]
+        self.farthest = min(one.farthest for one in (segmenter, uncoating) if one is not None)
         self.abstain_below = segmenter.abstain_below
-        self.decision = uncoating.decision
+        self.decision = uncoating.decision if uncoating is not None else None
         self.task = task
         self.pixel_size_um: float | None = None
         self.units: Units | None = None
@@ -76,8 +80,8 @@ class Infer:
 
     def __call__(self) -> TrackFollower | WithClassifier:
         """Return a follower that knows no tracks yet."""
-        networks = self.segmenter.network, self.uncoating.network
-        following = TrackFollower(networks, self.farthest, self.pixel_size_um)
+        blank = 1 if self.uncoating is None else 0
+        following = TrackFollower(self.networks, self.farthest, self.pixel_size_um, blank=blank)
         if self.task is None or self.units is None:
             return following
         return WithClassifier(following, self.task, self.units)

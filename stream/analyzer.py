@@ -20,8 +20,11 @@ from livespt.stream.errors import SettingError
 from livespt.stream.link.lineage import Kin, Lineage
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.relinker import Linked, Moves
+from livespt.stream.sample.advice import KINDS as KINDS_OF_ADVICE, Notice
+from livespt.stream.sample.known import NOTHING_KNOWN, Known
+from livespt.stream.sample.sample import Sample
 from livespt.stream.settings import Settings
-from livespt.stream.states import States
+from livespt.stream.states import Settled, States
 from livespt.stream.types import EVENT, KINDS, SPOT, STATE, Frame, Infer, Localize, Update, joined
 
 
@@ -33,6 +36,7 @@ class _Lane:
     lineage: Lineage | None
     states: States
     decisions: Decisions
+    sample: Sample
     born: NDArray[np.int64]  # by slot: number of the event of its track's birth
 
     def note_births(self, slots: NDArray[np.int32], events: NDArray[np.void]) -> None:
@@ -42,6 +46,14 @@ class _Lane:
             grown = np.full(max(more, len(self.born)), -1, np.int64)
             self.born = np.concatenate([self.born, grown])
         self.born[slots] = events["seq"][events["kind"] == KINDS.index("born")]
+
+    def decide(self, settled: Settled, frame: int) -> NDArray[np.void]:
+        """Events (EVENT) of settled rows; no uncoating of tracks that nobody has learned of."""
+        if self.states.abstains:
+            rows = settled.rows.copy()
+            rows["p_uncoated"] = np.nan
+            settled = settled._replace(rows=rows)
+        return self.decisions(settled, frame)
 
 
 class Analyzer:
@@ -54,11 +66,16 @@ class Analyzer:
     infer : callable
         Called for each channel and position: what follows the tracks there and reads them.
     settings : Settings
+    known : Known
+        What is known of models and frames, by which the sample is judged. It may be completed until
+        the first frame.
     """
 
-    CONSTANTS = ("localize", "infer", "settings")
+    CONSTANTS = ("localize", "infer", "settings", "known")
 
-    def __init__(self, localize: Localize, infer: Infer, settings: Settings) -> None:
+    def __init__(
+        self, localize: Localize, infer: Infer, settings: Settings, known: Known = NOTHING_KNOWN
+    ) -> None:
         if settings.refine and settings.refine >= settings.lag:
             raise SettingError(
                 f"refine is {settings.refine} frames, but states are settled after {settings.lag}: "
@@ -67,6 +84,8 @@ class Analyzer:
         self.localize = localize
         self.infer = infer
         self.settings = settings
+        self.known = known
+        self._told = dict.fromkeys(KINDS_OF_ADVICE, False)
         self._lanes: dict[tuple[int, int], _Lane] = {}
         self._next_track = 0
         self._next_event = 0
@@ -88,29 +107,38 @@ class Analyzer:
         linked = self._link(lane, frame, points, spots)
         spots["track"] = linked.track
 
+        lane.states.abstains = lane.sample.is_unlike
         overdue = lane.states.settle_overdue(frame.t)
         gone = lane.states.windows.last_point(linked.lost_slot)
         gone_at = lane.states.windows.last_frame(linked.lost_slot)
+        lived = lane.states.windows.count[linked.lost_slot]
         ended = lane.states.close(linked.lost_slot, frame.t)
-        events = [lane.decisions(overdue, frame.t), lane.decisions(ended, frame.t)]
+        events = [lane.decide(overdue, frame.t), lane.decide(ended, frame.t)]
         lane.decisions.clear(linked.lost_slot)
         events.append(_events("lost", frame, linked.lost, gone_at, gone))
         for moves in linked.moves:
             events += self._relink(lane, frame, moves)
 
         intensity = spots["intensity"].astype(np.float64) if self.settings.read_intensity else None
-        now, due = lane.states.step(frame.t, linked.slot, linked.track, points, intensity)
+        lane.sample.add(frame.t, linked.slot, points, lived, lane.states.windows)
+        now, due = lane.states.step(
+            frame.t, linked.slot, linked.track, points, intensity, lane.sample.shift()
+        )
         new = np.isin(linked.track, linked.born)
         events.append(
             _events("born", frame, linked.track[new], np.full(new.sum(), frame.t), points[new])
         )
-        events.append(lane.decisions(due, frame.t))
+        events.append(lane.decide(due, frame.t))
         events += self._kin(lane, frame, linked, points, spots)
         if frame.level >= 2 and frame.number % degradation.STATE_EVERY:
             now = now[:0]  # left out; these points are settled like all others
         states = [now, overdue.rows, ended.rows, due.rows]
+        seen = lane.sample.judged(spots, frame.image.shape, lane.states.windows)
         update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
-            level=frame.level, quality=found
+            level=frame.level,
+            quality=found,
+            drift=lane.sample.offset,
+            notices=self._news((frame.channel, frame.position), seen),
         )
         new_slots = [*(moves.new for moves in linked.moves), linked.slot[new]]
         lane.note_births(np.concatenate(new_slots), update.events)
@@ -135,11 +163,15 @@ class Analyzer:
         if self._last is None:
             return None
         states, events = [], []
-        for lane in self._lanes.values():
+        notices: tuple[Notice, ...] = ()
+        for place, lane in self._lanes.items():
+            notices += self._news(place, lane.sample.conclusion(lane.states.windows))
+            lane.states.abstains = lane.sample.is_unlike
             settled = lane.states.finish(self._last.t)
             states.append(settled.rows)
-            events.append(lane.decisions(settled, self._last.t))
-        return self._update(self._last, 0, np.zeros(0, SPOT), states, events)
+            events.append(lane.decide(settled, self._last.t))
+        update = self._update(self._last, 0, np.zeros(0, SPOT), states, events)
+        return update._replace(notices=notices)
 
     def _lane(self, channel: int, position: int, ndim: int) -> _Lane:
         key = (channel, position)
@@ -163,8 +195,8 @@ class Analyzer:
                 refine=s.refine,
             )
             lineage = Lineage(s.search_range, s.memory, refine=s.refine) if s.lineage else None
-            births = np.empty(0, np.int64)
-            self._lanes[key] = _Lane(linker, lineage, states, Decisions(s.rule), births)
+            births, sample = np.empty(0, np.int64), Sample(self.known, s)
+            self._lanes[key] = _Lane(linker, lineage, states, Decisions(s.rule), sample, births)
         return self._lanes[key]
 
     def _link(
@@ -224,6 +256,16 @@ class Analyzer:
         return [
             _kin_events(kind, frame, kin, scale) for kind, kin in zip(kinds, found, strict=True)
         ]
+
+    def _news(self, place: tuple[int, int], found: list[Notice]) -> tuple[Notice, ...]:
+        """Of notices on the sample of a lane, those that were not given before."""
+        news = []
+        where = "channel {}, position {}: ".format(*place) if len(self._lanes) > 1 else ""
+        for kind, text in found:
+            if not self._told[kind]:
+                self._told[kind] = True
+                news.append((kind, where + text))
+        return tuple(news)
 
     def _update(
         self,

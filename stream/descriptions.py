@@ -79,7 +79,9 @@ STATES = {
         fill=ABSTAIN,
         codes={"unsure": ABSTAIN, **_numbered(MOTIONS)},
     ),
-    "p_uncoated": Column("Probability that the virus has uncoated.", fill=NAN),
+    "p_uncoated": Column(
+        "Probability that the virus has uncoated; NaN: nobody looked for it.", fill=NAN
+    ),
     "p_task": Column("Probability of a user's classifier; NaN: none was asked.", fill=NAN),
 }
 EVENTS = {
@@ -120,6 +122,8 @@ FRAMES = {
         fill=0,
         bits={name: bit for bit, name in NAMES.items()},
     ),
+    "drift_y": Column("Drift of the sample since the first frame, y; NaN: unknown.", "pixel", NAN),
+    "drift_x": Column("Drift of the sample since the first frame, x; NaN: unknown.", "pixel", NAN),
 }
 STATUS = {
     "seq": Column("Number of the notice, from 0."),

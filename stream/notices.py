@@ -27,8 +27,8 @@ class QualityNotices:
         self._time_s, self._step_s = math.nan, math.nan
 
     def __call__(self, update: Update) -> list[tuple[str, str]]:
-        """Kind and text of each notice about an analyzed frame."""
-        notices = []
+        """Kind and text of each notice about an analyzed frame, and about the sample so far."""
+        notices = list(update.notices)
         for bit, message in MESSAGES.items():
             if update.quality & bit and self._is_new(NAMES[bit], update.number):
                 notices.append((NAMES[bit], f"frame {update.t} {message}"))

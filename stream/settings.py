@@ -2,7 +2,7 @@
 
 The options of the command line, the keys of TOML files, the check of a replayed run, `Start` and
 `docs/settings.md` are all made from this table. A new setting is one more field of `Settings`, and
-the code that uses it.
+the code that uses it; `tools/cli/settings_page.py` then writes `docs/settings.md` anew.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Self
 from livespt.stream.errors import SettingError
 
 MOTION_MODELS = ("none", "brownian", "velocity", "auto")  # numbered in this order when compiled
+ON_OFF = ("on", "off")
 
 
 class Range(NamedTuple):
@@ -29,6 +30,11 @@ class Range(NamedTuple):
         return f"{self.low:g} to {self.high:g}"
 
 
+# who chooses a setting: the user by an option; the cards of both motion networks, of the segmenter
+# or of the uncoating model; the movie; or the program, which has the same value in every run
+Chooser = Literal["user", "models", "segmenter", "uncoating", "movie", "program"]
+
+
 class About(NamedTuple):
     """What is known of a setting beside its name and default."""
 
@@ -36,7 +42,12 @@ class About(NamedTuple):
     unit: str = ""
     range: Range = Range()
     choices: tuple[str, ...] = ()
-    chosen_by: Literal["user", "models", "movie"] = "user"
+    chosen_by: Chooser = "user"
+
+    @property
+    def values(self) -> str:
+        """The values that a number or a choice may have, in words."""
+        return ", ".join(self.choices) or str(self.range)
 
 
 def setting(default: Any, help: str, **about: Any) -> Any:
@@ -109,21 +120,21 @@ class Rule(Table):
         0.8,
         "Probability above which a settled point counts as uncoated.",
         range=Range(0, 1),
-        chosen_by="models",
+        chosen_by="uncoating",
     )
     hold: int = setting(
         5,
         "Settled points in a row that must count as uncoated.",
         unit="points",
         range=Range(1, 999),
-        chosen_by="models",
+        chosen_by="uncoating",
     )
     change_hold: int = setting(
         8,
         "Settled points in a row in another motion that make a changepoint.",
         unit="points",
         range=Range(1, 999),
-        chosen_by="models",
+        chosen_by="program",
     )
 
 
@@ -158,6 +169,11 @@ class Settings(Table):
         range=Range(0, 999),
     )
     lineage: bool = setting(False, "Report tracks that merge and split.")
+    uncoating: str = setting(
+        "on",
+        "Look for uncoating; off: p_uncoated is NaN, and no uncoating is announced.",
+        choices=ON_OFF,
+    )
     read_intensity: bool = setting(
         False,
         "Let the uncoating model use the intensity of spots, if the label is lost with the coat.",
@@ -166,6 +182,12 @@ class Settings(Table):
         0.0,
         "Weight of intensity changes in the cost of a link; needs a motion model.",
         range=Range(0, 1000),
+    )
+    drift: str = setting(
+        "report",
+        "Common drift of all tracks: not measured, told and stored, or also taken off before "
+        "motion is read and from exports; spots keep their places.",
+        choices=("off", "report", "correct"),
     )
     lag: int = setting(
         16,
@@ -178,7 +200,7 @@ class Settings(Table):
         0.0,
         "Probability of the most likely motion below which no motion is named.",
         range=Range(0, 1),
-        chosen_by="models",
+        chosen_by="segmenter",
     )
     rule: Rule = setting(  # noqa: RUF009
         DEFAULT_RULE, "When an uncoating and a changepoint are announced.", chosen_by="models"
@@ -197,6 +219,10 @@ class Settings(Table):
             raise SettingError(
                 f"intensity_weight is {self.intensity_weight:g} with motion 'none'; choose a "
                 "motion model (brownian, velocity, auto), whose links have a cost it counts in"
+            )
+        if self.read_intensity and self.uncoating == "off":
+            raise SettingError(
+                "read_intensity is for the uncoating model, and uncoating is off: leave one out"
             )
 
     @classmethod
@@ -220,22 +246,3 @@ class Settings(Table):
 def user_settings() -> list[tuple[str, About, Any]]:
     """Return name, description and default of the settings that a user chooses."""
     return [entry for entry in described(Settings) if entry[1].chosen_by == "user"]
-
-
-def documentation() -> str:
-    """Return the table of all settings in Markdown."""
-    lines = ["| setting | default | unit | values | chosen by | meaning |", "|---" * 6 + "|"]
-    for prefix, table in (("", Settings), ("rule.", Rule)):
-        for name, about, default in described(table):
-            if isinstance(default, Table):
-                continue
-            shown = str(default).lower() if isinstance(default, bool) else f"{default}"
-            cells = (f"`{prefix}{name}`", shown, about.unit, _values(about, default))
-            lines.append(f"| {' | '.join((*cells, about.chosen_by, about.help))} |")
-    return "\n".join(lines)
-
-
-def _values(about: About, default: Any) -> str:
-    if isinstance(default, bool):
-        return "true, false"
-    return ", ".join(about.choices) or str(about.range)

@@ -21,7 +21,6 @@ class Published:
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
         self.notices = Notices()
-        self.finish = publisher.finish
         self.close = publisher.close
 
     def __call__(self, frame: Frame, update: Update) -> Update:
@@ -32,6 +31,12 @@ class Published:
             return update
         latency = (sent_ns - frame.captured_ns) / 1e6
         return update._replace(timings=update.timings._replace(latency_ms=latency))
+
+    def finish(self, update: Update) -> None:
+        """Publish what the end of the run settles, and the last notices about the sample."""
+        for kind, text in update.notices:
+            self.publisher.status(kind, text)
+        self.publisher.finish(update)
 
     def leave_out(self, frame: Frame, why: str) -> None:
         """Publish a notice about a frame that is not analyzed."""
@@ -45,7 +50,6 @@ class StoredReplay:
     def __init__(self, writer: RunWriter) -> None:
         self.writer = writer
         self.notices = QualityNotices()
-        self.finish = writer.finish
         self.close = writer.close
 
     def __call__(self, frame: Frame, update: Update) -> None:
@@ -54,11 +58,41 @@ class StoredReplay:
             self.writer.status(kind, update.t, text)
         self.writer.commit(frame, update)
 
+    def finish(self, update: Update) -> None:
+        """Store what the end of the run settles, and the last notices about the sample."""
+        for kind, text in update.notices:
+            self.writer.status(kind, update.t, text)
+        self.writer.finish(update)
+
     def leave_out(self, frame: Frame, why: str) -> None:
         """Store a frame that is not analyzed."""
         self.writer.add_frame(frame)
         for kind, text in self.notices.left_out(frame, why):
             self.writer.status(kind, frame.t, text)
+
+
+class Said:
+    """Sink that hands the notices about the sample to a person.
+
+    Parameters
+    ----------
+    say
+        Is called with each text.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def __call__(self, frame: Frame, update: Update) -> None:
+        self.finish(update)
+
+    def finish(self, update: Update) -> None:
+        """Say the notices of an update."""
+        for _, text in update.notices:
+            self.say(f"note: {text}")
+
+    def close(self, stop: Stop) -> None:
+        """Say nothing more."""
 
 
 REASONS = {
@@ -115,6 +149,7 @@ class StoredTables:
         """Store the rows that the end of the run settles, if it does not hold them already."""
         if self._reanalysis is not None and self._reanalysis.finish(update):
             return
+        self._noted(update.t, update.notices)
         with suppress(StoreError):  # they wait for `close`
             self.writer.finish(update)
 

@@ -73,6 +73,7 @@ class States:
         self.windows = Windows(held, slack=refine + 1 if refine else 0)
         self._track = np.full(len(self.windows.count), -1, np.int64)
         self._open = np.zeros(len(self.windows.count), np.int64)  # points not settled yet
+        self.abstains = False  # whether no motion is named, whatever the probabilities are
 
     def settle_overdue(self, frame: int) -> Settled:
         """Settle what was due before `frame`, with the readings as they stood then."""
@@ -93,17 +94,19 @@ class States:
         tracks: NDArray[np.int64],
         points: NDArray[np.float64],
         intensity: NDArray[np.float64] | None = None,
+        shift: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.void], Settled]:
         """Take the points (n, 3) z, y, x of one frame; return provisional and settled rows.
 
-        `intensity` (n,) is told to those who read it; None: nobody knows.
+        `intensity` (n,) is told to those who read it; None: nobody knows. `shift` (3,) is taken off
+        the points before their motion is read, and off nothing else; a run has it always or never.
         """
         self._reserve(slots)
         self._track[slots] = tracks
-        self.windows.push(slots, frame, points, intensity)
+        self.windows.push(slots, frame, points, intensity, shift)
         self._open[slots] += 1
         frames = np.full(len(slots), frame)
-        scaled = points * (self.z_scale, 1.0, 1.0)
+        scaled = (points if shift is None else points - shift) * (self.z_scale, 1.0, 1.0)
         readings = self.follower.push(slots, frames, scaled, intensity)
         now = self._rows(slots, frames, readings, frame)
         due = self._settle(np.flatnonzero(self._open).astype(np.int32), frame - self.lag + 1, frame)
@@ -136,7 +139,8 @@ class States:
         for back in range(int(held.max(initial=0)) - 1, -1, -1):
             mine = slots[held > back]
             at = windows.column(mine, np.full(len(mine), back))
-            points = windows.point[mine, at] * (self.z_scale, 1.0, 1.0)
+            points = windows.point[mine, at] - windows.shift[mine, at]
+            points *= (self.z_scale, 1.0, 1.0)
             self.follower.push(mine, windows.frame[mine, at], points, windows.intensity[mine, at])
 
     def finish(self, frame: int) -> Settled:
@@ -169,6 +173,8 @@ class States:
         rows["position"] = self.position
         rows["track"] = self._track[slots]
         rows["made"] = made
+        if self.abstains:
+            rows["state"] = ABSTAIN
         return rows
 
     def _reserve(self, slots: NDArray[np.int32]) -> None:

@@ -103,6 +103,8 @@ FRAME = np.dtype(
         ("latency_ms", "<f4"),
         ("level", "u1"),
         ("quality", "u1"),
+        ("drift_y", "<f4"),
+        ("drift_x", "<f4"),
     ]
 )
 
@@ -157,6 +159,10 @@ class Update(NamedTuple):
     degraded: int = 0  # spots in crowds too dense to be linked at the least cost in bounded time
     level: int = 0  # of the frame
     quality: int = 0  # what is the matter with the frame: bits of `stream.frame_quality`
+    # y, x, pixels: how far the sample has drifted since the first frame; None: not measured
+    drift: tuple[float, float] | None = None
+    # kind and text of what a person is to be told of the sample; goes to the status of the run
+    notices: tuple[tuple[str, str], ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -185,7 +191,8 @@ class Start:
     # role -> name, sha256, file; replaces: SHA-256 of what the replayed run had in its place
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
-    machine: dict[str, Any] = field(default_factory=dict)  # provider, threads, hardware class
+    # provider, threads, hardware class, instruction sets that change how results are rounded
+    machine: dict[str, Any] = field(default_factory=dict)
     source_run: str = ""  # id of the run that is replayed
     # of a recorded movie: `stated`, what the user stated of it; `origins`, where its axes, units
     # and times were taken from

@@ -31,12 +31,14 @@ class Windows:
         self.frame = np.zeros((capacity, length + slack), np.int64)
         self.point = np.zeros((capacity, length + slack, 3))  # z steps, y, x pixels
         self.intensity = np.zeros((capacity, length + slack))  # NaN: not known
+        self.shift = np.zeros((capacity, length + slack, 3))  # to take off the point, as it is
 
     def reserve(self, slots: NDArray[np.int32]) -> None:
         """Make room for `slots` (n,)."""
         need = int(slots.max(initial=-1)) + 1
-        self.count, self.frame, self.point, self.intensity = (
-            grown(some, need) for some in (self.count, self.frame, self.point, self.intensity)
+        tables = self.count, self.frame, self.point, self.intensity, self.shift
+        self.count, self.frame, self.point, self.intensity, self.shift = (
+            grown(some, need) for some in tables
         )
 
     def clear(self, slots: NDArray[np.int32]) -> None:
@@ -49,12 +51,18 @@ class Windows:
         frame: int | NDArray[np.int64],
         points: NDArray[np.float64],
         intensity: NDArray[np.float64] | None = None,
+        shift: NDArray[np.float64] | None = None,
     ) -> None:
-        """Add one point (n, 3) z steps, y, x pixels of `frame` to each of `slots` (n,)."""
+        """Add one point (n, 3) z steps, y, x pixels of `frame` to each of `slots` (n,).
+
+        `shift` (3,) is what is taken off before motion is read; a run has it always or never.
+        """
         column = self.count[slots] % self.frame.shape[1]
         self.frame[slots, column] = frame
         self.point[slots, column] = points
         self.intensity[slots, column] = np.nan if intensity is None else intensity
+        if shift is not None:
+            self.shift[slots, column] = shift
         self.count[slots] += 1
 
     def last_frame(self, slots: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -78,7 +86,7 @@ class Windows:
         Returns the slot each point came from and the one it went to, (2, points).
         """
         source, target = tails(self.count, self.frame, slots, to, frame)
-        for table in (self.frame, self.point, self.intensity):
+        for table in (self.frame, self.point, self.intensity, self.shift):
             table[target[0], target[1]] = table[source[0], source[1]]
         return np.stack([source[0], target[0]]).astype(np.int32)
 

@@ -89,6 +89,8 @@ class TrackFollower:
         Greatest age of a point that `read` predicts, in points before the newest.
     pixel_size_um : float, optional
         None if it is unknown.
+    blank : int
+        Columns of NaN that follow those of the networks: of what nobody asked for.
     """
 
     CONSTANTS = ("networks", "lag", "pixel_size_um", "_nothing")
@@ -99,6 +101,7 @@ class TrackFollower:
         lag: int,
         pixel_size_um: float | None = None,
         capacity: int = 256,
+        blank: int = 0,
     ) -> None:
         self.networks = networks
         self.lag = lag
@@ -111,7 +114,7 @@ class TrackFollower:
         self._blind = np.zeros((capacity, lag + 1), bool)  # points that cannot be used
         self._count = np.zeros(capacity, np.int64)  # points taken
         nothing = [np.full(net.outputs, net.unknown, np.float32) for net in networks]
-        self._nothing = np.concatenate(nothing)
+        self._nothing = np.concatenate([*nothing, np.full(blank, np.nan, np.float32)])
 
     def clear(self, slots: NDArray[np.int32]) -> None:
         """Forget the tracks in `slots` (n,)."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from livespt.models.motion.reader import Reader
+from livespt.stream.errors import ModelError
 from livespt.stream.types import MOTIONS
 
 
@@ -15,3 +18,23 @@ class Segmenter(Reader):
     def abstain_below(self) -> float:
         """Likeliest motions below this probability are no answer."""
         return float(self.card["abstain_below"])
+
+    @property
+    def learned(self) -> dict[str, tuple[float, float]]:
+        """Range of each feature of the tracks that it learned from; empty: its card has none.
+
+        `livespt train ranges` computes it. An end that is null in the card is infinite.
+        """
+        try:
+            return {
+                name: (
+                    -math.inf if low is None else float(low),
+                    math.inf if high is None else float(high),
+                )
+                for name, (low, high) in self.card.get("tracks", {"ranges": {}})["ranges"].items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(
+                f"the card of {self.path} does not say what tracks it learned from ({error}): "
+                "write it again with `livespt train ranges`"
+            ) from error

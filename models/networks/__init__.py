@@ -1,4 +1,4 @@
-"""Networks in torch, and how each is written as ONNX; the only room that imports torch."""
+"""Networks in torch, and how each is written as ONNX; loading other rooms does not load torch."""
 
 __all__ = [
     "baselines",

@@ -29,6 +29,7 @@ EPSILON = 1e-3  # with 1e-6, as in the paper, the weight of a particle may have 
 SQUASH_KNEE = 3.0  # noise units at which `squash` changes from linear to a square root
 NOISE_CLIP = 2.5  # mean deviations, so that particles do not count as noise
 ROUNDS = 3
+SHOT_RANGE = 2.0  # factor by which the share of photon noise varies; see `vary`
 VARIANCE_RATIO = 100.0  # wanted, of predictions on background and on the particle
 NOISELESS, ROUNDING, LEAST = 2e-2, 1e-6, 1e-9  # floors of the noise; see `Normalize`
 # clipped mean of |l| divided by its standard deviation, for Gaussian noise: ROUNDS iterations of
@@ -235,26 +236,23 @@ def vary(
     gain: tuple[float, float],
     noise: float,
     shot: float = 0.0,
-    kept: Tensor | None = None,
 ) -> Varied:
-    """Vary the amplitude (log-uniform in `gain`) and add white noise and an offset.
+    """Vary the amplitude of views without noise (log-uniform in `gain`); add noise and an offset.
 
-    Frames are normalized by their noise, so a dimmer particle has the same noise as the crop. The
-    noise that a gain below 1 removes from the crop (1 unit) is therefore added again, and up to
-    `noise` units more. `shot` is the variance of photon noise at a contrast of 1. `kept`
-    (n, 1, h, w) is the share of the noise of the frame that is left in the views.
+    Frames are normalized by their noise, so a particle of any brightness has white noise of 1 unit,
+    and here up to `noise` units in addition. `shot` is the variance of photon noise at a contrast
+    of 1. The more other noise a frame has, the less is this share of it, so it varies, too.
     """
     n = views.shape[0]
     low, high = torch.log(torch.tensor(gain))
     times = torch.exp(low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator))
     more = noise * torch.rand(n, 1, 1, 1, generator=generator)
-    added = torch.sqrt((1 - times**2).clamp(min=0) + more**2)
-    lack = (1 - (times if kept is None else times * kept) ** 2).clamp(min=0)
-    grain = torch.sqrt(lack + more**2) * torch.randn(views.shape, generator=generator)
+    grain = torch.sqrt(1 + more**2) * torch.randn(views.shape, generator=generator)
     if shot > 0:
-        grain = grain * torch.sqrt(1 + shot * smooth(views, 0.7).cpu().abs())
+        each = shot * SHOT_RANGE ** (2 * torch.rand(n, 1, 1, 1, generator=generator) - 1)
+        grain = grain * torch.sqrt(1 + each * times * views.cpu().abs())
     offset = 0.3 * torch.randn(n, 1, 1, 1, generator=generator)
-    trust = (times / torch.sqrt(times**2 + added**2))[:, 0, 0, 0]
+    trust = (times / torch.sqrt(times**2 + 1 + more**2))[:, 0, 0, 0]
     varied = views * times.to(views) + (grain + offset).to(views)
     return Varied(varied, (trust / trust.mean()).to(views))
 

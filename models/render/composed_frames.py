@@ -41,7 +41,9 @@ class Pattern(NamedTuple):
     fold: int  # number of rotations it was averaged over; 1: none
 
 
-def pattern(crop: NDArray[Any], centre: tuple[float, float], fwhm_px: float) -> Pattern:
+def pattern(
+    crop: NDArray[Any], centre: tuple[float, float], fwhm_px: float, shot: float = 0.1
+) -> Pattern:
     """Pattern of the particle in a crop (s, s) that contains nothing else.
 
     Parameters
@@ -51,12 +53,14 @@ def pattern(crop: NDArray[Any], centre: tuple[float, float], fwhm_px: float) -> 
     centre : (float, float)
         y and x of the particle, in pixels from the middle of the crop.
     fwhm_px : float
+    shot : float
+        Variance of the photon noise at a signal of one noise unit.
     """
     for fold in (*FOLDS, 1):
         image = _average(crop, centre, fold)
         if fold == 1:
             image = _average(_filtered(crop), centre, 1)
-        elif not _is_like(crop, image, centre, fwhm_px):
+        elif not _is_like(crop, image, centre, fwhm_px, shot):
             continue
         half = len(image) // 2
         line = (np.arange(len(image)) - half) / POINTS_PER_PIXEL
@@ -101,7 +105,11 @@ def _filtered(crop: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _is_like(
-    crop: NDArray[Any], image: NDArray[np.float32], centre: tuple[float, float], fwhm_px: float
+    crop: NDArray[Any],
+    image: NDArray[np.float32],
+    centre: tuple[float, float],
+    fwhm_px: float,
+    shot: float,
 ) -> bool:
     """Whether the averaged `image` differs from the particle only by noise."""
     own = _average(crop, centre, 1)
@@ -110,8 +118,18 @@ def _is_like(
     line = (grid - middle) / POINTS_PER_PIXEL
     core = np.hypot(line[:, None], line) <= fwhm_px
     one, mean = own[np.ix_(grid, grid)][core], image[np.ix_(grid, grid)][core]
-    noise = 1 + 0.1 * np.abs(mean)  # some shot noise
+    noise = 1 + max(shot, 0.1) * np.abs(mean)
     return bool(np.mean((one - mean) ** 2 - noise) <= MAX_ASYMMETRY * np.mean(mean**2))
+
+
+def without_noise(one: Pattern, centre: tuple[float, float], size: int) -> NDArray[np.float32]:
+    """The crop (size, size) from which the pattern `one` was made, without its noise."""
+    still = np.zeros((1, size, size), np.float32)
+    y, x = ((size - 1) / 2 + np.array([v]) for v in centre)
+    _paste(still, one.image, np.zeros(1, np.int64), y, x, np.array([[1.0, 0.0, 0.0, 1.0]]),
+           np.ones(1), np.ones(1))  # fmt: skip
+    crop: NDArray[np.float32] = still[0]
+    return crop
 
 
 @njit()
@@ -194,6 +212,37 @@ def composed(
     return FrameBatch(
         frames + grain, Specks(which, position[0], position[1], none, none, none, own)
     )
+
+
+def scattered(
+    rng: Generator, side: int, one: Pattern, times: float, shot: float, most: int = 10
+) -> tuple[NDArray[np.float32], Floats]:
+    """A frame (side, side) in noise units of particles far apart, and their positions (n, 2).
+
+    Parameters
+    ----------
+    times : float
+        Brightness of each particle, relative to `one`.
+    shot : float
+        Variance of the photon noise at a signal of one noise unit.
+    most : int
+        Number of particles; fewer if they have no place.
+    """
+    apart = max(2.5 * one.fwhm_px, 12.0)
+    points: list[Floats] = []
+    for point in rng.uniform(apart, side - 1 - apart, (200, 2)):
+        if len(points) < most and all(np.hypot(*(point - other)) >= apart for other in points):
+            points.append(point)
+    n = len(points)
+    centres = np.array(points).reshape(n, 2)
+    angle = rng.uniform(0, 2 * math.pi, n)
+    cos, sin = np.cos(angle), np.sin(angle)
+    light = np.zeros((1, side, side), np.float32)
+    _paste(light, one.image, np.zeros(n, np.int64), centres[:, 0].copy(), centres[:, 1].copy(),
+           np.stack([cos, sin, -sin, cos], axis=1), np.full(n, times), np.ones(n))  # fmt: skip
+    frame = light[0]
+    grain = rng.standard_normal(frame.shape, np.float32)
+    return frame + grain * np.sqrt(1 + np.float32(shot) * np.abs(frame)), centres
 
 
 def _slope(rng: Generator, frames: NDArray[np.float32]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,11 +38,19 @@ class Counts(NamedTuple):
     timings: Timings = Timings()
     level: int = 0
     quality: int = 0
+    drift: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, update: Update) -> Counts:
         """Those of an update."""
-        return cls(len(update.spots), update.degraded, update.timings, update.level, update.quality)
+        return cls(
+            len(update.spots),
+            update.degraded,
+            update.timings,
+            update.level,
+            update.quality,
+            update.drift,
+        )
 
 
 class FrameLedger:
@@ -121,13 +130,14 @@ class FrameLedger:
 
 def _row(record: np.void, counts: Counts | None, lost: int) -> NDArray[np.void]:
     """FRAME row of a stored frame; without counts it was not analyzed."""
-    spots, degraded, timings, level, quality = counts or Counts(0, 0)
+    spots, degraded, timings, level, quality, drift = counts or Counts(0, 0)
     row = np.zeros((), FRAME)
     row["number"], row["frame"], row["time_s"] = record["number"], record["t"], record["time_s"]
     row["channel"], row["position"] = record["channel"], record["position"]
     row["clock"], row["analyzed"] = record["clock"], counts is not None
     row["spots"], row["lost"] = spots, lost
     row["degraded"], row["level"], row["quality"] = degraded, level, quality
+    row["drift_y"], row["drift_x"] = drift or (math.nan, math.nan)
     for name, value in timings._asdict().items():
         row[name] = value
     return row

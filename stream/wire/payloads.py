@@ -63,6 +63,7 @@ def update_fields(update: Update) -> dict[str, Any]:
         "degraded": update.degraded,
         "level": update.level,
         "quality": update.quality,
+        "drift": None if update.drift is None else list(update.drift),
         "timings": {name: finite(value) for name, value in update.timings._asdict().items()},
     }
 
@@ -97,6 +98,7 @@ def read_update(message: Message) -> Update:
         degraded=integer(header, "degraded", 0, MAX_SEQ) if "degraded" in header else 0,
         level=integer(header, "level", 0, 255) if "level" in header else 0,
         quality=integer(header, "quality", 0, 255) if "quality" in header else 0,
+        drift=_drift(header),
     )
 
 
@@ -181,6 +183,17 @@ def _real(header: Mapping[str, Any], key: str) -> float:
     if type(value) not in (int, float) or abs(value) > 1e300:
         raise WireError(f"header field {key!r} is {seen(value)}: a number or null expected")
     return float(value)
+
+
+def _drift(header: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Drift y, x of an update; None where a publisher does not tell it."""
+    given = header.get("drift")
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != 2 or None in given:
+        raise WireError(f"header field 'drift' is {seen(given)}: two numbers or null expected")
+    pair = dict(zip("yx", given, strict=True))
+    return _real(pair, "y"), _real(pair, "x")
 
 
 def _place(header: Mapping[str, Any]) -> dict[str, Any]:

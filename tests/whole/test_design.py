@@ -61,7 +61,7 @@ ARROWS: dict[str, set[str]] = {
     "stream/link": {"stream/settings", "stream/windows"},
     "stream/analyzer": {
         "stream/decisions", "stream/degradation", "stream/frame_quality", "stream/link",
-        "stream/settings", "stream/states",
+        "stream/sample", "stream/settings", "stream/states",
     },
     "stream/timing": set(),
     "stream/pipeline": {"stream/analyzer", "stream/timing"},
@@ -72,6 +72,7 @@ ARROWS: dict[str, set[str]] = {
     "stream/recovery": {
         "stream/analyzer", "stream/descriptions", "stream/link", "stream/store",
     },
+    "stream/sample": {"stream/settings", "stream/windows"},
     "stream/notices": {"stream/degradation", "stream/frame_quality", "stream/frame_times"},
     "stream/sources": {
         "stream/degradation", "stream/frame_times", "stream/recovery", "stream/ring",
@@ -96,13 +97,18 @@ ARROWS: dict[str, set[str]] = {
     "tools/runs": {"acquisition", "models", "stream", "tools/progress"},
     "tools/chaos": {"acquisition", "models", "stream", "tools/runs"},
     "tools/tables": {"models", "stream", "tools/runs"},
+    "tools/labels": {"models", "stream", "tools/tables"},
     "tools/train": {
-        "models", "stream", "tools/progress", "tools/runs", "tools/score", "tools/tables",
+        "models", "stream", "tools/labels", "tools/progress", "tools/runs", "tools/score",
+        "tools/tables",
     },
     "tools/train_localizer": {
         "acquisition/recordings", "models", "tools/progress", "tools/score", "tools/train",
     },
-    "tools/evaluate": {"models", "stream", "tools/score", "tools/tables", "tools/train"},
+    "tools/evaluate": {  # the whole chain, as runs are made, on recorded and simulated movies
+        "acquisition/recordings", "acquisition/simulated", "models", "stream", "tools/progress",
+        "tools/runs", "tools/score", "tools/tables", "tools/train",
+    },
     "tools/evaluate_localizer": {
         "acquisition/recordings", "models", "stream", "tools/score", "tools/train_localizer",
     },
@@ -123,7 +129,7 @@ PURE = {
     "stream/types", "stream/errors", "stream/windows", "stream/frame_quality",
     "stream/frame_times",
     "stream/descriptions", "stream/degradation", "stream/states", "stream/decisions",
-    "stream/settings", "stream/link", "stream/analyzer", "stream/notices",
+    "stream/settings", "stream/link", "stream/analyzer", "stream/notices", "stream/sample",
 }  # fmt: skip
 EFFECTS = {
     "asyncio", "multiprocessing", "os", "pathlib", "random", "select", "shutil", "socket",
@@ -302,6 +308,43 @@ def test_files_that_the_docs_name_exist() -> None:
         linked = {page.parent / name for name in re.findall(r"\]\((?!http)([^)#]+)", text)}
         gone = [path for path in named | linked if not path.exists()]
         assert not gone, f"{page.name} names {gone}"
+
+
+def named_paths(text: str) -> set[str]:
+    """Return what stands in backticks in running text and is a file (.py) or a folder of ours.
+
+    A folder is a path below a top folder, `tests/suites`, or a word with a slash at its end,
+    `link/`. NAME stands for a name of the reader.
+    """
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    words = [word for word in re.findall(r"`([^`\n]+)`", prose) if "NAME" not in word]
+    folders = "|".join((*ORDER, "tests", "docs", "findings"))
+    shape = re.compile(rf"[\w/]+\.py|(?:{folders})(?:/\w+)*|\w+/")
+    return {word for word in words if shape.fullmatch(word)}
+
+
+def is_there(name: str) -> bool:
+    """Whether a path is there; a file or folder without its path may be anywhere in the code."""
+    if "/" in name.rstrip("/") or name in TOP or name in (*ORDER, "findings"):
+        return (ROOT / name).exists()
+    names = {path.name for path in SOURCES} | {f"{path.parent.name}/" for path in SOURCES}
+    return name in names
+
+
+def test_every_file_and_room_that_the_docs_name_is_there() -> None:
+    assert is_there("stream/link") and is_there("link/") and is_there("replay.py")
+    assert not any(map(is_there, ("stream/lynk", "lynk/", "replays.py", "models/motion/fast.py")))
+    found: set[str] = set()
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        named = named_paths(page.read_text("utf-8"))
+        gone = sorted(name for name in named if not is_there(name))
+        assert not gone, f"{page.name} names {gone}"
+        found |= named
+    assert {"link/", "grid.py", "tests/suites", "models/infer.py"} <= found
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 150
 
 
 def test_what_the_docs_import_exists() -> None:

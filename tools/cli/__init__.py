@@ -11,6 +11,7 @@ __all__ = [
     "printing",
     "runs",
     "settings",
+    "settings_page",
     "tables",
     "train",
 ]

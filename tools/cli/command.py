@@ -24,7 +24,8 @@ class Command(click.Command):
             is_eager=True,
             expose_value=False,
             callback=_read_config,
-            help="TOML file with settings; what is given on the command line overrides it.",
+            help="TOML file with options of this command; what is given on the command line "
+            "overrides it.",
         )
         as_json = Option(
             ["--json", "json_file"],

@@ -28,7 +28,11 @@ def evaluate() -> None:
 @option("--frames", type=COUNT, default=10, help="Number of simulated frames per case.")
 @WRITE
 @REPORT
-@option("--judges/--no-judges", default=True, help="Also run other localizers on the same frames.")
+@option(
+    "--judges/--no-judges",
+    default=True,
+    help="Also run other localizers that are installed on the same frames.",
+)
 @PROVIDER
 def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -> None:
     """Count found spots and measure their errors, next to others.
@@ -116,6 +120,43 @@ def evaluate_shapes(**values: Any) -> None:
     report(evaluate(**values))
 
 
+@evaluate.command("one-crop")
+@option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    type=click.Choice(["1.3", "2", "3", "4", "5", "ring"]),
+    unset="all",
+    help="Sigma of a bead, pixels, or a ring.",
+)
+@option("--snr", type=POSITIVE, default=10.0, help="Peak of the particle over the noise.")
+@option("--frames", type=COUNT, default=20, help="Number of simulated frames per case.")
+@option("--fast", is_flag=True, help="Evaluate the distilled networks.")
+@option(
+    "--net",
+    type=click.Choice(["light", "wide", "paper"]),
+    default="light",
+    help="Architecture of the network.",
+)
+@option("--steps", type=Integer(10), unset="as the network needs", help="Steps per shape.")
+@option(
+    "--out",
+    type=PATH,
+    unset="a temporary folder",
+    help="Folder for the models; those that are there are evaluated.",
+)
+@option("--seed", type=SEED, default=1, help="Seed of the crop and of the training.")
+def evaluate_one_crop(shapes: tuple[str, ...], **values: Any) -> None:
+    """Train on one noisy crop; count what is found at other noise.
+
+    Reported are recall and false detections at half, equal, double and a tenth of the noise, and at
+    half and double brightness.
+    """
+    from livespt.tools.evaluate_localizer.one_crop import CROP_PX, evaluate
+
+    report(evaluate(shapes=shapes or tuple(CROP_PX), **values))
+
+
 @evaluate.command("holograms")
 @MODEL
 @option("--frames", type=Integer(2), default=200, help="Number of simulated frames per case.")
@@ -142,6 +183,27 @@ def evaluate_bulk_water(run: Path, movie: Path) -> None:
     from livespt.tools.evaluate_localizer.bulk_water import evaluate_bulk_water
 
     report(evaluate_bulk_water(run, movie))
+
+
+@evaluate.command("controls")
+@option("--frames", type=Integer(20), default=300, help="Number of frames of each movie.")
+@option(
+    "--data",
+    type=PATH,
+    envvar="LIVESPT_DATA",
+    unset="LIVESPT_DATA of the environment, if it is set",
+    help="Folder of real recordings; bulk_water/bulk_water.ome.tif in it is a control, too.",
+)
+@RANDOM
+def evaluate_controls(**values: Any) -> None:
+    """Count false uncoatings and changepoints where nothing uncoats.
+
+    The shipped models analyze simulated beads, receptors, fields without particles, particles that
+    exchange their names, merging spots and immobile particles, and virus entry for comparison.
+    """
+    from livespt.tools.evaluate.controls import evaluate
+
+    report(evaluate(**values))
 
 
 _network_options = together(
@@ -196,10 +258,23 @@ def evaluate_tracks(**values: Any) -> None:
 
 
 @evaluate.command("linker")
-@option("--judges/--no-judges", default=True, help="Also run trackpy, laptrack and btrack.")
+@option(
+    "--judges/--no-judges",
+    default=True,
+    help="Also run trackpy, laptrack and btrack, if installed.",
+)
 @option("--scenario", "scenarios", multiple=True, unset="all", help="Kind of scene to simulate.")
-@option("--frames", type=Integer(10), unset="100, 60, 40", help="Number of frames per movie.")
-@option("--trackmate", type=PATH, help="Folder of spots and edges (.csv) linked by TrackMate.")
+@option(
+    "--frames",
+    type=Integer(10),
+    unset="100, 60 or 40, fewer in dense scenes",
+    help="Number of frames per movie.",
+)
+@option(
+    "--trackmate",
+    type=PATH,
+    help="Folder of spots and edges (.csv) linked by TrackMate, to compare with.",
+)
 @option(
     "--length",
     type=Integer(2200),

@@ -106,7 +106,7 @@ _first_options = together(
     "--z-step-um",
     type=POSITIVE,
     unset="that of a run, or the pixel size",
-    help="Unit of column z, micrometres.",
+    help="What 1 in column z is, micrometres.",
 )
 @option(
     "--offset-um",
@@ -131,7 +131,7 @@ def label_colocalization(source: Path, out: Path, **values: Any) -> None:
     (.csv), with the table of its PARTNERS.
     """
     from livespt.models.motion.colocalization import Limits
-    from livespt.tools.tables.label import label_colocalization
+    from livespt.tools.labels.label import label_colocalization
 
     stretch, correlation = values.pop("stretch_frames"), values.pop("correlation")
 

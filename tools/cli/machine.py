@@ -19,16 +19,24 @@ from livespt.tools.cli.printing import report
     multiple=True,
     type=click.Choice(list(PARTS)),
     unset="all",
-    help="Kind of accident to test.",
+    help="Kind of accident: killed processes, power cuts, full or broken disks, subscribers that "
+    "stall or die, subscribers that slow the publisher (latency), invalid messages, a long run "
+    "(soak), damaged files.",
 )
 @option(
-    "--times", type=COUNT, unset="as many as are promised", help="Number of accidents of each kind."
+    "--times",
+    type=COUNT,
+    unset="100 kills, 20 power cuts and so on, as in docs/benchmarks.md",
+    help="Number of accidents of each kind; for soak, minutes.",
 )
 @option(
     "--out", type=PATH, unset="a temporary folder", help="New folder that keeps the damaged runs."
 )
 def chaos(what: tuple[str, ...], times: int | None, out: Path | None) -> None:
-    """Test reliability: kill, cut, fill and damage runs."""
+    """Test reliability: kill, cut, fill and damage runs.
+
+    Runs of its own are damaged, never yours. docs/reliability.md says what has to hold.
+    """
     from livespt.tools.chaos.suite import chaos, check_held
 
     found = chaos(what, times=times, out=out, say=click.echo)
@@ -47,7 +55,10 @@ def doctor() -> None:
 
 @click.command("warm-up", cls=Command)
 def warm_up() -> None:
-    """Compile now what the first run would wait for."""
+    """Compile now what the first run would wait for.
+
+    Compiled code is kept for all later runs.
+    """
     from livespt.tools.warm_up import warm_up
 
     report(warm_up(say=click.echo))
@@ -58,15 +69,27 @@ def warm_up() -> None:
     "--against",
     type=PATH,
     unset="none",
-    help="Python of an environment with another build, to compare with.",
+    help="Python interpreter of an environment with another build of livespt, to compare with.",
 )
-@option("--rows", multiple=True, unset="all", help="Row to measure, or job of several rows.")
-@option("--pairs", type=COUNT, unset="10", help="Chunks of frames per build and row.")
+@option(
+    "--rows",
+    multiple=True,
+    unset="all",
+    help="What to measure: localizer, linker, states, replay or overlay, or one size of it, such "
+    "as states-1000 (docs/benchmarks.md).",
+)
+@option(
+    "--pairs", type=COUNT, unset="10", help="Number of chunks of frames that each build analyzes."
+)
 @option("--frames", type=COUNT, unset="200", help="Number of frames per chunk.")
 @option("--quick", is_flag=True, help="Measure roughly, with 4 pairs of 40 frames.")
 @option("--busy", is_flag=True, help="Measure although other programs are running.")
 @option("--others/--no-others", default=True, help="Also measure trackpy and other programs.")
-@option("--holding", is_flag=True, help="Also find the rate that replays hold, in an hour.")
+@option(
+    "--holding",
+    is_flag=True,
+    help="Also find the highest rate of frames that replays hold; takes an hour.",
+)
 def bench(**values: Any) -> None:
     """Measure the CPU time per frame, next to other programs."""
     from livespt.tools.bench import table

@@ -24,7 +24,11 @@ from livespt.tools.cli.train import train
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="livespt")
 def livespt() -> None:
-    """Track particles while the microscope is still recording."""
+    """Track particles while the microscope is still recording.
+
+    `livespt COMMAND --help` lists the options of a command. An option may also be given as a word
+    KEY=VALUE, with the name of the option and underscores: search_range=4.
+    """
 
 
 livespt.add_sections(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from livespt.stream.host.atomic_files import DURABILITIES
-from livespt.stream.settings import user_settings
+from livespt.stream.settings import ON_OFF, user_settings
 from livespt.stream.wire.codec import ENDPOINT
 from livespt.tools.cli.parameters import COUNT, FINITE, INTEGER, PATH, POSITIVE, option
 
-KEY = option("--key", type=PATH, help="Your key file, if the run is published with keys.")
+KEY = option(
+    "--key", type=PATH, help="Your key file (NAME.key), if the run is published with keys."
+)
 OVERWRITE_RUN = option(
     "--overwrite", is_flag=True, help="Replace a run of that name, once the new one is whole."
 )
@@ -23,7 +26,20 @@ COLUMNS = option(
     help="Which column is what, for a table of another program: frame=T,particle=ID,y=Y_um,x=X_um. "
     "Names that end in _um or _nm tell the unit of positions, or unit=um does; else it is pixels.",
 )
-SEGMENTER = option("--segmenter", type=PATH, unset="shipped", help="Motion model (.onnx).")
+SEGMENTER = option(
+    "--segmenter",
+    type=PATH,
+    unset="shipped",
+    help="Network that predicts motion states (.onnx), made by `train segmenter`.",
+)
+_LOOK = {name: about for name, about, _ in user_settings()}["uncoating"]
+UNCOATING = option(
+    "--uncoating",
+    type=PATH,
+    metavar="on|off|MODEL.onnx",
+    unset="on",
+    help=f"{_LOOK.help} In place of on, name a model of your own.",
+)
 PROVIDER = option(
     "--provider",
     type=click.Choice(["cpu", "cuda", "auto"]),
@@ -73,16 +89,16 @@ analysis_options = together(
         help="Localizer (.onnx), or the name of a shipped one: fast, crowd, spots.",
     ),
     SEGMENTER,
-    option("--uncoating", type=PATH, unset="shipped", help="Uncoating model (.onnx)."),
+    UNCOATING,
     option(
         "--classifier",
         type=PATH,
         unset="none",
         help="Classifier (.onnx) that you made with `train classifier`.",
     ),
-    *(setting_option(name) for name, _, _ in user_settings()),
+    *(setting_option(name) for name, _, _ in user_settings() if name != "uncoating"),
     PROVIDER,
-    option("--threads", type=COUNT, default=1, help="Threads per network."),
+    option("--threads", type=COUNT, default=1, help="Threads on which each network computes."),
 )
 movie_options = together(
     option(
@@ -120,12 +136,17 @@ movie_options = together(
     ),
 )
 publish_options = together(
-    option("--endpoint", default=ENDPOINT, help="Address at which the run is published."),
+    option(
+        "--endpoint",
+        default=ENDPOINT,
+        help="Address at which the run is published; its next port answers requests.",
+    ),
     option(
         "--keys",
         type=PATH,
         unset="none, for subscribers on this computer only",
-        help="Folder of keys; only subscribers with one of them are admitted.",
+        help="Folder of keys made by `livespt keys`; only subscribers with one of them are "
+        "admitted.",
     ),
     option(
         "--durability",
@@ -142,9 +163,23 @@ def options(values: dict[str, Any]) -> Any:
     from livespt.tools.runs.options import Options
 
     names = [name for name in Options.__dataclass_fields__ if name != "settings"]
-    chosen = {name: values.pop(name) for name, _, _ in user_settings()}
+    model, switch = uncoating_of(values)
+    chosen = {name: values.pop(name, None) for name, _, _ in user_settings()}
     given = {name: value for name, value in chosen.items() if value is not None}
-    return Options(settings=given, **{name: values.pop(name) for name in names if name in values})
+    named = {name: values.pop(name) for name in names if name in values}
+    return Options(settings=given | switch, **(named | {"uncoating": model}))
+
+
+def uncoating_of(values: dict[str, Any]) -> tuple[Path | None, dict[str, str]]:
+    """Take `uncoating`, a switch or the file of a model, out of the values of a command.
+
+    Returns the file, if one is named, and the setting, if it is given.
+    """
+    given: Path | None = values.pop("uncoating")
+    if given is None:
+        return None, {}
+    switch = str(given)
+    return (None, {"uncoating": switch}) if switch in ON_OFF else (given, {"uncoating": "on"})
 
 
 def stated_of(values: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from livespt.stream.errors import SettingError
+from livespt.stream.types import KINDS
 from livespt.stream.wire.codec import ENDPOINT
 from livespt.tools.cli.command import Command
 from livespt.tools.cli.options import (
@@ -48,20 +49,36 @@ def demo(**values: Any) -> None:
 @click.command(cls=Command)
 @option("--out", type=PATH, default=Path("live.zarr"), help="Run to write (RUN.zarr).")
 @option("--frames", type=COUNT, default=1000, help="Number of frames to record.")
-@option("--interval-ms", type=Number(0), default=0.0, help="Time between frames, milliseconds.")
+@option(
+    "--interval-ms",
+    type=Number(0),
+    default=0.0,
+    help="Time between frames, milliseconds; 0: no waiting.",
+)
 @option(
     "--exposure-ms",
     type=Number(0.01),
     unset="as set in Micro-Manager",
     help="Exposure time, milliseconds.",
 )
-@option("--port", type=Integer(1, 65535), default=4827, help="Port of the server of Micro-Manager.")
 @option(
-    "--mm-dir", type=PATH, help="Folder of Micro-Manager; starts its core in place of the program."
+    "--port",
+    type=Integer(1, 65535),
+    default=4827,
+    help="Port of a running Micro-Manager, as set in its Tools > Options > Run server on port.",
 )
-@option("--mm-config", type=PATH, help="Hardware configuration (.cfg), for --mm-dir.")
+@option(
+    "--mm-dir",
+    type=PATH,
+    help="Folder in which Micro-Manager is installed; its core is started without the program.",
+)
+@option("--mm-config", type=PATH, help="With --mm-dir: its hardware configuration (.cfg).")
 @option("--java", is_flag=True, help="With --mm-dir: start headless Java, not the Python core.")
-@option("--demo-camera", is_flag=True, help="Use the demo hardware of Micro-Manager.")
+@option(
+    "--demo-camera",
+    is_flag=True,
+    help="Use the simulated demo hardware of Micro-Manager; no microscope is needed.",
+)
 @option(
     "--pixel-size-um",
     type=POSITIVE,
@@ -72,7 +89,11 @@ def demo(**values: Any) -> None:
 @analysis_options
 @OVERWRITE_RUN
 def live(out: Path, overwrite: bool, **values: Any) -> None:
-    """Record from Micro-Manager, and analyze while it records."""
+    """Record from Micro-Manager, and analyze while it records.
+
+    A running Micro-Manager is used, unless --mm-dir or --demo-camera is given. `livespt watch` and
+    `livespt listen` show meanwhile what is found.
+    """
     from livespt.tools.runs.live import live
     from livespt.tools.runs.overwrite import replacing
 
@@ -114,8 +135,10 @@ def replay(
 ) -> None:
     """Analyze a recorded MOVIE in the same way as a live run.
 
-    MOVIE is a TIFF, OME-TIFF, NDTiff, OME-Zarr or a livespt run. A replayed run keeps its models
-    and settings, except for those given here.
+    MOVIE is OME-TIFF, ImageJ or plain TIFF, NDTiff, OME-Zarr or a Zarr array, a livespt run, a
+    folder of images (TIFF or PNG), a film, ND2, or whatever a bioio plugin reads (CZI, LIF, ...);
+    docs/recordings.md describes each. A replayed run keeps its models and settings, except for
+    those given here.
     """
     from livespt.tools.runs.overwrite import replacing
     from livespt.tools.runs.replay import replay
@@ -146,7 +169,8 @@ def replay(
 def watch(target: str, render: Path | None, frame: int | None, key: Path | None) -> None:
     """Show the overlay of a run that is published or stored.
 
-    TARGET is the address of a published run, or the folder of a stored one.
+    TARGET is the address of a published run, or the folder of a stored one. Without it, the run
+    that is published on this computer is shown.
     """
     from livespt.tools.overlay.watch import watch
 
@@ -155,17 +179,26 @@ def watch(target: str, render: Path | None, frame: int | None, key: Path | None)
 
 @click.command(cls=Command)
 @click.argument("target", default=ENDPOINT)
-@option("--kind", "kinds", multiple=True, unset="all", help="Print only events of this kind.")
+@option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    unset="all",
+    help=f"Print only events of this kind: {', '.join(KINDS)}.",
+)
 @option("--since", type=INDEX, default=0, help="Number of the first event to print.")
-@option("--wait-s", type=Number(0), default=5.0, help="Time to wait for a run, seconds.")
+@option(
+    "--wait-s", type=Number(0), default=5.0, help="Time to wait for a run to be published, seconds."
+)
 @KEY
 def listen(
     target: str, kinds: tuple[str, ...], since: int, wait_s: float, key: Path | None
 ) -> None:
     """Print the events of a run, one line of JSON each.
 
-    TARGET is the address of a published run, or the folder of a stored one. No event is left out,
-    also after an interrupted connection.
+    TARGET is the address of a published run, or the folder of a stored one. Without it, the run
+    that is published on this computer is used. No event is left out, also after an interrupted
+    connection.
     """
     from livespt.tools.listen import listen
 
@@ -181,6 +214,7 @@ def listen(
 def keys(folder: Path, name: str) -> None:
     """Make a key for a subscriber on another computer.
 
+    FOLDER holds the keys of all subscribers and is made if it is missing; NAME names the new key.
     Copy FOLDER/NAME.key to that computer. Publish with `--keys FOLDER`. To withdraw the key, delete
     FOLDER/known/NAME.public.
     """
@@ -192,7 +226,10 @@ def keys(folder: Path, name: str) -> None:
 @click.command(cls=Command)
 @click.argument("run", type=PATH)
 def verify(run: Path) -> None:
-    """Check every byte of RUN.zarr against the stored checksums."""
+    """Check every byte of RUN.zarr against the stored checksums.
+
+    Nothing is changed. Each file or frame that was changed, cut, deleted or exchanged is named.
+    """
     from livespt.stream.errors import InputError
     from livespt.stream.store.verify import verify
 

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from livespt.tools.cli.command import Command
-from livespt.tools.cli.options import COLUMNS, OVERWRITE, SEGMENTER, setting_option
+from livespt.tools.cli.options import (
+    COLUMNS,
+    OVERWRITE,
+    SEGMENTER,
+    UNCOATING,
+    setting_option,
+    uncoating_of,
+)
 from livespt.tools.cli.parameters import COUNT, INDEX, PATH, POSITIVE, option
 from livespt.tools.cli.printing import report
 
@@ -21,7 +28,7 @@ from livespt.tools.cli.printing import report
     "program",
     type=click.Choice(["trackpy", "saspt", "gemspa", "locan", "napari"]),
     unset="livespt, as trackpy",
-    help="Program whose names the columns of a table get.",
+    help="Program for which the columns of a table are named.",
 )
 @option(
     "--cut-gaps",
@@ -46,6 +53,19 @@ def export(run: Path, out: Path, **values: Any) -> None:
 @setting_option("memory", 0)
 @setting_option("motion", "none")
 @setting_option("refine", 0)
+@option(
+    "--lineage",
+    type=click.Choice(["off", "light", "distance"]),
+    default="off",
+    help="Find tracks that merge and split: by column intensity, which adds up, or by distance "
+    "alone; they are written to OUT_lineage.csv.",
+)
+@option(
+    "--lineage-range",
+    type=POSITIVE,
+    unset="the search range",
+    help="Greatest distance of two tracks that merge or split, pixels.",
+)
 @option(
     "--pixel-size-um",
     type=POSITIVE,
@@ -75,16 +95,23 @@ def link(spots: Path, out: Path, **values: Any) -> None:
     unset="median step of column time_s",
     help="Time from one frame to the next, seconds.",
 )
-@option("--z-step-um", type=POSITIVE, unset="pixel size", help="Unit of column z, micrometres.")
+@option(
+    "--z-step-um", type=POSITIVE, unset="pixel size", help="What 1 in column z is, micrometres."
+)
 @option(
     "--lag",
     type=INDEX,
-    unset="that of settled states",
-    help="Look-ahead: frames beyond a point that its classification uses.",
+    unset="that of settled states, 20 with the shipped models",
+    help="Look-ahead: a point is classified from its track up to so many frames later. Any number "
+    "is accepted: beyond the longest look-ahead of the models (30 with the shipped ones), the "
+    "longest answers, and a line says so. Column lag of OUT tells what each row used; it is less "
+    "where the track ends sooner.",
 )
-@option("--offline", is_flag=True, help="Use whole tracks, forwards and backwards.")
+@option(
+    "--offline", is_flag=True, help="Classify each point from its whole track, before and after it."
+)
 @SEGMENTER
-@option("--uncoating", type=PATH, unset="shipped", help="Uncoating model (.onnx).")
+@UNCOATING
 @option(
     "--classifier",
     type=PATH,
@@ -103,29 +130,40 @@ def analyze(tracks: Path, out: Path, **values: Any) -> None:
     """
     from livespt.tools.tables.analyze import analyze_table
 
-    report(analyze_table(tracks, out, say=click.echo, **values))
+    model, switch = uncoating_of(values)
+    values["look_for_uncoating"] = switch.get("uncoating") != "off"
+    report(analyze_table(tracks, out, uncoating=model, say=click.echo, **values))
 
 
 @click.command(cls=Command)
 @click.argument("source", type=PATH)
 @click.argument("out", type=PATH)
-@option("--min-points", type=COUNT, default=5, help="Least number of points of a stretch.")
+@option(
+    "--min-points",
+    type=COUNT,
+    default=5,
+    help="Least number of points of a stretch; shorter ones join a neighbour.",
+)
 @option(
     "--pixel-size-um",
     type=POSITIVE,
-    help="Size of a pixel of a table, micrometres; without it, lengths are in pixels.",
+    unset="as stored; if it is not, lengths are in pixels",
+    help="Size of a pixel, micrometres.",
 )
 @option(
     "--frame-interval-s",
     type=POSITIVE,
-    help="Time between frames of a table, seconds; without it, times are in frames.",
+    unset="times as stored; if there are none, in frames",
+    help="Time from one frame to the next, seconds; sets the times of all points.",
 )
 @COLUMNS
 @OVERWRITE
 def segments(source: Path, out: Path, **values: Any) -> None:
     """List the stretches of constant motion of every track.
 
-    SOURCE is a run, or a table (.csv) written by `analyze` or `export`.
+    A stretch is a part of a track with one motion state: normal, directed, confined or
+    subdiffusive. SOURCE is a run, or a table (.csv) written by `analyze` or `export`; OUT.csv is a
+    table of the stretches.
     """
     from livespt.tools.tables.segments import segment_table
 

@@ -48,21 +48,35 @@ def train() -> None:
 @option(
     "--clicks", type=PATH, help="Table (.csv) of particles in whole frames: frame, y, x; pixels."
 )
-@option("--size", type=Integer(5), help="Side of the crop around a particle, pixels.")
+@option(
+    "--size",
+    type=Integer(5),
+    help="Side of the crop around a particle, pixels; needed without --preset.",
+)
 @OUT
-@option("--fast", is_flag=True, help="Distil a network that needs a tenth of the time.")
+@option(
+    "--fast",
+    is_flag=True,
+    help="Distil the result into a smaller network that needs a tenth of the time.",
+)
 @option(
     "--preset",
     type=click.Choice(["fast", "crowd"]),
     help="Train a shipped network on simulated spots; MOVIE is 'simulated', with --fast.",
 )
 @option("--resume", is_flag=True, help="Continue from the checkpoint; needs --preset.")
-@option("--net", type=NETS, default="light", help="Architecture of the network.")
+@option(
+    "--net",
+    type=NETS,
+    default="light",
+    help="Architecture of the network: light is fast and separates neighbours, wide is for larger "
+    "and asymmetric particles, paper is that of Midtvedt et al. 2022.",
+)
 @option("--steps", type=COUNT, unset="as the network needs", help="Number of training steps.")
 @option(
     "--gain",
-    default="0.4,2.5",
     type=Numbers("LOW,HIGH", 2),
+    unset="signals of 4 to 100 times the noise, at least 0.4,2.5",
     help="Range of brightness to expect, relative to the crop.",
 )
 @option(
@@ -94,7 +108,8 @@ def train() -> None:
     "--centre",
     type=click.Choice(["auto", "symmetry", "click", "none"]),
     default="auto",
-    help="Definition of the centre of the particle.",
+    help="Centre of the particle: its centre of symmetry, the point given by --at or --clicks, or "
+    "none, which leaves it to the network; auto chooses among them.",
 )
 @option(
     "--alpha",
@@ -116,8 +131,8 @@ def train() -> None:
 def train_localizer(movie: Path, **values: Any) -> None:
     """Train a localizer on one or several images of a particle.
 
-    The particles are marked in MOVIE by --frame and --at, or by --clicks. A MOVIE named `simulated`
-    is a simulated frame of bright spots.
+    MOVIE is of a format that `replay` reads. Its particles are marked by --frame and --at, or by
+    --clicks. A MOVIE named `simulated` is a simulated frame of bright spots.
     """
     from livespt.tools.train_localizer.recipes import make_localizer
 
@@ -147,10 +162,23 @@ _network_options = together(
 @train.command("segmenter")
 @_network_options
 def train_segmenter(**values: Any) -> None:
-    """Train the motion model on simulated tracks."""
+    """Train the network of motion states on simulated tracks."""
     from livespt.tools.train.segmenter import train
 
     report(train(**values))
+
+
+@train.command("ranges")
+@click.argument("model", type=PATH, required=False, metavar="[MODEL.onnx]")
+def train_ranges(model: Path | None) -> None:
+    """Describe the simulated tracks of the motion model in its card.
+
+    A run whose tracks are unlike them says so. MODEL.onnx is the shipped model, or one that `train
+    segmenter` made; only its card changes.
+    """
+    from livespt.tools.train.segmenter import write_ranges
+
+    report(write_ranges(model))
 
 
 @train.command("uncoating")
@@ -167,7 +195,7 @@ def train_segmenter(**values: Any) -> None:
     "--z-step-um",
     type=POSITIVE,
     unset="pixel size",
-    help="Unit of column z in these tables, micrometres.",
+    help="What 1 in column z of these tables is, micrometres.",
 )
 @option(
     "--from",
@@ -253,7 +281,9 @@ def train_hologram(field: Path, **values: Any) -> None:
     required=True,
     help="Time from one frame to the next, seconds.",
 )
-@option("--z-step-um", type=POSITIVE, unset="pixel size", help="Unit of column z, micrometres.")
+@option(
+    "--z-step-um", type=POSITIVE, unset="pixel size", help="What 1 in column z is, micrometres."
+)
 @option("--label", default="label", help="Name of the column of labels.")
 @option(
     "--group",

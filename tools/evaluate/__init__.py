@@ -1,9 +1,11 @@
-"""Reports on linker, segmenter, uncoating and classifiers, next to others and to bounds."""
+"""Reports on linker, motion networks and the whole chain, next to others, bounds and controls."""
 
 __all__ = [
     "baselines",
     "classifier",
     "classifier_report",
+    "control_movies",
+    "controls",
     "linker",
     "linker_checks",
     "other_linkers",

@@ -5,6 +5,7 @@ __all__ = [
     "bulk_water",
     "holograms",
     "localizer",
+    "one_crop",
     "other_localizers",
     "report",
     "shapes",

@@ -11,11 +11,19 @@ import numpy as np
 from livespt.stream.analyzer import Analyzer
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.link import relinker
+from livespt.stream.sample.known import Known, LearnedRange
 from livespt.stream.settings import MOTION_MODELS, Rule, Settings
 from livespt.stream.timing import Stages, Timed, TimedInfer
 from livespt.stream.types import SPOT, Frame, Start
 from livespt.tools.runs.options import Facts, Options
-from livespt.tools.runs.provenance import hardware, identity, opened, original, software
+from livespt.tools.runs.provenance import (
+    hardware,
+    identity,
+    instructions,
+    opened,
+    original,
+    software,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,13 +75,12 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
     if reason is not None:
         raise ModelError(f"model '{localizer.session.name}' refuses {facts.source}: {reason}")
     localizer.warm_up(facts.shape, facts.dtype)
-    settings = _settings(options, facts, infer, origin)
-    if settings.read_intensity:
+    settings = settings_of(options, facts, infer, origin)
+    if settings.read_intensity and infer.uncoating is not None:
         infer.uncoating.check_intensity()
     warm_up(infer, settings)
 
-    sessions = [localizer.session, infer.segmenter.session, infer.uncoating.session]
-    sessions += [infer.task.session] if infer.task else []
+    opened_models = (localizer, infer.segmenter, infer.uncoating, infer.task)
     start = Start(
         run=uuid4().hex,
         mode=mode,
@@ -82,19 +89,35 @@ def compose(facts: Facts, options: Options, mode: str, origin: Start | None = No
         camera={"known": "unknown"},
         settings=asdict(settings),
         models={
-            role: identity(session, origin.models.get(role, {}) if origin else {})
-            for role, session in zip(ROLES, sessions, strict=False)
+            role: identity(model.session, origin.models.get(role, {}) if origin else {})
+            for role, model in zip(ROLES, opened_models, strict=True)
+            if model is not None
         },
         software=software(),
         machine={
             "provider": localizer.provider,
             "threads": options.threads,
             "hardware": hardware(),
+            "instructions": instructions(),
         },
         source_run=origin.run if origin else "",
     )
     stages = Stages(Timed(localizer), TimedInfer(infer))
-    return Chain(Analyzer(stages.localize, stages.infer, settings), stages, start, infer)
+    known = known_of(facts, localizer, infer)
+    return Chain(Analyzer(stages.localize, stages.infer, settings, known), stages, start, infer)
+
+
+def known_of(facts: Facts, localizer: Localizer | StackLocalizer, infer: Infer) -> Known:
+    """What the cards of the models and the frames say, by which the sample is judged."""
+    card, learned = localizer.session.card, infer.segmenter.learned
+    return Known(
+        localizer=localizer.session.name,
+        sigma_px=tuple(card["sigma_px"]) if "sigma_px" in card else None,
+        segmenter=infer.segmenter.session.name,
+        learned=tuple(LearnedRange(name, *ends) for name, ends in learned.items()),
+        pixel_size_um=facts.pixel_size_um,
+        frame_interval_s=facts.frame_interval_s,
+    )
 
 
 def warm_up(infer: Infer, settings: Settings) -> None:
@@ -126,7 +149,10 @@ def load_localizer(
 
 
 def load_infer(options: Options, origin: Start | None = None) -> Infer:
-    """Open segmenter and uncoating classifier in the same way, and a user's classifier, if any."""
+    """Open segmenter and uncoating classifier in the same way, and a user's classifier, if any.
+
+    The uncoating classifier is left out where the setting `uncoating` is off.
+    """
     from livespt.models.fingerprint.classifier import TrackClassifier
     from livespt.models.infer import Infer
     from livespt.models.motion.segmenter import Segmenter
@@ -134,11 +160,15 @@ def load_infer(options: Options, origin: Start | None = None) -> Infer:
     from livespt.models.runtime.session import shipped
 
     segmenter = _named("segmenter", options, origin) or shipped("segmenter")
-    uncoating = _named("uncoating", options, origin) or shipped("uncoating")
     classifier = _named("classifier", options, origin)
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
     task = TrackClassifier(classifier, **how) if classifier else None
-    return Infer(Segmenter(segmenter, **how), Uncoating(uncoating, **how), task)
+    uncoating = None
+    stored = origin.settings if origin else {}
+    if (dict(stored) | dict(options.settings)).get("uncoating", "on") != "off":
+        path = _named("uncoating", options, origin) or shipped("uncoating")
+        uncoating = Uncoating(path, **how)
+    return Infer(Segmenter(segmenter, **how), uncoating, task)
 
 
 def _named(role: str, options: Options, origin: Start | None) -> Path | None:
@@ -147,8 +177,8 @@ def _named(role: str, options: Options, origin: Start | None) -> Path | None:
     return chosen or original(role, origin, options.models)
 
 
-def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:
-    """Open the networks for finished tracks, for motion and for uncoating.
+def load_whole(options: Options) -> tuple[WholeReader, WholeReader | None]:
+    """Open the networks for finished tracks, for motion and, unless it is off, for uncoating.
 
     They are next to the networks that follow tracks, with the name NAME_whole.onnx.
     """
@@ -156,13 +186,14 @@ def load_whole(options: Options) -> tuple[WholeReader, WholeReader]:
     from livespt.models.runtime.session import shipped
 
     how: dict[str, Any] = {"provider": options.provider, "threads": options.threads}
-    named = {"segment": options.segmenter or shipped("segmenter")}
-    named["uncoating"] = options.uncoating or shipped("uncoating")
-    opened = [
-        WholeReader(path.with_name(f"{path.stem}_whole.onnx"), f"{task}_whole", **how)
-        for task, path in named.items()
-    ]
-    return opened[0], opened[1]
+
+    def opened(task: str, path: Path) -> WholeReader:
+        return WholeReader(path.with_name(f"{path.stem}_whole.onnx"), f"{task}_whole", **how)
+
+    segmenter = opened("segment", options.segmenter or shipped("segmenter"))
+    if options.settings.get("uncoating") == "off":
+        return segmenter, None
+    return segmenter, opened("uncoating", options.uncoating or shipped("uncoating"))
 
 
 def stored_settings(origin: Start, farthest: int) -> Settings:
@@ -179,7 +210,9 @@ def stored_settings(origin: Start, farthest: int) -> Settings:
     return settings
 
 
-def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None) -> Settings:
+def settings_of(
+    options: Options, facts: Facts, infer: Infer, origin: Start | None = None
+) -> Settings:
     """Settings by rank: those of the options, of the models, of the run or movie, the defaults."""
     values: dict[str, Any] = {}
     if origin is not None and origin.settings:
@@ -187,8 +220,11 @@ def _settings(options: Options, facts: Facts, infer: Infer, origin: Start | None
         values = {one.name: getattr(stored, one.name) for one in fields(stored)}
     elif facts.z_step_um and facts.pixel_size_um:
         values["z_scale"] = facts.z_step_um / facts.pixel_size_um
-    if origin is None or options.segmenter is not None or options.uncoating is not None:
+    renewed = options.segmenter is not None or options.uncoating is not None
+    if origin is None or renewed or origin.settings.get("uncoating") == "off":
         values["lag"] = infer.lag
         values["abstain_below"] = infer.abstain_below
-        values["rule"] = Rule(threshold=infer.decision["threshold"], hold=infer.decision["hold"])
+        if infer.decision is not None:
+            rule = {name: infer.decision[name] for name in ("threshold", "hold")}
+            values["rule"] = Rule(**rule)
     return Settings(**(values | dict(options.settings)))

@@ -95,6 +95,7 @@ def record(
         analyzer.receive(READY_S)
         analyzer.is_over = lambda: read_attributes(out).stop is not None
         recorder.on_restart = lambda text: analyzer.send(("note", "restarted", text))
+        analyzer.on_said = say
         for worker in workers:
             worker.watch()
         say(f"recording to {out}, publishing on {orders.endpoint}")

@@ -12,7 +12,7 @@ from livespt.stream.errors import WireError
 from livespt.stream.host.atomic_files import Durability
 from livespt.stream.recovery.checkpoints import CHECKPOINT_S, Checkpoints
 from livespt.stream.recovery.reanalysis import Reanalysis
-from livespt.stream.sinks import Published
+from livespt.stream.sinks import Published, Said
 from livespt.stream.sources import after_reanalysis
 from livespt.stream.store.table_writer import TableWriter
 from livespt.stream.types import Frame, Sink, Start, Stop
@@ -59,6 +59,7 @@ def open_outputs(
     reanalysis: Reanalysis | None = None,
     durability: Durability = "second",
     checkpoint_s: float = CHECKPOINT_S,
+    say: Callable[[str], None] | None = None,
 ) -> Outputs:
     """Put the sinks of a run in the order in which they take an update.
 
@@ -81,11 +82,14 @@ def open_outputs(
         Of a new run; what differs from the default is noted in its `status`.
     checkpoint_s : float
         Least time between two checkpoints.
+    say : callable, optional
+        Is called with each notice about the sample.
     """
     if durability != "second" and reanalysis is None:
         tables.status("durability", -1, durability)
     sinks: list[Sink] = [] if publisher is None else [Published(publisher)]
     sinks += [store, Checkpoints(out, chain.analyzer, tables, checkpoint_s)]
+    sinks += [] if say is None else [Said(say)]
     return Outputs(chain, tables, sinks, reanalysis)
 
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 
 METADATA = ("zarr.json", ".zgroup", ".zarray")
+# of a processor, by which networks of 8-bit weights and sums of floats may round otherwise
+INSTRUCTION_SETS = (
+    "avx", "f16c", "fma", "avx2", "avxvnni", "avxvnniint8", "avx512f", "avx512bw", "avx512vnni",
+    "avx512bf16", "amx-int8", "amx-bf16", "neon", "dotprod", "i8mm", "bf16", "sve", "sve2",
+)  # fmt: skip
 SOFTWARE = ("livespt", "numpy", "numba", "zarr", "pyzmq")
 
 
@@ -87,8 +92,9 @@ def differences(start: Start, origin: Start) -> list[str]:
         for role, used in start.models.items()
         if "replaces" in used
     ]
+    found += _other_instructions(start.machine, origin.machine)
     for ours, theirs in ((start.machine, origin.machine), (start.software, origin.software)):
-        for name in sorted(ours.keys() | theirs.keys()):
+        for name in sorted((ours.keys() | theirs.keys()) - {"instructions"}):
             if ours.get(name) != theirs.get(name):
                 found.append(f"{name} {ours.get(name)} instead of {theirs.get(name)}")
     return found
@@ -102,6 +108,30 @@ def hardware() -> str:
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         model = names[0] if names else model
     return f"{platform.system()} {platform.machine()} {model}".strip()
+
+
+def instructions() -> str:
+    """Instruction sets of the processor that change how networks and sums round, by LLVM's names.
+
+    LLVM, which compiles for this processor, knows them on every system; empty: it does not.
+    """
+    from llvmlite import binding
+
+    try:
+        features = binding.get_host_cpu_features()
+    except RuntimeError:
+        return ""
+    return " ".join(name for name in INSTRUCTION_SETS if features.get(name))
+
+
+def _other_instructions(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Instruction sets that one of two machines lacks; none where one does not tell its own."""
+    here, there = (set(str(machine.get("instructions", "")).split()) for machine in (ours, theirs))
+    if not here or not there or here == there:
+        return []
+    told = [f"without {', '.join(sorted(there - here))}"] if there - here else []
+    told += [f"with {', '.join(sorted(here - there))}"] if here - there else []
+    return [f"a processor {' and '.join(told)}"]
 
 
 def identity(session: Session, recorded: dict[str, Any]) -> dict[str, Any]:

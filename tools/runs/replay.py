@@ -50,7 +50,7 @@ def replay(
     Parameters
     ----------
     movie_path : Path or str
-        Run store, OME-Zarr, TIFF or NDTiff.
+        A livespt run, or a recording of a format that `open_movie` reads.
     out : Path or str
         The run to write; must not exist.
     options : Options
@@ -138,6 +138,7 @@ def replay(
         publisher=publisher,
         durability=durability,
         checkpoint_s=checkpoint_s,
+        say=say,
     )
 
     frames = chosen(movie, all_frames, writer)

@@ -90,7 +90,13 @@ def resume(
             return _report(run, writer.close(Stop(start.run, "failed", lost)), 0)
         unfinished = UnfinishedRun(open_run(run), writer, reanalysis, source)
         outputs = open_outputs(
-            chain, run, unfinished, writer.tables, reanalysis=reanalysis, checkpoint_s=checkpoint_s
+            chain,
+            run,
+            unfinished,
+            writer.tables,
+            reanalysis=reanalysis,
+            checkpoint_s=checkpoint_s,
+            say=say,
         )
     except BaseException:
         writer.leave()
@@ -182,11 +188,13 @@ class UnfinishedRun:
     def __call__(self, frame: Frame, update: Update) -> None:
         """Store a frame and its results."""
         self._add(frame)
+        self._note(update)
         self._writer.tables.commit(frame, update)
 
     def finish(self, update: Update) -> None:
         """Store the rows that the end settles, unless the run already holds them."""
         if not self._reanalysis.finish(update):
+            self._note(update)
             self._writer.finish(update)
 
     def close(self, stop: Stop) -> None:
@@ -195,6 +203,11 @@ class UnfinishedRun:
             self._writer.leave()
         else:
             self._writer.close(stop)
+
+    def _note(self, update: Update) -> None:
+        """Store what is told of the sample."""
+        for kind, text in update.notices:
+            self._writer.status(kind, update.t, text)
 
     def _add(self, frame: Frame) -> None:
         if frame.number > self._writer.last:

@@ -19,6 +19,7 @@ from typing import Any
 from livespt.stream.errors import LiveSptError
 from livespt.stream.host.crash_log import crash_log, crash_log_path
 
+SAID = "said"  # first word of a message to the user: (SAID, text)
 RESTARTS, WITHIN_S = 5, 60.0  # most restarts of a worker within this time
 
 
@@ -42,6 +43,8 @@ class Worker:
         Error of the worker; empty if there is none.
     on_restart : callable, optional
         Is called with a text at each restart.
+    on_said : callable, optional
+        Is called with each text that the worker has for the user.
     is_over : callable, optional
         Returns whether the work is done, so that the worker is not restarted.
     """
@@ -55,6 +58,7 @@ class Worker:
     ) -> None:
         self.name, self.run, self.restarts, self.problem = name, run, 0, ""
         self.on_restart: Callable[[str], None] | None = None
+        self.on_said: Callable[[str], None] | None = None
         self.is_over: Callable[[], bool] = lambda: False
         self._target, self._arguments = target, arguments
         self._last: Any = None  # the message that a restarted worker needs as well
@@ -130,6 +134,8 @@ class Worker:
                 if not self._restart():
                     return
                 continue
+            if type(message) is tuple and message[0] == SAID and self.on_said is not None:
+                self.on_said(message[1])
             if isinstance(message, LiveSptError):
                 self.problem = str(message)
             if isinstance(message, LiveSptError) or message == "done":

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from livespt.tools.runs.compose import Chain, compose
 from livespt.tools.runs.options import LiveOrders
 from livespt.tools.runs.outputs import Outputs, open_outputs, open_publisher
 from livespt.tools.runs.resume import chain_of_run
+from livespt.tools.runs.supervisor import SAID
 
 MAX_BEHIND = 64  # waiting frames from which the analyzer skips to the newest
 MIN_SHRINK = 0.9  # a backlog that shrinks less is given up
@@ -91,6 +94,7 @@ def analyzing(pipe: Connection, live: LiveOrders, restarts: int) -> None:
             publisher=publisher,
             durability=live.durability,
             checkpoint_s=live.checkpoint_s,
+            say=partial(_say, pipe),
         )
         pipe.send("ready")
         _begin(live, chain, outputs, publisher, stated, first_interval(reader))
@@ -114,6 +118,8 @@ def _begin(
     """
     start = replace(chain.start, frame_interval_s=interval_s or stated_s)
     chain.infer.measure(start.pixel_size_um, start.frame_interval_s, len(start.axes))
+    analyzer = chain.analyzer
+    analyzer.known = analyzer.known._replace(frame_interval_s=start.frame_interval_s)
     restate(live.out, start)
     publisher.begin(start)
     if interval_s and stated_s and differ(interval_s, stated_s):
@@ -151,8 +157,15 @@ def _go_on(pipe: Connection, live: LiveOrders, restarts: int) -> None:
             publisher=publisher,
             reanalysis=reanalysis,
             checkpoint_s=live.checkpoint_s,
+            say=partial(_say, pipe),
         )
         _loop(pipe, outputs, publisher, _follow(live.out, start, reanalysis, reader))
+
+
+def _say(pipe: Connection, text: str) -> None:
+    """Hand a text for the user to capture; if that has died, the run has it all the same."""
+    with suppress(OSError):
+        pipe.send((SAID, text))
 
 
 def _loop(

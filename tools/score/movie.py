@@ -145,6 +145,31 @@ def purity(truth: Rows, spots: Rows, *, radius: float = 2.0) -> float:
     return _share(int(most.sum()), len(link))
 
 
+def exchanges(truth: Rows, spots: Rows, *, radius: float = 2.0, apart: float = 4.0) -> int:
+    """Count how often a track goes on with another particle than before.
+
+    Spots of particles that have another one within `apart` pixels are left out, because there it is
+    not certain whose they are.
+    """
+    matched = match(truth, spots, radius)
+    alone = _alone(truth, apart)[matched.truth]
+    rows, spot = truth[matched.truth[alone]], spots[matched.spot[alone]]
+    order = np.lexsort((spot["frame"], spot["track"]))
+    goes_on = np.diff(spot["track"][order]) == 0
+    return int(np.count_nonzero(goes_on & (np.diff(rows["particle"][order]) != 0)))
+
+
+def _alone(truth: Rows, apart: float) -> NDArray[np.bool_]:
+    """Which rows have no other visible particle within `apart` pixels in their frame."""
+    alone = np.ones(len(truth), np.bool_)
+    for frame in np.unique(truth["frame"]):
+        here = np.flatnonzero((truth["frame"] == frame) & (truth["visible"] > 0))
+        y, x = truth["y"][here], truth["x"][here]
+        near = np.hypot(np.subtract.outer(y, y), np.subtract.outer(x, x)) <= apart
+        alone[here] = near.sum(axis=1) == 1
+    return alone
+
+
 def states(truth: Rows, spots: Rows, states: Rows, *, radius: float = 2.0) -> float:
     """Share of the settled states whose most probable motion is the true one.
 
@@ -162,10 +187,10 @@ def states(truth: Rows, spots: Rows, states: Rows, *, radius: float = 2.0) -> fl
     return _share(right, len(rows))
 
 
-def _final(events: Rows) -> Rows:
-    """Uncoatings that were neither revised nor retracted."""
+def _final(events: Rows, kind: str) -> Rows:
+    """Events of a kind that were neither revised nor retracted."""
     amended = events["amends"][events["amends"] >= 0]
-    kept = (events["kind"] == KINDS.index("uncoating")) & ~np.isin(events["seq"], amended)
+    kept = (events["kind"] == KINDS.index(kind)) & ~np.isin(events["seq"], amended)
     final: Rows = events[kept]
     return final
 
@@ -241,7 +266,7 @@ def uncoating(
     true, seen = _true_uncoatings(truth, shape, edge, around=10)
     hits: dict[int, list[tuple[int, int]]] = {}
     false = 0
-    for event in _final(events):
+    for event in _final(events, "uncoating"):
         particle = _nearest(truth, event, radius)
         apart = int(event["frame"]) - true.get(particle, 0)
         if particle in true and abs(apart) <= within:
@@ -257,3 +282,46 @@ def uncoating(
         "false": false,
         "delay_frames": float(np.median(delays)) if delays else None,
     }
+
+
+def changepoints(
+    truth: Rows,
+    changes: NDArray[np.int64],
+    events: Rows,
+    *,
+    within: int = 10,
+    radius: float = 3.0,
+) -> dict[str, int]:
+    """Compare announced changepoints with the true changes of motion.
+
+    An event belongs to the particle nearest to its position in its frame, and finds the change of
+    this particle that is nearest in time. Other events at the same change are false, and so are
+    those of particles without a change, or of no particle.
+
+    Parameters
+    ----------
+    truth : simulate.TRUTH (n,)
+    changes : int array (k, 2)
+        Particle, and its first frame with another motion.
+    events : EVENT (m,)
+    within : int
+        Greatest distance in time, frames.
+    radius : float
+        Greatest distance, pixels.
+
+    Returns
+    -------
+    dict
+        "true", "found" and "false" are counts.
+    """
+    found: set[int] = set()
+    false = 0
+    for event in _final(events, "changepoint"):
+        apart = np.abs(changes[:, 1] - event["frame"])
+        mine = (changes[:, 0] == _nearest(truth, event, radius)) & (apart <= within)
+        nearest = int(np.argmin(np.where(mine, apart, within + 1))) if mine.any() else -1
+        if nearest < 0 or nearest in found:
+            false += 1
+        else:
+            found.add(nearest)
+    return {"true": len(changes), "found": len(found), "false": false}

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from livespt.models.fingerprint.classifier import TrackClassifier
 from livespt.stream.errors import SettingError
-from livespt.stream.frame_times import differ
 from livespt.stream.states import States, state_rows
 from livespt.stream.types import ABSTAIN, MOTIONS, STATE, joined
 from livespt.tools.runs.compose import load_infer, load_whole
 from livespt.tools.runs.options import Options
+from livespt.tools.tables import doubts
 from livespt.tools.tables.conventions import parse_columns
 from livespt.tools.tables.export import UNSURE
 from livespt.tools.tables.fingerprints import class_columns, describe, task_columns
-from livespt.tools.tables.out_file import check_out
-from livespt.tools.tables.user_table import UserTable, read_table, write_table
+from livespt.tools.tables.out_file import check_text_out
+from livespt.tools.tables.track_times import interval_of_tracks
+from livespt.tools.tables.user_table import read_table, write_table
 
 if TYPE_CHECKING:
     from livespt.models.infer import Infer
@@ -42,6 +43,7 @@ def analyze_table(
     offline: bool = False,
     segmenter: Path | None = None,
     uncoating: Path | None = None,
+    look_for_uncoating: bool = True,
     classifier: Path | None = None,
     read_intensity: bool = False,
     columns: str | None = None,
@@ -61,9 +63,12 @@ def analyze_table(
     z_step_um : float, optional
         Unit of `z`; default: the pixel size.
     lag : int, optional
-        Look-ahead in frames; a larger value than the models allow is reduced to their maximum.
+        Look-ahead in frames. Beyond the longest that the models were trained for, their longest
+        answers, and a line of text says so; the column `lag` tells what each row used.
     offline : bool
         Use whole tracks, forwards and backwards.
+    look_for_uncoating : bool
+        Otherwise the uncoating network is not run, and `p_uncoated` is empty.
     classifier : Path, optional
         Classifier of a user: it adds `p_CLASS` for each class, and `task`. If it was trained on
         whole tracks, all rows of a track have the same values. Otherwise they are those of the
@@ -97,7 +102,9 @@ def analyze_table(
         raise SettingError(f"lag must be 0 or more frames, not {lag}")
     if classifier is not None and (offline or lag is not None):
         raise SettingError("--classifier needs settled states: leave out --lag and --offline")
-    check_out(out, overwrite=overwrite)
+    if read_intensity and not look_for_uncoating:
+        raise SettingError("--read-intensity is for the uncoating model, which is off")
+    check_text_out(out, overwrite=overwrite)
     task = TrackClassifier(classifier, provider="cpu") if classifier is not None else None
     adds = ADDED if task is None else (*ADDED, *task_columns(task))
     needed = ("frame", "particle", "y", "x", *(("intensity",) if read_intensity else ()))
@@ -113,27 +120,37 @@ def analyze_table(
         say(table.said)
     if table.unit != "pixel" and z_step_um is not None:
         raise SettingError(f"z in {src} is in {table.unit}: leave out --z-step-um")
-    interval = interval_of_tracks(table, frame_interval_s, say)
+    interval = interval_of_tracks(table.values, frame_interval_s, say)
+    if interval is None and len(table):
+        raise SettingError(f"{src} has no times in time_s: give --frame-interval-s")
+    interval = interval or 1.0  # of no rows, any will do
     intensity = table.values["intensity"] if read_intensity else None
-    options = Options(segmenter=segmenter, uncoating=uncoating)
+    asked = {} if look_for_uncoating else {"uncoating": "off"}
+    options = Options(segmenter=segmenter, uncoating=uncoating, settings=asked)
     scale = (z_step_um or pixel_size_um) / pixel_size_um
     z = table.values.get("z", np.zeros(len(table.values["y"])))
     points = np.stack([z * scale, table.values["y"], table.values["x"]], axis=1)
     frames, particles = table.values["frame"], table.values["particle"]
+    told = [*doubts.of_scale(pixel_size_um, interval)]
+    if table.unit == "pixel":
+        told += doubts.of_unit(frames, particles, points, pixel_size_um)
     more: dict[str, NDArray[Any]] = {}
     if offline:
         networks = load_whole(options)
-        if read_intensity:
+        if read_intensity and networks[1] is not None:
             networks[1].check_intensity()
         rows = frames, particles, points
         states = whole_tracks(*networks, *rows, pixel_size_um, intensity)
     else:
         infer = load_infer(options)
-        if read_intensity:
+        if read_intensity and infer.uncoating is not None:
             infer.uncoating.check_intensity()
         ndim = 3 if "z" in table.values else 2
         infer.measure(pixel_size_um, interval, ndim)
-        states = point_by_point(infer, frames, particles, points, lag, intensity)
+        answering = lag_that_answers(infer, lag, say)
+        reader, points_um = infer.segmenter, points * pixel_size_um
+        told += doubts.of_tracks(particles, frames, points_um, reader.learned, reader.path.stem)
+        states = point_by_point(infer, frames, particles, points, answering, intensity)
         if task is not None:
             units = task.units(pixel_size_um, interval, ndim)
             task.check_segmenter(infer.segmenter.session.sha256)
@@ -141,30 +158,23 @@ def analyze_table(
             described = describe(frames, particles, points, known, units, task.window, infer.lag)
             more = class_columns(task, described)
     write_table(out, table, state_columns(states) | more, overwrite=overwrite)
+    for text in told:
+        say(f"note: {text}")
     return {"rows": len(states), "tracks": len(np.unique(particles)), "out": str(out)}
 
 
-def interval_of_tracks(table: UserTable, stated: float | None, say: Callable[[str], None]) -> float:
-    """Interval of the frames of tracks: as stated, or the median step of their `time_s`.
+def lag_that_answers(infer: Infer, asked: int | None, say: Callable[[str], None]) -> int:
+    """Look-ahead that the models have nearest to `asked`, and not beyond; None: of settled states.
 
-    Raises
-    ------
-    SettingError
-        Neither is there.
+    A difference is said in one line.
     """
-    step = np.zeros(0)
-    if "time_s" in table.values:
-        frame, particle, time = (table.values[name] for name in ("frame", "particle", "time_s"))
-        order = np.lexsort((frame, particle))
-        follows = np.diff(particle[order]) == 0
-        step = np.diff(time[order])[follows] / np.diff(frame[order])[follows]
-        step = step[step > 0]
-    timed = float(np.median(step)) if len(step) else None
-    if stated is None and timed is None and len(table):
-        raise SettingError(f"{table.path} has no times in time_s: give --frame-interval-s")
-    if stated is not None and timed is not None and differ(stated, timed):
-        say(f"frame interval {stated:g} s as you state it; the steps of time_s are {timed:g} s")
-    return stated or timed or 1.0  # of no rows, any will do
+    if asked is None or asked <= infer.farthest:
+        return infer.lag if asked is None else asked
+    say(
+        f"lag {asked}: the models look at most {infer.farthest} frames ahead, so lag "
+        f"{infer.farthest} answers (column lag)"
+    )
+    return infer.farthest
 
 
 def state_columns(states: NDArray[np.void]) -> dict[str, NDArray[Any]]:
@@ -205,7 +215,8 @@ def point_by_point(
     """Settled states (STATE) of tracks, one for each row, as in a live run.
 
     Tracks are independent, so all of a batch are processed as if they started at the same time.
-    This makes batches large even if the tracks are far apart in time.
+    This makes batches large even if the tracks are far apart in time. `lag` is at most that of
+    `lag_that_answers`; default: that of settled states.
     """
     states = np.zeros(len(frames), STATE)
     tracks, slot = np.unique(particles, return_inverse=True)
@@ -214,7 +225,7 @@ def point_by_point(
     np.minimum.at(first, slot, frames)
     np.maximum.at(last, slot, frames)
     age = frames - first[slot]
-    lag = infer.lag if lag is None else min(lag, infer.farthest)
+    lag = infer.lag if lag is None else lag
     for begin in range(0, len(tracks), AT_ONCE):
         mine = np.flatnonzero((slot >= begin) & (slot < begin + AT_ONCE))
         order = mine[np.lexsort((slot[mine], age[mine]))]
@@ -238,20 +249,28 @@ def point_by_point(
 
 def whole_tracks(
     segmenter: WholeReader,
-    uncoating: WholeReader,
+    uncoating: WholeReader | None,
     frames: NDArray[np.int64],
     particles: NDArray[np.int64],
     points: NDArray[np.float64],
     pixel_size_um: float,
     intensity: NDArray[np.float64] | None = None,
 ) -> NDArray[np.void]:
-    """States (STATE) of tracks, one for each row, each predicted from the whole track."""
+    """States (STATE) of tracks, one for each row, each predicted from the whole track.
+
+    Without a network for uncoating (None), `p_uncoated` is NaN.
+    """
     order = np.lexsort((frames, particles))
     _, first, count = np.unique(particles[order], return_index=True, return_counts=True)
     offset = np.concatenate([first, [len(order)]])
     tracks = offset, frames[order], points[order], pixel_size_um
     seen = None if intensity is None else intensity[order]
-    readings = np.concatenate([segmenter(*tracks), uncoating(*tracks, seen)], axis=1)
+    uncoated = (
+        np.full((len(order), 1), np.nan, np.float32)
+        if uncoating is None
+        else uncoating(*tracks, seen)
+    )
+    readings = np.concatenate([segmenter(*tracks), uncoated], axis=1)
     states = np.zeros(len(frames), STATE)
     states[order] = state_rows(readings, segmenter.abstain_below)
     states["made"][order] = np.repeat(frames[order[offset[1:] - 1]], count)

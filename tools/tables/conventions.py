@@ -13,7 +13,24 @@ from livespt.stream.errors import InputError, SettingError
 
 UM = {"um": 1.0, "nm": 1e-3}
 SUFFIXES = {"_um": "um", "_nm": "nm", "_px": "pixel", " [nm]": "nm", " [um]": "um"}
-STATED = ("frame", "particle", "y", "x", "z", "time_s", "intensity")  # what a user can state
+PRECISION = ("dz", "dy", "dx")  # standard deviations of the localization along each axis
+STATED = ("frame", "particle", "y", "x", "z", "time_s", "intensity", *PRECISION)  # by a user
+# columns of other programs, in lower case: what they are here, and their unit where it is a length
+MEASURED = {
+    "intensity [photon]": (("intensity",), ""),  # ThunderSTORM
+    "uncertainty [nm]": (("dy", "dx"), "nm"),
+    "uncertainty_xy [nm]": (("dy", "dx"), "nm"),
+    "uncertainty_z [nm]": (("dz",), "nm"),
+    "photons": (("intensity",), ""),  # Picasso
+    "lpy": (("dy",), "pixel"),
+    "lpx": (("dx",), "pixel"),
+    "lpz": (("dz",), "nm"),
+    "phot": (("intensity",), ""),  # smappy
+    "locprecnm": (("dy", "dx"), "nm"),
+    "locprecznm": (("dz",), "nm"),
+    "total_intensity_ch1": (("intensity",), ""),  # TrackMate, and before its version 7
+    "total_intensity": (("intensity",), ""),
+}
 
 
 class Convention(NamedTuple):
@@ -99,6 +116,20 @@ class TableReading(NamedTuple):
     convention: Convention
     unit: str  # of positions
     said: str  # what the table was taken for; empty: for one of our own
+    units: Mapping[str, str] = {}  # name here: unit of a column that is not that of positions
+
+
+def with_measured(found: TableReading) -> TableReading:
+    """Add what `MEASURED` knows of the columns, where the table has no such column itself."""
+    low = {name.lower(): name for name in found.columns.values()}
+    columns, units = dict(found.columns), dict(found.units)
+    for theirs, (meant, unit) in MEASURED.items():
+        for ours in meant:
+            if theirs in low and ours not in columns:
+                columns[ours] = low[theirs]
+                if unit:
+                    units[ours] = unit
+    return found._replace(columns=columns, units=units)
 
 
 def reading(
@@ -122,9 +153,13 @@ def reading(
     SettingError
         The user names a column that is not in the file.
     """
-    low = {name.lower(): name for name in reversed(names)}
     if stated:
         return _stated(names, stated)
+    return with_measured(_recognised(names, units))
+
+
+def _recognised(names: Sequence[str], units: Sequence[str]) -> TableReading:
+    low = {name.lower(): name for name in reversed(names)}
     if {"frame", "y", "x"} <= set(names):
         own = {"particle", "trajectory", "track_id", "traj_idx"} & set(low)
         if own <= {"particle"} or "particle" in names:

@@ -19,6 +19,7 @@ from livespt.stream.types import ABSTAIN, CLOCKS, MOTIONS, SPOT, STATE, Start
 from livespt.tools.tables.export_columns import PROGRAMS, cut_at_gaps, facts, renamed
 from livespt.tools.tables.export_lineage import LONGEST, families, lineage
 from livespt.tools.tables.out_file import check_out, whole_file
+from livespt.tools.tables.undrifted import undrifted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +84,7 @@ def export_run(
     check_out(out, overwrite=overwrite, folder=kind == ".geff")
     reader = open_run(run)
     spots, states = (corrected(rows, reader.events) for rows in (reader.spots, reader.states))
+    spots = undrifted(reader.start, spots, reader.frames)
     table = spot_table(reader.start, spots, states, reader.frames)
     start = reader.start
     if reader.stop is not None and reader.stop.frame_interval_s:

@@ -8,6 +8,7 @@ import numpy as np
 
 from livespt.stream.descriptions import COLUMNS, Column
 from livespt.stream.types import Start
+from livespt.tools.tables.undrifted import is_corrected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,9 @@ def facts(start: Start, table: pd.DataFrame) -> dict[str, Any]:
         )
         if column is not None:
             columns[name] = {"unit": column.unit, "meaning": column.meaning}
+    if is_corrected(start):
+        for name in ("y", "x"):
+            columns[name]["meaning"] += " The drift of the sample is taken off."
     scale = {name: getattr(start, name) for name in ("pixel_size_um", "z_step_um")}
     scale["frame_interval_s"] = start.frame_interval_s
     return {"run": start.run, "source": start.source, "scale": scale, "columns": columns}

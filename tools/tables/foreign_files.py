@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
+from xml.parsers.expat import ExpatError
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livespt.stream.errors import InputError, MissingError
 from livespt.tools.tables.conventions import UM, calibrated, told
+from livespt.tools.tables.trackmate_elements import LIGHT, PRECISIONS, TrackMateElements
 
 MAGIC = {b"\x89HDF": "hdf5", b"PAR1": "parquet"}
 
@@ -31,6 +32,7 @@ class Columns(NamedTuple):
     unit: str  # of positions
     said: str
     pixel_size_um: float | None = None
+    units: Mapping[str, str] = {}  # name here: unit of a column that is not that of positions
 
 
 def kind_of(path: Path) -> str | None:
@@ -65,60 +67,52 @@ def read_columns(path: Path, kind: str) -> Columns:
         raise
     except ImportError as error:
         raise MissingError(f"{path.name} needs {error.name}: pip install {error.name}") from error
-    except (OSError, ValueError, KeyError, TypeError, IndexError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, ExpatError) as error:
         line = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} cannot be read as {kind}: {line}") from error
 
 
 def _trackmate(path: Path) -> Columns:
     """Read TrackMate XML: the whole model, or `Export tracks to XML file`."""
-    text = path.read_bytes()
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise InputError(f"{path} declares a document type: save it again")
-    root = ElementTree.fromstring(text)
-    if root.tag == "Tracks":
-        return _exported_tracks(path, root)
-    model = root.find("Model")
-    if root.tag != "TrackMate" or model is None:
-        raise InputError(f"{path} is no file of TrackMate: it begins with <{root.tag}>")
-    spots = list(root.iter("Spot"))
-    ids = np.array([int(spot.get("ID", -1)) for spot in spots], np.int64)
-    number = {one: i for i, one in enumerate(ids.tolist())}
-    track = np.full(len(spots), -1, np.int64)
-    edges = []
-    for one in root.iter("Track"):
-        for edge in one.iter("Edge"):
-            ends = [int(edge.get(f"SPOT_{end}_ID", -1)) for end in ("SOURCE", "TARGET")]
-            if lost := [end for end in ends if end not in number]:
-                raise InputError(f"{path} links spot {lost[0]}, which it does not hold")
-            edges.append([number[end] for end in ends])
-            track[edges[-1]] = int(one.get("TRACK_ID", -1))
-    frame = _whole(path, "FRAME", [float(spot.get("FRAME", "nan")) for spot in spots])
-    links = np.array(edges, np.int64).reshape(-1, 2)
+    held = TrackMateElements(path)
+    if held.root == "Tracks":
+        return _exported_tracks(path, held)
+    if held.root != "TrackMate" or held.model is None:
+        raise InputError(f"{path} is no file of TrackMate: it begins with <{held.root}>")
+    ids = np.array(held.spot_ids, np.int64)
+    ends = np.array(held.edges, np.int64)
+    order = np.argsort(ids, kind="stable")
+    rows = order[np.minimum(np.searchsorted(ids, ends, sorter=order), len(ids) - 1)]
+    if (lost := ids[rows] != ends).any():
+        raise InputError(f"{path} links spot {ends[np.argmax(lost)]}, which it does not hold")
+    links = rows.reshape(-1, 2)
+    track = np.full(len(ids), -1, np.int64)
+    track[links] = np.array(held.edge_tracks, np.int64)[:, None]
+    features = {name: np.array(column) for name, column in held.spots.items()}
+    frame = _whole(path, "FRAME", features["FRAME"])
     track, cut = unbranched(path, frame, track, links)
-    places = {axis: [float(spot.get(f"POSITION_{axis.upper()}", "nan")) for spot in spots]
-              for axis in ("y", "x", "z")}  # fmt: skip
-    unit = calibrated(model.get("spatialunits", "pixel"))
-    image = root.find(".//ImageData")
-    pixel = float(image.get("pixelwidth", 0)) if image is not None else 0.0
+    places = {axis: features[f"POSITION_{axis.upper()}"] for axis in ("y", "x", "z")}
+    unit = calibrated(held.model.get("spatialunits", "pixel"))
+    pixel = float(held.image.get("pixelwidth", 0))
     size = pixel * UM[unit] if unit in UM and pixel > 0 else None
     values = {"ID": ids, "frame": frame, "track_id": track}
-    more = {"QUALITY": np.array([float(spot.get("QUALITY", "nan")) for spot in spots])}
-    said = told("TrackMate XML", unit, 0) + cut
-    return _placed(values, places, unit, said, more, size)
+    light = next((name for name in LIGHT if np.isfinite(features[name]).all()), None)
+    kept = ("QUALITY", light) if light and len(ids) else ("QUALITY",)
+    more = {name: features[name] for name in kept}
+    named = {"intensity": light} if light in more else {}
+    for ours, name in PRECISIONS.items():  # of livespt
+        if np.isfinite(features[name]).any():
+            more[name], named[ours] = features[name], name
+    found = _placed(values, places, unit, told("TrackMate XML", unit, 0) + cut, more, size)
+    return found._replace(named=found.named | named)
 
 
-def _exported_tracks(path: Path, root: ElementTree.Element) -> Columns:
-    rows = [
-        (i, *(float(one.get(name, "nan")) for name in ("t", "z", "y", "x")))
-        for i, particle in enumerate(root.iter("particle"))
-        for one in particle.iter("detection")
-    ]
-    if not rows:
+def _exported_tracks(path: Path, held: TrackMateElements) -> Columns:
+    if not held.detections:
         raise InputError(f"{path} holds no tracks")
-    track, t, z, y, x = np.array(rows, np.float64).T
+    track, t, z, y, x = np.array(held.detections).reshape(-1, 5).T
     values = {"frame": _whole(path, "t", t), "track_id": track.astype(np.int64)}
-    unit = calibrated(root.get("spaceUnits", "pixel"))
+    unit = calibrated(held.outer.get("spaceUnits", "pixel"))
     said = told("tracks exported by TrackMate", unit, 0)
     return _placed(values, {"y": y, "x": x, "z": z}, unit, said)
 
@@ -218,7 +212,10 @@ def _hdf5(path: Path) -> Columns:
         table = file["locs"][:]
     columns = {name: np.asarray(table[name]) for name in table.dtype.names or ()}
     named = {name: name for name in columns}
-    return Columns(columns, named, "pixel", told("Picasso localizations", "pixel", 0))
+    said = told("Picasso localizations", "pixel", 0)
+    if "z" in columns:
+        return Columns(columns, named, "pixel", f"{said}, z in nm", units={"z": "nm"})
+    return Columns(columns, named, "pixel", said)
 
 
 def _parquet(path: Path) -> Columns:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from livespt.stream.errors import SettingError
 from livespt.stream.link.linker import Linker
 from livespt.stream.link.offline import link_points
-from livespt.tools.tables.conventions import parse_columns
-from livespt.tools.tables.out_file import check_out
-from livespt.tools.tables.user_table import read_table, write_table
+from livespt.tools.tables import doubts
+from livespt.tools.tables.conventions import PRECISION, parse_columns
+from livespt.tools.tables.link_lineage import KinTable, LinkedPoints, by_distance, by_light
+from livespt.tools.tables.out_file import check_text_out, whole_file
+from livespt.tools.tables.user_table import UserTable, read_table, write_table
+
+LINEAGE = ("off", "light", "distance")  # what merges and splits are found by
 
 
 def link_table(
@@ -23,6 +29,8 @@ def link_table(
     memory: int = 0,
     motion: str = "none",
     refine: int = 0,
+    lineage: str = "off",
+    lineage_range: float | None = None,
     pixel_size_um: float | None = None,
     columns: str | None = None,
     overwrite: bool = False,
@@ -42,9 +50,15 @@ def link_table(
         Frames for which a particle may be missed and keep its id (gap closing).
     motion : str
         "none" minimizes squared distances within the range, as trackpy does. "brownian", "velocity"
-        and "auto" predict the motion of each track (stream/link/motion_model.py).
+        and "auto" predict the motion of each track (stream/link/motion_model.py), from the times
+        and the localization precision that the table has (`time_s`, `dy, dx[, dz]`).
     refine : int
         Frames after which each link is reconsidered (stream/link/relinker.py); 0: never.
+    lineage : str
+        "light" finds tracks that merge and split by the column `intensity`, "distance" finds them
+        by distance alone. They are written to `OUT_lineage.csv` beside `out`.
+    lineage_range : float, optional
+        Greatest distance of two tracks that merge or split, pixels; default: `search_range`.
     pixel_size_um : float, optional
         For positions that are not in pixels.
     columns : str, optional
@@ -55,7 +69,7 @@ def link_table(
     Returns
     -------
     dict
-        rows, frames, tracks, out.
+        rows, frames, tracks, out; with lineage also merged, split (how many) and events (the file).
 
     Raises
     ------
@@ -68,12 +82,18 @@ def link_table(
     """
     # checks the values before a large file is read
     Linker(search_range, memory, motion=motion, refine=refine)
-    check_out(Path(out), overwrite=overwrite)
+    reach = _reach(lineage, lineage_range, search_range)
+    out = Path(out)
+    beside = out.with_name(f"{out.stem}_lineage.csv")
+    for path in (out, beside) if lineage != "off" else (out,):
+        check_text_out(path, overwrite=overwrite)
+    measured = () if motion == "none" else ("time_s", *PRECISION)  # what motion models read
     table = read_table(
         src,
-        ("frame", "y", "x"),
-        optional=("z",),
+        ("frame", "y", "x", *(("intensity",) if lineage == "light" else ())),
+        optional=("z", *measured),
         adds=("particle",),
+        blanks=measured,
         stated=parse_columns(columns) if columns else None,
         pixel_size_um=pixel_size_um,
     )
@@ -82,11 +102,63 @@ def link_table(
     axes = [name for name in ("z", "y", "x") if name in table.values]
     points = np.stack([table.values[name] for name in axes], axis=1)
     frames = table.values["frame"]
-    particle = link_points(frames, points, search_range, memory, motion=motion, refine=refine)
-    write_table(out, table, {"particle": particle}, overwrite=overwrite)
-    return {
+    particle = link_points(
+        frames,
+        points,
+        search_range,
+        memory,
+        time_s=table.values.get("time_s"),
+        precision=_precision(table, axes),
+        motion=motion,
+        refine=refine,
+    )
+    if table.unit == "pixel":
+        plane = np.stack([points[:, 0], points[:, -2], points[:, -1]], axis=1)
+        for text in doubts.of_unit(frames, particle, plane, pixel_size_um):
+            say(f"note: {text}")
+    told = {
         "rows": len(table),
-        "frames": len(np.unique(table.values["frame"])),
+        "frames": len(np.unique(frames)),
         "tracks": len(np.unique(particle)),
         "out": str(out),
     }
+    if lineage == "off":
+        write_table(out, table, {"particle": particle}, overwrite=overwrite)
+        return told
+    linked = LinkedPoints(frames, particle, np.pad(points, ((0, 0), (3 - len(axes), 0))))
+    kin = _kin(linked, table.values.get("intensity"), reach, memory)
+    with whole_file(beside, overwrite=overwrite) as partial:  # gets its name after the other
+        kin.write(partial, linked)
+        write_table(out, table, {"particle": particle}, overwrite=overwrite)
+    count = {kind: int((kin.kind == kind).sum()) for kind in ("merged", "split")}
+    return {**told, **count, "events": str(beside)}
+
+
+def _precision(table: UserTable, axes: Sequence[str]) -> NDArray[np.float64] | None:
+    """Localization precision (n, axes), pixels, NaN where unknown; None: of no axis."""
+    if not any(f"d{axis}" in table.values for axis in axes):
+        return None
+    unknown = np.full(len(table), np.nan)
+    return np.stack([table.values.get(f"d{axis}", unknown) for axis in axes], axis=1)
+
+
+def _reach(lineage: str, lineage_range: float | None, search_range: float) -> float:
+    """Greatest distance of tracks that merge or split, of values that are checked."""
+    if lineage not in LINEAGE:
+        raise SettingError(f"lineage is {lineage!r:.40}; choose one of {', '.join(LINEAGE)}")
+    if lineage_range is None:
+        return search_range
+    if lineage == "off":
+        raise SettingError("--lineage-range needs --lineage light or --lineage distance")
+    if not 0 < lineage_range < float("inf"):
+        raise SettingError(f"lineage_range must be above 0 pixels, not {lineage_range:g}")
+    return lineage_range
+
+
+def _kin(
+    linked: LinkedPoints, intensity: NDArray[np.float64] | None, reach: float, memory: int
+) -> KinTable:
+    """Merges and splits by light if it is given, otherwise by distance."""
+    if intensity is None:
+        return by_distance(linked, reach, memory)
+    return by_light(linked, intensity, reach, memory)

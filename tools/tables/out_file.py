@@ -12,6 +12,8 @@ from pathlib import Path
 from livespt.stream.errors import StoreError
 from livespt.stream.host.atomic_files import store_error
 
+NO_TEXT = (".parquet", ".xml", ".geff", ".h5", ".hdf5", ".zarr", ".mdf", ".xlsx")
+
 
 def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> None:
     """Refuse a file (or folder) that cannot be written, before any work is done.
@@ -32,6 +34,19 @@ def check_out(out: Path, *, overwrite: bool = False, folder: bool = False) -> No
         raise StoreError(f"{out} exists; choose another name or add --overwrite")
     if not out.parent.is_dir():
         raise StoreError(f"no folder {out.parent}; make it or choose another name")
+
+
+def check_text_out(out: Path, *, overwrite: bool = False) -> None:
+    """Refuse as `check_out` does, and names that other programs take for files that are no text.
+
+    Raises
+    ------
+    StoreError
+        As for `check_out`, or the name ends as those files do.
+    """
+    if out.suffix.lower() in NO_TEXT:
+        raise StoreError(f"{out} would be a text table: end its name in .csv, not in {out.suffix}")
+    check_out(out, overwrite=overwrite)
 
 
 def _is_geff(folder: Path) -> bool:

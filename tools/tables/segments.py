@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from livespt.stream.compiled import njit
 from livespt.stream.errors import InputError, SettingError
+from livespt.stream.link.corrections import corrected
 from livespt.stream.types import MOTIONS
 from livespt.tools.tables.conventions import parse_columns
-from livespt.tools.tables.out_file import check_out, whole_file
+from livespt.tools.tables.out_file import check_text_out, whole_file
+from livespt.tools.tables.track_times import interval_of_tracks
 from livespt.tools.tables.user_table import read_table
 
 PROBABILITIES = tuple(f"p_{motion}" for motion in MOTIONS)
@@ -43,11 +45,12 @@ def segment_table(
     min_points : int
         A shorter stretch is merged with the neighbour whose motion is more probable in it.
     pixel_size_um, frame_interval_s : float, optional
-        For a table; a run knows its own. Without them, lengths are in pixels and times in frames.
+        They rule over what a run knows itself, and the interval over times (`time_s`). Where
+        nothing is known, lengths are in pixels and times in frames.
     columns : str, optional
         Columns of a table that no convention names: "frame=T,particle=ID,y=Y_um,x=X_um".
     say : callable
-        Is called with a line of text about the table.
+        Is called with a line of text about the table, and where times differ from the interval.
 
     Raises
     ------
@@ -61,9 +64,11 @@ def segment_table(
     src, out = Path(src), Path(out)
     if min_points < 1:
         raise SettingError(f"min_points must be 1 or more, not {min_points}")
-    check_out(out, overwrite=overwrite)
+    check_text_out(out, overwrite=overwrite)
     if src.is_dir():
-        values, z_scale, pixel_size_um, frame_interval_s = _of_run(src)
+        values, z_step_um, pixel, interval = _of_run(src)
+        pixel_size_um = pixel_size_um or pixel
+        z_scale = z_step_um / pixel_size_um if z_step_um and pixel_size_um else 1.0
     else:
         table = read_table(
             src,
@@ -74,7 +79,8 @@ def segment_table(
         )
         if table.said:
             say(table.said)
-        values, z_scale = table.values, 1.0
+        values, z_scale, interval = table.values, 1.0, None
+    interval_of_tracks(values, frame_interval_s, say)
     z = values.get("z", np.zeros(len(values["y"]))) * z_scale
     point = np.stack([z, values["y"], values["x"]], axis=1)
     probability = np.stack([values[name] for name in PROBABILITIES], axis=1)
@@ -85,8 +91,8 @@ def segment_table(
         probability,
         min_points=min_points,
         pixel_size_um=pixel_size_um,
-        frame_interval_s=frame_interval_s,
-        time_s=values.get("time_s"),
+        frame_interval_s=frame_interval_s or interval,
+        time_s=values.get("time_s") if frame_interval_s is None else None,
     )
     with whole_file(out, overwrite=overwrite) as partial:
         pd.DataFrame(found).to_csv(partial, index=False)
@@ -94,21 +100,22 @@ def segment_table(
     return {"segments": len(found["state"]), **count, "out": str(out)}
 
 
-def _of_run(src: Path) -> tuple[dict[str, Any], float, float | None, float | None]:
-    """Settled points of a run, its z step in pixels, pixel size and frame interval."""
+def _of_run(src: Path) -> tuple[dict[str, Any], float | None, float | None, float | None]:
+    """Settled points of a run, its z step, pixel size and frame interval."""
     from livespt.stream.store.run import open_run
     from livespt.tools.tables.export import spot_table
+    from livespt.tools.tables.undrifted import undrifted
 
     reader = open_run(src)
-    start = reader.start
-    table = spot_table(start, reader.spots, reader.states, reader.frames)
-    table = table[table["p_uncoated"].notna()]
+    start, stop = reader.start, reader.stop
+    spots, states = (corrected(rows, reader.events) for rows in (reader.spots, reader.states))
+    spots = undrifted(start, spots, reader.frames)
+    table = spot_table(start, spots, states, reader.frames)
+    table = table[table["lag"].notna()]
     names = [name for name in (*NEEDED, "z", "time_s") if name in table]
-    z_scale = 1.0
-    if start.z_step_um and start.pixel_size_um:
-        z_scale = start.z_step_um / start.pixel_size_um
     columns = {name: table[name].to_numpy() for name in names}
-    return columns, z_scale, start.pixel_size_um, start.frame_interval_s
+    interval = (stop and stop.frame_interval_s) or start.frame_interval_s
+    return columns, start.z_step_um, start.pixel_size_um, interval
 
 
 def segments(

@@ -7,6 +7,7 @@ as in TrackMate. `Settings` holds what the loader of TrackMate (`TmXmlReader`) r
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
@@ -39,12 +40,22 @@ SPOT_FEATURES = (
     ("BACKGROUND", "Background", "INTENSITY", False),
     ("CHANNEL", "Channel", "NONE", True),
     ("STAGE_POSITION", "Stage position", "NONE", True),
-    ("TIME_S", "Time of the frame", "TIME", False),
     *((f"P_{motion.upper()}", f"P({motion})", "NONE", False) for motion in MOTIONS),
     ("P_UNCOATED", "P(uncoated)", "NONE", False),
     ("MOTION_STATE", "Motion state", "NONE", True),
     ("STATE_LAG", "Look-ahead of the state", "NONE", True),
 )
+# those that not every run has: column, power of the pixel size (of z: of the step) in its unit
+OPTIONAL = {
+    ("TIME_S", "Time of the frame", "TIME", False): ("time_s", 0),
+    ("PRECISION_X", "Precision of X", "LENGTH", False): ("dx", 1),
+    ("PRECISION_Y", "Precision of Y", "LENGTH", False): ("dy", 1),
+    ("PRECISION_Z", "Precision of Z", "LENGTH", False): ("dz", 1),
+    ("SIGMA", "Sigma", "LENGTH", False): ("sigma", 1),
+    ("VARIANCE", "Variance", "AREA", False): ("variance", 2),
+    ("POLARIZABILITY_UM3", "Polarizability", "NONE", False): ("polarizability_um3", 0),
+    ("P_TASK", "P(task)", "NONE", False): ("p_task", 0),
+}
 EDGE_FEATURES = (
     ("SPOT_SOURCE_ID", "Source spot ID", "NONE", True),
     ("SPOT_TARGET_ID", "Target spot ID", "NONE", True),
@@ -94,8 +105,9 @@ def write_trackmate(
         file.write(f'<TrackMate version="{VERSION}">\n')
         file.write(f"<Log>Run {escape(start.run)}, exported by livespt.</Log>\n")
         file.write(f'<Model spatialunits="{space}" timeunits="{time}">\n')
-        file.writelines(_declarations("time_s" in table))
-        file.writelines(_spots(table, points, interval, RADIUS_PX * pixel))
+        more = _optional(table, pixel, depth)
+        file.writelines(_declarations(more))
+        file.writelines(_spots(table, points, interval, RADIUS_PX * pixel, more))
         of = table["particle"].to_numpy() if family is None else family
         order = np.argsort(of[links[:, 0]], kind="stable")
         file.writelines(_tracks(of, points, links[order]))
@@ -104,17 +116,27 @@ def write_trackmate(
         file.write('<GUIState state="ConfigureViews" />\n</TrackMate>\n')
 
 
-def _declarations(timed: bool) -> list[str]:
+def _optional(
+    table: pd.DataFrame, pixel: float, depth: float
+) -> dict[tuple[str, str, str, bool], NDArray[np.float64]]:
+    """Values (rows,) of the features in `OPTIONAL` that are known of a spot at least."""
+    found = {}
+    for feature, (column, power) in OPTIONAL.items():
+        if column in table and table[column].notna().any():
+            scale = depth if column == "dz" else pixel
+            found[feature] = table[column].to_numpy(np.float64) * scale**power
+    return found
+
+
+def _declarations(more: Iterable[tuple[str, str, str, bool]]) -> list[str]:
     lines = ["<FeatureDeclarations>\n"]
     for tag, features in (
-        ("SpotFeatures", SPOT_FEATURES),
+        ("SpotFeatures", (*SPOT_FEATURES, *more)),
         ("EdgeFeatures", EDGE_FEATURES),
         ("TrackFeatures", TRACK_FEATURES),
     ):
         lines.append(f"<{tag}>\n")
         for key, name, dimension, whole in features:
-            if key == "TIME_S" and not timed:
-                continue
             lines.append(
                 f'<Feature feature="{key}" name="{name}" shortname="{name}" '
                 f'dimension="{dimension}" isint="{str(whole).lower()}" />\n'
@@ -124,7 +146,11 @@ def _declarations(timed: bool) -> list[str]:
 
 
 def _spots(
-    table: pd.DataFrame, points: NDArray[np.float64], interval: float, radius: float
+    table: pd.DataFrame,
+    points: NDArray[np.float64],
+    interval: float,
+    radius: float,
+    more: Mapping[tuple[str, str, str, bool], NDArray[np.float64]],
 ) -> list[str]:
     frame = table["frame"].to_numpy()
     codes = {motion: code for code, motion in enumerate(MOTIONS)}
@@ -137,7 +163,6 @@ def _spots(
         "POSITION_Z": points[:, 2],
         "POSITION_T": frame * interval,  # as TrackMate has it: a reader refuses real times
         "FRAME": frame,
-        **({"TIME_S": table["time_s"]} if "time_s" in table else {}),
         "RADIUS": np.full(len(table), radius),
         "VISIBILITY": np.ones(len(table), int),
         "INTENSITY": table["intensity"],
@@ -148,6 +173,7 @@ def _spots(
         "P_UNCOATED": table["p_uncoated"],
         "MOTION_STATE": state.fillna(UNSETTLED).astype("Int8"),
         "STATE_LAG": table["lag"].fillna(-1),
+        **{key: values for (key, *_), values in more.items()},
     }
     texts = [_attributes(key, values) for key, values in columns.items()]
     rows = [

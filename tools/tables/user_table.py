@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +17,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools.tables.conventions import PLAIN, UM, TableReading, reading
+from livespt.tools.tables.cell_values import (
+    is_number,
+    numbers,
+    numbers_or_nan,
+    readable,
+    texts_of,
+    with_points,
+)
+from livespt.tools.tables.conventions import (
+    PLAIN,
+    PRECISION,
+    UM,
+    TableReading,
+    reading,
+    with_measured,
+)
 from livespt.tools.tables.foreign_files import kind_of, read_columns
 from livespt.tools.tables.out_file import whole_file
 
-WHOLE = ("frame", "particle")  # columns that hold integers
 SEPARATORS = (",", ";", "\t")
 DIFFERS = 0.1  # by so much of it a pixel size differs from another
-_EXACT = 2.0**53  # greatest integer up to which a float64 is exact
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,7 @@ class UserTable:
     rows: list[str]  # text of each row, without its line end
     end: str  # line end of the file
     separator: str
-    values: dict[str, NDArray[Any]]  # requested columns: WHOLE int64, texts str, others float64
+    values: dict[str, NDArray[Any]]  # requested columns: `WHOLE` int64, texts str, others float64
     said: str = ""  # what the table was taken for; empty: for one of our own
     unit: str = "pixel"  # of the positions in the file
 
@@ -53,12 +65,14 @@ def read_table(
     optional: Sequence[str] = (),
     adds: Sequence[str] = (),
     texts: Sequence[str] = (),
+    blanks: Sequence[str] = (),
     stated: Mapping[str, str] | None = None,
     pixel_size_um: float | None = None,
 ) -> UserTable:
     """Read a table of this program, or of another that conventions.py knows.
 
-    Positions (`y, x, z`) become pixels with pixel centres at integers; the text of the rows stays.
+    Positions (`y, x, z`) become pixels with pixel centres at integers, and their precision (`dy,
+    dx, dz`) pixels; the text of the rows stays.
 
     Parameters
     ----------
@@ -69,6 +83,8 @@ def read_table(
         Columns that will be added: the file must not have them yet.
     texts : sequence of str
         Those of the columns that hold text: str arrays, without blanks at either end.
+    blanks : sequence of str
+        Those of the columns that may lack values: NaN.
     stated : mapping, optional
         Columns as the user states them: name here to name in the file.
     pixel_size_um : float, optional
@@ -102,12 +118,16 @@ def read_table(
             at = columns.index(names[name])
             column = [row[at] for row in cells]
             if table.separator != "," and name not in texts:
-                column = _with_points(path, name, column)
-            values[name] = (_texts if name in texts else _numbers)(path, name, column)
+                column = with_points(path, name, column)
+            if name in blanks:
+                values[name] = numbers_or_nan(path, name, column)
+                continue
+            values[name] = (texts_of if name in texts else numbers)(path, name, column)
     _to_pixels(path, values, found, pixel_size_um)
+    said = "; ".join(one for one in (found.said, _checked_precision(values)) if one)
     if "particle" in values and "frame" in values:
         _check_particles(path, values["frame"], values["particle"])
-    return replace(table, values=values, said=found.said, unit=found.unit)
+    return replace(table, values=values, said=said, unit=found.unit)
 
 
 def _of_text(
@@ -138,10 +158,10 @@ def _of_text(
     heads = 0
     if found.convention.heads > 1:  # lines of names and units, which some versions leave out
         at = columns.index(found.columns["frame"])
-        while heads < found.convention.heads - 1 < len(cells) and not _is_number(cells[heads][at]):
+        while heads < found.convention.heads - 1 < len(cells) and not is_number(cells[heads][at]):
             heads += 1
         if heads == found.convention.heads - 1:
-            found = reading(columns, stated, [_readable(cell) for cell in cells[heads - 1]])
+            found = reading(columns, stated, [readable(cell) for cell in cells[heads - 1]])
     end = "\r\n" if text[: text.find("\n") + 1].endswith("\r\n") else "\n"
     table = UserTable(path, columns, [head, *rows[:heads]], rows[heads:], end, separator, {})
     return table, cells[heads:], found
@@ -157,7 +177,8 @@ def _foreign(
     if stated or not held.named:
         found = reading(names, stated)
     else:
-        found = found._replace(columns={name: name for name in names} | held.named)
+        columns = {name: name for name in names} | held.named
+        found = with_measured(found._replace(columns=columns, units=held.units))
     texts = [_as_text(column) for column in held.values.values()]
     rows = []
     for row in zip(*texts, strict=True):
@@ -177,20 +198,33 @@ def _foreign(
 def _to_pixels(
     path: Path, values: dict[str, NDArray[Any]], found: TableReading, pixel_size_um: float | None
 ) -> None:
-    """Convert positions to pixels whose centres lie at integers."""
-    axes = [name for name in ("z", "y", "x") if name in values]
-    if found.unit != "pixel" and axes:
-        if pixel_size_um is None:
-            raise SettingError(
-                f"the positions in {path} are in {found.unit}, and this works in pixels: give "
-                "--pixel-size-um"
-            )
-        for name in axes:
-            values[name] = values[name] * (UM[found.unit] / pixel_size_um)
-    if found.convention.corner:
-        for name in axes:
-            if name != "z":
-                values[name] = values[name] - found.convention.corner
+    """Convert positions to pixels whose centres lie at integers, and precisions to pixels."""
+    for name in ("z", "y", "x", *PRECISION):
+        unit = found.units.get(name, found.unit)
+        if name not in values:
+            continue
+        if unit != "pixel":
+            if pixel_size_um is not None:
+                values[name] = values[name] * (UM[unit] / pixel_size_um)
+            elif name in PRECISION:  # needed by none: it is unknown
+                del values[name]
+            else:
+                raise SettingError(
+                    f"the positions in {path} are in {unit}, and this works in pixels: give "
+                    "--pixel-size-um"
+                )
+        if name in ("y", "x"):
+            values[name] = values[name] - found.convention.corner
+
+
+def _checked_precision(values: dict[str, NDArray[Any]]) -> str:
+    """Leave out columns that cannot be standard deviations, and say which."""
+    wrong = [name for name in PRECISION if name in values and (values[name] < 0).any()]
+    for name in wrong:
+        del values[name]
+    if not wrong:
+        return ""
+    return f"{', '.join(wrong)} below 0 in places: not taken for localization precision"
 
 
 def _text(path: Path) -> str:
@@ -204,11 +238,6 @@ def _text(path: Path) -> str:
     if b"\0" in data:
         raise InputError(f"{path} is not a CSV table: it holds zero bytes; save it as plain CSV")
     return data.removeprefix(codecs.BOM_UTF8).decode("latin-1")
-
-
-def _readable(text: str) -> str:
-    """Decode text of `_text` properly, for messages."""
-    return text.encode("latin-1").decode("utf-8", "replace")
 
 
 def _records(path: Path, text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
@@ -235,7 +264,7 @@ def _check_columns(
     path: Path, columns: Sequence[str], missing: Sequence[str], adds: Sequence[str]
 ) -> None:
     """Refuse a table without the columns `missing`, or with those that are to be added."""
-    seen = _readable(", ".join(columns))
+    seen = readable(", ".join(columns))
     if missing:
         hint = "; separate columns by commas" if len(columns) == 1 else ""
         cure = "; name them with --columns" if len(columns) > 1 else ""
@@ -243,46 +272,6 @@ def _check_columns(
     there = [name for name in adds if name in columns]
     if there:
         raise InputError(f"{path} already has a column {', '.join(there)}; rename or remove it")
-
-
-def _numbers(path: Path, name: str, texts: list[str]) -> NDArray[Any]:
-    """Numbers of one column, all finite; int64 for the columns in WHOLE."""
-    try:
-        numbers = np.array([float(text) for text in texts], np.float64)
-        good = np.isfinite(numbers)
-    except ValueError:
-        good = np.array([_is_number(text) for text in texts])
-        numbers = np.zeros(len(texts))
-    kind = "number"
-    if name in WHOLE and good.all():
-        good, kind = (numbers == np.round(numbers)) & (abs(numbers) < _EXACT), "whole number"
-    if not good.all():
-        row = int(np.argmin(good))
-        shown = _readable(texts[row])
-        raise InputError(
-            f"{path}: row {row + 1}: {name} is '{shown}'; give a {kind} or drop the row"
-        )
-    return numbers.astype(np.int64) if name in WHOLE else numbers
-
-
-def _with_points(path: Path, name: str, texts: list[str]) -> list[str]:
-    """Numbers with decimal commas as such with points; both in one column are refused."""
-    comma = [("," in text, "." in text) for text in texts]
-    if any(one for one, _ in comma) and any(other for _, other in comma):
-        raise InputError(f"{path}: {name} has commas and points; give decimals in one way")
-    return [text.replace(",", ".") for text in texts]
-
-
-def _texts(_path: Path, _name: str, texts: list[str]) -> NDArray[Any]:
-    """Texts of one column."""
-    return np.array([_readable(text).strip() for text in texts], np.str_)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _check_particles(path: Path, frames: NDArray[np.int64], particles: NDArray[np.int64]) -> None:

@@ -11,5 +11,6 @@ __all__ = [
     "step_hmm",
     "track_batches",
     "track_networks",
+    "track_ranges",
     "uncoating",
 ]

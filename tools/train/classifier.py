@@ -1,7 +1,7 @@
 """Recipe of a user's classifier: from labelled tracks to an ONNX file, its card and a picture.
 
 The steps in order are: settings, samples, training, card. The input is read by
-tables/labelled_tracks.py, features come from tables/fingerprints.py, classifier_fit.py trains and
+labels/labelled_tracks.py, features come from tables/fingerprints.py, classifier_fit.py trains and
 validates, and classifier_report.py draws the picture.
 """
 
@@ -19,12 +19,12 @@ from livespt.models.fingerprint.classifier_graph import save
 from livespt.models.fingerprint.fingerprint import Units
 from livespt.models.runtime.card import write_card
 from livespt.stream.errors import InputError, SettingError
+from livespt.tools.labels import labelled_tracks
+from livespt.tools.labels.labelled_tracks import Labelled
 from livespt.tools.runs.compose import load_infer
 from livespt.tools.runs.options import Options
-from livespt.tools.tables import labelled_tracks
 from livespt.tools.tables.analyze import readings
 from livespt.tools.tables.fingerprints import Described, describe
-from livespt.tools.tables.labelled_tracks import Labelled
 from livespt.tools.train import classifier_fit, model_files
 from livespt.tools.train.classifier_fit import Learned, Samples
 

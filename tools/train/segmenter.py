@@ -18,9 +18,11 @@ import numpy as np
 
 from livespt.models.simulate import tracking_errors
 from livespt.models.simulate.tracks import Tracks, simulate_tracks
+from livespt.stream.errors import ModelError
 from livespt.tools.train.loop import choose_device, plan
 from livespt.tools.train.track_batches import INPUT
 from livespt.tools.train.track_networks import MakeTracks, TrackNetworkRecipe, learn
+from livespt.tools.train.track_ranges import card_entry
 
 if TYPE_CHECKING:
     from livespt.models.networks.motion import Follow, Whole
@@ -104,12 +106,17 @@ def train(
             recipe, kind, path, seed=seed, device=where, steps=steps, resume=is_resumed
         )
         facts = {"preset": preset, **facts}
-        metrics[kind] = save_network(net, path, seed, facts, evaluation_tracks)
+        metrics[kind] = save_network(net, path, seed, facts, evaluation_tracks, tracks)
     return metrics
 
 
 def save_network(
-    net: Follow | Whole, out: Path, seed: int, facts: dict[str, Any], evaluation_tracks: int
+    net: Follow | Whole,
+    out: Path,
+    seed: int,
+    facts: dict[str, Any],
+    evaluation_tracks: int,
+    tracks: MakeTracks,
 ) -> dict[str, Any]:
     """Write model and card, evaluate this file, and complete the card."""
     from livespt.models.networks.motion import LAG, Follow
@@ -119,7 +126,9 @@ def save_network(
 
     follows = isinstance(net, Follow)
     save(net, out)
-    own: dict[str, Any] = {"lag": SETTLED, "farthest": LAG} if follows else {}
+    own: dict[str, Any] = {}
+    if follows:
+        own = {"lag": SETTLED, "farthest": LAG, "tracks": card_entry(tracks)}
     metrics: dict[str, Any] = {}
     for _ in range(2):  # the evaluation needs a card to open the model
         write_card(
@@ -140,3 +149,29 @@ def save_network(
         metrics = metrics or evaluate_segmenter(out, tracks=evaluation_tracks)
     out.with_suffix(".checkpoint").unlink(missing_ok=True)
     return metrics
+
+
+def write_ranges(model: Path | None = None) -> dict[str, Any]:
+    """Write what the tracks of this recipe look like into the card of a segmenter that it made.
+
+    Parameters
+    ----------
+    model : Path, optional
+        NAME.onnx, which stays as it is; default: the shipped one.
+
+    Raises
+    ------
+    ModelError
+        It is no segmenter.
+    """
+    from livespt.models.runtime.card import read_card, write_card
+    from livespt.models.runtime.session import shipped
+
+    path = shipped("segmenter") if model is None else model
+    card = read_card(path)
+    if card["task"] != "segment":
+        raise ModelError(f"{path} is not a model of `train segmenter`")
+    card.pop("sha256")
+    card["tracks"] = card_entry(tracks_of)
+    write_card(path, **card)
+    return {"model": str(path), **card["tracks"]["ranges"]}

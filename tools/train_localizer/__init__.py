@@ -8,6 +8,7 @@ __all__ = [
     "hologram_measure",
     "localizer",
     "measure",
+    "other_noise",
     "recipes",
     "student",
     "student_measure",

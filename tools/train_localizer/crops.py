@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livespt.models.localize.localizer import DTYPES
+from livespt.models.render import composed_frames
 from livespt.models.render.spot_movies import training_frame
 from livespt.stream.errors import InputError, SettingError
+from livespt.tools.train_localizer import centre, measure
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIMULATED = "simulated"  # in place of the path of a movie
 COLUMNS = ("frame", "y", "x")  # columns of a file of clicks
@@ -125,3 +130,23 @@ def cut_crop(image: NDArray[Any], at: tuple[float, float], size: int) -> NDArray
     """The crop (size, size) around `at`."""
     y, x = corner(image, at, size)
     return image[y : y + size, x : x + size]
+
+
+def without_noise(
+    crops: list[Tensor], particle: measure.Particle
+) -> tuple[list[composed_frames.Pattern], list[Tensor]]:
+    """Patterns of the isolated crops (s, s), and the crops without noise.
+
+    With the noise of the crop, a brighter copy would have more noise than any frame, and the noise
+    itself would be learned as part of the particle, which frames with other noise do not show.
+    """
+    import torch
+
+    ones, clean = [], []
+    for crop in crops:
+        at = centre.find(crop.numpy(), particle, np.zeros(2)).at
+        middle = (float(at[0]), float(at[1]))
+        one = composed_frames.pattern(crop.numpy(), middle, particle.fwhm_px, particle.shot)
+        ones.append(one)
+        clean.append(torch.from_numpy(composed_frames.without_noise(one, middle, len(crop))))
+    return ones, clean

@@ -36,6 +36,7 @@ def train_network(
     """Train a network; return it on the CPU, and its losses during training.
 
     `crop` is (s, s), or (k, c, s, s): k crops with c channels, one of which is drawn in each step.
+    They have no noise (`without_noise` of crops.py), so copies of any brightness have a frame's.
     """
     import torch
 
@@ -84,9 +85,9 @@ def _losses(
     size, shift = measure.view_size(crop), measure.farthest(crop, particle)
     nearest = min(particle.fwhm_px, crop.shape[-1] / 3)
     copies = lodestar.draw_copies(BATCH, shift, recipe.zoom, generator)
-    views, kept = measure.views(crop, copies, particle, size)
+    views = measure.views(crop, copies, particle, size)
     views, own = lodestar.intrude(views, crop, copies, nearest, generator, recipe.neighbours)
-    varied = lodestar.vary(views, generator, recipe.gain, recipe.noise, particle.shot, kept)
+    varied = lodestar.vary(views, generator, recipe.gain, recipe.noise, particle.shot)
     views = varied.views
     if recipe.others > 0:
         others = negatives.draw_negatives(crop, NEGATIVES, particle.fwhm_px, shift, size, generator)

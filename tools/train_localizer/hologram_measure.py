@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from livespt.models.localize.lodestar_peaks import detect
 from livespt.models.optics.holograms import HolographicMicroscope, noise
+from livespt.tools.train_localizer.measure import SCORE
 
 if TYPE_CHECKING:
     import torch
@@ -199,6 +200,7 @@ def facts(microscope: HolographicMicroscope) -> dict[str, Any]:
             "assumes": "field over the illumination, less 1; z > 0 behind the focal plane",
             "microscope": {k: float(v) for k, v in microscope._asdict().items()},
         },
+        "score": SCORE,
         "channels": 2,
         "intensity_channel": 1,
         "stride_px": STRIDE,

@@ -17,6 +17,7 @@ from livespt.tools.train_localizer import (
     centre as localizer_centre,
     crops as localizer_crops,
     measure,
+    other_noise,
 )
 from livespt.tools.train_localizer.crops import Click, Source
 from livespt.tools.train_localizer.fit import BATCH, RATES, LocalizerRecipe, train_network
@@ -54,7 +55,7 @@ def train(
     seed: int = 1,
     net: str = "light",
     steps: int | None = None,
-    gain: tuple[float, float] = (0.4, 2.5),
+    gain: tuple[float, float] | None = None,
     zoom: float = 1.15,
     noise: float = 1.0,
     neighbours: float = 0.5,
@@ -77,7 +78,8 @@ def train(
     movie : path, or "simulated": a frame of bright spots, one of them near (128, 128).
     frame, at : a frame, and one or several positions (y, x) in it, pixels.
     clicks : CSV file with the columns frame, y, x, in place of these or in addition.
-    gain, zoom, noise : brightness, size and noise to expect, relative to the crop.
+    gain, zoom, noise : brightness, size and noise to expect, relative to the crop; by default the
+        brightness covers signals of 4 to 100 times the noise (`amplitudes` of measure.py).
     neighbours, others : see `LocalizerRecipe`.
     centre : definition of the centre of the particle; see `find` of centre.py.
     alpha, cutoff, quantile : see `Detection`.
@@ -101,41 +103,53 @@ def train(
         localizer_crops.corner(source.images[click.frame], (click.y, click.x), size)
     lodestar = _lodestar()
     steps = STEPS.get(net, 0) if steps is None else steps
-    recipe = LocalizerRecipe(net, steps, gain, zoom, noise, _device(device), neighbours, others)
+    recipe = LocalizerRecipe(
+        net, steps, gain or measure.GAIN, zoom, noise, _device(device), neighbours, others
+    )
     _check_recipe(recipe, Detection(alpha, cutoff, quantile), lodestar.NETS)
     start = time.perf_counter()
     normalize = lodestar.Normalize(max(size, 24))
     crops, particle = _crops(source, size, normalize)
+    recipe = recipe._replace(gain=gain or measure.amplitudes(particle))
     centres = [
         localizer_centre.find(crop.numpy(), particle, np.subtract(click[1:], np.round(click[1:])),
                               centre)
         for crop, click in zip(crops[:MAX_MEASURED_CROPS], source.clicks, strict=False)
     ]  # fmt: skip
     centres = [one for one in centres if one.method == centres[0].method]
+    ones, clean = localizer_crops.without_noise(crops, particle)
+    common = _facts(recipe, particle) | {"seed": seed}
+    common |= {"refine": _refinement(source, normalize, particle), "crop": _raw(source, size)}
+    common["provenance"] = _provenance(source, size, seed, recipe, centre, out.name)
+    given = {"cutoff": cutoff, "quantile": quantile}
+    given = {name: value for name, value in given.items() if value is not None}
     for attempt in (seed, seed + 1000):
-        network, history = train_network(_stacked(crops), particle, recipe, attempt)
-        keys, metrics = _measure(network, crops, particle, gain, attempt, alpha, centres)
-        converged = measure.has_converged(metrics, particle)
+        network, history = train_network(_stacked(clean), particle, recipe, attempt)
+        keys, metrics = _measure(network, clean, particle, recipe.gain, attempt, alpha, centres)
+        facts = common | keys | given
+        facts["training"] = common["training"] | {"attempt_seed": attempt, "losses": history}
+        facts["training"] |= {"size_px": size, "window_px": normalize.window, "crops": len(crops)}
+        content = _serialize(network, normalize)
+        shown = other_noise.seen_from(ones[0], crops[0], particle, metrics["centre_in_crop_px"])
+        shares = other_noise.measure(content, facts, shown, particle.shot, attempt)
+        converged = measure.has_converged(metrics, particle) and (fast or other_noise.holds(shares))
         if converged:
             break
-    facts = _facts(recipe, particle) | keys | {"seed": seed}
-    facts |= {"cutoff": cutoff} if cutoff is not None else {}
-    facts |= {"quantile": quantile} if quantile is not None else {}
-    facts["training"] |= {"attempt_seed": attempt, "losses": history}
-    facts["training"] |= {"size_px": size, "window_px": normalize.window, "crops": len(crops)}
-    facts |= {"refine": _refinement(source, normalize, particle), "crop": _raw(source, size)}
-    facts["provenance"] = _provenance(source, size, seed, recipe, centre, out.name)
-    content = _serialize(network, normalize)
     if fast:
         content, facts, metrics = distil(crops, particle, centres, facts, metrics, out, cutoff)
+        shares = other_noise.measure(content, facts, shown, particle.shot, seed)
+    metrics, served = metrics | {"other_noise": shares}, other_noise.holds(shares)
     clicked = source.centres
-    report = model_files.write(out, content, facts, metrics, converged, source.image, clicked)
+    report = model_files.write(
+        out, content, facts, metrics, converged and served, source.image, clicked
+    )
     if not report["converged"]:
         report["warning"] = "training did not converge: use a clearer particle or more steps"
+        report["warning"] += "" if served else f" ({other_noise.advice(shares)})"
     seconds = round(time.perf_counter() - start, 1)
-    shown = {"model": str(out), "seconds": seconds, "fwhm_px": facts["fwhm_px"]}
-    shown |= {"centre": facts["centre"]["method"], "refine": facts["refine"]}
-    return shown | {"cutoff": facts["cutoff"]} | report
+    summary = {"model": str(out), "seconds": seconds, "fwhm_px": facts["fwhm_px"]}
+    summary |= {"centre": facts["centre"]["method"], "refine": facts["refine"]}
+    return summary | {"cutoff": facts["cutoff"]} | report
 
 
 def _clicks(frame: int | None, at: At, clicks: str | Path | None) -> list[Click]:
@@ -246,6 +260,7 @@ def _facts(recipe: LocalizerRecipe, particle: measure.Particle) -> dict[str, Any
             "least": MIN_SIZE,
             "assumes": "particles about as wide and as sharp as the one trained on",
         },
+        "score": measure.SCORE,
         "stride_px": lodestar.STRIDE,
         "contrast": round(particle.contrast, 3),
         **measure.geometry(particle),

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 
 ALPHA, VARIANCE_PX2 = 0.5, 0.5  # of the score; see lodestar_peaks.py
+SCORE = "uncalibrated"  # on cards: the score of a detection is no probability
 BORDER_CELLS = 2  # at the edge of a frame, whose field of view is incomplete
 COPIES = 128
 SHIFT_PX = 2.5  # least shift of copies, pixels
+GAIN = (0.4, 2.5)  # least range of the brightness of copies, relative to the crop
+SIGNAL = (4.0, 100.0)  # least range of their contrast, noise units
 RECEPTIVE_FIELD_PX = 36  # approximate
 FRAME_PX = 72  # side of the views for measurements, in which no cell that counts sees an edge
 Floats = NDArray[np.float64]
@@ -91,15 +94,9 @@ def isolate(crop: torch.Tensor, particle: Particle) -> torch.Tensor:
     size = crop.shape[-1]
     line = torch.arange(size) - (size - 1) / 2
     r = torch.hypot(line[:, None], line[None, :])
-    return (crop - crop.median()) * _fade(r, particle, size)
-
-
-def _fade(r: torch.Tensor, particle: Particle, size: int) -> torch.Tensor:
-    """Factor of `isolate` at distances `r` from the middle of a crop of `size` pixels."""
-    import torch
-
     reach = min(max(2 * particle.fwhm_px, 5.0), (size - 1) / 2)
-    return 0.5 + 0.5 * torch.cos(torch.pi * ((r - 0.75 * reach) / (0.25 * reach)).clamp(0, 1))
+    fade = 0.5 + 0.5 * torch.cos(torch.pi * ((r - 0.75 * reach) / (0.25 * reach)).clamp(0, 1))
+    return (crop - crop.median()) * fade
 
 
 def farthest(crop: torch.Tensor, particle: Particle) -> float:
@@ -115,21 +112,23 @@ def view_size(crop: torch.Tensor) -> int:
     return max(crop.shape[-1] // 2 * 2, RECEPTIVE_FIELD_PX)
 
 
-def views(
-    crop: torch.Tensor, copies: Any, particle: Particle, size: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Copies (n, c, size, size) of an isolated crop, and the share of noise left in them."""
-    import torch
-
+def views(crop: torch.Tensor, copies: Any, particle: Particle, size: int) -> torch.Tensor:
+    """Copies (n, c, size, size) of an isolated crop."""
     from livespt.models.networks import lodestar
 
-    line = torch.arange(size) - (size - 1) / 2
-    scale = torch.sqrt(torch.linalg.det(copies.matrix).abs())[:, None, None]
-    y = line[None, :, None] - copies.shift[:, 0, None, None]
-    x = line[None, None, :] - copies.shift[:, 1, None, None]
-    kept = _fade(torch.hypot(y, x) / scale, particle, crop.shape[-1])
-    copied = lodestar.transform(crop, copies, size, padding="zeros")
-    return copied + particle.level, kept[:, None]
+    copied: torch.Tensor = lodestar.transform(crop, copies, size, padding="zeros")
+    return copied + particle.level
+
+
+def amplitudes(particle: Particle) -> tuple[float, float]:
+    """Range of brightness to train for, relative to the crop: GAIN, and all signals of SIGNAL.
+
+    Frames are measured in units of their noise, so a frame with a tenth of the noise shows the
+    particle ten times as bright.
+    """
+    peak = max(abs(particle.contrast), 1.0)
+    low, high = min(GAIN[0], SIGNAL[0] / peak), max(GAIN[1], SIGNAL[1] / peak)
+    return round(low, 4), round(high, 4)
 
 
 def geometry(particle: Particle, alpha: float = ALPHA) -> dict[str, Any]:
@@ -176,9 +175,10 @@ def calibrate(
         for level in levels
     )
     noise = noise_score(net, geometric, generator)
-    low = float(np.quantile(all_.score, 0.02))
-    # well below the scores of copies of the particle, but not below those of noise if possible
-    cutoff = max(0.6 * low, min(1.5 * noise, 0.9 * low), 0.05)
+    low, own = (float(np.quantile(seen.score, 0.02)) for seen in (all_, same))
+    # well below the scores of copies; where dim ones look like noise they are lost, but not those
+    # as bright as the crop
+    cutoff = max(0.6 * low, min(1.5 * noise, 0.9 * own), 0.05)
     floor, slope = _precision(dim, bright)
     keys: dict[str, Any] = {
         "alpha": alpha,
@@ -226,8 +226,8 @@ def detect_in_copies(
 
     size = max(view_size(crop), FRAME_PX)
     copies = lodestar.draw_copies(COPIES, 2.0, 1.0, generator)
-    seen, kept = views(crop, copies, particle, size)
-    varied = lodestar.vary(seen, generator, gain, 0.3, particle.shot, kept).views
+    seen = views(crop, copies, particle, size)
+    varied = lodestar.vary(seen, generator, gain, 0.3, particle.shot).views
     with torch.no_grad():
         fields = net(lodestar.squash(varied)).numpy()
     middle = (size - 1) / 2
@@ -250,7 +250,7 @@ def detect_in_copies(
 
 
 def noise_score(
-    net: nn.Module, geometric: dict[str, Any], generator: torch.Generator, frames: int = 4
+    net: nn.Module, geometric: dict[str, Any], generator: torch.Generator, frames: int = 16
 ) -> float:
     """Greatest score in `frames` frames of 256 x 256 pixels of noise."""
     import torch

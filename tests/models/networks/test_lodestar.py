@@ -129,14 +129,26 @@ def test_intruders_keep_their_distance() -> None:
     assert bool((own[torch.arange(64), cells[:, 0], cells[:, 1]] == 1).all())
 
 
-def test_dimmer_copies_stand_in_as_much_noise() -> None:
-    crop = torch.randn(64, 64, generator=seeded(3))  # the noise of a frame in its own units
-    views = crop.expand(64, 1, 64, 64)
-    for gain, noise, low, high in (((0.1, 0.1), 0.0, 0.97, 1.03), ((1.0, 1.0), 1.0, 1.0, 1.42)):
+def test_copies_of_any_brightness_have_the_noise_of_a_frame() -> None:
+    views = torch.zeros(64, 1, 64, 64)
+    views[..., :32] = 10.0
+    for gain, noise, low, high in (((0.1, 0.1), 0.0, 0.95, 1.05), ((9.0, 9.0), 1.0, 0.95, 1.48)):
         varied = lodestar.vary(views, seeded(4), gain, noise)
-        spread = varied.views.std(dim=(1, 2, 3))
-        assert low <= spread.min() and spread.max() <= high
+        for half in (varied.views[..., :32], varied.views[..., 32:]):
+            spread = half.std(dim=(1, 2, 3))
+            assert low <= spread.min() and spread.max() <= high
+        steps = varied.views[..., :32].mean(dim=(1, 2, 3)) - varied.views[..., 32:].mean((1, 2, 3))
+        assert steps.tolist() == pytest.approx([10.0 * gain[0]] * 64, abs=0.2)
         assert varied.trust.mean() == pytest.approx(1, abs=1e-5)
+
+
+def test_bright_copies_have_photon_noise() -> None:
+    """Of variance 1 + shot signal; the shot may be half or double, on the average the same."""
+    varied = lodestar.vary(torch.full((400, 1, 32, 32), 10.0), seeded(5), (2.0, 2.0), 0.0, 0.4)
+    variance = varied.views.var(dim=(1, 2, 3))
+    assert float(variance.median()) == pytest.approx(1 + 0.4 * 20, rel=0.1)
+    assert 1 + 0.2 * 20 < 1.15 * float(variance.min()) < 1.4 * (1 + 0.2 * 20)
+    assert 1 + 0.8 * 20 < 1.15 * float(variance.max()) < 1.4 * (1 + 0.8 * 20)
 
 
 def noisy_frame(shape: tuple[int, int] = (128, 120), spots: int = 20) -> torch.Tensor:

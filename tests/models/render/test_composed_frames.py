@@ -91,3 +91,37 @@ def test_brightness_is_the_wanted_snr() -> None:
     )
     assert np.median(batch.specks.snr) == pytest.approx(8.0, rel=0.05)
     assert len(batch.specks.snr) > 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "fold", "left"), [("spot", 32, 0.4), ("rod", 2, 0.75), ("half", 1, 0.95)]
+)
+def test_a_crop_is_given_back_with_less_noise(kind: str, fold: int, left: float) -> None:
+    centre = (0.2, -0.3)
+    crop = spot(15.0, *centre) if kind == "spot" else shape(kind)
+    one = composed_frames.pattern(crop, centre, 6.0 if fold < 32 else 3.3)
+    still = composed_frames.without_noise(one, centre, 25)
+    assert one.fold == fold and still.shape == (25, 25)
+    u, v = LINE[:, None] - 0.2, LINE + 0.3
+    ideal = {
+        "spot": 15 * np.exp(-(u**2 + v**2) / (2 * 1.4**2)),
+        "rod": 15 * np.exp(-(u**2) / 18 - v**2 / 3),
+        "half": 15 * np.exp(-(u**2 + v**2) / 8) * (1 + np.tanh(u + 0.5 * v)) / 2,
+    }[kind]
+    near = np.hypot(u, v) < 6
+    error = np.sqrt(np.mean((still - ideal)[near] ** 2))
+    before = np.sqrt(np.mean((crop - ideal)[near] ** 2))
+    assert error < left * before
+
+
+def test_scattered_particles_are_as_bright_and_as_far_apart_as_wanted() -> None:
+    one = composed_frames.pattern(spot(60.0, 0.0, 0.0), (0.0, 0.0), 3.3)
+    frame, points = composed_frames.scattered(np.random.default_rng(3), 128, one, 0.5, 0.0)
+    assert frame.shape == (128, 128) and len(points) == 10
+    gap = np.hypot(*(points[:, None] - points).transpose(2, 0, 1)) + 99 * np.eye(10)
+    assert gap.min() >= 12 and points.min() >= 12 and points.max() <= 115
+    y, x = np.mgrid[:128, :128]
+    ideal = sum(30 * np.exp(-((y - p) ** 2 + (x - q) ** 2) / (2 * 1.4**2)) for p, q in points)
+    assert np.std(frame - ideal) == pytest.approx(1, abs=0.1)
+    few = composed_frames.scattered(np.random.default_rng(3), 32, one, 0.5, 0.0)[1]
+    assert 1 <= len(few) < 10

@@ -76,6 +76,16 @@ def test_an_update_comes_back(n: int) -> None:
     assert math.isnan(got.timings.latency_ms)
 
 
+def test_a_drift_comes_back_and_may_be_unknown() -> None:
+    for drift in ((0.25, -3.5), None):
+        got = payloads.read_update(codec.decode(update_parts(an_update()._replace(drift=drift))))
+        assert got.drift == drift
+    parts = update_parts(an_update())
+    header = {name: value for name, value in json.loads(parts[1]).items() if name != "drift"}
+    old = [parts[0], json.dumps(header).encode(), *parts[2:]]  # of a version that knew of none
+    assert payloads.read_update(codec.decode(old)).drift is None
+
+
 def test_an_unknown_time_is_null_on_the_wire_and_nan_again_after() -> None:
     parts = update_parts(an_update()._replace(time_s=math.nan))
     assert json.loads(parts[1])["time_s"] is None
@@ -207,6 +217,10 @@ def test_what_the_wire_cannot_carry_is_not_sent(
         {"lost": 0.5},
         {"timings": None},
         {"timings": {"localize_ms": []}},
+        {"drift": 1.0},
+        {"drift": [0.5]},
+        {"drift": [0.5, None]},
+        {"drift": [0.5, "1"]},
     ],
     ids=str,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from livespt.acquisition.recordings.open_movie import FORMATS
 from livespt.stream.settings import user_settings
 from livespt.tools.cli.command import Command, Group, first_sentence
 from livespt.tools.cli.main import livespt, run
@@ -81,6 +82,36 @@ def test_settings_are_shown_with_default_unit_and_range(
     assert "[default: --no-lineage]" in text
     for _, about, _ in user_settings():
         assert about.help in text
+
+
+FORMATS_READ = (
+    "OME-TIFF, ImageJ or plain TIFF, NDTiff, OME-Zarr or a Zarr array, a livespt run, a folder of "
+    "images (TIFF or PNG), a film, ND2, or whatever a bioio plugin reads (CZI, LIF, ...)"
+)
+
+
+NAMED = {  # each format that is opened, as the list has it
+    "an NDTiff folder": "NDTiff",
+    "a livespt run": "a livespt run",
+    "OME-Zarr or a Zarr array": "OME-Zarr or a Zarr array",
+    "a folder of numbered images": "a folder of images",
+    "TIFF, OME-TIFF or an ImageJ stack": "OME-TIFF, ImageJ or plain TIFF",
+    "ND2": "ND2",
+    "a film": "a film",
+    "what a plugin of bioio reads": "whatever a bioio plugin reads",
+}
+
+
+def test_help_readme_and_docs_name_the_same_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    root = Path(__file__).resolve().parents[3]
+    for text in (
+        shown("livespt replay", capsys),
+        *(" ".join((root / name).read_text("utf-8").split())
+          for name in ("README.md", "docs/recordings.md")),
+    ):  # fmt: skip
+        assert FORMATS_READ in text
+    assert {one.name for one in FORMATS} == set(NAMED), "name a new format in help and docs, too"
+    assert all(words in FORMATS_READ for words in NAMED.values())
 
 
 def test_the_sections_list_every_command_once(capsys: pytest.CaptureFixture[str]) -> None:

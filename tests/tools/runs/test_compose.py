@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from livespt.stream.settings import MOTION_MODELS
 from livespt.stream.types import Frame
 from livespt.tools.runs.compose import compose
 from livespt.tools.runs.options import Facts, Options
-from livespt.tools.runs.provenance import differences
+from livespt.tools.runs.provenance import INSTRUCTION_SETS, differences
 
 FACTS = Facts("test", "yx", (64, 64), "<u2")
 
@@ -41,6 +42,22 @@ def test_what_may_make_the_bytes_of_a_replay_differ_is_said() -> None:
     assert differences(compose(FACTS, Options(), "replay", origin).start, origin) == []
     other = compose(FACTS, Options(threads=2), "replay", origin).start
     assert differences(other, origin) == ["threads 2 instead of 1"]
+    machine = {**origin.machine, "instructions": "avx2 fma"}
+    here = replace(other, machine={**machine, "instructions": "fma avx512vnni"})
+    for there, words in (
+        (machine, ["a processor without avx2 and with avx512vnni"]),
+        ({**machine, "instructions": "avx512vnni fma"}, []),
+        ({name: machine[name] for name in machine if name != "instructions"}, []),  # an older run
+    ):
+        assert differences(here, replace(other, machine=there)) == words
+
+
+def test_the_first_word_names_instruction_sets() -> None:
+    told = compose(FACTS, Options(), "live").start.machine["instructions"].split()
+    assert told == [name for name in INSTRUCTION_SETS if name in told], "in one order"
+    flags = Path("/proc/cpuinfo")
+    if flags.exists() and " avx2 " in flags.read_text():
+        assert "avx2" in told
 
 
 @pytest.mark.parametrize("motion", MOTION_MODELS)

@@ -96,6 +96,20 @@ def test_purity_weighs_tracks_by_their_spots() -> None:
     assert score.purity(truth, split) == 1
 
 
+def test_exchanges_are_counted_where_it_is_certain_whose_a_spot_is() -> None:
+    apart = [(f, p, 20.0 * (p + 1), 30.0) for f in (0, 1, 3, 4) for p in (0, 1)]
+    truth = truth_of([*apart, (2, 0, 29.0, 30.0), (2, 1, 31.0, 30.0)])
+    swapped = {0: (7, 8), 1: (7, 8), 2: (8, 7), 3: (8, 7), 4: (8, 7)}  # tracks of 0 and 1 by frame
+    rows = [(row["frame"], row["y"], row["x"], row["particle"]) for row in truth]
+    spots = spots_of([(f, swapped[int(f)][p], y, x) for f, y, x, p in rows])
+    assert score.exchanges(truth, spots) == 2  # one of each track, between frames 1 and 3
+    kept = spots_of([(f, 7 + p, y, x) for f, y, x, p in rows])
+    assert score.exchanges(truth, kept) == 0
+    flicker = kept.copy()  # in frame 2, either could be either
+    flicker["track"][flicker["frame"] == 2] = flicker["track"][flicker["frame"] == 2][::-1]
+    assert score.exchanges(truth, flicker) == 0
+
+
 def test_states_count_settled_rows_of_matched_spots() -> None:
     truth = truth_of([(f, 0, 10, 10) for f in range(5)])
     truth["state"] = [0, 1, 2, 3, 3]
@@ -171,6 +185,33 @@ def test_uncoating_at_the_border_or_before_the_movie_is_not_asked_for() -> None:
     assert score.uncoating(truth, events_of([]), shape=(64, 60))["true"] == 2  # 60 > 64 - 1 - 6
     truth["uncoated"][truth["particle"] == 0] = 1
     assert score.uncoating(truth, events_of([]))["true"] == 2
+
+
+CHANGES: dict[str, tuple[list[tuple[int, float, int]], dict[str, int]]] = {
+    "none": ([], {"found": 0, "false": 0}),
+    "both of one particle": ([(44, 20, 3), (71, 20, 3)], {"found": 2, "false": 0}),
+    "twice": ([(44, 20, 3), (45, 20, 3)], {"found": 1, "false": 1}),
+    "just in time": ([(50, 20, 3)], {"found": 1, "false": 0}),
+    "too late": ([(51, 20, 3)], {"found": 0, "false": 1}),
+    "of another particle": ([(40, 40, 3)], {"found": 0, "false": 1}),
+    "of nobody": ([(40, 25, 3)], {"found": 0, "false": 1}),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_changepoints_by_hand(case: str) -> None:
+    rows, expected = CHANGES[case]
+    events = np.concatenate([events_of(rows, "changepoint"), events_of([(40, 20, 3)])])
+    changes = np.array([(0, 40), (0, 70), (2, 40)])
+    assert score.changepoints(story(), changes, events) == {"true": 3, **expected}
+
+
+def test_a_changepoint_is_false_where_nothing_is_known_to_change() -> None:
+    events = events_of([(40, 20, 3)], "changepoint")
+    nothing = np.empty((0, 2), np.int64)
+    for truth in (story(), story()[:0]):
+        found = score.changepoints(truth, nothing, events)
+        assert found == {"true": 0, "found": 0, "false": 1}
 
 
 def test_a_perfect_analysis_of_a_movie_scores_perfectly() -> None:

@@ -107,6 +107,26 @@ def test_beyond_the_farthest_the_farthest_answers(models: dict[str, Any], tmp_pa
     assert not plain["p_normal"].equals(farthest["p_normal"])
 
 
+@pytest.mark.parametrize(
+    ("how", "notices"),
+    [
+        ({"lag": 0}, []),
+        ({"lag": 30}, []),
+        ({}, []),
+        ({"offline": True}, []),
+        ({"lag": 40}, ["lag 40: the models look at most 30 frames ahead, so lag 30 answers"]),
+    ],
+)
+def test_a_lag_that_no_model_has_is_said_in_one_line(
+    how: dict[str, Any], notices: list[str], models: dict[str, Any], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    states = analyzed(tracks(4, seed=5), tmp_path, say=said.append, **models, **how)
+    assert [line.partition(" (")[0] for line in said] == notices
+    if "lag" in how:
+        assert states["lag"].max() <= min(how["lag"], 30)
+
+
 def rows_of(made: Tracks) -> tuple[Any, Any, Any]:
     """Frames, particles and points in pixels, as of rows of a table."""
     particle = np.repeat(np.arange(len(made.offset) - 1), np.diff(made.offset))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +12,15 @@ import pytest
 import zarr
 
 from livespt.stream.errors import InputError, SettingError
-from livespt.tools.tables import labelled_tracks
-from livespt.tools.tables.analyze import analyze_table, interval_of_tracks
-from livespt.tools.tables.conventions import parse_columns
+from livespt.stream.link.offline import link_points
+from livespt.tools.labels import labelled_tracks
+from livespt.tools.tables.analyze import analyze_table
+from livespt.tools.tables.conventions import PRECISION, parse_columns
 from livespt.tools.tables.export import WRITERS, spot_table
 from livespt.tools.tables.link import link_table
 from livespt.tools.tables.segments import segment_table
+from livespt.tools.tables.track_times import interval_of_tracks
+from livespt.tools.tables.trackmate_elements import TrackMateElements
 from livespt.tools.tables.user_table import read_table
 
 N = 12
@@ -252,7 +256,7 @@ def test_the_interval_is_that_of_the_times_unless_it_is_stated(tmp_path: Path) -
     ):
         table.sample(frac=1, random_state=1).to_csv(tmp_path / "a.csv", index=False)
         held = read_table(tmp_path / "a.csv", NEED, optional=("time_s",))
-        assert interval_of_tracks(held, stated, told.append) == pytest.approx(found)
+        assert interval_of_tracks(held.values, stated, told.append) == pytest.approx(found)
     assert told == ["frame interval 0.01 s as you state it; the steps of time_s are 0.05 s"]
     times.drop(columns="time_s").to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(SettingError, match="no times in time_s: give --frame-interval-s"):
@@ -302,6 +306,93 @@ def test_picks_of_picasso_are_no_tracks(tmp_path: Path) -> None:
     link_table(tmp_path / "locs.hdf5", tmp_path / "b.csv")
     with pytest.raises(InputError, match="no column particle"):
         read_table(tmp_path / "locs.hdf5", NEED)
+
+
+def test_z_of_picasso_is_in_nm_and_its_precision_in_pixels(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    names = ("x", "y", "z", "photons", "lpx", "lpy", "lpz")
+    rows = np.zeros(2 * N, [("frame", "u4"), *((name, "f8") for name in names)])
+    rows["frame"], rows["x"], rows["y"], rows["z"] = FRAME, X, Y, 250.0
+    rows["photons"], rows["lpx"], rows["lpy"], rows["lpz"] = 800, 0.1, 0.2, 50
+    with h5py.File(tmp_path / "locs.hdf5", "w") as file:
+        file["locs"] = rows
+    with pytest.raises(SettingError, match="are in nm, and this works in pixels"):
+        link_table(tmp_path / "locs.hdf5", tmp_path / "b.csv")
+    table = read_table(
+        tmp_path / "locs.hdf5", ("frame", "y", "x"), optional=("z", "intensity", *PRECISION),
+        pixel_size_um=0.1,
+    )  # fmt: skip
+    assert table.said == "Picasso localizations: positions in pixels, frames from 0, z in nm"
+    values = table.values
+    assert np.allclose(values["x"], X) and np.allclose(values["z"], 2.5)
+    assert np.allclose(
+        [values[name][0] for name in ("intensity", *PRECISION)], [800, 0.5, 0.2, 0.1]
+    )
+
+
+MEASURED = {  # columns, their values, then what they are: intensity, dz, dy, dx in pixels of 100 nm
+    "ThunderSTORM": ('frame,x [nm],y [nm],z [nm],intensity [photon],uncertainty [nm]',
+                     (1000, 2000, 0, 700, 20), (700, None, 0.2, 0.2)),
+    "ThunderSTORM, 3D": ('frame,x [nm],y [nm],z [nm],uncertainty_xy [nm],uncertainty_z [nm]',
+                         (1000, 2000, 50, 20, 50), (None, 0.5, 0.2, 0.2)),
+    "smappy": ("frame,xnm,ynm,znm,phot,locprecnm,locprecznm", (1000, 2000, 50, 700, 20, 50),
+               (700, 0.5, 0.2, 0.2)),
+    "Picasso as text": ("frame,x,y,photons,lpx,lpy", (10, 20, 700, 0.1, 0.2),
+                        (700, None, 0.2, 0.1)),
+    "livespt": ("frame,y,x,z,dy,dx,dz,lpx", (20, 10, 0, 0.2, 0.1, 0.5, 9), (None, 0.5, 0.2, 0.1)),
+    "in um": ("frame,y_um,x_um,dy,dx", (2, 1, 0.02, 0.01), (None, None, 0.2, 0.1)),
+    "TrackMate": ("frame,position_x,position_y,track_id,total_intensity_ch1", (1, 2, 0, 700),
+                  (700, None, None, None)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MEASURED)
+def test_precision_and_light_of_other_programs(case: str, tmp_path: Path) -> None:
+    header, row, right = MEASURED[case]
+    (tmp_path / "a.csv").write_text(text(header, [3], *([one] for one in row)))
+    names = ("intensity", *PRECISION)
+    table = read_table(tmp_path / "a.csv", ("frame", "y", "x"), optional=names, pixel_size_um=0.1)
+    found = [table.values[name].tolist() if name in table.values else None for name in names]
+    assert found == [None if one is None else [pytest.approx(one)] for one in right]
+
+
+def test_what_is_no_precision_is_not_taken_for_one(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"optional": PRECISION, "blanks": PRECISION}
+    (tmp_path / "a.csv").write_text("frame,y,x,dy,dx,dz\n0,1,2,-0.5,,\n1,1,2,0.5,0.1,inf\n")
+    table = read_table(tmp_path / "a.csv", ("frame", "y", "x"), **how)
+    assert table.said == "dy below 0 in places: not taken for localization precision"
+    assert np.array_equal(table.values["dx"], [np.nan, 0.1], equal_nan=True)
+    assert np.isnan(table.values["dz"]).all() and "dy" not in table.values
+    (tmp_path / "a.csv").write_text("frame,y,x,uncertainty [nm]\n0,1,2,20\n")
+    assert "dy" not in read_table(tmp_path / "a.csv", ("frame", "y", "x"), **how).values
+    (tmp_path / "a.csv").write_text("frame,y,x,dy\n0,1,2,near\n")
+    with pytest.raises(InputError, match="row 1: dy is 'near'; give a number"):
+        read_table(tmp_path / "a.csv", ("frame", "y", "x"), **how)
+
+
+def test_motion_models_read_times_and_precision(tmp_path: Path) -> None:
+    """Linked as the linker does that is given them, and not as without them."""
+    rng = np.random.default_rng(5)
+    frame = np.repeat(np.arange(40), 30)
+    point = np.tile(rng.uniform(0, 40, (30, 2)), (40, 1)) + np.cumsum(
+        rng.normal(0, 0.8, (40, 30, 2)), axis=0
+    ).reshape(-1, 2)
+    sd = np.where(rng.random((len(frame), 2)) < 0.3, 1.5, 0.05)
+    point = point + rng.normal(0, 1, point.shape) * sd
+    time = np.cumsum(rng.uniform(0.01, 0.2, 40))[frame]
+    table = pd.DataFrame({"frame": frame, "y": point[:, 0], "x": point[:, 1], "time_s": time,
+                          "dy": sd[:, 0], "dx": sd[:, 1]})  # fmt: skip
+    table.loc[5, ["time_s", "dy"]] = np.nan  # cells of an export may be empty
+    table.to_csv(tmp_path / "a.csv", index=False)
+    for motion in ("none", "brownian"):
+        link_table(tmp_path / "a.csv", tmp_path / "b.csv", search_range=4.0, memory=1,
+                   motion=motion, overwrite=True)  # fmt: skip
+        found = pd.read_csv(tmp_path / "b.csv")["particle"].to_numpy()
+        read = pd.read_csv(tmp_path / "a.csv")
+        more = {"time_s": read["time_s"].to_numpy(), "precision": read[["dy", "dx"]].to_numpy()}
+        plain = link_points(frame, point, 4.0, 1, motion=motion)
+        assert np.array_equal(found, link_points(frame, point, 4.0, 1, motion=motion, **more))
+        assert np.array_equal(found, plain) == (motion == "none")
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -382,6 +473,35 @@ def test_tracks_of_trackmate_are_cut_where_they_split(tmp_path: Path) -> None:
         "0.2 um is taken, the file says 0.1"
         in read_table(tmp_path / "a.xml", NEED, pixel_size_um=0.2).said
     )
+
+
+def test_a_file_of_trackmate_is_never_held_whole(tmp_path: Path) -> None:
+    more = " ".join(f'FEATURE_{i}="{i}.123456789"' for i in range(30))
+    spots = "".join(SPOT.format(i, i, i * 0.001).replace("/>", f" {more}/>") for i in range(20_000))
+    (tmp_path / "a.xml").write_bytes(model(spots, EDGE.format(0, 1)))
+    tracemalloc.start()
+    held = TrackMateElements(tmp_path / "a.xml")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(held.spot_ids) == 20_000 and list(held.edges) == [0, 1]
+    assert peak < (tmp_path / "a.xml").stat().st_size / 5
+
+
+@pytest.mark.parametrize("light", ["TOTAL_INTENSITY_CH1", "TOTAL_INTENSITY", "INTENSITY"])
+def test_the_light_of_trackmate(light: str, tmp_path: Path) -> None:
+    spots = SPOTS.replace("QUALITY", f'{light}="700" QUALITY')
+    (tmp_path / "a.xml").write_bytes(model(spots, EDGES))
+    table = read_table(tmp_path / "a.xml", NEED, optional=("intensity",))
+    assert table.values["intensity"].tolist() == [700] * 5
+    (tmp_path / "a.xml").write_bytes(model(spots.replace(f'{light}="700"', "", 1), EDGES))
+    table = read_table(tmp_path / "a.xml", NEED, optional=("intensity",))
+    assert "intensity" not in table.values, "not of every spot"
+    spots = SPOTS.replace("QUALITY", 'PRECISION_X="0.02" PRECISION_Y="NaN" QUALITY')
+    (tmp_path / "a.xml").write_bytes(model(spots, EDGES))
+    table = read_table(tmp_path / "a.xml", NEED, optional=PRECISION)
+    assert table.values["dx"] == pytest.approx([0.2] * 5) and set(table.values) == {*NEED, "dx"}
+    (tmp_path / "a.xml").write_bytes(model("", ""))
+    assert len(read_table(tmp_path / "a.xml", NEED)) == 0
 
 
 def test_what_is_written_of_a_file_in_um_is_read_in_um(tmp_path: Path) -> None:

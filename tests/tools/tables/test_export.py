@@ -205,8 +205,12 @@ def test_trackmate_file(start: Start, units: tuple[str, str], tmp_path: Path) ->
             for axis, size in (("x", pixel), ("y", pixel), ("z", start.z_step_um or pixel)):
                 found = float(spot.attrib[f"POSITION_{axis.upper()}"])
                 assert found == pytest.approx(float(row[axis]) * size)
+            assert float(spot.attrib["PRECISION_Y"]) == pytest.approx(0.1 * pixel)
+            assert float(spot.attrib["PRECISION_X"]) == pytest.approx(0.2 * pixel)
+            assert float(spot.attrib["SIGMA"]) == pytest.approx(1.3 * pixel)
             time = float(spot.attrib["POSITION_T"])
             assert time == pytest.approx(int(row["frame"]) * (start.frame_interval_s or 1))
+    assert not declared & {"PRECISION_Z", "VARIANCE", "P_TASK", "TIME_S"}, "not known of any spot"
     edges = set()
     for track in model.findall("AllTracks/Track"):
         ends = [(int(e.attrib["SPOT_SOURCE_ID"]), int(e.attrib["SPOT_TARGET_ID"])) for e in track]
@@ -221,6 +225,21 @@ def test_trackmate_file(start: Start, units: tuple[str, str], tmp_path: Path) ->
     assert float(image.attrib["pixelwidth"]) == pixel
     for tag in ("BasicSettings", "DetectorSettings", "TrackerSettings", "InitialSpotFilter"):
         assert root.find(f"Settings/{tag}") is not None
+
+
+def test_a_trackmate_file_has_what_a_classifier_said(tmp_path: Path) -> None:
+    spots, states = tables(VOLUME, unsettled=3)
+    states["p_task"], spots["dz"] = 0.25, 0.5
+    export_run(store(tmp_path / "run.zarr", VOLUME, spots, states), tmp_path / "out.xml")
+    root = ET.parse(tmp_path / "out.xml").getroot()
+    declared = {one.get("feature") for one in root.iter("Feature")}
+    assert {"P_TASK", "PRECISION_Z"} <= declared
+    settled = spots["frame"] < 3 + 12 - 3
+    for spot in root.iter("Spot"):
+        known = settled[int(spot.attrib["ID"])]
+        assert spot.attrib["P_TASK"] == ("0.25" if known else "NaN")
+        step = VOLUME.z_step_um or 0.0
+        assert float(spot.attrib["PRECISION_Z"]) == pytest.approx(0.5 * step)
 
 
 @pytest.mark.filterwarnings("ignore:.*DisplaySettings")  # without: TrackMate takes the user's

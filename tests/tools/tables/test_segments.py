@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from build import make_start
 from livespt.stream.errors import InputError, SettingError
+from livespt.stream.store.run import RunWriter
+from livespt.stream.types import CLOCKS, EVENT, KINDS, SPOT, STATE, Frame, Stop, Update
 from livespt.tools.tables.segments import segment_table, segments
 
 
@@ -118,3 +121,54 @@ def test_a_table_and_what_it_lacks(tmp_path: Path) -> None:
     assert segment_table(src, out)["segments"] == 2
     rows = pd.read_csv(out)
     assert list(rows["state"]) == ["normal", "subdiffusive"] and rows["path_px"].sum() == 10
+
+
+def test_what_the_user_states_rules_over_times(tmp_path: Path) -> None:
+    src, out = tmp_path / "states.csv", tmp_path / "segments.csv"
+    table = pd.DataFrame({"frame": range(12), "particle": 1, "y": 0.0, "x": np.arange(12.0)})
+    table["time_s"] = table["frame"] * 0.05 + (table["frame"] > 5) * 2.0
+    for k, name in enumerate(("normal", "directed", "confined", "subdiffusive")):
+        table[f"p_{name}"] = told("0" * 12)[:, k]
+    table.to_csv(src, index=False)
+    said: list[str] = []
+    for stated, duration in ((None, 11 * 0.05 + 2), (0.05, 11 * 0.05), (0.1, 11 * 0.1)):
+        segment_table(src, out, frame_interval_s=stated, overwrite=True, say=said.append)
+        assert pd.read_csv(out)["duration_s"][0] == pytest.approx(duration)
+    assert said == ["frame interval 0.1 s as you state it; the steps of time_s are 0.05 s"]
+
+
+def test_a_run_with_links_that_were_corrected_without_uncoating(tmp_path: Path) -> None:
+    """Track 1 takes what 0 has from frame 6 on, as is told in frame 11; no model of uncoating."""
+    run, out = tmp_path / "run.zarr", tmp_path / "segments.csv"
+    start = make_start((32, 40), pixel_size_um=0.1, frame_interval_s=0.01)
+    writer = RunWriter(run, start, movie=False)
+    for t in range(12):
+        here = [0, 1] if t < 6 else [0] if t < 11 else [1]
+        spots, states = np.zeros(len(here), SPOT), np.zeros(len(here), STATE)
+        for rows in (spots, states):
+            for name in rows.dtype.names or ():
+                if rows.dtype[name].kind == "f":
+                    rows[name] = np.nan
+            rows["frame"], rows["track"] = t, here
+        spots["y"], spots["x"] = [5, 15][: len(here)], 20.0 + t
+        states["settled"], states["p_uncoated"] = 1, np.nan
+        for k, name in enumerate(("normal", "directed", "confined", "subdiffusive")):
+            states[f"p_{name}"] = told("0")[0, k]
+        events = np.zeros(int(t == 11), EVENT)
+        if t == 11:
+            events["kind"], events["frame"], events["amends"] = KINDS.index("relinked"), 6, -1
+            events["track"], events["other"], events["delay"] = 0, 1, 5
+        image = np.zeros((32, 40), start.dtype)
+        clock = CLOCKS.index("camera")
+        writer.add_frame(frame := Frame(t, t, 0, 0, 0.05 * t, image, clock))
+        writer.commit(frame, Update(t, t, 0, 0, 0.05 * t, 0, spots, states, events))
+    writer.close(Stop(start.run, "complete"))
+    for how, duration, length in (
+        ({}, 0.05, 0.1),
+        ({"frame_interval_s": 0.1, "pixel_size_um": 0.2}, 0.1, 0.2),
+    ):
+        segment_table(run, out, overwrite=True, **how)
+        found = pd.read_csv(out)
+        assert list(zip(found["particle"], found["points"], strict=True)) == [(0, 6), (1, 12)]
+        assert found["duration_s"][1] == pytest.approx(11 * duration)
+        assert found["net_um"][0] == pytest.approx(5 * length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import trackpy
 from hypothesis import given, settings as examples, strategies as st
 
 from livespt.stream.errors import InputError, LiveSptError, SettingError, StoreError
+from livespt.tools.tables.analyze import analyze_table
 from livespt.tools.tables.link import link_table
 from livespt.tools.tables.out_file import whole_file
+from livespt.tools.tables.segments import segment_table
 from livespt.tools.tables.user_table import read_table, write_table
 
 trackpy.quiet()
@@ -217,3 +220,13 @@ def test_link_refuses(values: dict[str, float], error: type[LiveSptError], tmp_p
     with pytest.raises(error):
         link_table(src, tmp_path / "o.csv", **values)  # type: ignore[arg-type]
     assert not (tmp_path / "o.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["o.parquet", "o.XML", "o.geff", "o.hdf5"])
+def test_a_text_table_gets_no_name_of_another_kind_of_file(name: str, tmp_path: Path) -> None:
+    src = tmp_path / "spots.csv"
+    src.write_text("frame,y,x\n0,1,1\n")
+    for write in (link_table, partial(analyze_table, pixel_size_um=0.1), segment_table):
+        with pytest.raises(StoreError, match=r"end its name in \.csv"):
+            write(src, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["spots.csv"]

@@ -17,7 +17,8 @@ from livespt.models.render.spot_movies import SpotCase, spot_frame, training_fra
 from livespt.models.runtime.card import read_card
 from livespt.models.runtime.session import shipped
 from livespt.stream.errors import InputError, LiveSptError, ModelError, SettingError
-from livespt.tools.evaluate_localizer import bulk_water
+from livespt.tools.evaluate_localizer import bulk_water, one_crop
+from livespt.tools.score.spots import pair
 from livespt.tools.train_localizer import measure
 from livespt.tools.train_localizer.fit import LocalizerRecipe, train_network
 from livespt.tools.train_localizer.localizer import train
@@ -51,6 +52,8 @@ def test_model_card_and_picture_lie_together(quick: tuple[Path, dict[str, Any]])
     assert card["task"] == "localize" and card["name"] == "dark" and card["seed"] == 1
     assert card["training"]["steps"] == 300 and card["provenance"]["at"] == [60.4, 79.7]
     assert card["contrast"] < 0 and 2 < card["fwhm_px"] < 6
+    assert card["score"] == "uncalibrated"
+    assert set(card["metrics"]["other_noise"]) == {"half", "equal", "double"}
     assert report["converged"] == card["converged"]
     assert card["provenance"]["command"].startswith("livespt train localizer dark.tif --frame 2")
     assert (out.with_suffix(".png")).read_bytes().startswith(b"\x89PNG")
@@ -95,6 +98,31 @@ def test_noise_teaches_nothing_and_it_says_so(tmp_path: Path) -> None:
     assert not report["converged"] and "did not converge" in report["warning"]
 
 
+@pytest.mark.parametrize(("snr", "steps", "served"), [(8.0, 600, True), (1.5, 100, False)])
+def test_a_noisy_crop_serves_quiet_frames_and_says_which_it_does_not(
+    snr: float, steps: int, served: bool, tmp_path: Path
+) -> None:
+    """Of a tenth of its noise; but a dim particle cannot be seen in twice the noise."""
+    image, points = one_crop.draw_frame(np.random.default_rng(1), "2", snr)
+    tifffile.imwrite(tmp_path / "noisy.tif", image)
+    out = tmp_path / "m.onnx"
+    middle = points[np.hypot(*(points - 96).T).argmin()].round()
+    at = (float(middle[0]), float(middle[1]))
+    report = train(tmp_path / "noisy.tif", frame=0, at=at, size=19, out=out, steps=steps)
+    shares = read_card(out)["metrics"]["other_noise"]
+    assert report["converged"] == served == (shares["double"]["recall"] >= 0.98)
+    if not served:
+        assert "at double noise" in report["warning"]
+        return
+    localizer, found, extra = Localizer(out, provider="cpu"), 0, 0
+    for k in range(5):
+        image, points = one_crop.draw_frame(np.random.default_rng(k), "2", snr, noise=0.1)
+        spots = localizer(image)
+        mine = pair(points, np.stack([spots["y"], spots["x"]], axis=1).astype(float))[0]
+        found, extra = found + len(mine), extra + len(spots) - len(mine)
+    assert found >= 49 and extra <= 1
+
+
 def comets(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     """Spots with a tail downwards, as coma makes, on a background of 100."""
     y, x = np.mgrid[:160, :160]
@@ -115,7 +143,7 @@ def test_a_click_fixes_the_centre_of_a_lopsided_particle(tmp_path: Path) -> None
     out = tmp_path / "coma.onnx"
     at = tuple(points[4].round(2).tolist())
     report = train(
-        tmp_path / "coma.tif", frame=0, at=at, size=27, out=out, steps=400, others=0, zoom=1.0
+        tmp_path / "coma.tif", frame=0, at=at, size=27, out=out, steps=1200, others=0, zoom=1.0
     )
     card = read_card(out)
     assert report["converged"] and card["centre"]["method"] == "click"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +37,8 @@ def draw_track(out: Sheet, scene: Scene, x: float, y: float, span: float, _: flo
         out.marks.append(layers.marks([[at, y + 18]], 11, 1.5, i, rgba(PALETTE[i])))
         value = f"{float(now[f'p_{name}']):.2f}"
         out.texts.append(Text(at + 11, y + 22.5, value, 12, INK))
-    text = f"p {float(now['p_uncoated']):.2f}"
+    p = float(now["p_uncoated"])
+    text = "p -" if math.isnan(p) else f"p {p:.2f}"
     out.texts.append(Text(x + span, y + 22.5, text, 12, UNCOATED, "right"))
     _curve(out, rows, Box(x, y + 40, span - 26, 100, rgba(BACK)))
     _ribbon(out, rows, x, y + 144, span - 26)
@@ -55,7 +58,11 @@ def _curve(out: Sheet, rows: NDArray[np.void], box: Box) -> None:
     span = max(float(frame[-1] - frame[0]), 1.0)
     x = box.x + (frame - frame[0]) / span * box.width
     y = box.y + 4 + (box.height - 8) * (1 - rows["p_uncoated"])
-    if len(rows) > 1:
+    known = np.isfinite(y)  # NaN: nobody looked for uncoating
+    x, y = x[known], y[known]
+    if not len(y):
+        return
+    if len(y) > 1:
         points = np.stack([x, y], axis=1).astype(np.float32)
         out.paths.append(Path(points, 1.8, rgba(UNCOATED)))
     tip = layers.marks([[x[-1], y[-1]]], 7, 0, layers.DISC, layers.TRANSPARENT, rgba(UNCOATED))

@@ -14,7 +14,8 @@ from livespt.models.motion.colocalization import Limits, label
 from livespt.models.simulate.two_colours import ChannelSpots, TwoColours, two_colours
 from livespt.stream.errors import InputError, SettingError, StoreError
 from livespt.tools.cli import main
-from livespt.tools.tables.label import ChannelTracks, _paths, label_colocalization
+from livespt.tools.labels.channel_tracks import ChannelTracks
+from livespt.tools.labels.label import _paths, label_colocalization
 from livespt.tools.tables.user_table import read_table
 
 PIXEL_UM = 0.1
