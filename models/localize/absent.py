@@ -141,7 +141,7 @@ def _stands_apart(frame: NDArray[Any], area: Mask) -> bool:
     if n == 0:
         return True  # the whole frame has one value
     noise = np.median(steps[:n]) / (0.6745 * math.sqrt(6.0))
-    return (beside[:n] > APART_NOISE * noise).mean() >= APART_SHARE
+    return bool((beside[:n] > APART_NOISE * noise).mean() >= APART_SHARE)
 
 
 @njit()

@@ -105,6 +105,8 @@ class Localizer:
         has_threshold = quantile is not None or cutoff is not None
         self.quantile = quantile if has_threshold else card.get("quantile")
         self.cutoff = float(card["cutoff"] if cutoff is None else cutoff)
+        # answers of the network, and the probability that such a spot is real
+        self._scale = np.array(card.get("score_scale", ((0.0, 1.0), (0.0, 1.0))))
         self._axes = str(card["input"].get("axes", "yx"))
         self._raw = card["input"].get("dtype") == "uint16"  # whether the graph takes raw pixels
         self._radius = float(card["radius_px"])
@@ -201,7 +203,9 @@ class Localizer:
         card = self.session.card
         merge = float(card["merge_px"])
         if self.decoder == "student":
-            rows = decode(field, self.cutoff, float(card["stride_px"]), merge)
+            least = float(np.interp(self.cutoff, self._scale[1], self._scale[0]))
+            rows = decode(field, least, float(card["stride_px"]), merge)
+            rows[:, 2] = np.interp(rows[:, 2], *self._scale)
         else:
             alpha, v0 = float(card["alpha"]), float(card["variance_px2"])
             border, cutoff = int(card["border_px"]), self.cutoff
@@ -319,7 +323,8 @@ def _of_measured(spots: NDArray[np.void], absent: NDArray[np.bool_]) -> NDArray[
         np.clip(np.rint(spots[k]).astype(np.int64), 0, n)
         for k, n in zip(("y", "x"), last, strict=True)
     )
-    return spots[~absent[y, x]]
+    kept: NDArray[np.void] = spots[~absent[y, x]]
+    return kept
 
 
 @njit()

@@ -8,9 +8,9 @@ particle lies in the cell.
 
 The background need not be estimated: the weights of each filter of the first layer sum to zero over
 its 8 x 8 pixels, so the network responds only to contrast with the surroundings. The responses are
-divided by the noise that a filter as wide as a spot has in their own neighbourhood: shot noise
-differs within a frame (cells, haze, vignetting), and noise that neighbouring pixels share is
-stronger in such a filter than in single pixels.
+divided by the noise of their own neighbourhood, since shot noise differs within a frame (cells,
+haze, vignetting), and by more if neighbouring pixels share their noise, which is then stronger in
+such a filter than in single pixels.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from torch.nn import functional
 
 from livespt.models.networks.lodestar import LAPLACE, LEAST, NOISELESS, ROUNDING
 
+CROSS = ((1.0, 0.0, -1.0), (0.0, 0.0, 0.0), (-1.0, 0.0, 1.0))  # gain 2 on white noise
 STRIDE = 4  # pixels per cell of the layers
 KERNEL, PADDING = 8, 2  # of the first layer: a cell and two pixels around it
-PROBE_SIGMA_PX = 1.3  # width of the spot whose filter measures correlated noise
 NOISE_STEP_PX = 4  # distance of the pixels at which the noise is measured
 NOISE_POOL, NOISE_BOX = 4, 3  # measured pixels of a tile, and tiles of a neighbourhood, per axis
 # (mean of the square root of |z|)^2 of a normal z: a mean that single bright pixels hardly change
 ROOT_MEAN = (2**0.25 * math.gamma(0.75) / math.sqrt(math.pi)) ** 2
+ROUNDING_VARIANCE = 0.12  # counts^2, of whole counts: below a grey level, half the pixels are equal
 QUIETEST = 0.1  # least noise of a neighbourhood, times that of the frame
-# slope and offset by which a measured ratio of noise goes from 1 (up to 1.1) to itself (from 1.25):
+# slope and offset by which a measured ratio of noise goes from 1 (up to 1.15) to itself (at 1.35):
 # it is known to 7 %, and what does not clearly differ from 1 is taken for 1; below 1 inversely
-ABOVE, BELOW = (5 / 3, -5 / 6), (11 / 6, -2 / 3)
-PROBE_CLIP, PROBE_ROUNDS = 4.0, 2  # times the mean: the answers to particles hardly contribute
-PROBE_MEAN = 0.3696  # mean of max(z, 0), clipped in this way, of a normal z
-LEAST_SHARED = 0.7  # of the noise of the filter, over that in white noise
+ABOVE, BELOW = (1.75, -1.0125), (2.012, -0.7496)
+# noise of next but one pixels over that of next ones, to this power, is about that of a filter as
+# wide as a spot over that of pixels: 1.2 to 1.9 for correlations of .2 to .5
+SHARED_POWER = 0.7
 INPUT_UNIT = 5.0  # noise units
 MAX_ACTIVATION = 12.0  # of the first layer, so that bright spots stay in range
 POSITIVE_WEIGHT = 2.0  # of cells that contain a particle
@@ -58,28 +59,14 @@ class Shape(NamedTuple):
 
 
 class Contrast(nn.Conv2d):
-    """The first layer: filters with zero sum; frames are padded with the values at their edges.
-
-    The last filter is not trained: it is that of a dark spot and measures the noise.
-    """
-
-    probe: Tensor
+    """The first layer: filters with zero sum; frames are padded with the values at their edges."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(
-            1, channels - 1, KERNEL, STRIDE, PADDING, bias=False, padding_mode="replicate"
-        )
-        line = torch.exp(
-            -((torch.arange(KERNEL) - (KERNEL - 1) / 2) ** 2) / (2 * PROBE_SIGMA_PX**2)
-        )
-        spot = torch.outer(line, line)
-        spot = spot.mean() - spot
-        self.register_buffer("probe", (spot / spot.norm())[None, None])
+        super().__init__(1, channels, KERNEL, STRIDE, PADDING, bias=False, padding_mode="replicate")
 
     def filters(self) -> Tensor:
         """Filters (channels, 1, KERNEL, KERNEL), each with zero sum."""
-        learned = self.weight - self.weight.mean(dim=(2, 3), keepdim=True)
-        return torch.cat([learned, self.probe])
+        return self.weight - self.weight.mean(dim=(2, 3), keepdim=True)
 
     def forward(self, frames: Tensor) -> Tensor:
         seen: Tensor = self._conv_forward(frames, self.filters(), None)
@@ -109,7 +96,7 @@ class Student(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         seen = self.first(frames)
-        scale = quiet(frames, functional.relu(seen[:, -1:].detach()))
+        scale = quiet(frames, seen.shape[-2:])
         out: Tensor = self.trunk(torch.clamp(seen * scale + self.bias, 0.0, MAX_ACTIVATION))
         return out
 
@@ -117,28 +104,40 @@ class Student(nn.Module):
 class Noise(NamedTuple):
     """Noise of frames, counts."""
 
-    frame: Tensor  # (n,) of the whole frame
-    local: Tensor  # (n, 1, h / 16, w / 16) of each neighbourhood
+    frame: Tensor  # (n,) of a pixel, in the whole frame
+    local: Tensor  # (n, 1, h / 16, w / 16) of a pixel, in each neighbourhood
+    shared: Tensor  # (n, 1, 1, 1) factor by which it is greater in a filter as wide as a spot
 
 
 @torch.no_grad()
 def measure_noise(frames: Tensor) -> Noise:
-    """Measure the noise of frames (n, 1, h, w), as if it were white.
+    """Measure the noise of frames (n, 1, h, w) at one pixel in NOISE_STEP_PX^2.
 
-    It is measured as in LodeSTAR's normalization, at one pixel in NOISE_STEP_PX^2, in
-    neighbourhoods of NOISE_BOX^2 tiles of NOISE_POOL^2 of these; that of a frame is their mean.
+    The noise of pixels is that of the mask CROSS, which planes do not excite, and spots and noise
+    that next neighbours share hardly; it is measured in neighbourhoods of NOISE_BOX^2 tiles of
+    NOISE_POOL^2 places, and that of a frame is their mean. The mask LAPLACE answers less the more
+    neighbours share their noise.
     """
-    laplace = torch.tensor(LAPLACE, device=frames.device)[None, None] / 6.0
-    level = functional.conv2d(frames, laplace, stride=NOISE_STEP_PX).abs()
-    roots = functional.avg_pool2d(level.sqrt(), NOISE_POOL, ceil_mode=True, count_include_pad=False)
-    roots = functional.avg_pool2d(roots, NOISE_BOX, 1, NOISE_BOX // 2, count_include_pad=False)
-    around = roots * roots / ROOT_MEAN
-    average = functional.conv2d(frames, torch.full_like(laplace, 1 / 9), stride=NOISE_STEP_PX)
-    floor = NOISELESS * level.mean(dim=(1, 2, 3), keepdim=True) + LEAST
-    floor = floor + ROUNDING * average.mean(dim=(1, 2, 3), keepdim=True).abs()
-    noise = torch.maximum(around.mean(dim=(1, 2, 3), keepdim=True), floor)
+    step = NOISE_STEP_PX
+    masks = torch.tensor([LAPLACE, CROSS], device=frames.device)[:, None]
+    masks = masks / torch.tensor([6.0, 2.0], device=frames.device)[:, None, None, None]
+    levels = functional.conv2d(frames, masks, stride=step).abs()
+    roots = functional.avg_pool2d(
+        levels.sqrt(), NOISE_POOL, ceil_mode=True, count_include_pad=False
+    )
+    means = (roots * roots / ROOT_MEAN).mean(dim=(2, 3), keepdim=True)
+    next_px, cross = means[:, :1], means[:, 1:]
+    roots = functional.avg_pool2d(
+        roots[:, 1:], NOISE_BOX, 1, NOISE_BOX // 2, count_include_pad=False
+    )
+    around = torch.sqrt((roots * roots / ROOT_MEAN) ** 2 + ROUNDING_VARIANCE)
+    average = functional.avg_pool2d(frames, 3, step)
+    floor = NOISELESS * levels[:, 1:].mean(dim=(2, 3), keepdim=True) + LEAST
+    floor = floor + ROUNDING * average.mean(dim=(2, 3), keepdim=True).abs()
+    noise = torch.maximum(around.mean(dim=(2, 3), keepdim=True), floor)
     local = noise * torch.clamp(clearly(around / noise), min=QUIETEST)
-    return Noise(noise[:, 0, 0, 0], local)
+    shared = torch.clamp((cross + floor) / (next_px + floor), min=1.0) ** SHARED_POWER
+    return Noise(noise[:, 0, 0, 0], local, shared)
 
 
 def clearly(ratio: Tensor) -> Tensor:
@@ -149,21 +148,11 @@ def clearly(ratio: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def quiet(frames: Tensor, probe: Tensor) -> Tensor:
-    """Factors (n, 1, h', w') of the responses: 1 over INPUT_UNIT and the noise of the filter.
-
-    `probe` (n, 1, h', w') holds the positive responses of the filter of a dark spot, counts.
-    """
-    local = measure_noise(frames).local
-    scale = functional.interpolate(
-        1 / local, size=probe.shape[-2:], mode="bilinear", align_corners=False
-    )
-    answers = probe * scale
-    mean = answers.mean(dim=(1, 2, 3), keepdim=True)
-    for _ in range(PROBE_ROUNDS):
-        mean = torch.minimum(answers, PROBE_CLIP * mean).mean(dim=(1, 2, 3), keepdim=True)
-    shared = torch.clamp(clearly(mean / PROBE_MEAN), min=LEAST_SHARED)
-    return scale / (INPUT_UNIT * shared)
+def quiet(frames: Tensor, cells: torch.Size) -> Tensor:
+    """Factors (n, 1, *cells) of the responses: 1 over INPUT_UNIT and the noise of the filter."""
+    noise = measure_noise(frames)
+    scale = 1 / (INPUT_UNIT * noise.shared * noise.local)
+    return functional.interpolate(scale, size=cells, mode="bilinear", align_corners=False)
 
 
 def build(shape: Shape) -> Student:

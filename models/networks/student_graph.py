@@ -52,27 +52,38 @@ def serialize(net: student.Student) -> bytes:
 
 
 def _noise(g: Graph) -> None:
-    """`measure_noise`: gives "noise", "local", and "scaled", the frame padded as by `Contrast`."""
+    """`measure_noise`: gives "noise", "local", "shared", and "scaled", the padded frame."""
     g.add("Unsqueeze", ["frame", g.constant("front", np.array([0, 1]))], "counts")
     g.add("Cast", ["counts"], "x", to=FLOAT)
-    masks = np.stack([np.array(LAPLACE, np.float32) / 6, np.full((3, 3), 1 / 9, np.float32)])
+    masks = np.stack([np.array(LAPLACE) / 6, np.array(student.CROSS) / 2, np.full((3, 3), 1 / 9)])
     step = [student.NOISE_STEP_PX] * 2
-    g.add("Conv", ["x", g.constant("masks", masks[:, None])], "responses",
+    g.add("Conv", ["x", g.constant("masks", masks[:, None].astype(np.float32))], "responses",
           kernel_shape=[3, 3], strides=step)  # fmt: skip
     g.add("Abs", ["responses"], "levels")
-    parts = g.constant("parts_of_one", np.array([1, 1]))
-    g.nodes.append(_split(["levels", parts], ["level", "average"]))
+    parts = g.constant("two_and_one", np.array([2, 1]))
+    g.nodes.append(_split(["levels", parts], ["both", "average"]))
     pool, box = student.NOISE_POOL, student.NOISE_BOX
-    g.add("Sqrt", ["level"], "roots")
+    g.add("Sqrt", ["both"], "roots")
     g.add("AveragePool", ["roots"], "tiles", ceil_mode=1, count_include_pad=0,
           kernel_shape=[pool, pool], strides=[pool, pool])  # fmt: skip
-    g.add("AveragePool", ["tiles"], "wide", count_include_pad=0,
+    root_mean = g.constant("root_mean", np.float32(student.ROOT_MEAN))
+    g.add("Mul", ["tiles", "tiles"], "tile_squares")
+    g.add("Div", ["tile_squares", root_mean], "tile_levels")
+    g.add("ReduceMean", ["tile_levels", g.constant("image_axes", np.array([2, 3]))], "levels_mean")
+    one_each = g.constant("one_each", np.array([1, 1]))
+    g.nodes.append(_split(["levels_mean", one_each], ["next_px", "cross"]))
+    g.nodes.append(_split(["tiles", one_each], ["tiles_next", "tiles_cross"]))
+    g.add("AveragePool", ["tiles_cross"], "wide", count_include_pad=0,
           kernel_shape=[box, box], pads=[box // 2] * 4)  # fmt: skip
     g.add("Mul", ["wide", "wide"], "squares")
-    root_mean = g.constant("root_mean", np.float32(student.ROOT_MEAN))
-    g.add("Div", ["squares", root_mean], "around")
+    g.add("Div", ["squares", root_mean], "exact")
+    g.add("Mul", ["exact", "exact"], "variance")
+    rounding = g.constant("rounding_variance", np.float32(student.ROUNDING_VARIANCE))
+    g.add("Add", ["variance", rounding], "whole_counts")
+    g.add("Sqrt", ["whole_counts"], "around")
     g.add("ReduceMean", ["around"], "gauss", keepdims=0)
-    g.add("ReduceMean", ["level"], "first", keepdims=0)
+    g.nodes.append(_split(["both", one_each], ["next_levels", "cross_levels"]))
+    g.add("ReduceMean", ["cross_levels"], "first", keepdims=0)
     g.add("ReduceMean", ["average"], "mean", keepdims=0)
     g.add("Mul", ["first", g.constant("noiseless", np.float32(NOISELESS))], "sharp")
     g.add("Mul", ["mean", g.constant("rounding", np.float32(ROUNDING))], "rounded")
@@ -83,6 +94,11 @@ def _noise(g: Graph) -> None:
     quietest = g.constant("quietest", np.float32(student.QUIETEST))
     g.add("Max", [_clearly(g, "ratio"), quietest], "heard")
     g.add("Mul", ["heard", "noise"], "local")
+    g.add("Add", ["cross", "floor"], "cross_floor")
+    g.add("Add", ["next_px", "floor"], "next_floor")
+    g.add("Div", ["cross_floor", "next_floor"], "sharing")
+    g.add("Max", ["sharing", "one"], "sharing_1")
+    g.add("Pow", ["sharing_1", g.constant("power", np.float32(student.SHARED_POWER))], "shared")
     # a frame that ends within a cell is padded with the values at its edge
     pads = [0, 0, student.PADDING, student.PADDING]
     pads += [0, 0, student.PADDING + student.STRIDE - 1, student.PADDING + student.STRIDE - 1]
@@ -107,31 +123,17 @@ def _clearly(g: Graph, source: str) -> str:
 def _split(inputs: list[str], outputs: list[str]) -> Any:
     from onnx import helper
 
-    return helper.make_node("Split", inputs, outputs, name="split", axis=1)
+    return helper.make_node("Split", inputs, outputs, name=f"split_{inputs[0]}", axis=1)
 
 
 def _quiet(g: Graph) -> str:
     """`quiet` of student.py for the responses "seen"."""
     g.add("Shape", ["seen"], "cells", start=2)
     g.add("Concat", [g.constant("one_map", np.array([1, 1])), "cells"], "map_size", axis=0)
-    g.add("Reciprocal", ["local"], "silent")
-    g.add("Resize", ["silent", "", "", "map_size"], "scale", mode="linear")
-    last = g.constant("last", np.array([-1]))
-    end = g.constant("end", np.array([np.iinfo(np.int64).max]))
-    g.add("Slice", ["seen", last, end, g.constant("channel", np.array([1]))], "probe")
-    g.add("Relu", ["probe"], "dark")
-    g.add("Mul", ["dark", "scale"], "answers")
-    mean = g.add("ReduceMean", ["answers"], "answer_0", keepdims=0)
-    clip = g.constant("probe_clip", np.float32(student.PROBE_CLIP))
-    for k in range(student.PROBE_ROUNDS):
-        limit = g.add("Mul", [mean, clip], f"limit_{k}")
-        clipped = g.add("Min", ["answers", limit], f"clipped_{k}")
-        mean = g.add("ReduceMean", [clipped], f"answer_{k + 1}", keepdims=0)
-    g.add("Div", [mean, g.constant("probe_mean", np.float32(student.PROBE_MEAN))], "probed")
-    least = g.constant("least_shared", np.float32(student.LEAST_SHARED))
-    g.add("Max", [_clearly(g, "probed"), least], "shared")
-    g.add("Mul", ["shared", g.constant("unit", np.float32(student.INPUT_UNIT))], "whole")
-    return g.add("Div", ["scale", "whole"], "quiet")
+    g.add("Mul", ["local", "shared"], "filtered")
+    g.add("Mul", ["filtered", g.constant("unit", np.float32(student.INPUT_UNIT))], "whole")
+    g.add("Reciprocal", ["whole"], "silent")
+    return g.add("Resize", ["silent", "", "", "map_size"], "quiet", mode="linear")
 
 
 def _layers(g: Graph, net: student.Student) -> None:

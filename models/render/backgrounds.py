@@ -61,7 +61,7 @@ def _borders(rng: Generator, field: Singles, level: float) -> None:
         blur = _log_uniform(rng, 0.1, 5)
         times = _log_uniform(rng, 0.1, 10) if rng.random() < 0.85 else -rng.uniform(0.3, 0.95)
         _disc(field, middle[0], middle[1], radius, blur, level * times, rng.uniform(0, 0.3),
-              rng.integers(2, 6), rng.uniform(0, 6.3))  # fmt: skip
+              int(rng.integers(2, 6)), rng.uniform(0, 6.3))  # fmt: skip
 
 
 @njit()

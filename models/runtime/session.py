@@ -126,7 +126,7 @@ def open_session(
         onnx_file.check_file(content)
     except ModelError as error:
         raise ModelError(f"{path} does not load as a model: {error}") from error
-    ort, running = _start(path, content, provider, threads)
+    ort, running = _start(path, content, provider, threads, _overflows(card))
     return Session(path, card, ort, running, threads)
 
 
@@ -144,12 +144,26 @@ def shipped(name: str) -> Path:
     return folder / f"{name}.onnx"
 
 
-def _start(path: Path, content: bytes, provider: str, threads: int) -> tuple[Any, str]:
+def _overflows(card: dict[str, Any]) -> bool:
+    """Whether 8-bit weights need slower kernels here, since sums of two products exceed 16 bits.
+
+    That is so on x86 processors without VNNI. Shipped networks have weights of 7 bits, which do
+    not overflow anywhere; students of users made by earlier versions have 8.
+    """
+    if card.get("decoder") != "student" or card.get("weight_bits", 8) < 8:
+        return False
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    return "avx2" in features and not (features.get("avx512vnni") or features.get("avxvnni"))
+
+
+def _start(path: Path, content: bytes, provider: str, threads: int, exact: bool) -> tuple[Any, str]:
     """Start a session; return it and the provider in use."""
     import onnxruntime
 
     if provider == "cuda" or (provider == "auto" and _has_nvidia_driver()):
-        session = _create(path, content, "cuda", threads)
+        session = _create(path, content, "cuda", threads, exact)
         if session.get_providers()[0] == PROVIDERS["cuda"]:
             return session, "cuda"
         if provider == "cuda":
@@ -158,10 +172,10 @@ def _start(path: Path, content: bytes, provider: str, threads: int) -> tuple[Any
             raise ModelError(
                 f"CUDA was requested but does not work here ({why}): use provider cpu or auto"
             )
-    return _create(path, content, "cpu", threads), "cpu"
+    return _create(path, content, "cpu", threads, exact), "cpu"
 
 
-def _create(path: Path, content: bytes, provider: str, threads: int) -> Any:
+def _create(path: Path, content: bytes, provider: str, threads: int, exact: bool) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -172,11 +186,13 @@ def _create(path: Path, content: bytes, provider: str, threads: int) -> Any:
     # a spinning thread keeps a core busy that capture or the recorder needs
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     wanted: list[Any] = [PROVIDERS["cpu"]]
     if provider == "cuda" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
         # with autotuning or TF32, two runs of the same frames would differ
-        exact = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
-        wanted.insert(0, (PROVIDERS["cuda"], exact))
+        fixed = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
+        wanted.insert(0, (PROVIDERS["cuda"], fixed))
     onnxruntime.set_default_logger_severity(4)  # it prints a failed start of CUDA, which we report
     try:
         # without the fallback, which would try other providers and print messages

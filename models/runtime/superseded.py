@@ -27,8 +27,14 @@ SUPERSEDED = {
     "e1999120b201dd8ca77285afd2af15de1dcee3e5eeb80dae7381514bb78eb95e": Superseded(
         "crowd", "0.1.0", "78c6341"
     ),
+    "8ba0fef19aa91a22ef76a89dd26984b04a07ca252837f0aca9f9754e30ab80f5": Superseded(
+        "crowd", "0.1.0", "16a7928"
+    ),
     "ce201a7f6def1fe6d8482c046221a7b35f0c6416cef1881e0f064f5ea10568af": Superseded(
         "fast", "0.1.0", "51a4a60"
+    ),
+    "1a5df4c184f0a66dcae42e8b546e510a9e7c26dadd5cf6758125dfd09d73cf9a": Superseded(
+        "fast", "0.1.0", "22fc447"
     ),
     "9fdcca795c03219cffab6160a5b4f6205ec614c40bfcfe5920e30134d48a2947": Superseded(
         "hologram", "0.1.0", "843de59"

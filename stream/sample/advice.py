@@ -14,6 +14,7 @@ PIXEL_SIZES_UM = 0.01, 5.0  # of a pixel in the sample: from the finest sampling
 INTERVALS_S = 1e-4, 3600.0  # from the fastest cameras to a frame an hour
 MIN_SPOTS = 100  # from which lifetimes are judged
 MIN_MEASURED = 40  # spots, from which widths and steps are
+FOREIGN = 1.5  # times outside the widths of a localizer: particles of another kind
 LEAST_SIZED = 0.1  # share of spots with a width, below which they are no spots of light
 FEWEST = 0.5  # spots a frame, below which hardly anything was found
 FAR, NEAR = 0.5, 0.1  # median steps of the search range: above, below which it does not fit
@@ -56,20 +57,36 @@ def of_spots(survey: Survey, known: Known) -> Iterator[Notice]:
     if known.sigma_px is None or survey.sized < MIN_MEASURED:
         return
     width, made_for = survey.width.median(), _span(known.sigma_px)
+    silent = (
+        ". Until then no motion is named and no uncoating announced"
+        if are_foreign(survey, known)
+        else ""
+    )
     if len(survey.width) < LEAST_SIZED * survey.sized:
         yield (
             "width",
             f"{known.localizer} was made for spots of sigma {made_for} px, and hardly any of these "
             "has such a shape: larger particles are broken up into several spots, others are off "
-            f"their centre. Train one with {train} S`, S about four times their diameter",
+            f"their centre. Train one with {train} S`, S about four times their diameter{silent}",
         )
     elif not known.sigma_px[0] <= width <= known.sigma_px[1]:
         yield (
             "width",
             f"these spots are {width:.1f} px wide (sigma); {known.localizer} was made for "
             f"{made_for}, and breaks up or misses others: train one with {train} "
-            f"{2 * math.ceil(4 * width) + 3}`",
+            f"{2 * math.ceil(4 * width) + 3}`{silent}",
         )
+
+
+def are_foreign(survey: Survey, known: Known) -> bool:
+    """Whether the spots are grossly unlike those of the localizer, and so are its tracks."""
+    if known.sigma_px is None or survey.sized < MIN_MEASURED:
+        return False
+    low, high = known.sigma_px
+    width = survey.width.median()
+    return len(survey.width) < LEAST_SIZED * survey.sized or not (
+        low / FOREIGN <= width <= high * FOREIGN
+    )
 
 
 def of_links(survey: Survey, lifetime: float, search_range: float, memory: int) -> Iterator[Notice]:

@@ -40,7 +40,7 @@ class Sample:
     survey : Survey
     drift : Drift
     is_unlike : bool
-        Whether its tracks are unlike those of the training.
+        Whether its tracks, or its spots, are unlike those of the training.
     """
 
     CONSTANTS = ("known", "settings")
@@ -138,7 +138,7 @@ class Sample:
 
     def _judge_tracks(self, windows: Windows) -> Iterator[Notice]:
         outliers = self._outliers(windows)
-        self.is_unlike = bool(outliers)
+        self.is_unlike = bool(outliers) or advice.are_foreign(self.survey, self.known)
         return advice.of_tracks(outliers, self.known)
 
     def _outliers(self, windows: Windows) -> list[Outlier]:

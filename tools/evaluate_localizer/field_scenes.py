@@ -201,7 +201,7 @@ NOISES: dict[str, Callable[[Generator], Field]] = {
 def scene_frame(rng: Generator, field: Field, snr: float, n: int = SPOTS) -> SceneFrame:
     """Draw one frame of a field with `n` spots of one *local* signal-to-noise ratio.
 
-    It is A / sqrt(b + read^2) with the background b at the spot, so that a spot is as visible as one
+    It is A / sqrt(b + read^2) with the background b at the spot, so that it is as visible as one
     of this ratio on a flat field. In correlated noise, a spot has the ratio to the noise of a
     matched filter that it has in white noise.
     """

@@ -7,6 +7,7 @@ at the same ratio beside it. trackpy's threshold is the best one for the truth o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,10 @@ def evaluate(
     work = [("fields", *item) for item in SCENES.items()]
     work += [("noises", *item) for item in NOISES.items()]
     for k, (kind, name, draw) in enumerate(steps(work, "evaluating", len(work))):
-        line = {"scene": name} | _line(lambda image: _places(localizer, image), draw, k, frames)
+        line = {"scene": name} | _line(functools.partial(_places, localizer), draw, k, frames)
         if other is not None:
             tuned = _tuned(other, draw, k)
-            theirs = _line(lambda image, t=tuned: t(image)[:, :2], draw, k, frames)
+            theirs = _line(functools.partial(_first_two, tuned), draw, k, frames)
             line |= {f"trackpy_{key}": value for key, value in theirs.items()}
         tables[kind].append(line)
     result: dict[str, Any] = {**tables, "frames_per_case": frames}
@@ -102,6 +103,10 @@ def _trackpy() -> OtherLocalizer | None:
 def _places(localizer: Localizer, image: NDArray[Any]) -> NDArray[np.float64]:
     spots = localizer(image)
     return np.stack([spots["y"], spots["x"]], axis=1).astype(np.float64)
+
+
+def _first_two(tuned: TunedLocalizer, image: NDArray[Any]) -> NDArray[np.float64]:
+    return tuned(image)[:, :2]
 
 
 def _drawn(seed: int, k: int, snr: float, f: int, draw: Draw) -> SceneFrame:

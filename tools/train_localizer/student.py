@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BATCH, SIDE = 8, 96  # frames in a batch; their side in pixels
 REUSE = 2  # steps with the same frames, in different orientations
 RATE = 2e-3
+COUNTS_PER_NOISE = 20.0  # of composed frames, since the network takes counts
 SIMULATED = "simulated"
 CHECKPOINT = ".checkpoint"
 TEACHERS_OWN = ("alpha", "variance_px2", "border_px", "offset_px", "precision_px", "quantile")
@@ -92,6 +93,7 @@ def train(
         f"--seed {seed} --out {out.name}",
         "software": {name: version(name) for name in ("livespt", "torch", "onnx", "numpy")},
     }}  # fmt: skip
+    facts |= student_measure.score_scale(content, facts, student_measure.simulated_cases(seed + 1))
     image, centres = student_measure.sample(seed)
     report = model_files.write(out, content, facts, metrics, True, image, centres)
     out.with_suffix(CHECKPOINT).unlink(missing_ok=True)
@@ -195,11 +197,13 @@ def train_from_crops(
     shape = student.Shape(size.channels, size.depth, size.split)
 
     def draw_frames(rng: np.random.Generator, n: int, side: int) -> training_frames.FrameBatch:
-        return composed_frames.composed(rng, n, side, ones[rng.integers(len(ones))], zoom=zoom)
+        one = ones[rng.integers(len(ones))]
+        batch = composed_frames.composed(rng, n, side, one, zoom=zoom)
+        return batch._replace(frames=COUNTS_PER_NOISE * batch.frames)
 
     net, history = train_network(shape, draw_frames, steps, seed, device, checkpoint)
     some = (draw_frames(np.random.default_rng((seed, 3, k)), 1, 256) for k in range(8))
-    scales = [student_measure.counts(batch.frames[0]) for batch in some]
+    scales = [student_measure.counts(batch.frames[0] / COUNTS_PER_NOISE) for batch in some]
     content = graph(net, scales)
     checkpoint.unlink(missing_ok=True)
     cases = student_measure.pasted_cases(seed, ones[0])

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize.localizer import DTYPES, MIN_SIZE
+from livespt.models.localize.localizer import DTYPES, MIN_SIZE, Localizer
 from livespt.models.localize.student_peaks import decode, interleave
 from livespt.models.optics import spots as optics
 from livespt.models.render import composed_frames
+from livespt.models.runtime.card import write_card
+from livespt.tools.score.spots import pair
 
 if TYPE_CHECKING:
     from livespt.models.networks.student import Shape
@@ -25,6 +27,7 @@ EDGE_PX = 6.0
 SIGMA_PX = (0.95, 2.1)  # sigma of simulated spots
 FWHM_PX, RADIUS_PX = 3.06, 3.5  # diameter of simulated spots; radius of the disc for intensities
 BACKGROUNDS = (5.0, 100.0, 2000.0)  # backgrounds of frames without particles, photons
+LEAST_SCORE, SCORE_BINS = 0.15, 60  # of spots from which probabilities are measured; bins of these
 CUTOFFS = np.arange(0.3, 0.91, 0.02)
 JACCARD_TOLERANCE = 0.001  # cutoffs within it are equally good
 SIDE = 256
@@ -49,6 +52,7 @@ def facts(
             "least": MIN_SIZE,
             "assumes": assumes,
         },
+        "weight_bits": 7,
         "stride_px": shape.stride,
         "split": shape.split,
         "merge_px": MERGE_PX,
@@ -135,6 +139,57 @@ def calibrate(
     return keys, {"noise_score": round(noise, 3), "jaccard": round(float(mean.max()), 4)}
 
 
+def score_scale(
+    content: bytes, facts: dict[str, Any], cases: Iterable[tuple[Image, Floats]]
+) -> dict[str, Any]:
+    """Entries of the card that turn scores into probabilities of being real.
+
+    Spots of `cases`, as the localizer returns them, are sorted by the answer of the network; the
+    share of real ones among equally many is made to rise with it (pooling adjacent violators).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.onnx"
+        model.write_bytes(content)
+        write_card(model, metrics={}, **facts)
+        localizer = Localizer(model, provider="cpu", cutoff=LEAST_SCORE)
+    score: list[Floats] = []
+    real: list[NDArray[np.bool_]] = []
+    for image, points in cases:
+        spots = localizer(image)
+        at: Floats = np.stack([spots["y"], spots["x"]], axis=1).astype(np.float64)
+        inside = ((at >= EDGE_PX) & (at <= SIDE - 1 - EDGE_PX)).all(axis=1)
+        is_real = np.zeros(len(at), bool)
+        is_real[pair(points, at, MATCH_PX)[1]] = True
+        score.append(spots["score"].astype(np.float64)[inside])
+        real.append(is_real[inside])
+    answers, probability = _rising(np.concatenate(score), np.concatenate(real))
+    least = float(np.interp(facts["cutoff"], answers, probability))
+    return {
+        "score_scale": [np.round(answers, 4).tolist(), np.round(probability, 4).tolist()],
+        "cutoff": round(least, 4),
+        "score": "probability of being real, in frames of SNR 3 to 10 with 25 or 125 spots on "
+        f"{SIDE} x {SIDE} px",
+    }
+
+
+def _rising(score: Floats, real: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Knots of a rising line from scores to shares of real spots."""
+    order = np.argsort(score, kind="stable")
+    blocks: list[list[float]] = []  # number, mean score, share
+    for part in np.array_split(order, SCORE_BINS):
+        blocks.append([len(part), float(score[part].mean()), float(real[part].mean())])
+        while len(blocks) > 1 and blocks[-2][2] >= blocks[-1][2]:
+            n, at, share = blocks.pop()
+            m, before, lower = blocks[-1]
+            blocks[-1] = [
+                m + n, (m * before + n * at) / (m + n), (m * lower + n * share) / (m + n)
+            ]  # fmt: skip
+    knots = np.array([[0.0, 0.0], *([at, share] for _, at, share in blocks)])
+    if knots[-1, 0] < 1.0:
+        knots = np.vstack([knots, [1.0, max(1.0 - 1e-3, knots[-1, 1] + 1e-4)]])
+    return knots[:, 0], np.minimum(knots[:, 1], 1.0)
+
+
 def noise_score(field: Any, stride: float, seed: int) -> float:
     """Greatest score in frames of noise, a million pixels of each background."""
     worst = 0.0
@@ -165,7 +220,6 @@ def jaccard(truth: Floats, found: Floats) -> float:
 
 def runner(content: bytes, split: int) -> Any:
     """Callable that returns the output of the network (3, h', w') for a frame."""
-    from livespt.models.runtime.card import write_card
     from livespt.models.runtime.session import open_session
 
     with tempfile.TemporaryDirectory() as folder:

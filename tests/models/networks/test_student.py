@@ -13,6 +13,7 @@ from livespt.models.localize.student_peaks import interleave  # noqa: E402
 from livespt.models.networks import student, student_graph  # noqa: E402
 from livespt.models.optics import spots  # noqa: E402
 from livespt.models.render import backgrounds, training_frames  # noqa: E402
+from livespt.models.runtime.session import shipped  # noqa: E402
 
 SHAPES = [student.Shape(16, 1, 1), student.Shape(16, 1, 2)]
 
@@ -101,6 +102,27 @@ def test_integers_answer_alike() -> None:
     assert whole != content and whole == student_graph.quantize(content, images)
     plain, integers = run(content, images[0])[0], run(whole, images[0])[0]
     assert np.abs(integers - plain).max() < 0.05 * np.abs(plain).max()
+
+
+def weights_of(content: bytes) -> list[Any]:
+    import onnx
+
+    model = onnx.load_from_string(content)
+    arrays = (onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer)
+    return [array for array in arrays if array.dtype == np.int8 and array.ndim == 4]
+
+
+@pytest.mark.parametrize("name", ["fast", "crowd", "made here"])
+def test_integer_weights_overflow_on_no_processor(name: str) -> None:
+    """Without VNNI, 255 w + 255 w' must fit 16 bits: weights of 7 bits do."""
+    if name == "made here":
+        content = student_graph.quantize(
+            student_graph.serialize(net_of(student.Shape(16, 2, 1))), [frame(k) for k in range(2)]
+        )
+    else:
+        content = shipped(name).read_bytes()
+    weights = weights_of(content)
+    assert weights and max(np.abs(one.astype(int)).max() for one in weights) <= 64
 
 
 def test_truth_is_where_the_spots_are() -> None:
