@@ -133,7 +133,7 @@ class Analyzer:
         if frame.level >= 2 and frame.number % degradation.STATE_EVERY:
             now = now[:0]  # left out; these points are settled like all others
         states = [now, overdue.rows, ended.rows, due.rows]
-        seen = lane.sample.judged(spots, frame.image.shape, lane.states.windows)
+        seen = lane.sample.judged(spots, frame.image, lane.states.windows)
         update = self._update(frame, lost, spots, states, events, linked.degraded)._replace(
             level=frame.level,
             quality=found,

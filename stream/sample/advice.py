@@ -20,9 +20,19 @@ FEWEST = 0.5  # spots a frame, below which hardly anything was found
 FAR, NEAR = 0.5, 0.1  # median steps of the search range: above, below which it does not fit
 MOST_NEIGHBOURS = 0.1  # others within the search range, above which a wide one exchanges tracks
 SHORT_POINTS = 5  # of the shortest tracks that the motion networks learned from
+TOLD_CORRELATION = 0.2  # of the noise of neighbours
 TOLD_DRIFT_PX = 0.1  # a frame
 DRIFT_FRAMES = 20  # with enough tracks, from which a drift is told
-KINDS = ("units", "nothing", "short", "range", "width", "drift", "unlike")  # each is told once
+KINDS = (
+    "units",
+    "nothing",
+    "short",
+    "range",
+    "width",
+    "noise",
+    "drift",
+    "unlike",
+)  # each is told once
 
 Notice = tuple[str, str]  # kind and text
 
@@ -118,6 +128,17 @@ def of_links(survey: Survey, lifetime: float, search_range: float, memory: int) 
             f"the median step is {step:.2g} px, and the search range {search_range:g} px reaches "
             f"{neighbours:.1f} other spots: neighbours may be exchanged. --search-range "
             f"{max(5 * step, 1):.2g} is enough",
+        )
+
+
+def of_noise(correlation: float) -> Iterator[Notice]:
+    """Noise that neighbouring pixels share, which looks like dim spots."""
+    if correlation > TOLD_CORRELATION:
+        yield (
+            "noise",
+            f"the noise of neighbouring pixels is correlated ({correlation:.2f}): was this movie "
+            "registered, rescaled, denoised or compressed? Dim spots are harder to tell from such "
+            "noise; analyze the movie as it was recorded",
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from livespt.stream.sample.advice import Notice
 from livespt.stream.sample.drift import JUDGED_EVERY, Drift
 from livespt.stream.sample.known import Known
 from livespt.stream.sample.likeness import EVERY_FRAMES, Likeness, Outlier
+from livespt.stream.sample.shared_noise import SharedNoise
 from livespt.stream.sample.survey import Survey
 from livespt.stream.settings import Settings
 from livespt.stream.windows import Windows
@@ -39,6 +41,7 @@ class Sample:
     ----------
     survey : Survey
     drift : Drift
+    noise : SharedNoise
     is_unlike : bool
         Whether its tracks, or its spots, are unlike those of the training.
     """
@@ -47,7 +50,7 @@ class Sample:
 
     def __init__(self, known: Known, settings: Settings) -> None:
         self.known, self.settings = known, settings
-        self.survey, self.drift = Survey(), Drift()
+        self.survey, self.drift, self.noise = Survey(), Drift(), SharedNoise()
         size = known.pixel_size_um or 0.0
         self.likeness = Likeness(known.learned, (size * settings.z_scale, size, size))
         self.is_unlike = False
@@ -98,14 +101,15 @@ class Sample:
             self.drift.add(t, velocity)
 
     def judged(
-        self, spots: NDArray[np.void], shape: tuple[int, ...], windows: Windows
+        self, spots: NDArray[np.void], image: NDArray[Any], windows: Windows
     ) -> list[Notice]:
         """Take the spots of that frame, judge, and return what is worth telling, told or not.
 
-        `shape` is that of the image; `windows` have taken the frame.
+        `image` is that of the frame; `windows` have taken the frame.
         """
         survey = self.survey
-        survey.add_spots(spots, shape)
+        survey.add_spots(spots, image.shape)
+        self.noise.add(image)
         if survey.frames == 1:
             return list(advice.of_units(self.known))
         if survey.frames % JUDGED_EVERY:
@@ -133,6 +137,7 @@ class Sample:
     def _first_impression(self, windows: Windows) -> Iterator[Notice]:
         s = self.settings
         yield from advice.of_spots(self.survey, self.known)
+        yield from advice.of_noise(self.noise.correlation)
         lifetime = self.survey.lifetime(windows.count)
         yield from advice.of_links(self.survey, lifetime, s.search_range, s.memory)
 

@@ -9,9 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from livespt.stream.analyzer import Analyzer
+from livespt.stream.sample import advice
 from livespt.stream.sample.drift import Drift
 from livespt.stream.sample.histogram import Histogram
 from livespt.stream.sample.known import Known, LearnedRange
+from livespt.stream.sample.shared_noise import SharedNoise
 from livespt.stream.sample.survey import Survey
 from livespt.stream.settings import Settings
 from livespt.stream.types import ABSTAIN, KINDS, MOTIONS, SPOT, Frame, Update
@@ -256,3 +258,26 @@ def test_a_lifetime_is_that_of_points_not_of_tracks() -> None:
     assert survey.lifetime(np.zeros(4, np.int64)) == 100
     assert survey.lifetime(np.array([1] * 200)) == 1
     assert np.isnan(Survey().lifetime(np.zeros(0, np.int64)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5])
+def test_the_noise_of_neighbours_is_measured_beside_spots(share: float) -> None:
+    """A filter (1, a) along y has the correlation a / (1 + a^2)."""
+    rng = np.random.default_rng(5)
+    a = (1 - np.sqrt(1 - 4 * share**2)) / (2 * share) if share else 0.0
+    y, x = np.mgrid[:200, :200]
+    noise = SharedNoise()
+    for _ in range(25):
+        white = rng.normal(0, 10, (201, 200))
+        image = 300 + 0.4 * x + (white[1:] + a * white[:-1]) / np.sqrt(1 + a * a)
+        for at in rng.uniform(5, 195, (60, 2)):
+            image += 120 * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / (2 * 1.3**2))
+        noise.add(image.astype(np.uint16))
+    assert noise.correlation == pytest.approx(share, abs=0.05)
+    assert bool(list(advice.of_noise(noise.correlation))) == (share > 0.2)
+
+
+def test_an_image_without_noise_has_no_correlation() -> None:
+    noise = SharedNoise()
+    noise.add(np.full((40, 40), 7, np.uint8))
+    assert np.isnan(noise.correlation) and not list(advice.of_noise(noise.correlation))
