@@ -25,7 +25,7 @@ from livespt.stream.compiled import njit
 from livespt.stream.errors import InputError, ModelError, SettingError
 from livespt.stream.types import SPOT
 
-MIN_SIGNAL_TO_NOISE = 4.5  # of the intensity of a particle
+MIN_SIGNAL_TO_NOISE = 4.85  # of the intensity of a particle
 CLEAN = 1.2  # mean squared residual of a fit up to which there is no edge or line in its pixels
 MIN_SIZE = 16  # least side of a frame in pixels, needed to measure the background
 DTYPES = ("uint8", "uint16", "float32")
