@@ -61,11 +61,17 @@ def _open(file: Path) -> tuple[NDArray[Any] | None, MovieUnits]:
 
 def _numbers(path: Path, files: list[Path]) -> list[int]:
     """Time points of files, from the last number in each name."""
-    found = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.stem) for file in files]
-    names = {(match[1], match[3], file.suffix) for match, file in zip(found, files, strict=True)
-             if match}  # fmt: skip
-    numbers = [int(match[2]) for match in found if match]
-    if len(numbers) < len(files) or len(names) > 1 or len(set(numbers)) < len(numbers):
+    parts = [re.split(r"(\d+)", file.stem) for file in files]
+    names = {(*part[::2], file.suffix) for part, file in zip(parts, files, strict=True)}
+    every = [[int(number) for number in part[1::2]] for part in parts]
+    numbers = [one[-1] for one in every if one]
+    # further numbers stay the same, or count along with the last one (00007_t0007)
+    ways = {(tuple(one[:-1]), tuple(k - one[-1] for k in one[:-1])) for one in every if one}
+    alike = all(
+        len({same[k] for same, _ in ways}) == 1 or len({along[k] for _, along in ways}) == 1
+        for k in range(min(len(same) for same, _ in ways) if ways else 0)
+    )
+    if len(numbers) < len(files) or len(names) > 1 or len(set(numbers)) < len(numbers) or not alike:
         raise InputError(
             f"{path} is a folder, not a movie: its images are no series, whose names differ in "
             f"their last number alone; name a movie in it, such as {files[0].name}"

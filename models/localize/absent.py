@@ -43,6 +43,17 @@ def fill_absent(frame: NDArray[Any]) -> Measured | None:
     return Measured(frame, None) if absent is None else _filled(frame, absent)
 
 
+def of_measured(spots: NDArray[np.void], absent: NDArray[np.bool_]) -> NDArray[np.void]:
+    """The spots whose middle was measured."""
+    last = np.array(absent.shape) - 1
+    y, x = (
+        np.clip(np.rint(spots[k]).astype(np.int64), 0, n)
+        for k, n in zip(("y", "x"), last, strict=True)
+    )
+    kept: NDArray[np.void] = spots[~absent[y, x]]
+    return kept
+
+
 def _filled(frame: NDArray[Any], absent: Mask) -> Measured | None:
     if (~absent).sum() < MIN_MEASURED:
         return None

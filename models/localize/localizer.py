@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livespt.models.localize.absent import Measured, fill_absent
+from livespt.models.localize.absent import Measured, fill_absent, of_measured
 from livespt.models.localize.lodestar_peaks import detect, scores
 from livespt.models.localize.neighbourhood import beyond_lines, clearly, shared_noise
 from livespt.models.localize.radial_symmetry import radial_symmetry
@@ -162,7 +162,7 @@ class Localizer:
         if self._axes == "cyx":
             frame = frame[int(self.session.card.get("intensity_channel", 0))]
         spots = self._rows(frame, found, noise)
-        return spots if measured.absent is None else _of_measured(spots, measured.absent)
+        return spots if measured.absent is None else of_measured(spots, measured.absent)
 
     def field(self, image: NDArray[Any]) -> tuple[Floats, float]:
         """Output of the network (3 + e, h', w') and noise of the frame, counts.
@@ -314,17 +314,6 @@ def _measured(frame: NDArray[Any]) -> Measured | None:
     ]
     filled = np.where(good, frame, np.array(means, np.float32)[:, None, None])
     return Measured(filled, None)
-
-
-def _of_measured(spots: NDArray[np.void], absent: NDArray[np.bool_]) -> NDArray[np.void]:
-    """The spots whose middle was measured."""
-    last = np.array(absent.shape) - 1
-    y, x = (
-        np.clip(np.rint(spots[k]).astype(np.int64), 0, n)
-        for k, n in zip(("y", "x"), last, strict=True)
-    )
-    kept: NDArray[np.void] = spots[~absent[y, x]]
-    return kept
 
 
 @njit()

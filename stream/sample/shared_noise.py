@@ -30,14 +30,18 @@ def neighbour_correlation(image: NDArray[Any]) -> float:
         for i in range(3)
         for j in range(3)
     }
-    level = np.sum(list(parts.values()), axis=0)
-    dim = level <= np.nanmedian(level)  # bright pixels are of particles; the masks ignore the level
-    cross = parts[0, 0] - parts[0, 2] - parts[2, 0] + parts[2, 2]
+    with np.errstate(invalid="ignore", over="ignore"):  # pixels that are NaN, infinite or huge
+        level = np.sum(list(parts.values()), axis=0)
+        cross = parts[0, 0] - parts[0, 2] - parts[2, 0] + parts[2, 2]
+        down = parts[0, 1] - 2 * parts[1, 1] + parts[2, 1]
+        across = parts[1, 0] - 2 * parts[1, 1] + parts[1, 2]
+    known = level[np.isfinite(level)]
+    if not len(known):
+        return math.nan
+    dim = level <= np.median(known)  # bright pixels are of particles; the masks ignore the level
     variance = _variance(cross[dim]) / 4
     if not variance > 0:
         return math.nan
-    down = parts[0, 1] - 2 * parts[1, 1] + parts[2, 1]
-    across = parts[1, 0] - 2 * parts[1, 1] + parts[1, 2]
     return max((6 - _variance(one[dim]) / variance) / 8 for one in (down, across))
 
 

@@ -110,7 +110,8 @@ ARROWS: dict[str, set[str]] = {
         "tools/runs", "tools/score", "tools/tables", "tools/train",
     },
     "tools/evaluate_localizer": {
-        "acquisition/recordings", "models", "stream", "tools/score", "tools/train_localizer",
+        "acquisition/recordings", "models", "stream", "tools/progress", "tools/score",
+        "tools/train_localizer",
     },
     "tools/demo": {"acquisition", "models", "stream", "tools/overlay", "tools/runs", "tools/score"},
     "tools/doctor": {"acquisition", "models", "stream", "tools/overlay", "tools/runs"},

@@ -165,6 +165,7 @@ def test_a_run_is_replayed_with_the_networks_of_today(
         (2, "uncoating", "5890d14"),
         (3, "uncoating", "9fd82aa"),
         (4, "uncoating", "9fd82aa"),
+        (4, "localizer", "22fc447"),
     ],
 )
 def test_a_superseded_network_is_named_with_the_release_that_holds_it(
@@ -176,6 +177,7 @@ def test_a_superseded_network_is_named_with_the_release_that_holds_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["replay", str(runs[number]), "--out", str(tmp_path / "a.zarr")]
+    words += [] if role == "localizer" else ["localizer=fast"]  # it was superseded as well
     assert main.run(words) == 1
     line = capsys.readouterr().err.splitlines()[0]
     sha256 = open_run(runs[number]).start.models[role]["sha256"][:12]

@@ -53,10 +53,10 @@ def evaluate_localizer(model: Path | None, folder: Path | None, **values: Any) -
 @option("--judges/--no-judges", default=True, help="Also run trackpy on the same frames.")
 @PROVIDER
 def evaluate_fields(model: Path | None, **values: Any) -> None:
-    """Count false and missed spots on cell edges, masks, haze, and in correlated noise.
+    """Count false and missed spots on real fields and in other noise.
 
-    MODEL.onnx (default: the shipped one) localizes simulated frames. Recall is compared with that
-    on flat frames at the same signal-to-noise ratio.
+    MODEL.onnx (default: the shipped one) localizes simulated cell edges, haze, masks, filaments and
+    noise that neighbours share. Recall is compared with that on flat frames.
     """
     from livespt.models.runtime.session import shipped
     from livespt.tools.evaluate_localizer.fields import evaluate

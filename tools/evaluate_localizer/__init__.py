@@ -3,6 +3,8 @@
 __all__ = [
     "beads",
     "bulk_water",
+    "field_scenes",
+    "fields",
     "holograms",
     "localizer",
     "one_crop",

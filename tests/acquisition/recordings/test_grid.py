@@ -203,6 +203,18 @@ def test_a_folder_of_single_images_is_a_movie(tmp_path: Path) -> None:
         list(open_movie(tmp_path))
 
 
+def test_numbers_may_count_along_in_a_name(tmp_path: Path) -> None:
+    """As the image writer of pymmcore-plus names them: number of the event, then time point."""
+    for t in (0, 1, 2, 4):
+        tifffile.imwrite(tmp_path / f"run7_{t + 3:05d}_t{t:04d}.tif", IMAGES[t])
+    movie = open_movie(tmp_path)
+    assert [frame.number for frame in movie] == [0, 1, 2, 4]
+    assert np.array_equal(movie.frame(3).image, IMAGES[4])
+    tifffile.imwrite(tmp_path / "run7_00100_t0003.tif", IMAGES[3])
+    with pytest.raises(InputError, match="no series"):
+        open_movie(tmp_path)
+
+
 def test_a_folder_of_movies_is_none(tmp_path: Path) -> None:
     for name in ("cell_1.tif", "cell_2.tif"):
         tifffile.imwrite(tmp_path / name, IMAGES)

@@ -233,7 +233,7 @@ def test_inputs_are_the_same_every_time_and_as_described(tmp_path: Path) -> None
 def test_operations_are_those_of_the_layers() -> None:
     cells = 128 * 128
     layers = 8 * 8 * 16 + 3 * (16 * 3 * 3 * 16) + 16 * 3  # of `fast`: stride 4, 16 channels
-    noise = 3 * 3  # one more convolution estimates the noise
+    noise = 3 * 3 * 3  # three masks measure the noise and the level
     assert floor._localizer_flop(512) == 2 * cells * (layers + noise)
     gemm = {"op_name": "Gemm", "input_type_shape": [{"float": [16, 160]}, {"float": [64]}]}
     assert floor.node_flop(gemm | {"output_type_shape": [{"float": [16, 64]}]}) == 2 * 16 * 64 * 160
